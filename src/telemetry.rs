@@ -23,6 +23,7 @@ use unserved::Changes;
 
 mod contacts;
 mod deliveries;
+mod drift;
 pub mod events;
 mod failing_runs;
 mod families;
@@ -38,6 +39,7 @@ mod waits;
 
 pub use contacts::{Contact, Contacts, Failure, SERVICES};
 pub use deliveries::{Deliveries, DeliveryCounts, Fault, Handled, RefusedDelivery};
+pub use drift::{OpenDrift, ResolvedBy};
 pub use events::Events;
 pub use failing_runs::{FailingRun, FailingRuns};
 pub use observed::{Observed, Seen, observe};
@@ -67,6 +69,8 @@ pub struct Telemetry {
     pub deliveries: Deliveries,
     /// What happened, for those who follow it.
     pub events: Events,
+    /// The open drift of the last poll.
+    pub drift: OpenDrift,
     /// When this process started.
     pub started_at: Timestamp,
     /// The number of wake-ups taken from the queue whose reconcile has not begun.
@@ -159,6 +163,7 @@ impl Telemetry {
             waits: Waits::default(),
             deliveries: Deliveries::default(),
             events: Events::new(started_at, events::KEPT),
+            drift: OpenDrift::default(),
             started_at,
             held: AtomicUsize::new(0),
             clock,
@@ -204,6 +209,7 @@ impl Telemetry {
         self.metrics.reconcile(report, elapsed);
         self.failing_runs.note(report);
         self.waits.note(report, self.now());
+        self.drift.note(report);
         log_reconcile(report, elapsed);
         log_breakers(report);
         self.tell_breakers(report);

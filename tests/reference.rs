@@ -326,9 +326,9 @@ and is never cut. Without a terminal nothing is cut, so that scripts see whole n
 
 | exit code | meaning |
 |---|---|
-| 0 | done; with `plan --exit-code`: settled |
+| 0 | done; with `plan --exit-code`: settled; with `drift --exit-code`: nothing drifts |
 | 1 | failed: a check of `doctor`, a malformed line of `eval`, with `watch --exit-status` the job |
-| 2 | wrong usage or configuration; with `plan --exit-code`: something to do |
+| 2 | wrong usage or configuration; with `plan --exit-code`: something to do; with `drift --exit-code`: something drifts |
 | 3 | no run, machine, registration, class, job or commit has that name |
 | 4 | cannot reach the server |
 
@@ -391,7 +391,7 @@ loop that sets it has stopped. Every possible series exists from the start. No l
 repository, a job, a branch or an ID.
 
 Alerting rules and their tests are in `docs/alerts/`; each alert has a runbook in this book.
-Families that are not listed here (drift, cost, the outer queue's messages) are not exported in this
+Families that are not listed here (cost, the outer queue's messages) are not exported in this
 version.
 
 ";

@@ -4,9 +4,11 @@ mod breaker;
 mod by_run;
 mod cache;
 mod displaced;
+mod drift;
 mod ingest;
 mod launch_queue;
 mod observe;
+mod polled;
 mod queued;
 mod reconcile;
 mod registration_lists;
@@ -24,6 +26,7 @@ use crate::plan::{self, Plan};
 use crate::ports::Ports;
 use cache::Cache;
 
+pub use drift::DriftReport;
 pub use report::{
     ActionKind, Effect, Event, FailedCall, ReconcileOutcome, Report, SweepReport, UnservedJob,
     UnservedLabels,

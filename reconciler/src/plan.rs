@@ -7,6 +7,7 @@
 mod attempt;
 pub(crate) mod attempt_state;
 mod decide;
+pub mod drift;
 pub mod gc;
 mod last_lines;
 pub(crate) mod lost;

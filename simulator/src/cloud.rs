@@ -263,6 +263,14 @@ impl Cloud {
         self.machines.values().filter_map(seen).collect()
     }
 
+    /// Returns the machine list without lag.
+    pub(crate) fn truly(&self, now: Timestamp) -> Vec<Machine> {
+        let listed = self.machines.values().filter(|machine| {
+            machine.gone_at.is_none_or(|at| now <= at + self.config.listed_after_end)
+        });
+        listed.map(|machine| machine.seen_machine(machine.state())).collect()
+    }
+
     /// Returns a machine by its ID, as the list shows it.
     pub fn find(&self, now: Timestamp, id: &MachineId) -> Option<Machine> {
         self.as_listed(self.machines.get(id)?, now)

@@ -3,6 +3,7 @@
 
 mod assigned;
 mod calls;
+pub(crate) mod drift;
 mod lost;
 mod report;
 mod time;
@@ -31,7 +32,7 @@ const STORIES: usize = 5;
 /// A law that was broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// The law: `L1` to `L10`, or `time`.
+    /// The law: `L1` to `L10`, `time`, or `drift`.
     pub law: &'static str,
     /// Seed of the world.
     pub seed: u64,
@@ -92,6 +93,8 @@ pub struct Laws {
     /// The number of times that a run waited in vain for the machine of the job that displaced its
     /// own.
     waited_in_vain: u64,
+    /// What the check of drift knows.
+    drift: drift::DriftWatch,
     /// Number of events to keep.
     pub remembers: usize,
     /// Longest permitted wait of a job while capacity is available.
@@ -134,6 +137,7 @@ impl Laws {
             configured_at: None,
             longest_wait: (SignedDuration::ZERO, 0),
             waited_in_vain: 0,
+            drift: drift::DriftWatch::default(),
             remembers: REMEMBERED,
             waits_at_most: SignedDuration::from_hours(1),
             writes_at_most: (150, SignedDuration::from_hours(24)),

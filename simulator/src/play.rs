@@ -10,6 +10,7 @@ mod profile;
 mod profiles;
 mod replica;
 mod scramble;
+mod truth;
 mod user_actions;
 mod variant;
 

@@ -22,7 +22,7 @@ use crate::faults::{OngoingFault, Port};
 use crate::schedule::ScheduledFault;
 use crate::world::{Shared, World};
 
-pub(crate) use forge::{hint, waiting_job};
+pub(crate) use forge::{hint, registration, waiting_job};
 
 /// One replica's access to the world: all five ports.
 #[derive(Clone)]

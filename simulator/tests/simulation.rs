@@ -55,7 +55,7 @@ fn play(profile: &Profile, count: u64) -> Vec<Outcome> {
         let sum = |of: fn(&Outcome) -> usize| outcomes.iter().map(of).sum::<usize>();
         println!(
             "{}: {} seeds, {} jobs ran, {} on another run's machine, {} machines, {} launches, \
-             most writes of a run {}, longest wait {} s",
+             most writes of a run {}, longest wait {} s, drift {:?}",
             profile.name,
             outcomes.len(),
             sum(|o| o.ran),
@@ -64,6 +64,7 @@ fn play(profile: &Profile, count: u64) -> Vec<Outcome> {
             outcomes.iter().map(|o| o.launches).sum::<u64>(),
             outcomes.iter().filter_map(|o| o.writes_per_run.values().max()).max().unwrap_or(&0),
             outcomes.iter().map(|o| o.longest_wait.as_secs()).max().unwrap_or(0),
+            drift(&outcomes),
         );
         return outcomes;
     }
@@ -86,6 +87,15 @@ fn play(profile: &Profile, count: u64) -> Vec<Outcome> {
         numbers[0],
         profile.name,
     );
+}
+
+/// Returns how often each kind of drift was seen, once a minute.
+fn drift(outcomes: &[Outcome]) -> BTreeMap<&'static str, u64> {
+    let mut kinds = BTreeMap::new();
+    for (kind, count) in outcomes.iter().flat_map(|outcome| &outcome.drift) {
+        *kinds.entry(*kind).or_insert(0) += count;
+    }
+    kinds
 }
 
 fn sum<T: std::iter::Sum>(outcomes: &[Outcome], of: impl Fn(&Outcome) -> T) -> T {
@@ -142,6 +152,7 @@ fn without_faults_a_job_costs_one_machine_one_launch_five_writes_and_a_removal()
             "seed {seed}: {an_hour} calls in an idle hour"
         );
         assert_eq!(outcome.calls.get("compute.terminate"), None, "seed {seed}");
+        assert_eq!(outcome.drift, BTreeMap::new(), "seed {seed}: normal operation is no drift");
     }
 }
 

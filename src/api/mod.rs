@@ -1,5 +1,6 @@
 //! The answers of `/v1`, defined once for the server and the command line.
 
+mod drift;
 mod events;
 pub mod explain;
 mod log;
@@ -8,6 +9,7 @@ mod plan_view;
 pub mod status;
 mod types;
 
+pub use drift::{DriftList, DriftView, drift_views};
 pub use events::{Event, EventKind, EventList, EventObject};
 pub use log::{LOG_CUT, LOG_TAIL_LIMIT, MACHINE_STATE};
 pub use plan_view::plan_view;

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use tinqs_ci_reconciler::controller::UnservedLabels;
 use tinqs_ci_reconciler::model::{Milestone, Phase};
 
+use super::drift::DriftView;
 use super::explain::AttemptExplained;
 use super::types::Health;
 
@@ -33,6 +34,12 @@ pub struct StatusView {
     pub unserved: Vec<Unserved>,
     /// Runs whose machine was lost with their job running.
     pub lost_machines: Vec<RunReason>,
+    /// The number of open drift; `null` if the open runs cannot be read.
+    #[serde(default)]
+    pub open_drift: Option<usize>,
+    /// The open drift, longest first; at most 100.
+    #[serde(default)]
+    pub drift: Vec<DriftView>,
     /// Open breakers.
     pub breakers: Vec<Breaker>,
     /// Open runs whose last reconcile failed at a service; at most 500.

@@ -3,6 +3,7 @@
 #![allow(clippy::doc_markdown, reason = "--help prints these comments as they are")]
 
 mod config;
+mod drift;
 mod get;
 mod init;
 mod insecure;
@@ -17,6 +18,7 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::engine::ArgValueCompleter;
 
 pub(super) use config::Config;
+pub(super) use drift::{Drift, DriftOutput};
 pub(super) use get::Get;
 pub(super) use init::{Init, InitCloud};
 pub(super) use insecure::Insecure;
@@ -28,6 +30,8 @@ const CODES: &str = "Exit codes: 0 success, 1 failure, 2 usage or configuration 
                      3 not found, 4 cannot reach the server.";
 const CODES_PLAN: &str = "Exit codes: 0 success, 1 failure, 2 usage error, 3 not found, 4 cannot \
                           reach the server; with --exit-code: 0 settled, 2 changes are planned.";
+const CODES_DRIFT: &str = "Exit codes: 0 success, 1 failure, 2 usage error, 4 cannot reach the \
+                           server; with --exit-code: 0 nothing drifts, 2 something does.";
 const CODES_RELOAD: &str = "Exit codes: 0 success, 1 failure, 2 usage error or broken \
                             configuration: the former one stays in force, 4 cannot reach the \
                             server.";
@@ -118,6 +122,9 @@ pub(super) enum Verb {
         #[command(flatten)]
         server: Server,
     },
+    /// Show what differs between runs, machines and registrations for longer than it may
+    #[command(after_help = CODES_DRIFT)]
+    Drift(Drift),
     /// Say why a job waits, and what would unblock it
     #[command(after_help = CODES)]
     Why {

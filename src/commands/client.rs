@@ -15,6 +15,7 @@ use crate::api::{
 };
 use tinqs_ci_reconciler::text::cut;
 
+mod drift;
 mod error;
 mod events;
 mod status;

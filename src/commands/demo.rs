@@ -7,12 +7,11 @@
 mod host;
 mod reporter;
 mod scenario;
-
-use std::time::Duration;
+mod stay;
 
 use host::Host;
+use jiff::SignedDuration;
 use reporter::Reporter;
-use tokio::signal::unix::{SignalKind, signal};
 
 /// The acceleration of the simulated time at `speed` 1.
 const QUICKENED: f64 = 60.0;
@@ -93,11 +92,12 @@ impl Summary {
 /// happen in time.
 pub async fn run(options: DemoOptions) -> Result<Summary, Error> {
     let DemoOptions { stay, seed, speed } = options;
-    let host = Host::start(seed, factor(speed)).await?;
+    let behind = if stay { stay::behind(factor(speed)) } else { SignedDuration::ZERO };
+    let host = Host::start(seed, factor(speed), behind).await?;
     let mut reporter = Reporter::new(&host);
-    let (host, summary) = scenario::tell(&mut reporter, host).await?;
+    let (mut host, summary) = scenario::tell(&mut reporter, host).await?;
     if stay {
-        stay_until_signal(&mut reporter, &host).await?;
+        stay::until_signal(&mut reporter, &mut host).await?;
     }
     host.end().await;
     Ok(summary)
@@ -112,24 +112,6 @@ fn factor(speed: f64) -> u32 {
     )]
     let factor = (QUICKENED * speed).round().clamp(1.0, 6000.0) as u32;
     factor
-}
-
-async fn stay_until_signal(reporter: &mut Reporter, host: &Host) -> Result<(), Error> {
-    let mut terminated =
-        signal(SignalKind::terminate()).map_err(Error::host("wait for signals"))?;
-    let mut interrupted =
-        signal(SignalKind::interrupt()).map_err(Error::host("wait for signals"))?;
-    let url = host.server_url();
-    reporter.say(&format!("the server keeps running at {url} until Ctrl-C; try:"));
-    let token = host::TOKEN;
-    reporter.say(&format!("  TINQS_CI_API_TOKEN={token} tinqs-ci get runs --server {url}"));
-    loop {
-        tokio::select! {
-            _ = terminated.recv() => return Ok(()),
-            _ = interrupted.recv() => return Ok(()),
-            () = tokio::time::sleep(Duration::from_millis(50)) => reporter.update(host),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod completion;
 mod config;
 pub mod demo;
 pub mod doctor;
+mod drift;
 pub mod eval;
 mod events;
 mod failure;
@@ -168,6 +169,7 @@ async fn dispatch(
             if report.failed() { Err(Failure::silent(1)) } else { Ok(()) }
         }
         Verb::Status { output, server } => status::status(output, &server, env).await,
+        Verb::Drift(args) => drift::drift(args, env).await,
         Verb::Why { what, output, server } => {
             status::why(what.as_deref().unwrap_or_default(), output, &server, env).await
         }

@@ -3,6 +3,7 @@
 mod columns;
 mod data;
 mod describe;
+mod drift;
 mod events;
 mod explain;
 mod link;
@@ -11,10 +12,12 @@ mod matrix;
 mod plan;
 mod status;
 mod timeline;
+mod wrapped;
 
 pub use columns::{Cell, Column, Screen, Table, Tone};
 pub use data::{json, json_line, yaml};
 pub use describe::describe;
+pub use drift::drift;
 pub use events::events_of;
 pub use explain::{explain_job, explain_push};
 pub use lists::{Detail, Listed, Machines, table};

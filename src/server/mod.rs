@@ -1,6 +1,7 @@
 //! The server: runs the controller's loops and serves HTTP. It decides nothing.
 
 mod audit;
+mod drift;
 mod guarded;
 pub mod http;
 #[cfg(feature = "aws")]

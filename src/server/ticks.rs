@@ -9,6 +9,7 @@ use tinqs_ci_reconciler::ports::MachineEnds;
 use tokio::sync::watch;
 use tokio::time::{sleep, sleep_until};
 
+use super::drift;
 use super::guarded::guarded;
 use super::pass::pass;
 use super::state::{Intervals, PollSignal, stopped};
@@ -44,6 +45,7 @@ pub(super) async fn poll(
         let began = tokio::time::Instant::now();
         let Intervals { poll, hint_gap, .. } = *intervals.borrow_and_update();
         pass("demand", &telemetry, controller.poll()).await;
+        drift::note(&controller, &telemetry).await;
         // In a burst each webhook asks for a poll, and each poll reads all waiting jobs.
         let gap = hint_gap.max(began.elapsed() * HINTED_SHARE);
         let forward = async {

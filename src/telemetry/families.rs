@@ -161,6 +161,21 @@ families! {
     BREAKER_OPENED = "breaker_opened_timestamp_seconds" Gauge ["class"] Beta
         "Unix time since when the class's breaker is open because the cloud rejects its launches; 0 if it is closed.",
         "tinqs_ci_breaker_opened_timestamp_seconds > 0";
+    DRIFT = "drift" Gauge ["class", "kind", "blocked_by"] Stable
+        "Differences between runs, machines and registrations that last longer than their stage allows, as of the last poll; 0 on a replica that does not poll.",
+        "sum by (class, kind, blocked_by) (tinqs_ci_drift) > 0";
+    DRIFT_OLDEST = "drift_oldest_timestamp_seconds" Gauge ["class", "kind"] Stable
+        "Unix time since when the oldest of them is open; 0 if there is none.",
+        "time() - (tinqs_ci_drift_oldest_timestamp_seconds > 0)";
+    DRIFT_DETECTED = "drift_detected_total" Counter ["class", "kind"] Stable
+        "Differences that began to last longer than their stage allows.",
+        "sum by (kind) (increase(tinqs_ci_drift_detected_total[1h]))";
+    DRIFT_RESOLVED = "drift_resolved_total" Counter ["class", "kind", "by"] Stable
+        "Differences that are gone, and who acted: a reconcile, a person through the API, or nobody.",
+        "sum by (by) (increase(tinqs_ci_drift_resolved_total[1h]))";
+    DRIFT_RESOLUTION = "drift_resolution_duration_seconds" Histogram ["kind"] Stable
+        "Time for which a difference was open.",
+        "histogram_quantile(0.95, sum by (le, kind) (rate(tinqs_ci_drift_resolution_duration_seconds_bucket[1h])))";
     LAUNCH_ATTEMPTS = "launch_attempts_total" Counter ["class", "market", "result"] Stable
         "Attempted launches.", "sum by (result) (rate(tinqs_ci_launch_attempts_total[10m]))";
 }

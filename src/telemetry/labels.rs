@@ -1,7 +1,7 @@
 //! The fixed values of metric labels: enums and constants only, never external text.
 
 use tinqs_ci_reconciler::controller::{ActionKind, ReconcileOutcome};
-use tinqs_ci_reconciler::model::{Market, Outcome, Reason};
+use tinqs_ci_reconciler::model::{Blocker, DriftKind, Market, Outcome, Reason};
 use tinqs_ci_reconciler::ports::ErrorKind;
 
 use crate::push::PushResult;
@@ -55,6 +55,10 @@ pub const WEBHOOK_RESULTS: [&str; 5] =
     ["accepted", "ignored", "bad_signature", "bad_payload", "error"];
 /// Results of an evaluation in push mode; `waiting` is retried.
 pub const PUSH_RESULTS: [&str; 3] = ["evaluated", "waiting", "given_up"];
+/// The blocker of drift that nothing keeps from being fixed.
+pub const NOT_BLOCKED: &str = "none";
+/// Who resolved drift.
+pub const RESOLVED_BY: [&str; 3] = ["controller", "self", "operator"];
 /// Operations by service, named as in the ports.
 pub const CALLS: [(&str, &[&str]); 4] = [
     ("store", &["get", "put", "remove", "open", "page", "seat", "unseat", "seats", "lease"]),
@@ -62,6 +66,11 @@ pub const CALLS: [(&str, &[&str]); 4] = [
     ("compute", &["list", "find", "launch", "terminate", "log"]),
     ("forge", &["waiting", "job", "registrations", "registration", "register", "retire"]),
 ];
+
+/// Blockers of drift.
+pub fn blocked_by() -> impl Iterator<Item = &'static str> {
+    std::iter::once(NOT_BLOCKED).chain(Blocker::ALL.iter().map(|blocker| blocker.label()))
+}
 
 /// The label of a pass's result.
 pub fn pass_result(result: ReconcileOutcome) -> &'static str {
@@ -183,6 +192,9 @@ fn values(label: &str) -> Option<Vec<&'static str>> {
         "queue" => &WORK_QUEUES,
         "event" => &EVENTS,
         "limit" => &["max"],
+        "kind" => return Some(DriftKind::ALL.iter().map(|kind| kind.label()).collect()),
+        "blocked_by" => return Some(blocked_by().collect()),
+        "by" => &RESOLVED_BY,
         "service" => return Some(CALLS.iter().map(|(service, _)| *service).collect()),
         "operation" => {
             return Some(

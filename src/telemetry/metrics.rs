@@ -15,7 +15,10 @@ use tinqs_ci_reconciler::ports::ErrorKind;
 use crate::push::PushResult;
 
 mod classes;
+mod drift;
 mod register;
+
+pub use drift::DriftMetrics;
 
 use register::{CONSTANT, counters, gauges, histograms, opts, register};
 
@@ -65,6 +68,8 @@ pub struct Metrics {
     breaker_opened: GaugeVec,
     unserved_jobs: Gauge,
     service_failing: GaugeVec,
+    /// Drift.
+    pub drift: DriftMetrics,
 }
 
 impl Metrics {
@@ -114,6 +119,7 @@ impl Metrics {
             classes: RwLock::default(),
             unserved_jobs: gauge(f::UNSERVED_JOBS),
             service_failing: gauges(r, f::SERVICE_FAILING),
+            drift: DriftMetrics::new(r),
             registry,
         };
         metrics.zero();

@@ -1,5 +1,11 @@
 //! The `demo` command.
 
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::process::Stdio;
+
+use jiff::Timestamp;
+
 use crate::{command, said, tinqs};
 
 #[test]
@@ -31,4 +37,44 @@ fn a_missing_temporary_directory_is_reported() {
         "{}",
         said.err
     );
+}
+
+/// Ends the demo when dropped.
+struct Demo(std::process::Child);
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_demo_that_stays_serves_the_page_at_the_pace_of_the_real_time() {
+    let mut demo = command(&["demo", "--stay", "--speed", "10"], &[]);
+    let mut demo =
+        Demo(demo.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it runs"));
+    let lines = BufReader::new(demo.0.stdout.take().expect("piped")).lines();
+    let told = lines.map(|line| line.expect("UTF-8"));
+    let line = told.into_iter().find(|line| line.contains("keeps running at ")).expect("it stays");
+    let address = line.split("http://").nth(1).and_then(|rest| rest.split(' ').next());
+    let address = address.expect("an address").to_owned();
+    let get = |path: &str| {
+        let mut stream = TcpStream::connect(&address).expect("it listens");
+        let head = format!(
+            "GET {path} HTTP/1.1\r\nhost: {address}\r\naccept: text/html\r\nconnection: close\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).expect("written");
+        let mut text = String::new();
+        stream.read_to_string(&mut text).expect("an answer");
+        text
+    };
+    let page = get("/");
+    assert!(page.starts_with("HTTP/1.1 200") && page.contains("acme/widget"), "{page}");
+    let status = get("/v1/status");
+    let body = status.split("\r\n\r\n").nth(1).expect("a body");
+    let status: serde_json::Value = serde_json::from_str(body).expect("JSON");
+    let shown: Timestamp = status["now"].as_str().expect("a time").parse().expect("a time");
+    let apart = Timestamp::now().duration_since(shown).as_secs();
+    assert!((-60..=60).contains(&apart), "its time is the real one: {apart} s apart");
 }

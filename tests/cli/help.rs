@@ -36,6 +36,7 @@ fn all_commands() {
               doctor      Check everything that serve needs, and suggest fixes
               config      Check the configuration, or show every value with its origin
               status      Show what is well and what is not; exit code 1 if something needs a person
+              drift       Show what differs between runs, machines and registrations for longer than it may
               why         Say why a job waits, and what would unblock it
               get         List runs, machines, registrations, classes or events
               describe    Show the details of a run
@@ -620,8 +621,8 @@ fn reload() {
 #[test]
 fn unknown_commands_are_not_listed() {
     let said = tinqs(&["--help"]);
-    assert!(!said.out.contains("drift"), "{}", said.out);
-    assert_eq!(tinqs(&["drift"]).code, 2);
+    assert!(!said.out.contains("dashboard"), "{}", said.out);
+    assert_eq!(tinqs(&["dashboard"]).code, 2);
 }
 
 #[test]

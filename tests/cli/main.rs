@@ -5,6 +5,7 @@
 mod completion;
 mod config;
 mod demo;
+mod drift;
 mod events;
 mod help;
 mod init;

@@ -13,6 +13,7 @@ use super::breaker::Breakers;
 use super::by_run::ByRun;
 use super::displaced::Displaced;
 use super::launch_queue::LaunchQueue;
+use super::polled::Polled;
 use super::queued::Queued;
 use crate::model::{
     AttemptId, Cause, ClassName, Machine, MachineId, MachineSpec, Registration, RunName,
@@ -51,6 +52,7 @@ pub(super) struct Cache {
     pub(super) rows: ListedRegistrations,
     pub(super) seats: Listing<Seats>,
     pub(super) displaced: Displaced,
+    pub(super) polled: Polled,
     pub(super) breakers: Breakers,
     pub(super) launch_queue: LaunchQueue,
     pub(super) queued: Queued,
@@ -100,6 +102,12 @@ impl Cache {
             inner.missing.clear();
         }
         *inner.missing.entry(registration).or_insert(now)
+    }
+
+    /// Returns since when these registrations are missing, for those that are.
+    pub(super) fn missing_among(&self, ids: impl Iterator<Item = i64>) -> BTreeMap<i64, Timestamp> {
+        let inner = self.inner();
+        ids.filter_map(|id| Some((id, *inner.missing.get(&id)?))).collect()
     }
 
     /// Records that a registration was seen.
@@ -267,16 +275,27 @@ fn recent(last: Option<Timestamp>, within: SignedDuration, now: Timestamp) -> bo
     last.is_some_and(|at| at <= now && now.duration_since(at) < within)
 }
 
+/// The last list that was read.
+struct Last<T> {
+    /// Its position in the order of reads.
+    begun: u64,
+    listing: Arc<T>,
+    read_at: Option<Timestamp>,
+}
+
 /// A listing that concurrent reconciles share.
 pub(super) struct Listing<T> {
     /// One reads at a time. Not `async_lock::Mutex`: its order depends on the wall clock.
     turn: async_lock::Semaphore,
-    last: Mutex<Option<(u64, Arc<T>)>>,
+    last: Mutex<Option<Last<T>>>,
+    /// When the list that is being read began.
+    reading: Mutex<Option<Timestamp>>,
 }
 
 impl<T> Default for Listing<T> {
     fn default() -> Self {
-        Self { turn: async_lock::Semaphore::new(1), last: Mutex::new(None) }
+        let turn = async_lock::Semaphore::new(1);
+        Self { turn, last: Mutex::new(None), reading: Mutex::new(None) }
     }
 }
 
@@ -292,18 +311,29 @@ impl<T> Listing<T> {
         F: Future<Output = Result<T, PortError>>,
     {
         let _turn = self.turn.acquire().await;
-        if let Some((begun, listing)) = &*self.last()
-            && *begun > ticket
+        if let Some(last) = &*self.last()
+            && last.begun > ticket
         {
-            return Ok(listing.clone());
+            return Ok(last.listing.clone());
         }
         let begun = cache.ticket();
         let listing = Arc::new(read.await?);
-        *self.last() = Some((begun, listing.clone()));
+        let read_at = self.reading.lock().take();
+        *self.last() = Some(Last { begun, listing: listing.clone(), read_at });
         Ok(listing)
     }
-    fn last(&self) -> MutexGuard<'_, Option<(u64, Arc<T>)>> {
+    fn last(&self) -> MutexGuard<'_, Option<Last<T>>> {
         self.last.lock()
+    }
+
+    /// Notes when a list is read: before its call, because what changes during it may be left out.
+    pub(super) fn reads_at(&self, now: Timestamp) {
+        *self.reading.lock() = Some(now);
+    }
+
+    /// Returns the last list and when it was read; `None` before the first one.
+    pub(super) fn known(&self) -> Option<(Arc<T>, Timestamp)> {
+        self.last().as_ref().and_then(|last| Some((last.listing.clone(), last.read_at?)))
     }
 }
 

@@ -141,7 +141,9 @@ impl Controller {
     }
 
     pub(super) async fn list_machines(&self) -> Result<Machines, PortError> {
+        let began_at = self.ports.clock.now();
         let machines = self.ports.compute.list().await?;
+        self.cache.machines.reads_at(began_at);
         self.cache.saw_classes(machines.iter().map(|m| &m.class));
         Ok(ByRun::new(machines, |m| &m.attempt_id))
     }

@@ -80,7 +80,10 @@ impl Controller {
     }
 
     async fn list_rows(&self, repo_id: i64) -> Result<Rows, PortError> {
-        Ok(match self.ports.forge.registrations(repo_id).await? {
+        let began_at = self.ports.clock.now();
+        let listed = self.ports.forge.registrations(repo_id).await?;
+        self.cache.rows.list(repo_id).reads_at(began_at);
+        Ok(match listed {
             Registrations::Unknown => None,
             Registrations::Seen(rows) => Some(ByRun::new(rows, |r| &r.attempt_id)),
         })

@@ -1,6 +1,7 @@
 //! Poll and sweep: the store, the forge and the cloud name runs to wake. Nothing is decided here.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -196,11 +197,15 @@ impl Controller {
         &self,
         report: &mut SweepReport,
         now: Timestamp,
-    ) -> Option<Vec<OpenRun>> {
+    ) -> Option<Arc<Vec<OpenRun>>> {
         if !self.leads(report, now).await {
+            self.cache.polled.set(None);
             return None;
         }
-        let open = self.ports.store.open(now).await;
+        let open = self.ports.store.open(now).await.map(Arc::new);
+        if let Ok(open) = &open {
+            self.cache.polled.set(Some(open));
+        }
         open.inspect_err(|error| report.errors.push(error.to_string())).ok()
     }
 

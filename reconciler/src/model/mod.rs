@@ -2,6 +2,7 @@
 
 mod attempt;
 mod class;
+mod drift;
 mod friendly;
 mod job_times;
 mod machine;
@@ -21,6 +22,7 @@ pub use class::{
     Class, ClassName, HOST, NearestClass, SeatLimits, Times, label_name, labels_match, nearest,
     serving,
 };
+pub use drift::{Blocker, Drift, DriftKind, Failing, NextStep, SeenSince};
 pub use friendly::Friendly;
 pub use job_times::{JobTimes, JobWait};
 pub use machine::{Cause, MachineSpec, Market, OpenBreaker, Refusal, UnavailableOffering};

@@ -15,6 +15,7 @@ use super::outcome::Outcome;
 use super::people::{self, Pushed};
 use super::profile::{Profile, UserAction};
 use super::replica::{self, Replica};
+use super::truth::truth;
 use super::variant::{Unchanged, Variant};
 use crate::clock::{Skewed, Virtual};
 use crate::executor::{Executor, Group};
@@ -302,6 +303,8 @@ impl<'a> Drive<'a> {
     /// nothing else reports their jobs.
     fn every_minute(&mut self, now: Timestamp) {
         let mut world = self.world.lock();
+        let truth = truth(&world, now);
+        world.laws.drift_every_minute(now, &truth);
         // Under a limit, the length of the queue is the operator's choice.
         let limited = world.laws.classes.iter().any(Class::has_limit);
         if now >= self.until + SETTLED_WITHIN && !limited {

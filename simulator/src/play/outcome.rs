@@ -41,6 +41,8 @@ pub struct Outcome {
     /// The number of times that a run waited all of `assign_within` for the machine of the job that
     /// displaced its own, and then needed another machine.
     pub waited_in_vain: u64,
+    /// How often each kind of drift was seen, once a minute.
+    pub drift: BTreeMap<&'static str, u64>,
     /// Hash over all events.
     pub trace_hash: String,
     /// Laws that were broken.

@@ -157,7 +157,7 @@ fn left_out(row: &RunnerRow, now: Timestamp, omitted: f64) -> bool {
 }
 
 /// Returns a registration of ours as the API shows it; `None` if its name is not an attempt ID.
-fn registration(row: &RunnerRow, repo_id: i64, now: Timestamp) -> Option<Registration> {
+pub(crate) fn registration(row: &RunnerRow, repo_id: i64, now: Timestamp) -> Option<Registration> {
     Some(Registration {
         id: row.id,
         repo_id,

@@ -53,15 +53,20 @@ pub(super) struct Host {
 
 impl Host {
     /// Starts a forge without jobs, a cloud without machines, and the server.
-    pub(super) async fn start(seed: u64, factor: u32) -> Result<Self, Error> {
+    /// The simulated time begins `behind` the real one.
+    pub(super) async fn start(
+        seed: u64,
+        factor: u32,
+        behind: SignedDuration,
+    ) -> Result<Self, Error> {
         let dir = tempfile::Builder::new()
             .prefix("tinqs-ci-demo-")
             .tempdir()
             .map_err(Error::host("create a temporary directory"))?;
-        let clock = AcceleratedClock::new(Timestamp::now(), factor);
+        let clock = AcceleratedClock::behind(Timestamp::now(), factor, behind);
         let forge = Forge::new(Config { line: Line::V1_27, ..Config::default() });
         let forge = Arc::new(Mutex::new(forge));
-        let world = World::new(seed, Arc::new(clock), forge.clone());
+        let world = World::new(seed, Arc::new(clock.clone()), forge.clone());
         let world: Shared = Arc::new(Mutex::new(world));
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let listeners = listen(any, any).await?;
@@ -74,10 +79,11 @@ impl Host {
             hooks: vec![Hook::system(format!("http://{address}/webhook"), SECRET)],
             ..WireOptions::default()
         };
-        let wire = Wire::start(forge, Arc::new(move || clock.now()), options)
+        let shown = clock.clone();
+        let wire = Wire::start(forge, Arc::new(move || shown.now()), options)
             .map_err(Error::host("listen on loopback for the forge"))?;
         let settings = settings_of(&wire.url(), (address, api), &dir);
-        let events = tokio::spawn(events(world.clone(), clock));
+        let events = tokio::spawn(events(world.clone(), clock.clone()));
         let server = None;
         let mut host = Self { clock, factor, wire, world, settings, server, events, _dir: dir };
         host.serve(listeners)?;
@@ -116,6 +122,16 @@ impl Host {
                 done => return done,
             }
         }
+    }
+
+    /// Lets the simulated time run as the real one does, once it has caught up, and starts the
+    /// server again, so that its loops do too.
+    pub(super) async fn settle(&mut self) -> Result<(), Error> {
+        self.clock.settle();
+        while !self.clock.is_settled() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        self.restart().await
     }
 
     /// Stops the server and the simulated world.
@@ -157,7 +173,7 @@ impl Host {
             .map_err(|error| part("forge", &error))?;
         let compute: Arc<dyn Compute> = Arc::new(SimulatedPorts::live(self.world.clone()));
         let ports = Ports {
-            clock: Arc::new(self.clock),
+            clock: Arc::new(self.clock.clone()),
             store: Arc::new(store),
             queue: Arc::new(MemoryQueue::new()),
             compute,

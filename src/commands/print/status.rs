@@ -3,10 +3,10 @@
 use std::fmt::Write as _;
 
 use jiff::{SignedDuration, Timestamp};
-use unicode_width::UnicodeWidthStr as _;
 
 use super::columns::aligned;
-use super::{span, timeline};
+use super::wrapped::wrapped;
+use super::{drift, span, timeline};
 use crate::api::Health;
 use crate::api::status::{
     Attention, ClassStatus, ClassWaits, JobWhy, RunReason, Service, StatusView, Webhooks, Why,
@@ -14,30 +14,10 @@ use crate::api::status::{
 use crate::words::{jobs, lasting};
 use tinqs_ci_reconciler::text::{cut, escape};
 
-/// The width of the text.
-const COLUMNS: usize = 80;
 /// The maximum number of entries of each part that are shown.
 const SHOWN: usize = 20;
-
-/// Breaks external text into lines of at most [`COLUMNS`], each after the indentation. A longer word
-/// has a line of its own.
-fn wrapped(page: &mut String, first: &str, indent: usize, text: &str) {
-    let mut line = first.to_owned();
-    let mut is_empty = true;
-    for word in escape(text).split_whitespace() {
-        if !is_empty && line.width() + 1 + word.width() > COLUMNS {
-            let _ = writeln!(page, "{}", line.trim_end());
-            line = " ".repeat(indent);
-            is_empty = true;
-        }
-        if !is_empty {
-            line.push(' ');
-        }
-        line.push_str(word);
-        is_empty = false;
-    }
-    let _ = writeln!(page, "{}", line.trim_end());
-}
+/// The maximum number of drift that is shown.
+const DRIFT: usize = 5;
 
 fn since(at: Option<Timestamp>, now: Timestamp) -> String {
     at.map(|at| format!(" for {}", lasting(now.duration_since(at)))).unwrap_or_default()
@@ -82,6 +62,13 @@ pub fn status(status: &StatusView) -> String {
         let titles = titles.map(str::to_owned).to_vec();
         let rows = std::iter::once(titles).chain(classes.iter().map(class_row));
         page.push_str(&aligned(&rows.collect::<Vec<_>>(), 2, &[]));
+    }
+    if let Some(open) = status.open_drift.filter(|open| *open > 0) {
+        let _ = writeln!(page, "\n{open} open drift, longest first");
+        drift::entries(&mut page, &status.drift, now, DRIFT);
+        if open > DRIFT {
+            let _ = writeln!(page, "  and {} more; `tinqs-ci drift` lists all", open - DRIFT);
+        }
     }
     match status.unserved_jobs {
         Some(0) => {}

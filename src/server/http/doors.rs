@@ -8,14 +8,14 @@ use axum::extract::Request;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::TimeoutLayer;
 
 use super::{App, Deadlines, Refusal};
 use super::{
-    events, explain, front, guard, health, hosts, log, problem, reload, runs, sides, status, sweep,
-    webhook,
+    drift, events, explain, front, guard, health, hosts, log, page, problem, reload, runs, sides,
+    status, sweep, webhook,
 };
 
 /// The routes of each address.
@@ -44,7 +44,7 @@ impl Doors {
             });
         let api = probes(deadlines)
             .merge(guarded(app, deadlines))
-            .route("/", get(front::of_api))
+            .merge(page_or(app, deadlines, get(front::of_api)))
             .fallback(missing)
             .layer(middleware::from_fn_with_state(app.clone(), hosts::named));
         let metrics = Router::new()
@@ -61,8 +61,21 @@ impl Doors {
 /// Returns the routes of the role at one address, where only one can be had.
 pub fn everything(app: &Arc<App>, deadlines: Deadlines) -> Router {
     let routes = probes(deadlines).merge(hooks(app, deadlines)).merge(guarded(app, deadlines));
-    let routes = routes.route("/", get(front::of_everything));
+    let routes = routes.merge(page_or(app, deadlines, get(front::of_everything)));
     finish(routes.fallback(missing), app)
+}
+
+/// The page, or this answer at `/` of a replica that has none.
+fn page_or(
+    app: &Arc<App>,
+    deadlines: Deadlines,
+    front: MethodRouter<Arc<App>>,
+) -> Router<Arc<App>> {
+    if app.role.reconciles() {
+        page::routes(app, deadlines)
+    } else {
+        Router::new().route("/", front)
+    }
 }
 
 async fn missing() -> Refusal {
@@ -116,6 +129,7 @@ fn v1(deadlines: Deadlines) -> Router<Arc<App>> {
         .route("/reload", post(reload::reload))
         .route("/status", get(status::status))
         .route("/events", get(events::events))
+        .route("/drift", get(drift::drift))
         .layer(deadline(deadlines.request));
     // These wait for forge and cloud.
     let slow = Router::new()
@@ -128,7 +142,7 @@ fn v1(deadlines: Deadlines) -> Router<Arc<App>> {
     quick.merge(slow).fallback(missing)
 }
 
-fn deadline(within: Duration) -> TimeoutLayer {
+pub(super) fn deadline(within: Duration) -> TimeoutLayer {
     TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, within)
 }
 
@@ -145,7 +159,8 @@ async fn dress(request: Request, next: Next) -> Response {
         (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
     ];
     for (name, value) in fixed {
-        headers.insert(name, HeaderValue::from_static(value));
+        // The page has a policy of its own, and its files are kept.
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
     }
     answer
 }

@@ -33,6 +33,7 @@ mod why;
 mod workflow_run;
 
 pub(super) use job::job;
+pub(super) use job_why::of_run as story_of;
 pub(super) use why::why;
 
 /// The maximum number of pages searched for the runs of a commit.

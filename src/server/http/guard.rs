@@ -6,6 +6,8 @@ use axum::extract::{Request, State};
 use axum::http::{Extensions, HeaderMap, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 
 use super::hosts::is_loopback;
@@ -50,15 +52,32 @@ impl Guard {
         if let Some(Peer::Unix { uid }) = Peer::of(extensions) {
             return Ok(Identity { who: format!("uid {uid}"), may: Right::Operate });
         }
-        let given = bearer(headers).map(digest).ok_or_else(unauthorized)?;
+        self.holder(&bearer(headers).map(digest).ok_or_else(unauthorized)?)
+    }
+
+    /// Returns whose token has this digest.
+    fn holder(&self, given: &[u8; 32]) -> Result<Identity, Refusal> {
         let mut found = None;
         // Every token is compared, so that the duration does not tell which one it is.
         for token in self.live.settings().server.tokens() {
-            if is_token(token.secret.expose(), &given) {
+            if is_token(token.secret.expose(), given) {
                 found = Some(Identity { who: token.name.clone(), may: token.may });
             }
         }
         found.ok_or_else(unauthorized)
+    }
+
+    /// Finds out who reads a page: a browser sends a token as the password of Basic credentials.
+    /// Never for changes: a browser adds such credentials to what other sites make it send, too.
+    pub(super) fn identify_reader(
+        &self,
+        headers: &HeaderMap,
+        extensions: &Extensions,
+    ) -> Result<Identity, Refusal> {
+        match password(headers) {
+            Some(password) => self.holder(&digest(&password)),
+            None => self.identify(headers, extensions),
+        }
     }
 
     /// Checks a reader of metrics: if only this host reaches the API, a caller on it needs no
@@ -146,6 +165,19 @@ fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
     is_bearer.then(|| token.trim_ascii())
 }
 
+/// Returns the password of Basic credentials; `None` if there are several headers.
+fn password(headers: &HeaderMap) -> Option<Vec<u8>> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let value = values.next()?.as_bytes();
+    let (scheme, encoded) = value.split_at_checked(6)?;
+    if !scheme.eq_ignore_ascii_case(b"basic ") || values.next().is_some() {
+        return None;
+    }
+    let mut pair = STANDARD.decode(encoded.trim_ascii()).ok()?;
+    let colon = pair.iter().position(|byte| *byte == b':')?;
+    Some(pair.split_off(colon + 1))
+}
+
 /// Checks that a caller without a token is on this host: not behind a proxy, and not a page of
 /// another site in a local browser (which sends `Origin`, or, after DNS rebinding, a foreign
 /// `Host`).
@@ -205,6 +237,29 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(header::AUTHORIZATION, authorization.parse().expect("a value"));
         guard.identify(&headers, &Extensions::new())
+    }
+
+    #[test]
+    fn a_page_takes_a_token_as_the_password_and_v1_does_not() {
+        let guard = guard(&[("s3cret:with-colon", Right::Read)]);
+        let encoded = |pair: &str| format!("Basic {}", STANDARD.encode(pair));
+        let cases = [
+            (encoded("anybody:s3cret:with-colon"), true),
+            (encoded(":s3cret:with-colon"), true),
+            (encoded("anybody:wrong"), false),
+            (encoded("s3cret:with-colon"), false),
+            (encoded("anybody:"), false),
+            ("Basic ???".to_owned(), false),
+            ("Bearer s3cret:with-colon".to_owned(), true),
+        ];
+        for (authorization, admitted) in cases {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::AUTHORIZATION, authorization.parse().expect("a value"));
+            let reader = guard.identify_reader(&headers, &Extensions::new());
+            assert_eq!(reader.is_ok(), admitted, "{authorization}");
+            let is_bearer = authorization.starts_with("Bearer");
+            assert_eq!(identify(&guard, &authorization).is_ok(), is_bearer, "{authorization}");
+        }
     }
 
     #[test]

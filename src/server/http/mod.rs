@@ -16,6 +16,7 @@ use crate::telemetry::Telemetry;
 
 mod body;
 mod doors;
+mod drift;
 mod etag;
 mod events;
 mod explain;
@@ -25,6 +26,7 @@ mod health;
 mod hosts;
 mod listen;
 mod log;
+mod page;
 mod peer;
 mod problem;
 mod reload;

@@ -73,12 +73,15 @@ impl From<PortError> for Refusal {
     }
 }
 
-/// Turns any other error response into a problem document; drops its text.
+/// Turns any other error response, except those of the page, into a problem document; drops its
+/// text.
 pub(super) fn from_answer(answer: Response) -> Response {
     let status = answer.status();
     let is_error = status.is_client_error() || status.is_server_error();
     let media = answer.headers().get(header::CONTENT_TYPE);
-    if !is_error || media.is_some_and(|media| media.as_bytes() == MEDIA_TYPE.as_bytes()) {
+    let is_page = media.is_some_and(|media| media.as_bytes().starts_with(b"text/html"));
+    let is_problem = media.is_some_and(|media| media.as_bytes() == MEDIA_TYPE.as_bytes());
+    if !is_error || is_problem || is_page {
         return answer;
     }
     let detail = match status {

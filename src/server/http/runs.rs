@@ -28,11 +28,11 @@ const EDIT_TRIES: usize = 8;
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RunQuery {
-    phase: String,
-    class: String,
-    repo: String,
-    limit: String,
-    after: String,
+    pub(super) phase: String,
+    pub(super) class: String,
+    pub(super) repo: String,
+    pub(super) limit: String,
+    pub(super) after: String,
 }
 
 /// `GET /v1/runs`.
@@ -45,6 +45,11 @@ pub(super) async fn list(
             "invalid query: known parameters are `phase`, `class`, `repo`, `limit`, `after`";
         Refusal::new(StatusCode::BAD_REQUEST, detail)
     })?;
+    Ok(Json(page_of(&app, query).await?))
+}
+
+/// Returns a page of runs.
+pub(super) async fn page_of(app: &App, query: RunQuery) -> Result<List<Run>, Refusal> {
     let (filter, after) = query.filter()?;
     let page = app.controller.ports().store.page(&filter, after.as_deref()).await;
     let page = page.map_err(|error| match error.kind {
@@ -55,8 +60,8 @@ pub(super) async fn list(
         _ => Refusal::from(error),
     })?;
     let mut items = page.items;
-    note_machines_still_up(&app, &mut items);
-    Ok(Json(List { items, next: page.next }))
+    note_machines_still_up(app, &mut items);
+    Ok(List { items, next: page.next })
 }
 
 impl RunQuery {
@@ -98,6 +103,13 @@ async fn find(app: &App, name: &RunName) -> Result<Run, Refusal> {
     run.ok_or_else(|| not_found(name))
 }
 
+/// Returns a run as the API shows it.
+pub(super) async fn find_noted(app: &App, name: &str) -> Result<Run, Refusal> {
+    let mut run = find(app, &parse(name)?).await?;
+    note_machines_still_up(app, std::slice::from_mut(&mut run));
+    Ok(run)
+}
+
 /// Adds the condition `Cancelled` to canceled runs whose machine was up when machines were last
 /// listed. It is never stored: nothing is decided by it.
 pub(super) fn note_machines_still_up(app: &App, runs: &mut [Run]) {
@@ -130,8 +142,7 @@ pub(super) async fn one(
     Path(name): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    let mut run = find(&app, &parse(&name)?).await?;
-    note_machines_still_up(&app, std::slice::from_mut(&mut run));
+    let run = find_noted(&app, &name).await?;
     let tag = etag(run.version);
     if Wanted::is_held(&headers, run.version) {
         return Ok((StatusCode::NOT_MODIFIED, [tag]).into_response());
@@ -233,6 +244,7 @@ async fn edit(
             Err(error) => return Err(error.into()),
         }
         tracing::info!(run = name.as_str(), version = run.version, "changed run on request");
+        app.telemetry.acted_on(name.as_str());
         if let Err(error) = ports.queue.wake(&name).await {
             // The run is due, so it is woken later.
             tracing::warn!(run = name.as_str(), error = %error, "cannot wake run");

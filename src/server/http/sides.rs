@@ -7,13 +7,13 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use tinqs_ci_reconciler::model::{
-    MachineId, MachineState, Phase, Reason, Registrations, Run, serving,
+    Machine, MachineId, MachineState, Phase, Reason, Registrations, Run, serving,
 };
 use tinqs_ci_reconciler::ports::{Filter, OpenRun};
 
 use super::etag::Wanted;
 use super::work::Work;
-use super::{Ctx, Refusal};
+use super::{App, Ctx, Refusal};
 use crate::api::{Class, List, MachineView, Registration};
 use crate::words::events::What;
 
@@ -24,11 +24,15 @@ const ID_LIMIT: usize = 128;
 
 /// `GET /v1/machines`, newest first.
 pub(super) async fn machines(State(app): Ctx) -> Result<Json<List<MachineView>>, Refusal> {
-    let mut machines = app.controller.ports().compute.list().await?;
+    let machines = app.controller.ports().compute.list().await?;
+    Ok(Json(List { items: machine_views(&app, machines).await, next: None }))
+}
+
+/// Returns machines as the API shows them, newest first.
+pub(super) async fn machine_views(app: &App, mut machines: Vec<Machine>) -> Vec<MachineView> {
     machines.sort_by(|a, b| b.launched_at.cmp(&a.launched_at).then_with(|| a.id.cmp(&b.id)));
-    let work = Work::of(&app, &machines).await;
-    let items = machines.iter().map(|machine| work.view(machine)).collect();
-    Ok(Json(List { items, next: None }))
+    let work = Work::of(app, &machines).await;
+    machines.iter().map(|machine| work.view(machine)).collect()
 }
 
 /// Parses the ID of a machine. IDs go into paths and API calls, so only what clouds use is allowed.
@@ -61,6 +65,7 @@ pub(super) async fn terminate(
         return Err(Refusal::new(StatusCode::NOT_FOUND, "this machine is gone already"));
     }
     ports.compute.terminate(&id).await?;
+    app.telemetry.acted_on(&id.0);
     let run = found.attempt_id.run.as_str();
     tracing::info!(run, machine = id.0, action = "terminate", "terminated machine on request");
     let what = What::Terminated(id);
@@ -100,16 +105,21 @@ pub(super) async fn registrations(State(app): Ctx) -> Result<Json<List<Registrat
 
 /// `GET /v1/classes`, in the order of the configuration.
 pub(super) async fn classes(State(app): Ctx) -> Result<Json<List<Class>>, Refusal> {
+    // If the cloud cannot be reached, show the last listing.
+    let machines = match app.controller.ports().compute.list().await {
+        Ok(machines) => machines,
+        Err(_) => app.telemetry.seen.machines().1,
+    };
+    Ok(Json(List { items: class_views(&app, &machines).await?, next: None }))
+}
+
+/// Returns the classes with their use of these machines.
+pub(super) async fn class_views(app: &App, machines: &[Machine]) -> Result<Vec<Class>, Refusal> {
     let ports = app.controller.ports();
     let settings = app.controller.settings();
     let open = ports.store.open(app.telemetry.now()).await?;
     let filter = Filter { phase: Some(Phase::Waiting), limit: BLOCKED_LIMIT, ..Filter::default() };
     let waiting = ports.store.page(&filter, None).await?.items;
-    // If the cloud cannot be reached, show the last listing.
-    let machines = match ports.compute.list().await {
-        Ok(machines) => machines,
-        Err(_) => app.telemetry.seen.machines().1,
-    };
     let mut items = Vec::with_capacity(settings.classes.len());
     for class in &settings.classes {
         let seats = if class.has_limit() { ports.store.seats(&class.name).await?.len() } else { 0 };
@@ -130,7 +140,7 @@ pub(super) async fn classes(State(app): Ctx) -> Result<Json<List<Class>>, Refusa
             blocked_by: blocked_by(waiting.iter().filter(|run| serves(&run.spec.runs_on))),
         });
     }
-    Ok(Json(List { items, next: None }))
+    Ok(items)
 }
 
 /// Returns the distinct reasons of waiting runs, most frequent first.

@@ -21,20 +21,22 @@ use crate::words::services::{ServiceReason, service_name};
 mod attention;
 mod classes;
 mod lost;
+mod open_drift;
 
 pub(super) use crate::words::unserved::sentence as unserved_sentence;
 pub(super) use attention::all as attention;
+pub(super) use open_drift::open_drift;
 
 /// The maximum number of runs whose reasons are read, for each phase.
 const RUNS: usize = 500;
-/// The maximum number of entries in `attention`.
+/// The maximum number of entries in `attention`, and in `drift`.
 const ATTENTION: usize = 100;
 
 /// What an answer is made from.
 pub(super) struct Known {
     pub(super) now: Timestamp,
     /// The open runs; the error if the store cannot be read.
-    open: Result<Vec<OpenRun>, PortError>,
+    pub(super) open: Result<Vec<OpenRun>, PortError>,
     /// The newest waiting runs.
     pub(super) waiting: Vec<Run>,
     /// The running runs whose machine was lost.
@@ -46,8 +48,18 @@ pub(super) struct Known {
 
 /// `GET /v1/status`.
 pub(super) async fn status(State(app): Ctx) -> Json<StatusView> {
-    let known = read(&app).await;
-    Json(answer(&app, &known))
+    Json(read_status(&app).await)
+}
+
+/// Returns the state of the installation.
+pub(super) async fn read_status(app: &App) -> StatusView {
+    let known = read(app).await;
+    let mut status = answer(app, &known);
+    if let Some(found) = open_drift(app, &known).await {
+        status.open_drift = Some(found.count());
+        status.drift = found.views(known.now, ATTENTION);
+    }
+    status
 }
 
 /// Reads the open runs and the last listings.
@@ -110,6 +122,8 @@ fn answer(app: &App, known: &Known) -> StatusView {
             })
             .collect(),
         failing_runs: failing_runs(app, known),
+        open_drift: None,
+        drift: Vec::new(),
     }
 }
 

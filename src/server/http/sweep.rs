@@ -8,6 +8,7 @@ use axum::http::StatusCode;
 use tinqs_ci_reconciler::controller::SweepReport;
 
 use super::{App, Ctx, Refusal};
+use crate::server::drift;
 use crate::server::pass::pass;
 
 /// `POST /v1/sweep`.
@@ -26,6 +27,7 @@ pub(super) async fn now(app: &Arc<App>) -> Result<Json<SweepReport>, Refusal> {
     controller.forget_idle();
     let polled = pass("demand", telemetry, controller.poll()).await.ok_or_else(bug)?;
     let swept = pass("sweep", telemetry, controller.sweep()).await.ok_or_else(bug)?;
+    drift::note(controller, telemetry).await;
     Ok(Json(both(polled, swept)))
 }
 

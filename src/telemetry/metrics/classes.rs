@@ -29,6 +29,7 @@ impl Metrics {
     /// Creates the counters, histograms and the breaker of a class.
     fn zero_class(&self, class: &str) {
         self.job_wait.with_label_values(&[class]);
+        self.drift.zero_class(class);
         self.breaker_opened.with_label_values(&[class]);
         for outcome in labels::OUTCOMES {
             self.outcomes.with_label_values(&[class, outcome]);
@@ -58,6 +59,7 @@ impl Metrics {
 
     /// Removes the gauges of a class. One that has no such series is left alone.
     fn remove_gauges(&self, class: &str) {
+        self.drift.remove_class(class);
         let _ = self.limits.remove_label_values(&[class, "max"]);
         for gauges in [&self.desired, &self.oldest_waiting, &self.breaker_opened] {
             let _ = gauges.remove_label_values(&[class]);

@@ -4,6 +4,7 @@
 mod another_registration;
 mod breaker;
 mod dependents;
+mod drift;
 mod harness;
 mod idle;
 mod ingest;

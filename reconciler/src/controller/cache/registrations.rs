@@ -90,6 +90,19 @@ impl ListedRegistrations {
         }
     }
 
+    /// Returns the registrations of all lists as last read, and when the first of them was read;
+    /// `None` before the first one, or if the forge does not show one of them.
+    pub(in crate::controller) fn known(&self) -> Option<(ByRun<Registration>, Timestamp)> {
+        let listings: Vec<Arc<Listing<Rows>>> = self.listings.lock().values().cloned().collect();
+        let mut all = Vec::new();
+        let mut first: Option<Timestamp> = None;
+        for (rows, at) in listings.iter().filter_map(|listing| listing.known()) {
+            all.extend((*rows).as_ref()?.all().iter().cloned());
+            first = Some(first.map_or(at, |first| first.min(at)));
+        }
+        Some((ByRun::new(all, |row: &Registration| &row.attempt_id), first?))
+    }
+
     /// Returns whether each list was read after the last reconcile of its repository, and was empty.
     pub(in crate::controller) fn are_empty(&self) -> bool {
         let empty = |known: &Repository| {

@@ -5,6 +5,7 @@ use tinqs_ci_reconciler::model::{Run, serving};
 use super::Drive;
 use crate::forge::Status;
 use crate::play::outcome::Outcome;
+use crate::play::truth::truth;
 use crate::world::Demand;
 
 impl Drive<'_> {
@@ -46,6 +47,8 @@ impl Drive<'_> {
                 format!("{attempt_id} still has a seat in {class}"),
             ));
         }
+        let truth = truth(&world, now);
+        world.laws.drift_is_over(now, &truth);
         for (about, what) in left {
             world.laws.left_over(now, &about, format!("{what} {when}"));
         }
@@ -71,6 +74,7 @@ impl Drive<'_> {
             calls_in_settled_day: self.idle_calls,
             longest_wait: world.laws.longest_wait().0,
             waited_in_vain: world.laws.waited_in_vain(),
+            drift: world.laws.drift_seen().clone(),
             trace_hash: world.laws.hash(),
             violations: world.laws.violations().to_vec(),
             reconciles: world.laws.reconciles(),

@@ -37,7 +37,7 @@ async fn ask_forge(app: &App, record: &JobRecord, notes: &mut Vec<String>) -> Op
 }
 
 /// Tells the story of a run. If the forge cannot be reached, it comes from the record.
-pub(super) async fn of_run(app: &App, run: &Run, now: Timestamp) -> JobWhy {
+pub(in crate::server::http) async fn of_run(app: &App, run: &Run, now: Timestamp) -> JobWhy {
     let record = job::of_run(run);
     let mut notes = Vec::new();
     let asks = record.job.job_id > 0 && !record.job.repo.is_empty();

@@ -1,0 +1,122 @@
+//! Drift from what this process has listed. Calls neither forge nor cloud.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+
+use super::by_run::ByRun;
+use super::cache::Machines;
+use super::{Controller, Settings};
+use crate::model::{Drift, Failing, Machine, MachineId, ObservedClass, Run, RunName, SeenSince};
+use crate::plan::drift::{Snapshot, drift, needs_record};
+use crate::ports::OpenRun;
+
+/// The maximum number of records that are read for one answer, those that wait longest first. The
+/// others are judged by their summary.
+const RECORDS: usize = 50;
+
+/// Drift, with the records that were read to judge it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DriftReport {
+    /// The open drift, longest first.
+    pub drift: Vec<Drift>,
+    /// Records of runs that wait for too long.
+    pub records: Vec<Run>,
+}
+
+impl Controller {
+    /// Returns the drift among the open runs of the last poll or sweep; `None` if this replica does
+    /// not hold the lease. Reads only records of runs that wait for too long.
+    pub async fn polled_drift(&self, failing: Failing) -> Option<DriftReport> {
+        let open = self.cache.polled.open()?;
+        Some(self.drift_among(&open, Vec::new(), failing).await)
+    }
+
+    /// Returns the drift among these open runs. Of the records that it needs and that are not
+    /// `known`, it reads those of the runs that wait longest.
+    pub async fn drift_among(
+        &self,
+        open: &[OpenRun],
+        known: Vec<Run>,
+        failing: Failing,
+    ) -> DriftReport {
+        let now = self.ports.clock.now();
+        let settings = self.settings();
+        let machines = self.cache.machines.known();
+        let rows = self.cache.rows.known();
+        if let Some((rows, rows_at)) = &rows {
+            self.cache.polled.note(rows.all(), *rows_at, machines.as_ref().map(|known| &*known.0));
+        }
+        let wanted = wanted(&settings, open, machines.as_ref().map(|known| &*known.0), now);
+        let records = self.records(wanted, known).await;
+        let unavailable = self.cache.unavailable(now);
+        let classes = settings.classes.iter().map(|class| ObservedClass {
+            class: class.clone(),
+            unavailable: unavailable.clone(),
+            breaker: self.cache.breakers.opened(&class.name),
+        });
+        let classes: Vec<ObservedClass> = classes.collect();
+        let all = machines.as_ref().map_or(&[][..], |known| known.0.all());
+        let live = all.iter().filter(|machine| machine.is_live());
+        let since = SeenSince {
+            idle: self.cache.polled.idle(),
+            alone: self.cache.polled.alone(),
+            missing: self.cache.missing_among(live.map(|machine| machine.registration)),
+        };
+        let seen = Snapshot {
+            classes: &classes,
+            open,
+            records: &records,
+            machines: machines.as_ref().map(|known| (known.0.all(), known.1)),
+            registrations: rows.as_ref().map(|(rows, at)| (rows.all(), *at)),
+            since: &since,
+            failing,
+            room: self.ports.compute.room(),
+            sweep_every: settings.sweep_every,
+        };
+        let drift = drift(&seen, now);
+        DriftReport { drift, records }
+    }
+
+    /// Returns the records of these runs. Of one that cannot be read the summary is used.
+    async fn records(&self, names: Vec<RunName>, known: Vec<Run>) -> Vec<Run> {
+        let mut records = known;
+        let wanted: BTreeSet<&RunName> = names.iter().collect();
+        records.retain(|run| wanted.contains(&run.name));
+        let there: BTreeSet<RunName> = records.iter().map(|run| run.name.clone()).collect();
+        for name in names.into_iter().filter(|name| !there.contains(name)).take(RECORDS) {
+            if let Ok(Some(run)) = self.ports.store.get(&name).await {
+                records.push(run);
+            }
+        }
+        records
+    }
+}
+
+/// Returns the runs whose records are needed: those that wait for too long, and those with a
+/// machine that no configuration of its class describes.
+fn wanted(
+    settings: &Settings,
+    open: &[OpenRun],
+    machines: Option<&Machines>,
+    now: Timestamp,
+) -> Vec<RunName> {
+    let mut waiting: Vec<&OpenRun> = open.iter().filter(|run| needs_record(run, now)).collect();
+    waiting.sort_by(|a, b| (a.waiting_since, &a.name).cmp(&(b.waiting_since, &b.name)));
+    let is_known = |machine: &Machine| {
+        let class = settings.classes.iter().find(|class| class.name == machine.class);
+        class.is_some_and(|class| {
+            let mut specs = class.machines.iter();
+            specs.any(|spec| spec.kind == machine.kind && spec.market == machine.market)
+        })
+    };
+    let machines = machines.map_or(&[][..], ByRun::all).iter();
+    let odd = machines.filter(|machine| machine.is_live() && !is_known(machine));
+    let odd: BTreeSet<(&RunName, &MachineId)> =
+        odd.map(|machine| (&machine.attempt_id.run, &machine.id)).collect();
+    let mut names: Vec<RunName> = odd.into_iter().map(|(name, _)| name.clone()).collect();
+    names.extend(waiting.into_iter().map(|run| run.name.clone()));
+    let mut seen = BTreeSet::new();
+    names.retain(|name| seen.insert(name.clone()));
+    names
+}

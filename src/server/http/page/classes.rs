@@ -1,0 +1,95 @@
+//! The classes: their use, what keeps them from launching, and their configuration in force.
+
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use jiff::{SignedDuration, Timestamp};
+use maud::{Markup, html};
+use tinqs_ci_reconciler::model::{self, MachineSpec, OpenBreaker};
+
+use super::parts::{age, name, sentence, span};
+use super::{answer, layout, refused};
+use crate::api::Class;
+use crate::server::http::Ctx;
+use crate::server::http::sides::class_views;
+
+/// `GET /classes`.
+pub(super) async fn page(State(app): Ctx, headers: HeaderMap) -> Response {
+    let now = app.telemetry.now();
+    let machines = app.telemetry.seen.machines().1;
+    let views = match class_views(&app, &machines).await {
+        Ok(views) => views,
+        Err(refusal) => return refused(&headers, refusal),
+    };
+    let settings = app.controller.settings();
+    let breakers = app.controller.open_breakers();
+    let breaker = |class: &model::Class| {
+        breakers.iter().find(|(name, _)| *name == class.name).map(|(_, breaker)| breaker)
+    };
+    let main = html! {
+        h1 { "Classes" }
+        @if views.is_empty() { p { "No class is configured." } }
+        @for (number, (view, class)) in views.iter().zip(&settings.classes).enumerate() {
+            section id={ "class-" (number) } data-live aria-label={ "Class " (name(&view.name)) } {
+                (one(view, class, breaker(class), now))
+            }
+        }
+    };
+    let installation = &app.live.settings().installation;
+    let page = layout::page(installation, "/classes", "Classes", now, &main);
+    answer(&headers, StatusCode::OK, page)
+}
+
+fn one(
+    view: &Class,
+    class: &model::Class,
+    breaker: Option<&OpenBreaker>,
+    now: Timestamp,
+) -> Markup {
+    let limit = |limit: Option<u32>| limit.map_or("none".to_owned(), |limit| limit.to_string());
+    let counts = [
+        ("machines", view.machines.to_string()),
+        ("seats", if class.has_limit() { view.seats.to_string() } else { "–".to_owned() }),
+        ("limit", limit(view.limit)),
+        ("per repository", limit(view.repo_limit)),
+        ("open runs", view.open_runs.to_string()),
+        ("waiting", view.waiting_runs.to_string()),
+    ];
+    let times = &class.times;
+    let durations: [(&str, SignedDuration); 6] = [
+        ("boot_within", times.boot_within),
+        ("idle_within", times.idle_within),
+        ("assign_within", times.assign_within),
+        ("max_age", times.max_age),
+        ("give_up_after", times.give_up_after),
+        ("keep", times.keep),
+    ];
+    let labels: Vec<String> = view.labels.iter().map(|label| name(label)).collect();
+    let reasons: Vec<&str> = view.blocked_by.iter().map(|reason| reason.as_str()).collect();
+    html! {
+        h2 { (name(&view.name)) " " small { (labels.join(", ")) } }
+        @if let Some(breaker) = breaker {
+            ul.notes { li.bad {
+                strong { "✗ BreakerOpen" } " · " (age(breaker.since, now))
+                p { (sentence(&breaker.message)) }
+            } }
+        }
+        @if !reasons.is_empty() { p { "Waiting runs: " (reasons.join(", ")) } }
+        div.numbers { dl { @for (title, value) in counts { div { dt { (title) } dd { (value) } } } } }
+        details {
+            summary { "Configuration in force" }
+            dl.facts {
+                @for (key, value) in durations { div { dt { code { (key) } } dd { (span(value)) } } }
+                @for machine in &class.machines { div { dt { "machine" } dd { (spec(machine)) } } }
+            }
+        }
+    }
+}
+
+fn spec(machine: &MachineSpec) -> String {
+    let MachineSpec { kind, subnet, market, image, .. } = machine;
+    let market = market.to_string();
+    let parts = [kind.as_str(), &market, subnet, image];
+    let parts: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).map(name).collect();
+    parts.join(" · ")
+}

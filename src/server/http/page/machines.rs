@@ -1,0 +1,89 @@
+//! The machines as last listed.
+
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use jiff::Timestamp;
+use maud::{Markup, html};
+
+use super::parts::{self, age, name, run_link, span};
+use super::{answer, layout};
+use crate::api::{Doing, MachineView};
+use crate::server::http::Ctx;
+use crate::server::http::sides::machine_views;
+
+/// `GET /machines`.
+pub(super) async fn page(State(app): Ctx, headers: HeaderMap) -> Response {
+    let now = app.telemetry.now();
+    let (listed_at, machines) = app.telemetry.seen.machines();
+    let machines = machine_views(&app, machines).await;
+    let main = main(listed_at, &machines, now);
+    let installation = &app.live.settings().installation;
+    let page = layout::page(installation, "/machines", "Machines", now, &main);
+    answer(&headers, StatusCode::OK, page)
+}
+
+fn main(listed_at: Option<Timestamp>, machines: &[MachineView], now: Timestamp) -> Markup {
+    html! {
+        h1 { "Machines" }
+        section #machines data-live aria-label="Machines" {
+            p.quiet {
+                @match listed_at {
+                    Some(at) => { "As listed " (age(at, now)) " ago." }
+                    None => "Not listed yet by this process.",
+                }
+            }
+            @if machines.is_empty() { p { "No machine." } }
+            @else { (table(machines, now)) }
+        }
+    }
+}
+
+fn table(machines: &[MachineView], now: Timestamp) -> Markup {
+    html! {
+        div.table { table {
+            thead { tr {
+                th { "machine" } th { "doing" } th { "run" } th { "class" } th { "kind" } th { "market" }
+                th { "zone" } th.n { "age" } th.n { "ends in" }
+            } }
+            tbody { @for machine in machines { tr {
+                td { (name(&machine.id)) }
+                td { (doing(machine)) }
+                td { (run_link(&machine.run)) }
+                td { (name(&machine.class)) }
+                td { (name(&machine.kind)) }
+                td { (machine.market) }
+                td { (if machine.zone.is_empty() { "–".to_owned() } else { name(&machine.zone) }) }
+                td.n { (age(machine.launched_at, now)) }
+                td.n { (ends(machine, now)) }
+            } } }
+        } }
+    }
+}
+
+fn doing(machine: &MachineView) -> Markup {
+    let (sign, word, tone) = match machine.doing {
+        Doing::Booting => ('◔', "booting", "waits"),
+        Doing::Idle => ('○', "idle", "waits"),
+        Doing::Job => ('●', "job", "active"),
+        Doing::Up => ('●', "up", "active"),
+        Doing::Ending => ('–', "ending", "quiet"),
+        Doing::Gone => ('–', "gone", "quiet"),
+    };
+    html! {
+        span class={ "state " (tone) } { span aria-hidden="true" { (sign) } " " (word) }
+        @if let Some(job) = &machine.job {
+            " " span.quiet { (name(&job.repo)) } " " (name(&job.name)) " " (parts::at_forge(&job.url))
+        }
+    }
+}
+
+fn ends(machine: &MachineView, now: Timestamp) -> Markup {
+    let left = machine.deadline.duration_since(now);
+    let is_over = matches!(machine.doing, Doing::Ending | Doing::Gone);
+    html! {
+        @if is_over { "–" }
+        @else if left.is_negative() { span.state.bad { "✗ overdue" } }
+        @else { (span(left)) }
+    }
+}

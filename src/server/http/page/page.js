@@ -1,0 +1,71 @@
+// Keeps the page current: loads it again on an event of the server, or every 5 s, and replaces the
+// parts that are marked as live. Without this script a reload does the same.
+"use strict";
+(() => {
+  const POLL = 5000;
+  const SLOW = 30000;
+  const SOON = 500;
+  const offline = document.getElementById("offline");
+  let timer = 0;
+  let busy = false;
+  let again = false;
+  let events = null;
+
+  const isLive = () => events !== null && events.readyState === EventSource.OPEN;
+
+  const plan = (wait) => {
+    clearTimeout(timer);
+    timer = setTimeout(load, wait);
+  };
+
+  // A part that holds the focus or a selection is left alone, unless its content has changed.
+  const replace = (fresh) => {
+    for (const part of fresh.querySelectorAll("[data-live][id]")) {
+      const shown = document.getElementById(part.id);
+      if (shown === null || shown.innerHTML === part.innerHTML) continue;
+      const opened = [...shown.querySelectorAll("details")].map((one) => one.open);
+      const focused = shown.contains(document.activeElement) && document.activeElement.getAttribute("href");
+      shown.replaceChildren(...part.childNodes);
+      shown.querySelectorAll("details").forEach((one, number) => { one.open = opened[number] === true; });
+      if (focused) {
+        const same = [...shown.querySelectorAll("a[href]")].find((a) => a.getAttribute("href") === focused);
+        if (same) same.focus({ preventScroll: true });
+      }
+    }
+    // Parts may come and go, such as a class.
+    const ids = (root) => [...root.querySelectorAll("[data-live][id]")].map((one) => one.id).join();
+    if (ids(fresh) !== ids(document)) {
+      document.getElementById("main").replaceChildren(...fresh.getElementById("main").childNodes);
+    }
+  };
+
+  async function load() {
+    if (busy) { again = true; return; }
+    if (document.hidden) { plan(POLL); return; }
+    busy = true;
+    try {
+      const answer = await fetch(location.href, { headers: { accept: "text/html" }, cache: "no-store" });
+      if (!answer.ok) throw new Error(String(answer.status));
+      replace(new DOMParser().parseFromString(await answer.text(), "text/html"));
+      offline.hidden = true;
+    } catch {
+      offline.hidden = false;
+    }
+    busy = false;
+    plan(again ? SOON : isLive() ? SLOW : POLL);
+    again = false;
+  }
+
+  // A server without events answers 404: then the page is only polled.
+  const listen = () => {
+    if (!("EventSource" in window)) return;
+    events = new EventSource("/v1/events");
+    const soon = () => plan(SOON);
+    for (const kind of ["message", "event", "reset"]) events.addEventListener(kind, soon);
+    events.addEventListener("error", () => plan(POLL));
+  };
+
+  document.addEventListener("visibilitychange", () => { if (!document.hidden) plan(0); });
+  listen();
+  plan(POLL);
+})();

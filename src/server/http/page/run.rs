@@ -1,0 +1,191 @@
+//! One run: where it is on its path, why, its attempts, and the commands to act.
+
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use jiff::{SignedDuration, Timestamp};
+use maud::{Markup, html};
+use tinqs_ci_reconciler::model::{Happened, Phase, Run};
+
+use super::parts::{self, age, name, sentence, span};
+use super::{answer, layout, refused};
+use crate::api::machine;
+use crate::api::status::JobWhy;
+use crate::server::http::Ctx;
+use crate::server::http::explain::story_of;
+use crate::server::http::runs::find_noted;
+use crate::words::timeline::happened;
+
+/// `GET /runs/{name}`.
+pub(super) async fn page(State(app): Ctx, Path(run): Path<String>, headers: HeaderMap) -> Response {
+    let run = match find_noted(&app, &run).await {
+        Ok(run) => run,
+        Err(refusal) => return refused(&headers, refusal),
+    };
+    let now = app.telemetry.now();
+    let why = story_of(&app, &run, now).await;
+    let installation = &app.live.settings().installation;
+    let main = main(&run, &why, now);
+    let page = layout::page(installation, "/runs", run.name.as_str(), now, &main);
+    answer(&headers, StatusCode::OK, page)
+}
+
+fn main(run: &Run, why: &JobWhy, now: Timestamp) -> Markup {
+    let (repo, job) = parts::job(run);
+    html! {
+        h1 { (run.name) " · " (name(&repo)) " · " (name(&job)) " " (parts::at_forge(&run.spec.about.url)) }
+        section #story data-live aria-label="State" {
+            p.line { (parts::state(run)) span.part { (age(run.created_at, now)) } }
+            (path(run, now))
+            dl.facts { (facts(why, now)) }
+        }
+        section #attempts data-live aria-labelledby="attempts-title" {
+            h2 #attempts-title { "Attempts" }
+            (attempts(why, now))
+        }
+        section #timeline data-live aria-labelledby="timeline-title" {
+            h2 #timeline-title { "Timeline" }
+            (timeline(run))
+        }
+        section #commands aria-labelledby="commands-title" {
+            h2 #commands-title { "Commands" }
+            (commands(run))
+        }
+    }
+}
+
+/// A step of the path of a run.
+struct Step {
+    name: &'static str,
+    /// The time since the step before; `None` if it was not reached.
+    took: Option<SignedDuration>,
+}
+
+/// Returns the steps of the latest attempt, from its timeline.
+fn steps(run: &Run) -> Vec<Step> {
+    let timeline = &run.status.timeline;
+    let last = |matches: &dyn Fn(&Happened) -> bool| {
+        timeline.iter().rev().find(|one| matches(&one.what)).map(|one| one.at)
+    };
+    let since = run.status.waiting_since;
+    let fresh = |at: Option<Timestamp>| at.filter(|at| *at >= since);
+    let marks = [
+        ("registered", fresh(last(&|what| matches!(what, Happened::Registered { .. })))),
+        ("launched", fresh(last(&|what| matches!(what, Happened::Launched { .. })))),
+        ("started", fresh(last(&|what| matches!(what, Happened::Started { .. })))),
+        (
+            "finished",
+            fresh(last(&|what| matches!(what, Happened::Finished { .. } | Happened::GaveUp))),
+        ),
+    ];
+    let mut before = since;
+    let mut steps = vec![Step { name: "waits", took: Some(SignedDuration::ZERO) }];
+    for (name, at) in marks {
+        let took = at.map(|at| at.duration_since(before)).filter(|took| !took.is_negative());
+        before = at.unwrap_or(before);
+        steps.push(Step { name, took });
+    }
+    steps
+}
+
+/// Returns the path as a bar: each step with the time it took.
+fn path(run: &Run, now: Timestamp) -> Markup {
+    let steps = steps(run);
+    let reached: SignedDuration = steps
+        .iter()
+        .filter_map(|step| step.took)
+        .fold(SignedDuration::ZERO, SignedDuration::saturating_add);
+    let is_open = run.status.phase != Phase::Finished;
+    let here = now.duration_since(run.status.waiting_since).saturating_sub(reached);
+    html! {
+        ol.path aria-label="Steps" {
+            @for step in &steps {
+                li class=(if step.took.is_some() { "done" } else { "open" }) {
+                    span.step { (step.name) }
+                    span.took {
+                        @match step.took {
+                            Some(took) if took.is_zero() => {}
+                            Some(took) => { "+" (exact(took)) }
+                            None => { "–" }
+                        }
+                    }
+                }
+            }
+            @if is_open { li.now { span.step { "now" } span.took { "+" (exact(here)) } } }
+        }
+    }
+}
+
+/// Returns a duration with tenths of a second while it is short.
+fn exact(duration: SignedDuration) -> String {
+    let milliseconds = duration.as_millis().max(0);
+    if milliseconds < 60_000 {
+        format!("{}.{}s", milliseconds / 1000, milliseconds % 1000 / 100)
+    } else {
+        span(duration)
+    }
+}
+
+fn facts(why: &JobWhy, now: Timestamp) -> Markup {
+    let mut rows: Vec<(&str, String)> = vec![("state", why.state.clone())];
+    if let Some(reason) = &why.reason {
+        let since = why.since.map(|at| format!(" for {}", span(now.duration_since(at))));
+        rows.push(("reason", format!("{reason}{}", since.unwrap_or_default())));
+    }
+    rows.extend(why.at_forge.clone().map(|word| ("at the forge", word)));
+    rows.extend(why.waits_for.clone().map(|text| ("waits for", text)));
+    rows.extend(why.next.iter().map(|text| ("next", text.clone())));
+    rows.extend(why.fix.clone().map(|text| ("to unblock", text)));
+    let labels: Vec<String> = why.runs_on.iter().map(|label| name(label)).collect();
+    let class = why.class.as_ref().map_or("none".to_owned(), |class| name(class));
+    rows.push(("class", format!("{class} serves [{}]", labels.join(", "))));
+    rows.extend(why.notes.iter().map(|text| ("note", text.clone())));
+    html! { @for (title, text) in rows { div { dt { (title) } dd { (sentence(&text)) } } } }
+}
+
+fn attempts(why: &JobWhy, now: Timestamp) -> Markup {
+    html! {
+        @if why.attempts.is_empty() { p.quiet { "No attempt yet." } }
+        @else { div.table { table {
+            thead { tr { th.n { "attempt" } th.n { "age" } th { "class" } th { "machine" } th { "end" } } }
+            tbody { @for attempt in &why.attempts { tr {
+                td.n { (attempt.number) }
+                td.n { (age(attempt.decided_at, now)) }
+                td { (name(&attempt.class)) }
+                td { (attempt.machine.as_ref().map_or("–".to_owned(), |machine| name(machine))) }
+                td {
+                    (sentence(attempt.ended.as_deref().unwrap_or("in progress")))
+                    @for refusal in &attempt.refusals { br; (sentence(refusal)) }
+                }
+            } } }
+        } } }
+    }
+}
+
+fn timeline(run: &Run) -> Markup {
+    let timeline = &run.status.timeline;
+    let before = std::iter::once(None).chain(timeline.iter().map(|one| Some(one.at)));
+    html! {
+        ol.events { @for (one, before) in timeline.iter().zip(before) { li {
+            time datetime=(one.at) { (one.at.strftime("%Y-%m-%d %H:%M:%S").to_string()) }
+            @if let Some(before) = before { span.took { " +" (exact(one.at.duration_since(before))) } }
+            " " (happened(&one.what))
+        } } }
+    }
+}
+
+/// Returns the commands that concern the run as it is now.
+fn commands(run: &Run) -> Markup {
+    let run_name = run.name.as_str();
+    let mut all = vec![format!("tinqs-ci why {run_name}"), format!("tinqs-ci plan {run_name} -v")];
+    if let Some((_, machine)) = machine::answers(run).next() {
+        all.push(format!("tinqs-ci logs {}", name(&machine.0)));
+    }
+    if run.can_retry() {
+        all.push(format!("tinqs-ci retry {run_name}"));
+    }
+    if run.is_open() && run.deleted_at.is_none() {
+        all.push(format!("tinqs-ci delete {run_name}"));
+    }
+    html! { ul.commands { @for command in all { li { code { (command) } } } } }
+}

@@ -1,0 +1,204 @@
+//! The page: every screen, its headers, and that it agrees with `/v1`.
+
+use axum::body::Body;
+use axum::http::StatusCode;
+use tinqs_ci::server::Role;
+use tinqs_ci_reconciler::model::{About, Phase, Secret};
+
+use crate::asking::{Answer, TOKEN, TestServer, settings};
+use crate::status::sweep;
+use crate::world::{add_run, name};
+
+/// What breaks a page that does not escape it.
+const HOSTILE: &str = "</td><script>alert(1)</script>\"'><img src=x onerror=alert(2)>\u{202e}";
+
+async fn screen(asked: &TestServer, path: &str) -> Answer {
+    asked.ask("GET", path, &[("accept", "text/html,application/xhtml+xml")], Body::empty()).await
+}
+
+#[tokio::test]
+async fn every_screen_has_a_strict_policy_and_only_own_files() {
+    let asked = TestServer::new(settings());
+    add_run(&asked.world, 7, About::default());
+    sweep(&asked).await;
+    for path in ["/", "/runs", "/runs/job-7", "/machines", "/classes"] {
+        let answer = screen(&asked, path).await;
+        assert_eq!(answer.status, StatusCode::OK, "{path}: {answer:?}");
+        assert_eq!(answer.header("content-type"), "text/html; charset=utf-8", "{path}");
+        let policy = answer.header("content-security-policy");
+        assert!(
+            policy.starts_with("default-src 'none'; script-src 'self'; style-src 'self'"),
+            "{policy}"
+        );
+        assert!(!policy.contains("unsafe"), "{policy}");
+        assert!(answer.text.starts_with("<!DOCTYPE html>"), "{path}");
+        assert_eq!(answer.text.matches("<script").count(), 1, "{path}");
+        assert!(!answer.text.contains(" style=") && !answer.text.contains("<style"), "{path}");
+        assert!(
+            !answer.text.contains("src=\"http") && !answer.text.contains("href=\"//"),
+            "{path}"
+        );
+        assert!(answer.text.len() < 50_000, "{path}: {} bytes", answer.text.len());
+    }
+}
+
+#[tokio::test]
+async fn the_files_are_kept_and_their_names_change_with_them() {
+    let asked = TestServer::new(settings());
+    let page = screen(&asked, "/").await.text;
+    let paths: Vec<&str> =
+        page.split('"').filter(|part| part.starts_with("/assets/page-")).collect();
+    assert_eq!(paths.len(), 2, "{paths:?}");
+    for path in paths {
+        let answer = asked.ask_unchecked("GET", path, &[], Body::empty()).await;
+        assert_eq!(answer.status, StatusCode::OK, "{path}");
+        assert!(answer.header("cache-control").contains("immutable"), "{path}");
+        assert!(answer.text.len() > 1_000, "{path}");
+    }
+    let missing = screen(&asked, "/assets/page-0000000000000000.css").await;
+    assert_eq!(missing.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn names_from_outside_are_text() {
+    let asked = TestServer::new(settings());
+    let about = About {
+        repo: HOSTILE.to_owned(),
+        job: HOSTILE.to_owned(),
+        workflow: HOSTILE.to_owned(),
+        branch: HOSTILE.to_owned(),
+        url: "javascript:alert(3)".to_owned(),
+        ..About::default()
+    };
+    add_run(&asked.world, 7, about);
+    asked.world.state().runs.get_mut(&name(7)).expect("a run").status.runner =
+        Some(HOSTILE.to_owned());
+    sweep(&asked).await;
+    for path in
+        ["/", "/runs", "/runs/job-7", "/runs?text=%3Cscript%3Ealert(1)", "/machines", "/classes"]
+    {
+        let text = screen(&asked, path).await.text;
+        for part in ["<script>alert", "<img", "javascript:", "\u{202e}"] {
+            assert!(!text.contains(part), "{path}: {part}");
+        }
+    }
+    assert!(screen(&asked, "/runs").await.text.contains("&lt;script&gt;alert(1)"));
+}
+
+#[tokio::test]
+async fn the_overview_shows_what_the_status_says() {
+    let asked = TestServer::new(settings());
+    add_run(&asked.world, 7, About { job: "e2e".to_owned(), ..About::default() });
+    sweep(&asked).await;
+    let text = screen(&asked, "/").await.text;
+    let status = asked.get("/v1/status").await.json();
+    assert_eq!(status["open_drift"], 1);
+    for part in ["1 open", "run without machine", "href=\"/runs/job-7\"", "e2e", "not converged"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    asked.world.state().down.insert("store");
+    let text = screen(&asked, "/").await.text;
+    for part in ["StoreFailing", "needs a person", "unknown: the open runs cannot be read"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn an_empty_installation_says_so() {
+    let asked = TestServer::new(settings());
+    let text = screen(&asked, "/").await.text;
+    assert!(text.contains("all is well") && text.contains("No job has been seen yet."), "{text}");
+    assert!(screen(&asked, "/runs").await.text.contains("No run matches."));
+    assert!(screen(&asked, "/machines").await.text.contains("No machine."));
+}
+
+#[tokio::test]
+async fn runs_are_filtered_by_the_address() {
+    let asked = TestServer::new(settings());
+    for id in 1..=3 {
+        let job = format!("build ({id})");
+        add_run(&asked.world, id, About { repo: format!("acme/r{id}"), job, ..About::default() });
+    }
+    asked.world.state().runs.get_mut(&name(2)).expect("a run").status.phase = Phase::Running;
+    let shown = async |query: &str| {
+        let text = screen(&asked, &format!("/runs{query}")).await.text;
+        [1, 2, 3]
+            .into_iter()
+            .filter(|id| text.contains(&format!("href=\"/runs/job-{id}\"")))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(shown("").await, [1, 2, 3]);
+    assert_eq!(shown("?text=BUILD+(2)").await, [2]);
+    assert_eq!(shown("?text=nothing").await, Vec::<i32>::new());
+    assert_eq!(shown("?repo=acme/r3").await, [3]);
+    assert_eq!(shown("?phase=Running").await, [2]);
+    assert_eq!(shown("?phase=waiting&text=r1").await, [1]);
+    let text = screen(&asked, "/runs?text=r1&phase=Waiting&class=linux").await.text;
+    assert!(
+        text.contains("value=\"r1\"") && text.contains("<option value=\"Waiting\" selected"),
+        "{text}"
+    );
+    let bad = screen(&asked, "/runs?phase=nonsense").await;
+    assert_eq!(bad.status, StatusCode::BAD_REQUEST);
+    assert!(bad.text.contains("`phase` must be"), "{}", bad.text);
+}
+
+#[tokio::test]
+async fn older_runs_are_behind_a_link() {
+    let asked = TestServer::new(settings());
+    for id in 1..=450 {
+        add_run(&asked.world, id, About::default());
+    }
+    let first = screen(&asked, "/runs").await.text;
+    assert_eq!(first.matches("href=\"/runs/job-").count(), 200);
+    let next = first.split("rel=\"next\" href=\"").nth(1).and_then(|rest| rest.split('"').next());
+    let next = next.expect("a link").replace("&amp;", "&");
+    let second = screen(&asked, &next).await.text;
+    assert_eq!(second.matches("href=\"/runs/job-").count(), 200);
+    assert!(!second.contains("href=\"/runs/job-450\""), "they are older");
+}
+
+#[tokio::test]
+async fn one_run_tells_its_story_and_the_commands_to_act() {
+    let asked = TestServer::new(settings());
+    let url = "https://git.example.com/a/b/actions/runs/1/jobs/7";
+    add_run(
+        &asked.world,
+        7,
+        About { job: "e2e".to_owned(), url: url.to_owned(), ..About::default() },
+    );
+    let text = screen(&asked, "/runs/job-7").await.text;
+    let why = asked.get("/v1/why?what=job-7").await.json();
+    let state =
+        why["job"]["state"].as_str().expect("a state").split(" for ").next().unwrap_or_default();
+    for part in
+        [state, url, "tinqs-ci why job-7", "tinqs-ci delete job-7", "a webhook announced the job"]
+    {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let missing = screen(&asked, "/runs/job-8").await;
+    assert_eq!(missing.status, StatusCode::NOT_FOUND);
+    assert!(missing.text.contains("<h1>Not Found</h1>"), "{}", missing.text);
+}
+
+#[tokio::test]
+async fn the_page_needs_what_v1_needs() {
+    let mut with_token = settings();
+    with_token.server.api_token = Some(Secret::new(TOKEN));
+    let asked = TestServer::new(with_token);
+    for path in ["/", "/runs", "/runs/job-7", "/machines", "/classes"] {
+        assert_eq!(screen(&asked, path).await.status, StatusCode::UNAUTHORIZED, "{path}");
+    }
+    let ingest = TestServer::with(settings(), Role::Ingest, true);
+    assert_eq!(screen(&ingest, "/runs").await.status, StatusCode::NOT_FOUND);
+    let asked = TestServer::new(settings());
+    let plain = asked.get("/").await;
+    assert!(
+        plain.text.starts_with("tinqs-ci: ") && plain.text.lines().count() == 1,
+        "{}",
+        plain.text
+    );
+    let elsewhere = [("accept", "text/html"), ("host", "evil.example")];
+    let refused = asked.ask("GET", "/", &elsewhere, Body::empty()).await;
+    assert_eq!(refused.status, StatusCode::FORBIDDEN);
+}

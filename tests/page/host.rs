@@ -1,0 +1,176 @@
+//! A server with the test world on loopback, and a page that measures others.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use axum::Router;
+use axum::extract::{Query, Request, State};
+use axum::http::StatusCode;
+use axum::middleware::{self, Next};
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::get;
+use jiff::{SignedDuration, Timestamp};
+use parking_lot::Mutex;
+use serde::Deserialize;
+use tinqs_ci::server::http::{App, router};
+use tinqs_ci::server::{Parts, PollSignal, Role};
+use tinqs_ci::settings::{ComputeUrl, QueueUrl, Server, Settings, StoreUrl};
+use tinqs_ci_gitea::{Config, Demand, Scope};
+use tinqs_ci_reconciler::model::{About, JobRef, Run, RunName, SeenBy, Spec};
+use tinqs_ci_testing::{TestWorld, make};
+
+/// What changes the page if any of it is markup.
+pub(crate) const HOSTILE: &str = "</td><img src=x onerror=\"document.body.dataset.attacked=1\">\
+                                  <script>document.body.dataset.attacked=2</script>";
+
+type Action = Box<dyn FnOnce(&Host) + Send>;
+
+/// A running server.
+#[derive(Clone)]
+pub(crate) struct Host {
+    world: Arc<TestWorld>,
+    address: SocketAddr,
+    gate: Arc<Gate>,
+    _runtime: Arc<tokio::runtime::Runtime>,
+}
+
+/// What happens with a request for a screen.
+#[derive(Default)]
+struct Gate {
+    refuses: AtomicBool,
+    asked: AtomicUsize,
+    action: Mutex<Option<(usize, Action, Option<Host>)>>,
+}
+
+impl Host {
+    /// Starts a server over a world with so many waiting runs.
+    pub(crate) fn with_runs(count: i64) -> Self {
+        let world = TestWorld::on_system_clock();
+        world.state().waiting = Some(Vec::new());
+        let mut runtime = tokio::runtime::Builder::new_multi_thread();
+        let runtime = runtime.worker_threads(2).enable_all().build().expect("a runtime");
+        let gate = Arc::<Gate>::default();
+        let parts = Parts::over(settings(), world.ports(), "page");
+        let app = App::new(&parts, Arc::new(PollSignal::default()), Role::All, true);
+        let screens = router(app).layer(middleware::from_fn_with_state(gate.clone(), pass));
+        let screens = screens.merge(Router::new().route("/measure", get(measure)));
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        listener.set_nonblocking(true).expect("set");
+        let address = listener.local_addr().expect("bound");
+        runtime.spawn(async move {
+            let listener = tokio::net::TcpListener::from_std(listener).expect("a listener");
+            axum::serve(listener, screens).await
+        });
+        let host = Self { world, address, gate, _runtime: Arc::new(runtime) };
+        for id in 1..=count {
+            host.add(id, &format!("build ({id})"));
+        }
+        host
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// Puts a run of a waiting job.
+    pub(crate) fn add(&self, id: i64, job: &str) {
+        let about = About { repo: "acme/web".to_owned(), job: job.to_owned(), ..About::default() };
+        let spec = Spec {
+            job: JobRef { repo: "acme/web".to_owned(), repo_id: 1, job_id: id },
+            runs_on: vec!["linux".to_owned()],
+            about,
+            ..Spec::default()
+        };
+        let at = Timestamp::now() - SignedDuration::from_secs(2_000 - id);
+        let run = Run::new("test", RunName::job(id), spec, SeenBy::Webhook, at);
+        self.world.add_run(run);
+    }
+
+    /// Does something before the request of this number, counted from 1, is answered.
+    pub(crate) fn when_asked(&self, number: usize, action: impl FnOnce(&Host) + Send + 'static) {
+        *self.gate.action.lock() = Some((number, Box::new(action), Some(self.clone())));
+    }
+
+    /// Refuses all further requests.
+    pub(crate) fn refuse(&self) {
+        self.gate.refuses.store(true, Ordering::SeqCst);
+    }
+
+    /// Returns a screen without a browser.
+    pub(crate) fn fetch(&self, path: &str) -> String {
+        let mut stream = TcpStream::connect(self.address).expect("it listens");
+        let head = format!(
+            "GET {path} HTTP/1.1\r\nhost: {}\r\naccept: text/html\r\nconnection: close\r\n\r\n",
+            self.address
+        );
+        stream.write_all(head.as_bytes()).expect("written");
+        let mut text = String::new();
+        stream.read_to_string(&mut text).expect("an answer");
+        assert!(text.starts_with("HTTP/1.1 200"), "{text}");
+        text
+    }
+}
+
+/// Counts the requests for screens, and refuses them once told to.
+async fn pass(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
+    let is_screen = ["/", "/runs"].contains(&request.uri().path());
+    if is_screen {
+        let number = gate.asked.fetch_add(1, Ordering::SeqCst) + 1;
+        let due = gate.action.lock().take_if(|(due, _, _)| *due == number);
+        if let Some((_, action, Some(host))) = due {
+            action(&host);
+        }
+    }
+    if gate.refuses.load(Ordering::SeqCst) {
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    }
+    next.run(request).await
+}
+
+#[derive(Deserialize)]
+struct Measure {
+    path: String,
+    width: u32,
+}
+
+/// A page that shows another one in a frame, and writes how wide that is. The frame is allowed here
+/// only because both are of one origin and the policy of the screen is left out.
+async fn measure(Query(Measure { path, width }): Query<Measure>) -> Html<String> {
+    Html(format!(
+        "<!DOCTYPE html><body><script>\
+         fetch('{path}',{{headers:{{accept:'text/html'}}}}).then(a=>a.text()).then(text=>{{\
+         const frame=document.createElement('iframe');frame.style='border:0;width:{width}px;height:800px';\
+         frame.onload=()=>{{const root=frame.contentDocument.documentElement;\
+         document.body.append('measured '+frame.clientWidth+' '+root.scrollWidth+' end')}};\
+         frame.srcdoc=text;document.body.append(frame)}})</script></body>"
+    ))
+}
+
+fn settings() -> Settings {
+    Settings {
+        installation: "acme".to_owned(),
+        forge: Config {
+            url: "http://127.0.0.1:1".to_owned(),
+            machine_url: None,
+            token: None,
+            runner_token: None,
+            webhook_secret: None,
+            git_token: None,
+            demand: Demand::Jobs,
+            scope: Scope::All,
+            poll_every: SignedDuration::from_secs(10),
+            sweep_every: SignedDuration::from_secs(60),
+        },
+        store: StoreUrl::Memory,
+        queue: QueueUrl::Memory,
+        compute: ComputeUrl::Process("unused".into()),
+        server: Server {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            api_token: None,
+            log: None,
+        },
+        classes: vec![make::class("linux", vec![make::process()])],
+    }
+}
