@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 
+use super::super::by_run::ByRun;
 use super::{Listing, Rows};
 use crate::model::{Registration, RunName};
 
