@@ -185,6 +185,11 @@ fn no_run_waits_in_vain_for_a_displacing_jobs_machine() {
 fn silence() {
     for outcome in with_faults(&Profile::silence(), 40, &["silent"]) {
         let Outcome { seed, ran, machines, .. } = outcome;
+        assert_eq!(
+            outcome.drift,
+            BTreeMap::new(),
+            "seed {seed}: a runner that reports rarely works"
+        );
         assert_eq!((ran, machines), (120, 120), "seed {seed}");
     }
 }
@@ -293,6 +298,23 @@ profiles! {
     clocks: "slow", "crash";
     people: "crash", "job_omitted";
     scrambled: "scrambled";
+}
+
+#[test]
+fn each_kind_of_drift_shows_up_where_its_cause_is() {
+    let causes = [
+        (Profile::limits(), "run_without_machine"),
+        (Profile::mute(), "job_not_assigned"),
+        (Profile::giveup(), "machine_without_registration"),
+        (Profile::giveup(), "machine_without_run"),
+        (Profile::hide(), "registration_without_machine"),
+        (Profile::scrambled(), "spec_mismatch"),
+    ];
+    for (profile, kind) in causes {
+        let outcomes = [run(1, &profile), run(2, &profile)];
+        let seen = drift(&outcomes);
+        assert!(seen.contains_key(kind), "{}: {kind} is not in {seen:?}", profile.name);
+    }
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Notes the drift after each poll, for metrics and the log.
+//! Notes the drift of the last poll, for metrics and the log.
 
 use tinqs_ci_reconciler::controller::Controller;
 

@@ -61,6 +61,8 @@ pub async fn serve(
         let (c, t) = (controller.clone(), telemetry.clone());
         loops.spawn(ticks::sweep(c, t, intervals_now.subscribe(), stopping.clone()));
         let (c, t) = (controller.clone(), telemetry.clone());
+        loops.spawn(ticks::drift(c, t, intervals_now.subscribe(), stopping.clone()));
+        let (c, t) = (controller.clone(), telemetry.clone());
         loops.spawn(ticks::due(c, t, intervals.due, stopping.clone()));
     }
     let ended = tokio::select! {

@@ -45,7 +45,6 @@ pub(super) async fn poll(
         let began = tokio::time::Instant::now();
         let Intervals { poll, hint_gap, .. } = *intervals.borrow_and_update();
         pass("demand", &telemetry, controller.poll()).await;
-        drift::note(&controller, &telemetry).await;
         // In a burst each webhook asks for a poll, and each poll reads all waiting jobs.
         let gap = hint_gap.max(began.elapsed() * HINTED_SHARE);
         let forward = async {
@@ -56,6 +55,24 @@ pub(super) async fn poll(
             () = stopped(&mut stopping) => return,
             () = sleep_until(began + poll) => {}
             () = forward => {}
+            () = changed(&mut intervals) => {}
+        }
+    }
+}
+
+/// Notes the drift of the last poll, after each interval of polls. Apart from the polls, so that a
+/// slow store delays none of them.
+pub(super) async fn drift(
+    controller: Arc<Controller>,
+    telemetry: Arc<Telemetry>,
+    mut intervals: watch::Receiver<Intervals>,
+    mut stopping: watch::Receiver<bool>,
+) {
+    loop {
+        let every = intervals.borrow_and_update().poll;
+        tokio::select! {
+            () = stopped(&mut stopping) => return,
+            () = sleep(every) => drift::note(&controller, &telemetry).await,
             () = changed(&mut intervals) => {}
         }
     }

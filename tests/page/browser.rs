@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::host::Host;
 
 /// The longest that a page may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 pub(crate) struct Browser {
     program: PathBuf,

@@ -79,7 +79,7 @@ fn a_change_appears_without_a_reload() {
 fn a_page_whose_server_is_gone_says_so() {
     let browser = browser!();
     let host = Host::with_runs(3);
-    host.when_asked(2, |host| host.refuse());
+    host.when_asked(2, Host::refuse);
     let shown = browser.dom(&host.url("/runs"), 20_000);
     assert!(shown.contains("href=\"/runs/job-3\""), "what it showed stays: {shown}");
     assert!(!shown.contains("role=\"alert\" hidden"), "the banner is shown: {shown}");

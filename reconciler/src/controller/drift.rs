@@ -7,20 +7,24 @@ use jiff::Timestamp;
 use super::by_run::ByRun;
 use super::cache::Machines;
 use super::{Controller, Settings};
-use crate::model::{Drift, Failing, Machine, MachineId, ObservedClass, Run, RunName, SeenSince};
-use crate::plan::drift::{Snapshot, drift, needs_record};
-use crate::ports::OpenRun;
+use crate::model::{
+    Drift, Failing, Machine, MachineId, ObservedClass, Phase, Run, RunName, SeenSince,
+};
+use crate::plan::drift::{Snapshot, drift, needs_record, needs_running};
+use crate::ports::{Filter, OpenRun};
 
 /// The maximum number of records that are read for one answer, those that wait longest first. The
 /// others are judged by their summary.
 const RECORDS: usize = 50;
+/// The maximum number of running runs that are read while some runner seems idle for long.
+const RUNNING: usize = 500;
 
 /// Drift, with the records that were read to judge it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DriftReport {
     /// The open drift, longest first.
     pub drift: Vec<Drift>,
-    /// Records of runs that wait for too long.
+    /// Records of runs that wait for too long, and of running ones if some were needed.
     pub records: Vec<Run>,
 }
 
@@ -48,7 +52,7 @@ impl Controller {
             self.cache.polled.note(rows.all(), *rows_at, machines.as_ref().map(|known| &*known.0));
         }
         let wanted = wanted(&settings, open, machines.as_ref().map(|known| &*known.0), now);
-        let records = self.records(wanted, known).await;
+        let mut records = self.records(wanted, known).await;
         let unavailable = self.cache.unavailable(now);
         let classes = settings.classes.iter().map(|class| ObservedClass {
             class: class.clone(),
@@ -63,6 +67,9 @@ impl Controller {
             alone: self.cache.polled.alone(),
             missing: self.cache.missing_among(live.map(|machine| machine.registration)),
         };
+        if needs_running(&since, now) {
+            records.extend(self.running().await);
+        }
         let seen = Snapshot {
             classes: &classes,
             open,
@@ -76,6 +83,13 @@ impl Controller {
         };
         let drift = drift(&seen, now);
         DriftReport { drift, records }
+    }
+
+    /// Returns the newest running runs; none if they cannot be read.
+    async fn running(&self) -> Vec<Run> {
+        let running = Some(Phase::Running);
+        let filter = Filter { phase: running, class: None, repo: None, limit: RUNNING };
+        self.ports.store.page(&filter, None).await.map(|page| page.items).unwrap_or_default()
     }
 
     /// Returns the records of these runs. Of one that cannot be read the summary is used.

@@ -5,7 +5,7 @@ mod machines;
 mod registrations;
 mod runs;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -26,8 +26,9 @@ pub const LISTED_WITHIN: SignedDuration =
     SignedDuration::from_secs(VISIBLE_WITHIN.as_secs() + PENDING_WITHIN.as_secs());
 /// The time after which a machine past its deadline, or without its registration, is terminated.
 pub const ENDED_WITHIN: SignedDuration = SignedDuration::from_mins(2);
-/// The time within which the forge assigns a waiting job to an idle runner.
-pub const ASSIGNED_WITHIN: SignedDuration = SignedDuration::from_secs(60);
+/// The time within which the forge assigns a waiting job to an idle runner; less than half of the
+/// default `idle_within`, after which the machine ends.
+pub const ASSIGNED_WITHIN: SignedDuration = SignedDuration::from_secs(45);
 /// The time within which the registration of a machine that is gone is removed.
 pub const RETIRED_WITHIN: SignedDuration = SignedDuration::from_mins(3);
 /// The same if no machine of it was seen: one may still appear for as long.
@@ -41,7 +42,8 @@ pub struct Snapshot<'a> {
     pub classes: &'a [ObservedClass],
     /// The open runs.
     pub open: &'a [OpenRun],
-    /// The records of some of them: those for which [`needs_record`] holds.
+    /// The records of some of them: those for which [`needs_record`] holds, and the running ones
+    /// while some runner has been idle for long: a list may show one with a job as idle.
     pub records: &'a [Run],
     /// The machines, and when they were listed; `None`: never.
     pub machines: Option<(&'a [Machine], Timestamp)>,
@@ -55,6 +57,11 @@ pub struct Snapshot<'a> {
     pub room: bool,
     /// The interval of sweeps, which wake what is to be removed.
     pub sweep_every: SignedDuration,
+}
+
+/// Returns whether some runner has been idle for so long at `now` that its machine may be drift.
+pub fn needs_running(since: &SeenSince, now: Timestamp) -> bool {
+    since.idle.values().any(|at| now > after(*at, ASSIGNED_WITHIN))
 }
 
 /// Returns the open drift, longest first. A machine is listed once, with what is worst about it.
@@ -80,6 +87,8 @@ struct Sides<'a> {
     records: HashMap<&'a RunName, &'a Run>,
     machines: HashMap<&'a AttemptId, Vec<&'a Machine>>,
     rows: HashMap<i64, &'a Registration>,
+    /// The names of runners with a job, as the records of running jobs say.
+    working: HashSet<&'a str>,
 }
 
 impl<'a> Sides<'a> {
@@ -90,6 +99,7 @@ impl<'a> Sides<'a> {
         }
         // A store may also list finished runs that are due for removal.
         let open = seen.open.iter().filter(|run| run.phase != Phase::Finished);
+        let working = seen.records.iter().filter(|run| run.status.phase == Phase::Running);
         let rows = seen.registrations.map_or(&[][..], |(all, _)| all);
         Self {
             seen,
@@ -98,6 +108,7 @@ impl<'a> Sides<'a> {
             records: seen.records.iter().map(|run| (&run.name, run)).collect(),
             machines,
             rows: rows.iter().map(|row| (row.id, row)).collect(),
+            working: working.filter_map(|run| run.status.runner.as_deref()).collect(),
         }
     }
 

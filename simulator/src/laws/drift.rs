@@ -162,6 +162,8 @@ fn missing_machines(found: &[Drift], now: Timestamp, truth: &Truth, since: &Seen
             && older(machine.launched_at, SignedDuration::from_mins(5))
         {
             &[K::MachineWithoutRegistration]
+        } else if works(truth, machine) {
+            continue;
         } else if goes_on(&since.idle, ASSIGNED_WITHIN)
             && has_run.is_some_and(|run| {
                 let waits = matches!(run.phase, Phase::Waiting | Phase::Starting) && !run.deleted;
@@ -182,6 +184,13 @@ fn missing_machines(found: &[Drift], now: Timestamp, truth: &Truth, since: &Seen
         }
     }
     wrong
+}
+
+/// Whether a running job is recorded on the machine's runner: the forge may show it as idle.
+fn works(truth: &Truth, machine: &Machine) -> bool {
+    let attempt_id = machine.attempt_id.to_string();
+    let running = truth.records.iter().filter(|run| run.status.phase == Phase::Running);
+    running.into_iter().any(|run| run.status.runner.as_deref() == Some(attempt_id.as_str()))
 }
 
 fn is_blocked(truth: &Truth, name: &RunName) -> bool {

@@ -164,10 +164,10 @@ mod tests {
         let list = list();
         let table = table(&list.items, Detail::Wide, list.now);
         let text = table.lines(Screen::default(), &mut Vec::new(), true);
-        expect![[r#"
+        expect![[r"
             KIND               NAME      JOB                    RUN       CLASS  AGE  OPEN  NEXT       BY      REASON
             RunWithoutMachine  job-4077  acme/api e2e\u{1b}[2J  job-4077  gpu    4m   3m    Launch     in 38s  NoCapacity
             MachineWithoutRun  i-0f3c21  -                      job-4077  gpu    4m   3m    Terminate  in 38s
-        "#]].assert_eq(&text);
+        "]].assert_eq(&text);
     }
 }

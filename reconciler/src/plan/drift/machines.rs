@@ -158,7 +158,8 @@ fn duplicate(sides: &Sides<'_>, machine: &Machine, listed_at: Timestamp) -> Opti
 fn idle(sides: &Sides<'_>, machine: &Machine) -> Option<Found> {
     let (_, rows_at) = sides.seen.registrations?;
     let row = sides.rows.get(&machine.registration)?;
-    if !row.online || row.busy {
+    let works = sides.working.contains(machine.attempt_id.to_string().as_str());
+    if !row.online || row.busy || works {
         return None;
     }
     let since = *sides.seen.since.idle.get(&row.id)?;

@@ -44,17 +44,17 @@ fn main(status: &StatusView, runs: &[Run]) -> Markup {
             }
             @if !status.attention.is_empty() { (parts::attention(&status.attention, now)) }
         }
-        section #drift data-live aria-labelledby="drift-title" {
-            h2 #drift-title { "Drift " small { (open(status)) } }
+        section #drift data-live aria-label="Drift" {
+            h2 { "Drift " small { (open(status)) } }
             (parts::drift(&status.drift, now))
         }
         section #numbers.numbers data-live aria-label="Numbers" { (numbers(status, runs)) }
-        section #classes data-live aria-labelledby="classes-title" {
-            h2 #classes-title { "Classes" }
+        section #classes data-live aria-label="Classes" {
+            h2 { "Classes" }
             (classes(&status.classes))
         }
-        section #events data-live aria-labelledby="events-title" {
-            h2 #events-title { "Latest events" }
+        section #events data-live aria-label="Events" {
+            h2 { "Latest events" }
             (events(runs, now))
         }
     }

@@ -39,16 +39,16 @@ fn main(run: &Run, why: &JobWhy, now: Timestamp) -> Markup {
             (path(run, now))
             dl.facts { (facts(why, now)) }
         }
-        section #attempts data-live aria-labelledby="attempts-title" {
-            h2 #attempts-title { "Attempts" }
+        section #attempts data-live aria-label="Attempts" {
+            h2 { "Attempts" }
             (attempts(why, now))
         }
-        section #timeline data-live aria-labelledby="timeline-title" {
-            h2 #timeline-title { "Timeline" }
+        section #timeline data-live aria-label="Timeline" {
+            h2 { "Timeline" }
             (timeline(run))
         }
-        section #commands aria-labelledby="commands-title" {
-            h2 #commands-title { "Commands" }
+        section #commands aria-label="Commands" {
+            h2 { "Commands" }
             (commands(run))
         }
     }
@@ -57,7 +57,7 @@ fn main(run: &Run, why: &JobWhy, now: Timestamp) -> Markup {
 /// A step of the path of a run.
 struct Step {
     name: &'static str,
-    /// The time since the step before; `None` if it was not reached.
+    /// The time since the step before; `None` if the run has not come so far.
     took: Option<SignedDuration>,
 }
 
