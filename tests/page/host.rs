@@ -7,23 +7,26 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use axum::Router;
 use axum::extract::{Query, Request, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 use serde::Deserialize;
-use tinqs_ci::server::http::{App, router};
+use tinqs_ci::server::http::{App, Deadlines, everything};
 use tinqs_ci::server::{Parts, PollSignal, Role};
-use tinqs_ci::settings::{ComputeUrl, QueueUrl, Server, Settings, StoreUrl};
-use tinqs_ci_gitea::{Config, Demand, Scope};
-use tinqs_ci_reconciler::model::{About, JobRef, Run, RunName, SeenBy, Spec};
+use tinqs_ci::settings::{ComputeUrl, QueueUrl, Right, Server, Settings, StoreUrl, Token};
+use tinqs_ci_gitea::{Config, Demand, RegisterIn, Scope};
+use tinqs_ci_reconciler::model::{About, JobRef, Run, RunName, Secret, SeenBy, Spec};
 use tinqs_ci_testing::{TestWorld, make};
 
 /// What changes the page if any of it is markup.
 pub(crate) const HOSTILE: &str = "</td><img src=x onerror=\"document.body.dataset.attacked=1\">\
                                   <script>document.body.dataset.attacked=2</script>";
+
+/// The token of the API.
+const TOKEN: &str = "a-token-of-the-page";
 
 type Action = Box<dyn FnOnce(&Host) + Send>;
 
@@ -53,8 +56,14 @@ impl Host {
         let runtime = runtime.worker_threads(2).enable_all().build().expect("a runtime");
         let gate = Arc::<Gate>::default();
         let parts = Parts::over(settings(), world.ports(), "page");
-        let app = App::new(&parts, Arc::new(PollSignal::default()), Role::All, true);
-        let screens = router(app).layer(middleware::from_fn_with_state(gate.clone(), pass));
+        let app = App::new(
+            &parts,
+            Arc::new(PollSignal::default()),
+            Role::All,
+            Some(([127, 0, 0, 1], 8081).into()),
+        );
+        let screens = everything(&app, Deadlines::default())
+            .layer(middleware::from_fn_with_state(gate.clone(), pass));
         let screens = screens.merge(Router::new().route("/measure", get(measure)));
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         listener.set_nonblocking(true).expect("set");
@@ -113,8 +122,10 @@ impl Host {
     }
 }
 
-/// Counts the requests for screens, and refuses them once told to.
-async fn pass(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
+/// Adds the token to requests, counts those for screens, and refuses them once told to.
+async fn pass(State(gate): State<Arc<Gate>>, mut request: Request, next: Next) -> Response {
+    let token = HeaderValue::from_str(&format!("Bearer {TOKEN}")).expect("a value");
+    request.headers_mut().insert(header::AUTHORIZATION, token);
     let is_screen = ["/", "/runs"].contains(&request.uri().path());
     if is_screen {
         let number = gate.asked.fetch_add(1, Ordering::SeqCst) + 1;
@@ -160,6 +171,7 @@ fn settings() -> Settings {
             git_token: None,
             demand: Demand::Jobs,
             scope: Scope::All,
+            register_in: RegisterIn::Repository,
             poll_every: SignedDuration::from_secs(10),
             sweep_every: SignedDuration::from_secs(60),
         },
@@ -167,8 +179,18 @@ fn settings() -> Settings {
         queue: QueueUrl::Memory,
         compute: ComputeUrl::Process("unused".into()),
         server: Server {
-            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-            api_token: None,
+            webhooks: SocketAddr::from(([127, 0, 0, 1], 0)),
+            api: SocketAddr::from(([127, 0, 0, 1], 0)),
+            metrics: None,
+            hosts: Vec::new(),
+            event_clients: 256,
+            tokens: vec![Token {
+                name: "page".to_owned(),
+                secret: Secret::new(TOKEN),
+                may: Right::Read,
+            }],
+            own_token: None,
+            webhook_secrets: Vec::new(),
             log: None,
         },
         classes: vec![make::class("linux", vec![make::process()])],

@@ -34,9 +34,9 @@ pub fn last_lines(log: &MachineLog, redactor: &Redactor) -> Option<String> {
         .collect();
     let mut kept = lines.join("\n");
     if kept.len() > KEPT {
-        let least = kept.len() - KEPT;
+        let excess = kept.len() - KEPT;
         // Whole lines, or else the beginning of the last one, which says what it is about.
-        let line = kept.match_indices('\n').map(|(at, _)| at + 1).find(|at| *at >= least);
+        let line = kept.match_indices('\n').map(|(at, _)| at + 1).find(|at| *at >= excess);
         let last = kept.rfind('\n').map_or(0, |at| at + 1);
         kept = kept.split_off(line.unwrap_or(last));
         kept.truncate(kept.floor_char_boundary(KEPT));

@@ -228,6 +228,8 @@ mod tests {
             lost_machines: Vec::new(),
             breakers: Vec::new(),
             failing_runs: Vec::new(),
+            open_drift: None,
+            drift: Vec::new(),
         };
         Live { url: "http://127.0.0.1:8080".to_owned(), status: Some(status) }
     }

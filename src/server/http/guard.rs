@@ -120,13 +120,17 @@ fn is_token(token: &str, given: &[u8; 32]) -> bool {
 
 /// Middleware of `/v1`: a change needs the right to operate.
 pub(super) async fn guarded(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    if matches!(*request.method(), Method::GET | Method::HEAD) {
+        // The script of the page follows events.
+        return match app.guard.identify_reader(request.headers(), request.extensions()) {
+            Ok(_) => next.run(request).await,
+            Err(refusal) => refusal.into_response(),
+        };
+    }
     let caller = match app.guard.identify(request.headers(), request.extensions()) {
         Ok(caller) => caller,
         Err(refusal) => return refusal.into_response(),
     };
-    if matches!(*request.method(), Method::GET | Method::HEAD) {
-        return next.run(request).await;
-    }
     let change = caller.change(request.extensions(), request.method(), request.uri());
     let response = match caller.needs(Right::Operate) {
         Ok(()) => next.run(request).await,
@@ -240,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_takes_a_token_as_the_password_and_v1_does_not() {
+    fn a_reader_may_send_a_token_as_the_password_and_a_change_may_not() {
         let guard = guard(&[("s3cret:with-colon", Right::Read)]);
         let encoded = |pair: &str| format!("Basic {}", STANDARD.encode(pair));
         let cases = [

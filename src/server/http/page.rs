@@ -52,9 +52,8 @@ async fn admitted(State(app): State<Arc<App>>, request: Request, next: Next) -> 
     if !reads_html(headers) && request.uri().path() == "/" {
         return front::of_everything(State(app)).await.into_response();
     }
-    let refusal = match app.guard.identify_reader(headers, request.extensions()) {
-        Ok(_) => return next.run(request).await,
-        Err(refusal) => refusal,
+    let Err(refusal) = app.guard.identify_reader(headers, request.extensions()) else {
+        return next.run(request).await;
     };
     let mut response = refused(headers, refusal);
     let ask = HeaderValue::from_static("Basic realm=\"tinqs-ci: a token as the password\"");

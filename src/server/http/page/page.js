@@ -6,6 +6,8 @@
   const SLOW = 30000;
   const SOON = 500;
   const offline = document.getElementById("offline");
+  // Without a user and a password, with which a browser refuses to fetch.
+  const here = location.origin + location.pathname + location.search;
   let timer = 0;
   let busy = false;
   let again = false;
@@ -44,7 +46,7 @@
     if (document.hidden) { plan(POLL); return; }
     busy = true;
     try {
-      const answer = await fetch(location.href, { headers: { accept: "text/html" }, cache: "no-store" });
+      const answer = await fetch(here, { headers: { accept: "text/html" }, cache: "no-store" });
       if (!answer.ok) throw new Error(String(answer.status));
       replace(new DOMParser().parseFromString(await answer.text(), "text/html"));
       offline.hidden = true;
@@ -59,7 +61,7 @@
   // A server without events answers 404: then the page is only polled.
   const listen = () => {
     if (!("EventSource" in window)) return;
-    events = new EventSource("/v1/events");
+    events = new EventSource(location.origin + "/v1/events");
     const soon = () => plan(SOON);
     for (const kind of ["message", "event", "reset"]) events.addEventListener(kind, soon);
     events.addEventListener("error", () => plan(POLL));
