@@ -18,10 +18,12 @@ def running(forge, repo):
 
 def runner_missing(forge, host):
     host.remove_runner()
-    forge.push("norunner", CI, matrix(1, 0))
-    texts = ["BackingOff", "neither gitea-runner nor act_runner", "PATH"]
-    says(host, 0, texts, "why", page(forge, "norunner"))
-    host.install_runner()
+    try:
+        forge.push("norunner", CI, matrix(1, 0))
+        texts = ["BackingOff", "neither gitea-runner nor act_runner", "PATH"]
+        says(host, 0, texts, "why", page(forge, "norunner"))
+    finally:
+        host.install_runner()
     all_succeed(forge, "norunner", 1, 180)
     says(host, 0, ["the job succeeded"], "why", page(forge, "norunner"))
     well(host)
@@ -39,7 +41,7 @@ def forge_unreachable_for_machines(forge, host):
 def at_limit(forge, host):
     with host.configured(lambda text: re.sub(r"(?m)^limit .*$", "limit = 1", text)):
         forge.push("limited", CI, matrix(2, 6))
-        says(host, 0, ["AtLimit", "`limit`"], "why")
+        says(host, 0, ["AtLimit", "at its limit"], "why")
         all_succeed(forge, "limited", 2, 120)
         says_no_longer(host, ["AtLimit"], "why")
         well(host)

@@ -33,10 +33,11 @@ pub fn last_lines(log: &MachineLog, redactor: &Redactor) -> Option<String> {
     let mut kept = lines.join("\n");
     if kept.len() > KEPT {
         let least = kept.len() - KEPT;
-        // Whole lines, or else the end of the last one.
-        let line = kept[..].match_indices('\n').map(|(at, _)| at + 1).find(|at| *at >= least);
-        let start = line.or_else(|| (least..kept.len()).find(|at| kept.is_char_boundary(*at)));
-        kept = kept.split_off(start.unwrap_or(kept.len()));
+        // Whole lines, or else the beginning of the last one, which says what it is about.
+        let line = kept.match_indices('\n').map(|(at, _)| at + 1).find(|at| *at >= least);
+        let last = kept.rfind('\n').map_or(0, |at| at + 1);
+        kept = kept.split_off(line.unwrap_or(last));
+        kept.truncate(kept.floor_char_boundary(KEPT));
     }
     (!kept.is_empty()).then_some(kept)
 }
@@ -115,6 +116,13 @@ mod tests {
         assert_eq!(kept(&text, false), Some(format!("2{line}\n3{line}")));
         let endless = kept(&"ü".repeat(2_000), false).unwrap();
         assert_eq!(endless, "ü".repeat(256));
+        let path =
+            format!("first\ntinqs-ci: no runner in PATH ({})\n", "/opt/tool/bin:".repeat(60));
+        let long = kept(&path, false).unwrap();
+        assert!(
+            long.starts_with("tinqs-ci: no runner in PATH (/opt") && long.len() == KEPT,
+            "{long}"
+        );
         let escaped = kept(&"\x1b".repeat(3_000), false).unwrap();
         assert!(escaped.len() <= KEPT && !escaped.contains('\x1b'), "{escaped}");
     }
