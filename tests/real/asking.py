@@ -39,8 +39,13 @@ def nothing_left(forge, host):
 
 
 def asked(host, what, right, *arguments):
+    def is_right():
+        code, text = host.printed(*arguments)
+        # The program breaks its lines.
+        return right(code, " ".join(text.split()))
+
     try:
-        until(f"`tinqs-ci {' '.join(arguments)}` {what}", lambda: right(*host.printed(*arguments)), 60)
+        until(f"`tinqs-ci {' '.join(arguments)}` {what}", is_right, 60)
     except AssertionError as error:
         raise AssertionError(f"{error}; it printed: {host.printed(*arguments)}") from None
 
