@@ -105,6 +105,6 @@ fn view(one: &Drift, report: &DriftReport, open: &[OpenRun], now: Timestamp) -> 
         message: words::drift::message(one, stated, now),
         next: one.next,
         by: one.by,
-        fix: words::drift::fix(one.kind, one.blocked_by).to_owned(),
+        fix: words::drift::fix(one),
     }
 }

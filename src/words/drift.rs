@@ -66,7 +66,15 @@ pub fn next(step: NextStep, by: Option<Timestamp>, now: Timestamp) -> String {
 }
 
 /// Says what a person can do; empty if there is nothing to do.
-pub fn fix(kind: DriftKind, blocked_by: Option<Blocker>) -> &'static str {
+pub fn fix(drift: &Drift) -> String {
+    let machine = drift.machine.as_ref().map_or("MACHINE", |machine| machine.0.as_str());
+    remedy(drift.kind, drift.blocked_by)
+        .replace("RUN", drift.run.as_str())
+        .replace("MACHINE", machine)
+}
+
+/// Returns the remedy, with `RUN` and `MACHINE` in place of their names.
+fn remedy(kind: DriftKind, blocked_by: Option<Blocker>) -> &'static str {
     if let Some(blocker) = blocked_by {
         return service(blocker)
             .map_or_else(|| advice(blocker.as_str()).fix, |service| service.fix(""));
@@ -146,7 +154,7 @@ mod tests {
         for one in DriftKind::ALL {
             let text = message(&drift(*one, None, NextStep::PowerOff), None, after(250));
             assert!(told.insert(text.clone()) && text.len() > 20, "{text}");
-            assert!(!fix(*one, None).is_empty() && !kind(*one).contains('_'));
+            assert!(!remedy(*one, None).is_empty() && !kind(*one).contains('_'));
         }
         for blocker in Blocker::ALL {
             assert!(waits_for(*blocker).len() > 10, "{blocker:?}");
@@ -172,6 +180,16 @@ mod tests {
             "its job has waited for 4 min, and there is no machine for it: waits for the cloud to \
              have capacity for its class"
         );
+    }
+
+    #[test]
+    fn a_remedy_names_the_run_and_the_machine() {
+        let waits =
+            drift(DriftKind::RunWithoutMachine, Some(Blocker::BackingOff), NextStep::Launch);
+        assert!(fix(&waits).ends_with("then `tinqs-ci retry job-1` tries at once"));
+        let mut idle = drift(DriftKind::SurplusMachine, None, NextStep::PowerOff);
+        idle.machine = Some(tinqs_ci_reconciler::model::MachineId("i-7".to_owned()));
+        assert_eq!(fix(&idle), "once no job runs on it: `tinqs-ci terminate i-7`");
     }
 
     #[test]

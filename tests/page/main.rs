@@ -39,7 +39,7 @@ fn a_thousand_runs_load_and_are_filtered_by_the_address() {
     let found = browser.dom(&host.url("/runs?text=build+(777)"), 1_000);
     assert_eq!(found.matches("href=\"/runs/job-").count(), 1, "{found}");
     let overview = browser.dom(&host.url("/"), 1_000);
-    assert!(overview.contains("open, the longest 100 are shown"), "{overview}");
+    assert!(overview.contains("1000 open; the longest 10 are shown"), "{overview}");
 }
 
 #[test]

@@ -16,6 +16,8 @@ use crate::server::http::runs::{RunQuery, page_of};
 use crate::server::http::status::read_status;
 use crate::words::timeline::happened;
 
+/// The number of drift that is shown.
+const DRIFT: usize = 10;
 /// The number of events that are shown.
 const EVENTS: usize = 20;
 
@@ -46,7 +48,7 @@ fn main(status: &StatusView, runs: &[Run]) -> Markup {
         }
         section #drift data-live aria-label="Drift" {
             h2 { "Drift " small { (open(status)) } }
-            (parts::drift(&status.drift, now))
+            (parts::drift(&status.drift[..status.drift.len().min(DRIFT)], now))
         }
         section #numbers.numbers data-live aria-label="Numbers" { (numbers(status, runs)) }
         section #classes data-live aria-label="Classes" {
@@ -87,8 +89,8 @@ fn open(status: &StatusView) -> String {
     match status.open_drift {
         None => "unknown: the open runs cannot be read".to_owned(),
         Some(0) => "none".to_owned(),
-        Some(open) if open > status.drift.len() => {
-            format!("{open} open, the longest {} are shown", status.drift.len())
+        Some(open) if open > DRIFT => {
+            format!("{open} open; the longest {DRIFT} are shown, `tinqs-ci drift` lists all")
         }
         Some(open) => format!("{open} open"),
     }
