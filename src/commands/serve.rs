@@ -24,7 +24,7 @@ pub(super) async fn serve(
     logged(allowed(&loaded, insecure).await)?;
     // A file that was read must be there at each reload, also one that nothing names.
     let source = Source { named: loaded.file.clone(), env: env.clone() };
-    let served = server::run(loaded, source, role, variables).await;
+    let served = Box::pin(server::run(loaded, source, role, variables)).await;
     logged(served.map_err(|error| failure(&error)))
 }
 
