@@ -152,11 +152,12 @@ async fn older_runs_are_behind_a_link() {
         add_run(&asked.world, id, About::default());
     }
     let first = screen(&asked, "/runs").await.text;
-    assert_eq!(first.matches("href=\"/runs/job-").count(), 200);
+    assert_eq!(first.matches("href=\"/runs/job-").count(), 100);
+    assert!(first.len() < 50_000, "{} bytes", first.len());
     let next = first.split("rel=\"next\" href=\"").nth(1).and_then(|rest| rest.split('"').next());
     let next = next.expect("a link").replace("&amp;", "&");
     let second = screen(&asked, &next).await.text;
-    assert_eq!(second.matches("href=\"/runs/job-").count(), 200);
+    assert_eq!(second.matches("href=\"/runs/job-").count(), 100);
     assert!(!second.contains("href=\"/runs/job-450\""), "they are older");
 }
 

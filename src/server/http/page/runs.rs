@@ -15,9 +15,9 @@ use crate::server::http::runs::{RunQuery, page_of};
 use crate::server::http::{App, Ctx, Refusal};
 
 /// The number of runs on a page.
-const SHOWN: usize = 200;
+const SHOWN: usize = 100;
 /// The maximum number of pages that are searched for a text.
-const SEARCHED: usize = 10;
+const SEARCHED: usize = 20;
 
 /// The filter. Empty values count as unset; unknown ones are ignored.
 #[derive(Clone, Debug, Default, Deserialize)]
