@@ -62,7 +62,8 @@ fn a_demo_that_stays_serves_the_page_at_the_pace_of_the_real_time() {
     let get = |path: &str| {
         let mut stream = TcpStream::connect(&address).expect("it listens");
         let head = format!(
-            "GET {path} HTTP/1.1\r\nhost: {address}\r\naccept: text/html\r\nconnection: close\r\n\r\n"
+            "GET {path} HTTP/1.1\r\nhost: {address}\r\naccept: text/html\r\n\
+             authorization: Bearer demo-api-token\r\nconnection: close\r\n\r\n"
         );
         stream.write_all(head.as_bytes()).expect("written");
         let mut text = String::new();

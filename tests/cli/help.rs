@@ -220,7 +220,9 @@ fn get() {
                                        running, finished]
                   --class <CLASS>      Only list runs or machines of this class
                   --repo <OWNER/NAME>  Only list runs of this repository
-                  --limit <N>          The maximum number of runs
+                  --for <URL|ID|RUN>   Only list events of this run: its name, the ID of its job, or the URL of
+                                       that job's page
+                  --limit <N>          The maximum number of runs or events
                   --server <URL>       The address of the server's API; defaults to TINQS_CI_URL, then to the
                                        server of the configuration in this directory
                   --token-file <FILE>  A file with a token of the API; defaults to TINQS_CI_API_TOKEN, then to a

@@ -25,7 +25,7 @@ pub const SECRET: &str = "black-box-webhook-secret";
 pub const TOKEN: &str = "black-box-api-token";
 
 /// The API token of the server.
-const OWN_TOKEN: &str = "black-box-own-token";
+pub const OWN_TOKEN: &str = "black-box-own-token";
 
 /// A host, whose processes are killed on drop.
 pub struct Host {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-use tinqs_ci_test_host::{Host, Options, SECRET, TOKEN};
+use tinqs_ci_test_host::{Host, OWN_TOKEN, Options, SECRET, TOKEN};
 
 use super::{Suggestion, Values, Words, suggestions, words};
 
@@ -72,6 +72,8 @@ fn run(host: &Host, words: &Words) -> Output {
         .env("PATH", format!("{}:/usr/bin:/bin", host.dir.path().join("bin").display()))
         .env("HOME", host.dir.path())
         .env("TINQS_CI_URL", host.url(""))
+        .env("TINQS_CI_API_TOKEN", OWN_TOKEN)
+        .env("OWN_TOKEN", OWN_TOKEN)
         .env("FORGE_TOKEN", TOKEN)
         .env("HOOK_SECRET", SECRET)
         .stdin(Stdio::null())
