@@ -56,7 +56,7 @@ impl Values {
             "http://127.0.0.1:PORT" => &self.server,
             "MACHINE" => &self.machine,
             "CLASS" => &self.class,
-            "OWNER/REPO" | "OWNER/NAME" => &self.repo,
+            "OWNER/REPO" | "OWNER/NAME" | "{repo}" => &self.repo,
             "BRANCH" | "SHA" | "COMMIT" | "COMMIT|BRANCH|TAG" => &self.branch,
             // A placeholder of a format string.
             _ if word.contains('{') => match verb {
