@@ -10,7 +10,7 @@ use tinqs_ci::server::Role;
 use tinqs_ci_reconciler::model::About;
 use tower::ServiceExt as _;
 
-use crate::asking::{TestServer, queued, settings};
+use crate::asking::{TOKEN, TestServer, queued, settings};
 use crate::status::{sweep, waiting_job};
 use crate::world::add_run;
 
@@ -42,6 +42,7 @@ impl Followed {
         let mut request = Request::builder()
             .uri(format!("/v1/events{query}"))
             .header("host", "127.0.0.1:8080")
+            .header("authorization", format!("Bearer {TOKEN}"))
             .header("accept", "text/event-stream");
         if !last_id.is_empty() {
             request = request.header("last-event-id", last_id);

@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use crate::asking::{SECRET, queued, settings, sign};
+use crate::asking::{SECRET, TOKEN, queued, settings, sign};
 use crate::world::{add_run, name, world};
 
 /// The longest wait for an expected event.
@@ -118,8 +118,11 @@ async fn who_follows_events_sees_a_machine_start_and_ends_with_the_server() {
     let world = world();
     world.state().jobs.insert(7, tinqs_ci_reconciler::model::Job::Waiting);
     let serving = start(world, settings(), intervals()).await;
-    let mut stream = TcpStream::connect(serving.address).await.expect("it listens");
-    let head = "GET /v1/events HTTP/1.1\r\nhost: localhost\r\naccept: text/event-stream\r\n\r\n";
+    let mut stream = TcpStream::connect(serving.api).await.expect("it listens");
+    let head = format!(
+        "GET /v1/events HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {TOKEN}\r\n\
+         accept: text/event-stream\r\n\r\n"
+    );
     stream.write_all(head.as_bytes()).await.expect("written");
     let mut told = String::new();
     let read = async |stream: &mut TcpStream, told: &mut String, wanted: &str| {

@@ -1,7 +1,6 @@
 //! The routes of each address that the server listens on.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
@@ -10,9 +9,8 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::timeout::TimeoutLayer;
 
-use super::{App, Deadlines, Refusal};
+use super::{App, Deadlines, Refusal, deadline};
 use super::{
     drift, events, explain, front, guard, health, hosts, log, page, problem, reload, runs, sides,
     status, sweep, webhook,
@@ -140,10 +138,6 @@ fn v1(deadlines: Deadlines) -> Router<Arc<App>> {
         .route("/explain/job/{id}", get(explain::job))
         .layer(deadline(deadlines.sweep));
     quick.merge(slow).fallback(missing)
-}
-
-pub(super) fn deadline(within: Duration) -> TimeoutLayer {
-    TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, within)
 }
 
 /// Adds headers to every response, and turns other errors (the router's rejections, wrong methods,

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
+use axum::http::StatusCode;
 use tinqs_ci_reconciler::controller::Controller;
+use tower_http::timeout::TimeoutLayer;
 
 use crate::push::Pushes;
 use crate::server::live::Live;
@@ -113,6 +115,10 @@ impl App {
             event_clients: events::Clients::new(live.settings().server.event_clients),
         })
     }
+}
+
+fn deadline(within: Duration) -> TimeoutLayer {
+    TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, within)
 }
 
 /// The extractor of [`App`] in handlers.

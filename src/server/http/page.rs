@@ -22,8 +22,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use maud::Markup;
 
-use super::doors::deadline;
-use super::{App, Deadlines, Refusal, front};
+use super::{App, Deadlines, Refusal, deadline, front};
 
 /// Only own files: no inline scripts or styles, and nothing from elsewhere.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
