@@ -48,8 +48,9 @@ fn a_runner_that_always_fails_starts_no_more_after_idle_within() {
     let console = machine.fake.console();
     let starts = console.iter().filter(|line| line.starts_with("starting")).count();
     assert!((1..=2).contains(&starts), "{console:?}");
-    assert!(console.iter().any(|line| line.contains("takes no new job")), "{console:?}");
+    assert!(console.iter().all(|line| !line.contains("takes no new job")), "{console:?}");
     assert_eq!(console.last().unwrap(), "the runner ended with status 1: powering off");
+    assert!(machine.fake.heard("stderr").contains("fail to invoke Declare"));
 }
 
 #[test]

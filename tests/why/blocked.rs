@@ -49,7 +49,7 @@ async fn a_job_waits_for_its_needs() {
 async fn without_the_workflow_file_both_causes_are_named() {
     let mut host = on(Line::V1_26);
     host.start().await;
-    let jobs = [job("build", "sleep 3", &[]), job("test", "true", &[0])];
+    let jobs = [job("build", "sleep 15", &[]), job("test", "true", &[0])];
     let jobs = host.forge().push(Timestamp::now(), "acme/widget", &jobs);
     let either = ["blocked by `build` (job-1", "or by its concurrency group", "does not tell"];
     says(&host, &["why", &page(&host, jobs[1])], &either).await;
@@ -61,7 +61,7 @@ async fn without_the_workflow_file_both_causes_are_named() {
 async fn before_1_26_a_job_that_is_not_held_back_waits_for_its_needs() {
     let mut host = on(Line::V1_25);
     host.start().await;
-    let jobs = [job("build", "sleep 3", &[]), job("test", "true", &[0])];
+    let jobs = [job("build", "sleep 15", &[]), job("test", "true", &[0])];
     let jobs = host.forge().push(Timestamp::now(), "acme/widget", &jobs);
     let told = says(&host, &["why", &page(&host, jobs[1])], &["blocked by `build` (job-1"]).await;
     assert!(!told.text.contains("concurrency"), "there were no groups: {}", told.text);

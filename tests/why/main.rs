@@ -39,7 +39,11 @@ async fn printed(host: &Host, arguments: &[&str]) -> Printed {
 
 /// Waits until a command prints all of these texts, and returns what it printed.
 async fn says(host: &Host, arguments: &[&str], texts: &[&str]) -> Printed {
-    let has_all = |text: &str| texts.iter().all(|wanted| text.contains(wanted));
+    // Where a line is broken depends on the length of paths.
+    let has_all = |text: &str| {
+        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        texts.iter().all(|wanted| text.contains(wanted))
+    };
     wait(host, arguments, &format!("prints {texts:?}"), |printed| has_all(&printed.text)).await
 }
 

@@ -21,7 +21,7 @@ const ENVIRONMENT: &str = include_str!("environment.sh");
 const RUNNER: &str = include_str!("runner.sh");
 
 /// Returns the script that a machine runs at boot: bash, which needs coreutils and the runner. The
-/// same attempt gives the same bytes, usually under 6 kB. It holds the attempt's single-job
+/// same attempt gives the same bytes, usually under 8 kB. It holds the attempt's single-job
 /// identity, and the git token if one is configured: keep it as secret as those.
 pub fn script(attempt_id: &AttemptId, placement: u32, attempt: &Attempt) -> String {
     let Boot { deadline, idle_within, instance_url, git_token } = &attempt.boot;

@@ -28,10 +28,16 @@ umask 022
 
 # Once: a busy runner finishes its job first, an idle one exits, and none starts afterwards.
 drained=
-trap 'drained=1; kill -s TERM "$runner_pid" 2>/dev/null' USR1
+runner_pid=
+drain() {
+  drained=1
+  if [ -n "$runner_pid" ] && kill -s TERM "$runner_pid" 2>/dev/null; then
+    say "$idle_within s after its start: the runner takes no new job"
+  fi
+}
+trap drain USR1
 (
   sleep "$idle_within" || exit # killed: the machine ends
-  say "$idle_within s after its start: the runner takes no new job"
   kill -s USR1 "$$"
 ) &
 
@@ -42,12 +48,14 @@ while :; do
   "${start[@]}" "PATH=$path" "HOME=$HOME" "USER=$user" "LOGNAME=$user" \
     "${runner##*/}" daemon --config config.yaml &
   runner_pid=$!
+  [ -z "$drained" ] || kill -s TERM "$runner_pid"
   # 138: interrupted by USR1, the runner may still be alive.
   until
     wait "$runner_pid"
     status=$?
     [ "$status" -ne 138 ]
   do :; done
+  runner_pid=
   [ "$status" -ne 0 ] && [ -z "$drained" ] || break
   say "the runner ended with status $status before it took a job: it starts again in 3 s"
   sleep 3

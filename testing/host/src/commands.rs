@@ -2,7 +2,7 @@
 
 use std::process::{Command, Output, Stdio};
 
-use crate::{Host, SECRET, TOKEN};
+use crate::{Host, OWN_TOKEN, SECRET, TOKEN};
 
 impl Host {
     /// Runs a command of the program with the configuration and the credentials of the server.
@@ -19,6 +19,7 @@ impl Host {
             .env("HOME", self.dir.path())
             .env("FORGE_TOKEN", TOKEN)
             .env("HOOK_SECRET", SECRET)
+            .env("OWN_TOKEN", OWN_TOKEN)
             .stdin(Stdio::null())
             .output()
             .expect("the command starts")

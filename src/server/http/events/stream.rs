@@ -44,7 +44,8 @@ pub(super) fn open(app: Arc<App>, wanted: Wanted) -> Result<Response, Refusal> {
     // Proxies that buffer answers would hold events back.
     let unbuffered = [(HeaderName::from_static("x-accel-buffering"), "no")];
     // The connection is of no further use.
-    Ok((unbuffered, [(header::CONNECTION, "close")], stream).into_response())
+    let ends = [(header::CONNECTION, "close"), (header::CACHE_CONTROL, "no-store")];
+    Ok((unbuffered, ends, stream).into_response())
 }
 
 /// A client that follows events.
