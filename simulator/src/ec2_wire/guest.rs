@@ -82,7 +82,11 @@ impl Processes {
             executable(&bin.join(name), POWER_OFF.as_bytes())?;
         }
         let etc = format!("{}/", self.dir.join("etc").display());
-        executable(&dir.join("user-data"), &replaced(machine.user_data, b"/etc/", etc.as_bytes()))?;
+        let script = replaced(machine.user_data, b"/etc/", etc.as_bytes());
+        // All guests share the host's `/run`.
+        let running = dir.join("running").display().to_string();
+        let script = replaced(&script, b"/run/tinqs-ci", running.as_bytes());
+        executable(&dir.join("user-data"), &script)?;
         let log = fs::File::create(dir.join("log"))?;
         let path = self.environment.iter().find(|(name, _)| name == "PATH");
         let path = path.map_or("/usr/bin:/bin", |(_, value)| value.as_str());
