@@ -17,8 +17,9 @@ if [ -z "${TINQS_CI_MACHINE:-}" ]; then # a process machine keeps the controller
       start+=("$name=$value")
     done </etc/environment
   fi
-  # Written when the child ends, in whatever way.
-  printf -v dump '%q -0 >&61' "$(type -P env)"
+  # Written when the child ends, in whatever way. `timeout` signals the child and then its group: the
+  # second signal would end `env`.
+  printf -v dump "trap '' TERM; %q -0 >&61" "$(type -P env)"
   # shellcheck disable=SC2016
   timeout -k 2 10 "${start[@]}" "HOME=$HOME" "USER=$user" "LOGNAME=$user" \
     "$BASH" --noprofile -l -c 'trap -- "$1" EXIT; shift; umask 022; cd; . /etc/profile' \
