@@ -29,6 +29,7 @@ umask 022
 # Once: a busy runner finishes its job first, an idle one exits, and none starts afterwards.
 drained=
 runner_pid=
+# shellcheck disable=SC2329
 drain() {
   drained=1
   if [ -n "$runner_pid" ] && kill -s TERM "$runner_pid" 2>/dev/null; then
