@@ -1,4 +1,4 @@
-//! The forge's API and the registration part of its runner protocol, as the port [`Forge`].
+//! The forge's API and the registration part of its runner protocol, as the port `Forge`.
 //!
 //! Only a complete response of the forge itself counts as "absent": error pages, broken
 //! connections, timeouts and unknown values are `Unavailable`. On a read, JSON of another shape
