@@ -30,7 +30,12 @@ def runner_missing(forge, host):
 
 
 def forge_unreachable_for_machines(forge, host):
-    with host.configured(lambda text: text.replace("[forge]\n", '[forge]\nmachine_url = "http://127.0.0.1:9"\n')):
+    def unreachable(text):
+        # The machine's runner starts again and again until `idle_within` is over.
+        text = text.replace("[[class]]\n", '[[class]]\nidle_within = "10s"\n')
+        return text.replace("[forge]\n", '[forge]\nmachine_url = "http://127.0.0.1:9"\n')
+
+    with host.configured(unreachable):
         forge.push("nourl", CI, matrix(1, 0))
         says(host, 0, ["BackingOff", "127.0.0.1:9"], "why", page(forge, "nourl"))
     all_succeed(forge, "nourl", 1, 180)
