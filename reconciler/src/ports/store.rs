@@ -35,7 +35,7 @@ pub struct OpenRun {
     pub runs_on: Vec<String>,
     /// Its repository, `owner/name`.
     pub repo: String,
-    /// Since when its job waits for a runner.
+    /// Since when it waits: since its job was seen waiting.
     pub waiting_since: Timestamp,
 }
 
@@ -52,7 +52,7 @@ impl OpenRun {
             at_limit: run.status.reason() == Some(Reason::AtLimit),
             runs_on: run.spec.runs_on.clone(),
             repo: run.spec.job.repo.clone(),
-            waiting_since: run.status.queued_at(),
+            waiting_since: run.status.waiting_since,
         }
     }
 }
