@@ -32,7 +32,7 @@ def runner_missing(forge, host):
 def forge_unreachable_for_machines(forge, host):
     def unreachable(text):
         # The machine's runner starts again and again until `idle_within` is over.
-        text = text.replace("[[class]]\n", '[[class]]\nidle_within = "10s"\n')
+        text = re.sub(r"(?m)^idle_within .*$", 'idle_within = "10s"', text)
         return text.replace("[forge]\n", '[forge]\nmachine_url = "http://127.0.0.1:9"\n')
 
     with host.configured(unreachable):
