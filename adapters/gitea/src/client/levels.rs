@@ -305,12 +305,7 @@ impl Client {
         if answer.is_not_found() {
             return Ok(None);
         }
-        let row: ApiRunner = self.sender.read(&call, &answer)?;
-        if row.id != id {
-            let what = "the response is about another runner";
-            return Err(self.sender.error(&call, ErrorKind::Unavailable, what));
-        }
-        Ok(registration(row, repo_id))
+        self.row(&call, &answer, id, repo_id)
     }
 
     pub(super) async fn remove_in_repository(

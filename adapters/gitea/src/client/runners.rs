@@ -160,12 +160,23 @@ impl Client {
             self.version().await?;
             return Ok(None);
         }
-        let row: ApiRunner = self.sender.read(&call, &answer)?;
+        self.row(&call, &answer, id, repo_id)
+    }
+
+    /// Reads the answer about one registration. `None` for a row of that ID with a foreign name: ours
+    /// is gone.
+    pub(super) fn row(
+        &self,
+        call: &Call,
+        answer: &Answer,
+        id: i64,
+        repo_id: i64,
+    ) -> Result<Option<Registration>, PortError> {
+        let row: ApiRunner = self.sender.read(call, answer)?;
         if row.id != id {
             let what = "the response is about another runner";
-            return Err(self.sender.error(&call, ErrorKind::Unavailable, what));
+            return Err(self.sender.error(call, ErrorKind::Unavailable, what));
         }
-        // A row of that ID with a foreign name: ours is gone.
         Ok(registration(row, repo_id))
     }
 
