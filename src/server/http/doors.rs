@@ -42,7 +42,7 @@ impl Doors {
             });
         let api = probes(deadlines)
             .merge(guarded(app, deadlines))
-            .merge(page_or(app, deadlines, get(front::of_api)))
+            .merge(page_or(app, deadlines, get(front::of_no_api)))
             .fallback(missing)
             .layer(middleware::from_fn_with_state(app.clone(), hosts::named));
         let metrics = Router::new()

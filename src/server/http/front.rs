@@ -10,13 +10,9 @@ pub(super) async fn of_webhooks() -> &'static str {
     "This address takes the webhooks of tinqs-ci: POST /webhook.\n"
 }
 
-/// `GET /` at the address of the API.
-pub(super) async fn of_api(State(app): Ctx) -> &'static str {
-    if app.role.reconciles() {
-        "This address has the API of tinqs-ci: /v1, with a token. See `tinqs-ci status`.\n"
-    } else {
-        "This replica of tinqs-ci has no API: it only takes webhooks.\n"
-    }
+/// `GET /` at the address of the API of a replica that has none.
+pub(super) async fn of_no_api() -> &'static str {
+    "This replica of tinqs-ci has no API: it only takes webhooks.\n"
 }
 
 /// `GET /` where one address has everything.
