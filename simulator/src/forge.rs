@@ -43,6 +43,9 @@ pub struct Forge {
     jobs: BTreeMap<i64, JobRow>,
     runs: BTreeMap<i64, Vec<i64>>,
     held: BTreeMap<i64, held::WorkflowRun>,
+    /// The number of each workflow run in its repository, and the last one of each repository.
+    run_numbers: BTreeMap<i64, i64>,
+    last_numbers: BTreeMap<i64, i64>,
     /// Waiting jobs as (updated, id), in the order of assignment.
     queue: BTreeSet<(Timestamp, i64)>,
     runners: BTreeMap<i64, RunnerRow>,
@@ -84,6 +87,8 @@ impl Forge {
             jobs: BTreeMap::new(),
             runs: BTreeMap::new(),
             held: BTreeMap::new(),
+            run_numbers: BTreeMap::new(),
+            last_numbers: BTreeMap::new(),
             queue: BTreeSet::new(),
             runners: BTreeMap::new(),
             by_uuid: BTreeMap::new(),
@@ -179,6 +184,8 @@ impl Forge {
     ) -> Vec<i64> {
         let repo_id = self.add_repo(repo);
         let run_id = next(&mut self.last_id.run);
+        let number = next(self.last_numbers.entry(repo_id).or_default());
+        self.run_numbers.insert(run_id, number);
         let ids: Vec<i64> = jobs.iter().map(|_| next(&mut self.last_id.job)).collect();
         for (spec, &id) in jobs.iter().zip(&ids) {
             let job = JobRow {

@@ -32,6 +32,9 @@ pub async fn serve(
 ) -> Result<(), Error> {
     let (stop, stopping) = watch::channel(false);
     let poll_signal = Arc::new(PollSignal::default());
+    if !role.reconciles() {
+        parts.telemetry.events.keep_none();
+    }
     let app = App::new(&parts, poll_signal.clone(), role, listeners.api_address());
     // Intervals follow the settings only where those can change.
     let intervals_now = Arc::new(watch::Sender::new(intervals));

@@ -35,6 +35,8 @@ pub struct Events {
     replica: OnceLock<String>,
     /// Whether streams must end, and none may begin.
     ended: watch::Sender<bool>,
+    /// Whether nobody can read events here, so that none are kept.
+    off: OnceLock<()>,
 }
 
 struct State {
@@ -53,7 +55,14 @@ impl Events {
             state: Mutex::new(State { ring, known: Known::new(started_at) }),
             replica: OnceLock::new(),
             ended: watch::Sender::new(false),
+            off: OnceLock::new(),
         }
+    }
+
+    /// Keeps no events from now on. A replica without an API, where nobody can read them, does not
+    /// pay for them with every delivery.
+    pub fn keep_none(&self) {
+        let _ = self.off.set(());
     }
 
     /// Names this process, once.
@@ -139,6 +148,9 @@ impl Events {
     }
 
     fn change(&self, change: impl FnOnce(&mut State)) {
+        if self.off.get().is_some() {
+            return;
+        }
         let newest = {
             let mut state = self.state.lock();
             change(&mut state);

@@ -116,3 +116,35 @@ async fn a_workflow_run_is_read_with_its_jobs() {
     assert_eq!(site.client.run_job(REPO, 999).await.expect("answers"), None);
     assert_eq!(site.client.run_job("no repository", 1).await.expect("asks nobody"), None);
 }
+
+#[tokio::test]
+async fn a_workflow_run_is_found_by_its_number_in_few_reads() {
+    let site = Site::new(Line::V1_25);
+    let job = [JobSpec::new("job", &["linux"])];
+    let mut ids = Vec::new();
+    for n in 0..400 {
+        site.wire.forge().push(site.pass(0), "acme/other", &job);
+        let jobs = site.wire.forge().push(site.pass(0), REPO, &job);
+        ids.push(site.wire.forge().job(jobs[0]).expect("a job").run_id);
+        // Every second one of the older half is deleted: numbers have gaps.
+        if n % 2 == 0 && n < 200 {
+            site.wire.forge().delete_run(ids[n]);
+        }
+    }
+    let reads = || {
+        let calls = site.wire.counters().calls;
+        calls.get("GET /repos/{owner}/{repo}/actions/runs").copied().unwrap_or_default()
+    };
+    for (number, most) in [(400, 1), (350, 2), (202, 2), (200, 3), (100, 6), (2, 6)] {
+        let before = reads();
+        let found = site.client.workflow_run_id(REPO, number).await.expect("answers");
+        let index = usize::try_from(number - 1).expect("a number");
+        assert_eq!(found, Some(ids[index]), "number {number}");
+        assert!(reads() - before <= most, "number {number}: {} reads", reads() - before);
+    }
+    for gone in [401, 1, 99, 0] {
+        let found = site.client.workflow_run_id(REPO, gone).await.expect("answers");
+        assert_eq!(found, None, "number {gone}");
+    }
+    assert_eq!(site.client.workflow_run_id("acme/none", 1).await.expect("answers"), None);
+}

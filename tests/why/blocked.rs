@@ -18,7 +18,8 @@ fn on(line: Line) -> Host {
 /// Returns the URL of a job's page. The forge lists no blocked job, but the page names the
 /// repository.
 fn page(host: &Host, job: i64) -> String {
-    format!("{}/acme/widget/actions/runs/1/jobs/{job}", host.wire.url())
+    let forge = host.forge();
+    forge.job_page(forge.job(job).expect("a job"))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -66,6 +67,38 @@ async fn before_1_26_a_job_that_is_not_held_back_waits_for_its_needs() {
     let told = says(&host, &["why", &page(&host, jobs[1])], &["blocked by `build` (job-1"]).await;
     assert!(!told.text.contains("concurrency"), "there were no groups: {}", told.text);
     host.all_done(&jobs, 90).await;
+}
+
+/// Pages of Gitea 1.25 have the number of the workflow run in its repository and the index of the
+/// job; IDs count over all repositories.
+#[tokio::test(flavor = "multi_thread")]
+async fn before_1_26_pages_name_no_ids() {
+    let mut host = on(Line::V1_25);
+    host.start().await;
+    let now = Timestamp::now();
+    let before = [job("before", "true", &[]), job("after", "true", &[0])];
+    let before = host.forge().push(now, "acme/widget", &before);
+    let other = host.forge().push(now, "acme/other", &[job("other", "true", &[])]);
+    let held = [job("first", "true", &[]), job("second", "true", &[])];
+    let jobs = host.forge().push_held(now, "acme/widget", "pull_request", &held);
+    let shown = page(&host, jobs[1]);
+    assert!(shown.ends_with("/acme/widget/actions/runs/2/jobs/1"), "{shown}");
+    says(&host, &["why", &shown], &["second", "a person approves"]).await;
+    let run = shown.strip_suffix("/jobs/1").expect("a job's page");
+    says(&host, &["why", run], &[&format!("job-{}", jobs[1]), "Blocked"]).await;
+    for (page, text) in [
+        (format!("{run}/jobs/2"), "has 2 jobs, none with index 2"),
+        (run.replace("runs/2", "runs/3/jobs/0"), "no workflow run 3 in acme/widget"),
+        (run.replace("runs/2", "runs/3"), "no such workflow run"),
+    ] {
+        let told = says(&host, &["why", &page], &[text]).await;
+        assert_eq!(told.code, Some(3), "{page}: {}", told.text);
+    }
+    let run_id = host.forge().job(jobs[0]).expect("a job").run_id;
+    host.forge().unblock(now, run_id);
+    let all: Vec<i64> = [before, other, jobs.clone()].concat();
+    host.all_done(&all, 90).await;
+    says(&host, &["why", &shown], &["second", "the job succeeded"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

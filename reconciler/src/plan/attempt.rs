@@ -126,8 +126,10 @@ impl<'a> Decision<'a> {
         let ended = self.status.attempt.as_ref().and_then(|a| a.ended);
         if let Some(Ended { why: End::Consumed, at }) = ended {
             let until = after(at, self.times.assign_within);
-            let expected = self.now() < until && !self.seen.no_replacement;
-            if expected {
+            // Used before this wait began: by this job, before it was re-run, so that no other job
+            // gives a machine back.
+            let is_displaced = at > self.status.waiting_since;
+            if is_displaced && self.now() < until && !self.seen.no_replacement {
                 if let Some(attempt) = self.status.attempt.as_ref().map(|a| a.number)
                     && self.status.reason() != Some(Reason::MachineReassigned)
                 {

@@ -50,6 +50,20 @@ impl Forge {
         ids.iter().filter_map(|id| self.jobs.get(id)).collect()
     }
 
+    /// Deletes a workflow run with its jobs.
+    pub fn delete_run(&mut self, run_id: i64) {
+        for id in self.runs.remove(&run_id).unwrap_or_default() {
+            self.forget_job(id);
+        }
+        self.run_numbers.remove(&run_id);
+        self.held.remove(&run_id);
+    }
+
+    /// Returns the workflow runs of a repository as in the API, newest first.
+    pub(crate) fn runs_json(&self, repo: &str) -> Vec<Value> {
+        self.run_numbers.keys().rev().filter_map(|id| self.run_json(repo, *id)).collect()
+    }
+
     /// Returns a workflow run of a repository as in the API; `None` if there is none.
     pub(crate) fn run_json(&self, repo: &str, run_id: i64) -> Option<Value> {
         let jobs = self.jobs_of_run(run_id);
@@ -67,10 +81,10 @@ impl Forge {
         Some(json!({
             "id": run_id,
             "url": format!("{}/api/v1/repos/{repo}/actions/runs/{run_id}", self.config.url),
-            "html_url": format!("{}/{repo}/actions/runs/{run_id}", self.config.url),
+            "html_url": self.run_page(repo, run_id),
             "path": "ci.yml@refs/heads/main",
             "event": event,
-            "run_number": run_id,
+            "run_number": self.run_numbers.get(&run_id),
             "head_sha": first.map(|job| job.head_sha.as_str()).unwrap_or_default(),
             "head_branch": "main",
             "status": status,

@@ -47,7 +47,7 @@ impl Forge {
         let mut value = json!({
             "id": job.id,
             "url": format!("{url}/api/v1/repos/{repo}/actions/jobs/{}", job.id),
-            "html_url": format!("{url}/{repo}/actions/runs/{run}/jobs/{}", job.id),
+            "html_url": self.job_page(job),
             "run_id": run,
             "run_url": format!("{url}/api/v1/repos/{repo}/actions/runs/{run}"),
             "name": job.spec.name,
@@ -74,6 +74,26 @@ impl Forge {
             }
         }
         value
+    }
+
+    /// Returns the URL of a workflow run's page. Gitea 1.25 names the number of the run in its
+    /// repository, 1.26 the ID.
+    pub(super) fn run_page(&self, repo: &str, run_id: i64) -> String {
+        let number = self.run_numbers.get(&run_id).copied().unwrap_or_default();
+        let shown = if self.config.line == Line::V1_25 { number } else { run_id };
+        format!("{}/{repo}/actions/runs/{shown}", self.config.url)
+    }
+
+    /// Returns the URL of a job's page. Gitea 1.25 names the job by its index in the workflow run,
+    /// 1.26 by its ID.
+    pub fn job_page(&self, job: &JobRow) -> String {
+        let page = self.run_page(&job.repo, job.run_id);
+        let jobs = self.runs.get(&job.run_id).map(Vec::as_slice).unwrap_or_default();
+        let index = jobs.iter().position(|id| *id == job.id).unwrap_or_default();
+        match self.config.line {
+            Line::V1_25 => format!("{page}/jobs/{index}"),
+            Line::V1_26 | Line::V1_27 => format!("{page}/jobs/{}", job.id),
+        }
     }
 
     /// Returns a repository as in payloads and the API.

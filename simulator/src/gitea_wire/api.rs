@@ -165,8 +165,13 @@ fn jobs(shared: &Shared, call: &Call, scope: &Scope, rest: &[&str]) -> Response 
 
 /// Handles a call about a workflow run; only repositories return them.
 fn runs(shared: &Shared, call: &Call, scope: &Scope, rest: &[&str]) -> Response {
-    let (Scope::Repo(repo), [id, rest @ ..]) = (scope, rest) else { return missing() };
+    let Scope::Repo(repo) = scope else { return missing() };
     let forge = shared.forge();
+    let [id, rest @ ..] = rest else {
+        let (runs, page) = (forge.runs_json(repo), Page::of(call));
+        let shown: Vec<&Value> = runs.iter().skip(page.start()).take(page.limit).collect();
+        return Json(json!({"workflow_runs": shown, "total_count": runs.len()})).into_response();
+    };
     let Ok(id) = id.parse() else { return missing() };
     let Some(run) = forge.run_json(repo, id) else { return missing() };
     match rest {

@@ -16,6 +16,10 @@ pub struct WorkflowRun {
     /// Its ID.
     #[serde(deserialize_with = "nullable")]
     pub id: i64,
+    /// Its number in the repository, which the URLs of pages hold before Gitea 1.26 (Gitea 1.25
+    /// `models/actions/run.go`, `HTMLURL`).
+    #[serde(rename = "run_number", deserialize_with = "nullable")]
+    pub number: i64,
     /// The event that started it.
     #[serde(deserialize_with = "nullable")]
     pub event: String,
@@ -99,6 +103,72 @@ impl Client {
         let jobs = pages::read_all::<pages::Jobs>(&self.sender, "run_jobs", &path).await?;
         Ok(Some((run, jobs.into_iter().map(RunJob::from).collect())))
     }
+
+    /// Returns the ID of a workflow run by its number in the repository; `None` if the forge does
+    /// not list it. The list is newest first, so that the number tells about which page it is on.
+    ///
+    /// # Errors
+    /// The forge does not answer, or denies it.
+    pub async fn workflow_run_id(&self, repo: &str, number: i64) -> Result<Option<i64>, PortError> {
+        let (mut page, mut first, mut last) = (1, 1, i64::MAX);
+        for _ in 0..LIST_READS {
+            let runs = self.workflow_runs(repo, page).await?;
+            if let Some(run) = runs.iter().find(|run| run.number == number) {
+                return Ok(Some(run.id));
+            }
+            let numbers = || runs.iter().map(|run| run.number);
+            let older = numbers().min().map(|oldest| oldest - number).filter(|by| *by > 0);
+            let is_newer = numbers().max().is_none_or(|newest| newest < number);
+            let guess = match older {
+                Some(by) => {
+                    first = page + 1;
+                    page + (by - 1) / rows(&runs) + 1
+                }
+                // The list is shorter than the numbers say: runs were deleted.
+                None if is_newer => {
+                    last = page - 1;
+                    i64::midpoint(first, last)
+                }
+                None => return Ok(None),
+            };
+            if first > last {
+                return Ok(None);
+            }
+            page = guess.clamp(first, last);
+        }
+        Ok(None)
+    }
+
+    /// Returns a page of a repository's workflow runs, newest first (Gitea 1.25
+    /// `models/actions/run_list.go`, `ToOrders`).
+    async fn workflow_runs(&self, repo: &str, page: i64) -> Result<Vec<WorkflowRun>, PortError> {
+        let Some((owner, name)) = owner_and_name(repo) else { return Ok(Vec::new()) };
+        let path = repository_path(&owner, &name);
+        let path = format!("{path}/actions/runs?limit={LIST_ROWS}&page={page}");
+        let call = Call::get("workflow_runs", &path);
+        let answer = self.sender.send(&call).await?;
+        if answer.is_not_found() {
+            return Ok(Vec::new());
+        }
+        let list: RunList = self.sender.read(&call, &answer)?;
+        Ok(list.workflow_runs)
+    }
+}
+
+/// Rows per page of the list of workflow runs; the forge may give fewer.
+const LIST_ROWS: usize = 50;
+/// The maximum number of pages that are read to find a workflow run by its number.
+const LIST_READS: usize = 20;
+
+/// Returns how many rows a page of this list has, at least 1.
+fn rows(runs: &[WorkflowRun]) -> i64 {
+    i64::try_from(runs.len()).unwrap_or(i64::MAX).max(1)
+}
+
+#[derive(Deserialize)]
+struct RunList {
+    #[serde(deserialize_with = "nullable")]
+    workflow_runs: Vec<WorkflowRun>,
 }
 
 #[cfg(test)]

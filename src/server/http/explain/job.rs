@@ -13,6 +13,7 @@ use crate::api::Plan;
 use crate::api::explain::{AttemptExplained, JobExplained};
 use crate::api::plan_view;
 use crate::server::http::{App, Ctx, Refusal};
+use tinqs_ci_gitea::client::RunJob;
 use tinqs_ci_gitea::demand::Mode;
 
 /// What is said of a blocked job, unless more is known.
@@ -92,6 +93,14 @@ pub(super) fn of_run(run: &Run) -> JobRecord {
 pub(super) fn of_nobody(id: i64, repo: Option<String>) -> JobRecord {
     let job = JobRef { repo: repo.unwrap_or_default(), repo_id: 0, job_id: id };
     JobRecord { job, about: About::default(), runs_on: Vec::new(), listed: false }
+}
+
+/// Returns the record of a job that the forge's list of waiting jobs does not contain.
+pub(super) fn of_run_job(repo: &str, job: RunJob) -> JobRecord {
+    let RunJob { id, run_id, name, labels, url, .. } = job;
+    let about = About { repo: repo.to_owned(), run_id, job: name, url, ..About::default() };
+    let job = JobRef { repo: repo.to_owned(), repo_id: 0, job_id: id };
+    JobRecord { job, about, runs_on: labels, listed: false }
 }
 
 /// Returns the job if the forge's list of waiting jobs contains it.

@@ -12,7 +12,7 @@ use tinqs_ci_reconciler::controller::UnservedJob;
 use tinqs_ci_reconciler::model::{Run, RunName};
 use tinqs_ci_reconciler::ports::WaitingJob;
 
-use super::job::{JobRecord, find_listed, of_nobody};
+use super::job::{self, JobRecord, find_listed, of_nobody};
 use super::target::{self, Page, Target};
 use super::{App, Ctx, FORGE_DEADLINE, Refusal, bad, job_why, search, workflow_run};
 use crate::api::status::{RunReason, Why};
@@ -193,6 +193,12 @@ async fn by_page(app: &Arc<App>, page: &Page) -> Result<Found, Refusal> {
     };
     if let Some(record) = on_list(app, &mut notes, fits).await {
         return Ok(Found::Job(Box::new(record), notes));
+    }
+    if let Some(job) = workflow_run::job_by_index(app, page).await? {
+        return match store.get(&RunName::job(job.id)).await? {
+            Some(run) => Ok(Found::Run(Box::new(run))),
+            None => Ok(Found::Job(Box::new(job::of_run_job(&page.repo, job)), notes)),
+        };
     }
     let id = page.job.filter(|id| *id > 0).ok_or_else(|| {
         not_found(format!(

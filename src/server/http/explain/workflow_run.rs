@@ -2,14 +2,16 @@
 
 use axum::http::StatusCode;
 use tinqs_ci_reconciler::model::{Job, Outcome, Phase, Reason, RunName, serving};
+use tinqs_ci_reconciler::ports::PortError;
 use tinqs_ci_workflow::Dialect;
 
-use super::target::Page;
+use super::target::{self, Page};
 use super::{App, FORGE_DEADLINE, Refusal};
 use crate::api::status::RunReason;
 use crate::words::jobs;
 use tinqs_ci_gitea::client::{RunJob, WorkflowRun};
 use tinqs_ci_gitea::demand::Mode;
+use tinqs_ci_gitea::demand::by_mode::DemandSource;
 
 /// Returns the jobs of a workflow run by its page.
 ///
@@ -17,7 +19,7 @@ use tinqs_ci_gitea::demand::Mode;
 /// The forge does not know it, it has no jobs, or the forge cannot be asked.
 pub(super) async fn jobs_at_forge(app: &App, page: &Page) -> Result<Vec<RunReason>, Refusal> {
     let found = tokio::time::timeout(FORGE_DEADLINE, ask(app, page)).await;
-    let found = found.map_err(|_| not_found("the forge did not answer in time".to_owned()))??;
+    let found = found.map_err(|_| too_late())??;
     let repo = &page.repo;
     let explain = format!("`tinqs-ci explain push {repo} BRANCH` says what a push starts, and why");
     let Some((run, jobs)) = found else {
@@ -38,6 +40,43 @@ pub(super) async fn jobs_at_forge(app: &App, page: &Page) -> Result<Vec<RunReaso
     Ok(jobs.iter().map(|job| reason_of(app, repo, job)).collect())
 }
 
+/// Returns the job of a page that names it by its index in the workflow run, as pages do before
+/// Gitea 1.26. `None` if the page names the job's ID, or if this server cannot tell.
+///
+/// # Errors
+/// The forge has no such job, or cannot be asked.
+pub(super) async fn job_by_index(app: &App, page: &Page) -> Result<Option<RunJob>, Refusal> {
+    let (Some(pushes), Some(index), Some(number)) = (&app.pushes, page.job, page.workflow_run)
+    else {
+        return Ok(None);
+    };
+    let asked = async {
+        let demand = pushes.demand();
+        if has_ids(demand).await? || demand.mode().await? != Mode::Jobs {
+            return Ok(None);
+        }
+        ask(app, page).await.map(Some)
+    };
+    let asked = tokio::time::timeout(FORGE_DEADLINE, asked).await;
+    let Some(found) = asked.map_err(|_| too_late())?? else { return Ok(None) };
+    let repo = &page.repo;
+    let Some((_, jobs)) = found else {
+        return Err(not_found(format!(
+            "the forge has no workflow run {number} in {repo}, or `forge.token` cannot read it: \
+             check the URL"
+        )));
+    };
+    let shown = |job: &RunJob| target::page(&job.url).is_ok_and(|shown| shown.is_same_job(page));
+    let count = jobs.len();
+    let job = jobs.into_iter().find(shown).ok_or_else(|| {
+        not_found(format!(
+            "workflow run {number} of {repo} has {count} jobs, none with index {index}: check the \
+             URL"
+        ))
+    })?;
+    Ok(Some(job))
+}
+
 type Asked = Option<(WorkflowRun, Vec<RunJob>)>;
 
 async fn ask(app: &App, page: &Page) -> Result<Asked, Refusal> {
@@ -49,13 +88,24 @@ async fn ask(app: &App, page: &Page) -> Result<Asked, Refusal> {
         )
     };
     let Some(pushes) = &app.pushes else { return Err(no_run()) };
-    let (demand, id) = (pushes.demand(), page.workflow_run.ok_or_else(no_run)?);
-    // Before Gitea 1.26 the number in the address is not the ID.
-    let has_ids = demand.dialect().await? >= Dialect::V1_26;
-    if !has_ids || demand.mode().await? != Mode::Jobs {
+    let (demand, shown) = (pushes.demand(), page.workflow_run.ok_or_else(no_run)?);
+    if demand.mode().await? != Mode::Jobs {
         return Err(no_run());
     }
-    Ok(demand.client().workflow_run(&page.repo, id).await?)
+    let client = demand.client();
+    let id = if has_ids(demand).await? {
+        shown
+    } else {
+        let Some(id) = client.workflow_run_id(&page.repo, shown).await? else { return Ok(None) };
+        id
+    };
+    Ok(client.workflow_run(&page.repo, id).await?)
+}
+
+/// Whether the forge's pages name workflow runs and jobs by ID. Before Gitea 1.26 they have the
+/// number of the run in its repository, and the index of the job in the run.
+async fn has_ids(demand: &DemandSource) -> Result<bool, PortError> {
+    Ok(demand.dialect().await? >= Dialect::V1_26)
 }
 
 fn reason_of(app: &App, repo: &str, job: &RunJob) -> RunReason {
@@ -96,4 +146,8 @@ fn reason_of(app: &App, repo: &str, job: &RunJob) -> RunReason {
 
 fn not_found(detail: String) -> Refusal {
     Refusal::new(StatusCode::NOT_FOUND, detail)
+}
+
+fn too_late() -> Refusal {
+    not_found("the forge did not answer in time".to_owned())
 }
