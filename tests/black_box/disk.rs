@@ -71,8 +71,7 @@ impl FullDisk for Host {
 /// A class whose records stay, because the test reads them.
 const KEPT: &str = "labels = [\"linux\"]\nboot_within = \"5m\"\nidle_within = \"2m\"";
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_full_disk_refuses_webhooks_and_loses_no_accepted_one() {
+pub(crate) async fn a_full_disk_refuses_webhooks_and_loses_no_accepted_one() {
     let mut host = crate::host(&Options { class: KEPT, limited_files: true, ..patient() });
     host.start().await;
     let before = host.push(2, &["linux"], "sleep 1");
@@ -122,8 +121,7 @@ async fn a_full_disk_refuses_webhooks_and_loses_no_accepted_one() {
 
 /// Fills and frees the disk at random moments while jobs run, and kills the server in between. A
 /// machine whose files cannot be written may cost an attempt but never a job.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_repeatedly_full_disk_loses_no_job() {
+pub(crate) async fn a_repeatedly_full_disk_loses_no_job() {
     let mut rng = Rng::new(seed());
     let mut host = crate::host(&Options { limited_files: true, ..patient() });
     host.start().await;
@@ -149,8 +147,7 @@ async fn a_repeatedly_full_disk_loses_no_job() {
 }
 
 /// If the store cannot be opened, the start fails with a hint.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_start_on_a_full_disk_fails_with_a_hint() {
+pub(crate) async fn a_start_on_a_full_disk_fails_with_a_hint() {
     let mut host = crate::host(&Options { limited_files: true, ..Options::default() });
     host.start().await;
     let jobs = host.push(1, &["linux"], "true");

@@ -11,8 +11,7 @@ const KILLS: u64 = 50;
 
 /// Kills the controller at 50 random moments while 40 jobs run: while it starts, opens its store,
 /// registers, launches, cleans up and sweeps. No job is lost, and none gets two machines.
-#[tokio::test(flavor = "multi_thread")]
-async fn fifty_kills_lose_no_job() {
+pub(crate) async fn fifty_kills_lose_no_job() {
     let (seed, kills) = (seed(), number("TINQS_CI_KILLS").unwrap_or(KILLS));
     let mut rng = Rng::new(seed);
     let total = usize::try_from(kills * 4 / 5).expect("a number of jobs");

@@ -23,7 +23,6 @@ fn host(options: &Options) -> Host {
 const SUCCESS: Status = Status::Done(Conclusion::Success);
 
 /// Only the record of a finished job is left.
-#[tokio::test(flavor = "multi_thread")]
 async fn a_push_becomes_a_finished_job() {
     let mut host = host(&Options::default());
     host.start().await;
@@ -40,7 +39,6 @@ async fn a_push_becomes_a_finished_job() {
 }
 
 /// Without webhooks, the job list alone causes the launch.
-#[tokio::test(flavor = "multi_thread")]
 async fn jobs_are_served_without_webhooks() {
     let mut host = host(&Options { hook: false, ..Options::default() });
     host.start().await;
@@ -51,7 +49,6 @@ async fn jobs_are_served_without_webhooks() {
 }
 
 /// Twenty simultaneous jobs get twenty machines, in any assignment.
-#[tokio::test(flavor = "multi_thread")]
 async fn twenty_jobs_get_twenty_machines() {
     let mut host = host(&Options::default());
     host.start().await;
@@ -63,7 +60,6 @@ async fn twenty_jobs_get_twenty_machines() {
 }
 
 /// The label `host` gets no machine; a served label does.
-#[tokio::test(flavor = "multi_thread")]
 async fn an_unserved_label_gets_no_machine() {
     let class = "labels = [\"*\"]\nidle_within = \"4s\"";
     let mut host = host(&Options { class, ..Options::default() });
@@ -78,7 +74,6 @@ async fn an_unserved_label_gets_no_machine() {
 
 /// A runner dies mid-job: the forge fails the job, nothing is left, and no machine is launched
 /// again.
-#[tokio::test(flavor = "multi_thread")]
 async fn a_runner_killed_mid_job_fails_the_job() {
     let zombie_after = SignedDuration::from_secs(3);
     let mut host = host(&Options { zombie_after, ..Options::default() });
@@ -95,7 +90,6 @@ async fn a_runner_killed_mid_job_fails_the_job() {
 }
 
 /// The reason of a run that waits says what its machine printed last.
-#[tokio::test(flavor = "multi_thread")]
 async fn a_missing_runner_is_named_in_the_reason() {
     let mut host = host(&Options::default());
     host.remove_runner();
@@ -122,7 +116,6 @@ async fn a_missing_runner_is_named_in_the_reason() {
 }
 
 /// The forge is down for ten seconds, then all jobs get done.
-#[tokio::test(flavor = "multi_thread")]
 async fn jobs_survive_an_outage_of_the_forge() {
     let mut host = host(&Options::default());
     host.start().await;
@@ -139,7 +132,6 @@ async fn jobs_survive_an_outage_of_the_forge() {
 }
 
 /// A job is canceled while its machine boots: the machine ends by itself, and nothing is left.
-#[tokio::test(flavor = "multi_thread")]
 async fn a_job_canceled_during_boot_leaves_nothing() {
     let mut host = host(&Options::default());
     host.start().await;
@@ -156,7 +148,6 @@ async fn a_job_canceled_during_boot_leaves_nothing() {
 }
 
 /// A machine may take the other job: two machines do both jobs.
-#[tokio::test(flavor = "multi_thread")]
 async fn two_machines_serve_two_jobs_in_any_order() {
     let mut host = host(&Options::default());
     host.start().await;
@@ -170,7 +161,6 @@ async fn two_machines_serve_two_jobs_in_any_order() {
 }
 
 /// Machines continue after SIGTERM of the controller, and a new controller finds them.
-#[tokio::test(flavor = "multi_thread")]
 async fn machines_outlive_the_controller() {
     let mut host = host(&Options::default());
     host.start().await;
@@ -190,4 +180,32 @@ async fn machines_outlive_the_controller() {
     assert!(jobs.iter().all(|job| host.status(*job) == SUCCESS));
     host.settles(90).await;
     assert_eq!(host.machines_ever().len(), 3);
+}
+
+tinqs_ci_test_host::suite! {
+    disk::a_full_disk_refuses_webhooks_and_loses_no_accepted_one,
+    disk::a_repeatedly_full_disk_loses_no_job,
+    disk::a_start_on_a_full_disk_fails_with_a_hint,
+    faults::forty_jobs_survive_mixed_faults,
+    faults::jobs_survive_each_fault_alone,
+    kills::fifty_kills_lose_no_job,
+    a_push_becomes_a_finished_job,
+    jobs_are_served_without_webhooks,
+    twenty_jobs_get_twenty_machines,
+    an_unserved_label_gets_no_machine,
+    a_runner_killed_mid_job_fails_the_job,
+    a_missing_runner_is_named_in_the_reason,
+    jobs_survive_an_outage_of_the_forge,
+    a_job_canceled_during_boot_leaves_nothing,
+    two_machines_serve_two_jobs_in_any_order,
+    machines_outlive_the_controller,
+    push::a_matching_push_runs_one_job_and_others_none,
+    push::a_redelivered_push_changes_nothing,
+    push::a_blocked_job_gets_its_machine_after_its_needs,
+    push::a_push_during_an_outage_of_the_forge_is_not_lost,
+    push::a_pull_request_runs_the_workflow_of_its_head,
+    push::explain_says_why_a_push_started_a_machine_or_not,
+    push::explain_shows_the_state_of_a_job,
+    reload::replaced_files_of_credentials_are_used_without_a_restart,
+    reload::a_signal_reads_the_configuration_again_and_a_broken_one_changes_nothing,
 }

@@ -98,8 +98,7 @@ fn assert_no_list_read(host: &Host) {
     assert!(lists.map(|(_, count)| count).sum::<u64>() <= 2, "{calls:?}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_matching_push_runs_one_job_and_others_none() {
+pub(crate) async fn a_matching_push_runs_one_job_and_others_none() {
     let host = host_with(FILTERED).await;
     // A push outside of the filter makes neither a job nor a run.
     commit(&host, &[("README.md", Some("changed"))], &[]);
@@ -130,8 +129,7 @@ async fn a_matching_push_runs_one_job_and_others_none() {
     host.assert_no_secret_told();
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_redelivered_push_changes_nothing() {
+pub(crate) async fn a_redelivered_push_changes_nothing() {
     let host = host_with(FILTERED).await;
     let (pushed, jobs) = {
         let mut forge = host.forge();
@@ -155,8 +153,7 @@ async fn a_redelivered_push_changes_nothing() {
     assert_eq!(host.machines_ever().len(), 1);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_blocked_job_gets_its_machine_after_its_needs() {
+pub(crate) async fn a_blocked_job_gets_its_machine_after_its_needs() {
     let host = host_with(TWO_WAVES).await;
     let waves = vec![job("build", "sleep 3", &[]), job("test", "true", &[0])];
     let (_, jobs) = commit(&host, &[("a", Some("1"))], &[waves]);
@@ -175,8 +172,7 @@ async fn a_blocked_job_gets_its_machine_after_its_needs() {
     assert_eq!(host.machines_ever().len(), 2, "{:?}", host.machines_ever());
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_push_during_an_outage_of_the_forge_is_not_lost() {
+pub(crate) async fn a_push_during_an_outage_of_the_forge_is_not_lost() {
     let mut host = host_with(FILTERED).await;
     host.wire.faults(|faults| faults.down = true);
     let (_, jobs) = commit(&host, &[("src/a", Some("1"))], &[vec![job("build", "true", &[])]]);
@@ -192,8 +188,7 @@ async fn a_push_during_an_outage_of_the_forge_is_not_lost() {
     assert_eq!(host.machines_ever().len(), 1);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_pull_request_runs_the_workflow_of_its_head() {
+pub(crate) async fn a_pull_request_runs_the_workflow_of_its_head() {
     const ON_PULL: &str =
         "on: pull_request\njobs:\n  check:\n    runs-on: linux\n    steps:\n      - run: true\n";
     let host = host_with(FILTERED).await;
@@ -224,8 +219,7 @@ fn explain(host: &Host, arguments: &[&str]) -> String {
     String::from_utf8(out.stdout).expect("text")
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn explain_says_why_a_push_started_a_machine_or_not() {
+pub(crate) async fn explain_says_why_a_push_started_a_machine_or_not() {
     let host = host_with(FILTERED).await;
     let (no, _) = commit(&host, &[("README.md", Some("changed"))], &[]);
     let (yes, jobs) = commit(&host, &[("src/a", Some("1"))], &[vec![job("build", "true", &[])]]);
@@ -250,8 +244,7 @@ async fn explain_says_why_a_push_started_a_machine_or_not() {
     host.settles(150).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn explain_shows_the_state_of_a_job() {
+pub(crate) async fn explain_shows_the_state_of_a_job() {
     let mut host = crate::host(&Options::default());
     host.start().await;
     let jobs = host.push(1, &["linux"], "true");

@@ -79,8 +79,7 @@ fn assert_json(log: &Path) {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn replaced_files_of_credentials_are_used_without_a_restart() {
+pub(crate) async fn replaced_files_of_credentials_are_used_without_a_restart() {
     let mut host = crate::host(&Options::default());
     host.replace("token", &format!("{TOKEN}\n"));
     host.replace("hook", SECRET);
@@ -115,8 +114,7 @@ async fn replaced_files_of_credentials_are_used_without_a_restart() {
     assert_json(&host.log());
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_signal_reads_the_configuration_again_and_a_broken_one_changes_nothing() {
+pub(crate) async fn a_signal_reads_the_configuration_again_and_a_broken_one_changes_nothing() {
     let mut host = crate::host(&Options::default());
     let first = host.configuration();
     host.start().await;

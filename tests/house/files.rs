@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 
-use super::tree::{files, has_extension, read, root};
+use super::tree::{files, has_extension, read, root, sources};
 
 /// The maximum number of lines of a source file.
 const LONG: usize = 400;
@@ -69,6 +69,23 @@ fn no_file_is_too_long() {
         .collect();
     assert!(short.is_empty(), "no longer too long, remove them from the list: {short:#?}");
     assert!(LONG_FILES.iter().all(|(_, reason)| reason.len() > 10));
+}
+
+/// A suite without the standard harness never runs what the attribute of a test marks.
+#[test]
+fn suites_with_a_main_of_their_own_list_every_test() {
+    for suite in ["tests/black_box/", "tests/why/"] {
+        let marked: Vec<String> = sources(suite)
+            .into_iter()
+            .filter(|file| {
+                read(file)
+                    .lines()
+                    .any(|line| line.trim_start().starts_with("#[") && line.contains("test"))
+            })
+            .collect();
+        assert!(!sources(suite).is_empty(), "{suite} has no files");
+        assert!(marked.is_empty(), "list these tests in `suite!` of {suite}main.rs: {marked:?}");
+    }
 }
 
 fn is_test(file: &str) -> bool {

@@ -22,8 +22,7 @@ fn page(host: &Host, job: i64) -> String {
     forge.job_page(forge.job(job).expect("a job"))
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_job_waits_for_its_needs() {
+pub(crate) async fn a_job_waits_for_its_needs() {
     let mut host = on(Line::V1_26);
     host.start().await;
     let file = "on: push\njobs:\n  compile:\n    runs-on: linux\n  lint:\n    runs-on: linux\n  \
@@ -46,8 +45,7 @@ async fn a_job_waits_for_its_needs() {
     says(&host, &["why", &jobs[2].to_string()], &["the job succeeded"]).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn without_the_workflow_file_both_causes_are_named() {
+pub(crate) async fn without_the_workflow_file_both_causes_are_named() {
     let mut host = on(Line::V1_26);
     host.start().await;
     let jobs = [job("build", "sleep 15", &[]), job("test", "true", &[0])];
@@ -58,8 +56,7 @@ async fn without_the_workflow_file_both_causes_are_named() {
     says(&host, &["why", &jobs[1].to_string()], &["the job succeeded"]).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn before_1_26_a_job_that_is_not_held_back_waits_for_its_needs() {
+pub(crate) async fn before_1_26_a_job_that_is_not_held_back_waits_for_its_needs() {
     let mut host = on(Line::V1_25);
     host.start().await;
     let jobs = [job("build", "sleep 15", &[]), job("test", "true", &[0])];
@@ -71,8 +68,7 @@ async fn before_1_26_a_job_that_is_not_held_back_waits_for_its_needs() {
 
 /// Pages of Gitea 1.25 have the number of the workflow run in its repository and the index of the
 /// job; IDs count over all repositories.
-#[tokio::test(flavor = "multi_thread")]
-async fn before_1_26_pages_name_no_ids() {
+pub(crate) async fn before_1_26_pages_name_no_ids() {
     let mut host = on(Line::V1_25);
     host.start().await;
     let now = Timestamp::now();
@@ -101,8 +97,7 @@ async fn before_1_26_pages_name_no_ids() {
     says(&host, &["why", &shown], &["second", "the job succeeded"]).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_workflow_run_waits_for_its_approval() {
+pub(crate) async fn a_workflow_run_waits_for_its_approval() {
     for (line, event, texts) in [
         (Line::V1_25, "pull_request", &["a person approves", "approve the workflow run"][..]),
         (Line::V1_26, "pull_request", &["a person approves", "concurrency group", "which"][..]),
@@ -121,8 +116,7 @@ async fn a_workflow_run_waits_for_its_approval() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_page_of_a_workflow_run_without_a_run_here_tells_its_jobs() {
+pub(crate) async fn the_page_of_a_workflow_run_without_a_run_here_tells_its_jobs() {
     let mut host = on(Line::V1_26);
     host.start().await;
     let run = |id: i64| format!("{}/acme/widget/actions/runs/{id}", host.wire.url());

@@ -12,8 +12,7 @@ async fn running(host: &Host, job: i64) {
     host.until("the job runs", 60, async |host| host.status(job) == Status::Running).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn no_class_serves_the_labels() {
+pub(crate) async fn no_class_serves_the_labels() {
     let mut host = host(&Options { class: CLASS, ..Options::default() });
     host.start().await;
     let job = host.push(1, &["linux", "gpu"], "true")[0];
@@ -27,8 +26,7 @@ async fn no_class_serves_the_labels() {
     all_is_well(&host).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_class_is_at_its_limit() {
+pub(crate) async fn a_class_is_at_its_limit() {
     let class = "labels = [\"linux\"]\nlimit = 1\nboot_within = \"20s\"\nidle_within = \"4s\"";
     let mut host = host(&Options { class, ..Options::default() });
     host.start().await;
@@ -39,8 +37,7 @@ async fn a_class_is_at_its_limit() {
     all_is_well(&host).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_running_job_says_since_when() {
+pub(crate) async fn a_running_job_says_since_when() {
     let mut host = host(&Options { class: CLASS, ..Options::default() });
     host.start().await;
     let job = host.push(1, &["linux"], "sleep 6")[0];
@@ -52,8 +49,7 @@ async fn a_running_job_says_since_when() {
     all_is_well(&host).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_job_is_cancelled_while_it_runs() {
+pub(crate) async fn a_job_is_cancelled_while_it_runs() {
     let mut host = host(&Options { class: CLASS, ..Options::default() });
     host.start().await;
     let job = host.push(1, &["linux"], "sleep 30")[0];
@@ -64,8 +60,7 @@ async fn a_job_is_cancelled_while_it_runs() {
     all_is_well(&host).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_machine_of_a_running_job_is_killed() {
+pub(crate) async fn the_machine_of_a_running_job_is_killed() {
     let zombie_after = SignedDuration::from_secs(8);
     let mut host = host(&Options { class: CLASS, zombie_after, ..Options::default() });
     host.start().await;
@@ -84,8 +79,7 @@ async fn the_machine_of_a_running_job_is_killed() {
     all_is_well(&host).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_job_outlasts_max_age() {
+pub(crate) async fn a_job_outlasts_max_age() {
     let class =
         "labels = [\"linux\"]\nboot_within = \"20s\"\nidle_within = \"4s\"\nmax_age = \"1m\"";
     let zombie_after = SignedDuration::from_secs(8);
@@ -97,8 +91,7 @@ async fn a_job_outlasts_max_age() {
     says(&host, &["why", &job.to_string()], &["max_age", "linux"]).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_killed_controller_tells_the_same_story() {
+pub(crate) async fn a_killed_controller_tells_the_same_story() {
     let mut host = host(&Options { class: CLASS, ..Options::default() });
     host.start().await;
     let job = host.push(1, &["linux"], "sleep 8")[0];
@@ -115,8 +108,7 @@ async fn a_killed_controller_tells_the_same_story() {
     assert_eq!(host.machines_ever().len(), 1);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_runner_is_missing() {
+pub(crate) async fn the_runner_is_missing() {
     let class = "labels = [\"linux\"]\nboot_within = \"5s\"\nidle_within = \"4s\"";
     let mut host = host(&Options { class, ..Options::default() });
     host.remove_runner();
@@ -132,8 +124,7 @@ async fn the_runner_is_missing() {
     all_is_well(&host).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_cancelled_job_is_run_again() {
+pub(crate) async fn a_cancelled_job_is_run_again() {
     let mut host = host(&Options { class: CLASS, ..Options::default() });
     host.start().await;
     let job = host.push(1, &["linux"], "sleep 2")[0];

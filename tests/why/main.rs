@@ -90,3 +90,33 @@ async fn wait(
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }
+
+tinqs_ci_test_host::suite! {
+    blocked::a_job_waits_for_its_needs,
+    blocked::without_the_workflow_file_both_causes_are_named,
+    blocked::before_1_26_a_job_that_is_not_held_back_waits_for_its_needs,
+    blocked::before_1_26_pages_name_no_ids,
+    blocked::a_workflow_run_waits_for_its_approval,
+    blocked::the_page_of_a_workflow_run_without_a_run_here_tells_its_jobs,
+    jobs::no_class_serves_the_labels,
+    jobs::a_class_is_at_its_limit,
+    jobs::a_running_job_says_since_when,
+    jobs::a_job_is_cancelled_while_it_runs,
+    jobs::the_machine_of_a_running_job_is_killed,
+    jobs::a_job_outlasts_max_age,
+    jobs::a_killed_controller_tells_the_same_story,
+    jobs::the_runner_is_missing,
+    jobs::a_cancelled_job_is_run_again,
+    pushes::the_workflow_file_has_a_syntax_error,
+    pushes::a_filter_excludes_the_branch,
+    pushes::a_filter_excludes_the_changed_files,
+    reruns::a_failed_job_is_run_again,
+    reruns::each_short_job_is_counted_once_with_its_wait,
+    sides::the_token_is_revoked,
+    sides::the_forge_is_down,
+    sides::the_disk_is_full,
+    sides::the_webhook_secret_is_wrong,
+    sides::the_host_list_of_the_forge_blocks_the_webhook,
+    sides::the_file_of_the_token_is_replaced,
+    sides::machines_cannot_reach_the_forge,
+}

@@ -32,8 +32,7 @@ async fn started() -> Host {
     host
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_workflow_file_has_a_syntax_error() {
+pub(crate) async fn the_workflow_file_has_a_syntax_error() {
     let host = started().await;
     let broken = "on: push\njobs:\n  build:\n    runs-on: [linux\n";
     push(&host, &[(FILE, Some(broken))], false);
@@ -45,8 +44,7 @@ async fn the_workflow_file_has_a_syntax_error() {
     no_longer_says(&host, EXPLAIN, &["ignores"]).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_filter_excludes_the_branch() {
+pub(crate) async fn a_filter_excludes_the_branch() {
     let host = started().await;
     let file = |branch: &str| {
         format!("on:\n  push:\n    branches: [{branch}]\njobs:\n  build:\n    runs-on: linux\n")
@@ -57,8 +55,7 @@ async fn a_filter_excludes_the_branch() {
     no_longer_says(&host, EXPLAIN, &["does not match"]).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_filter_excludes_the_changed_files() {
+pub(crate) async fn a_filter_excludes_the_changed_files() {
     let host = started().await;
     let file = "on:\n  push:\n    paths: [\"src/**\"]\njobs:\n  build:\n    runs-on: linux\n";
     push(&host, &[(FILE, Some(file))], false);

@@ -7,8 +7,7 @@ use tinqs_ci_test_host::Options;
 
 use crate::{CLASS, all_is_well, host, no_longer_says, says};
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_failed_job_is_run_again() {
+pub(crate) async fn a_failed_job_is_run_again() {
     // Up to 1.26 the job keeps its ID; since 1.27 each attempt has its own.
     for line in [Line::V1_26, Line::V1_27] {
         let mut host = host(&Options { class: CLASS, line, ..Options::default() });
@@ -33,8 +32,7 @@ async fn a_failed_job_is_run_again() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn each_short_job_is_counted_once_with_its_wait() {
+pub(crate) async fn each_short_job_is_counted_once_with_its_wait() {
     let mut host = host(&Options { class: CLASS, ..Options::default() });
     host.start().await;
     let jobs = host.push(2, &["linux"], "true");

@@ -9,8 +9,7 @@ fn accepted() -> Vec<ApiToken> {
     vec![ApiToken { token: TOKEN.to_owned(), right: Right::Admin }]
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_token_is_revoked() {
+pub(crate) async fn the_token_is_revoked() {
     let mut host = host(&Options { class: CLASS, ..Options::default() });
     host.start().await;
     host.wire.tokens(Vec::new());
@@ -29,8 +28,7 @@ async fn the_token_is_revoked() {
     all_is_well(&host).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_forge_is_down() {
+pub(crate) async fn the_forge_is_down() {
     let mut host = host(&Options { class: CLASS, ..Options::default() });
     host.start().await;
     let job = host.push(1, &["linux"], "sleep 1")[0];
@@ -46,8 +44,7 @@ async fn the_forge_is_down() {
     all_is_well(&host).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_disk_is_full() {
+pub(crate) async fn the_disk_is_full() {
     let mut host = host(&Options { class: CLASS, limited_files: true, ..Options::default() });
     host.start().await;
     host.disk(true);
@@ -59,8 +56,7 @@ async fn the_disk_is_full() {
     all_is_well(&host).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_webhook_secret_is_wrong() {
+pub(crate) async fn the_webhook_secret_is_wrong() {
     let mut host = host(&Options { class: CLASS, hook: false, ..Options::default() });
     host.wire.add_hook(Hook::system(host.url("/webhook"), "another-webhook-secret"));
     host.start().await;
@@ -76,8 +72,7 @@ async fn the_webhook_secret_is_wrong() {
     all_is_well(&host).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_host_list_of_the_forge_blocks_the_webhook() {
+pub(crate) async fn the_host_list_of_the_forge_blocks_the_webhook() {
     let mut host = host(&Options { class: CLASS, ..Options::default() });
     host.wire.refuse_hosts(true);
     host.start().await;
@@ -100,8 +95,7 @@ async fn the_host_list_of_the_forge_blocks_the_webhook() {
     assert!(told.contains("✓ server: webhooks") && !told.contains("ALLOWED_HOST_LIST"), "{told}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_file_of_the_token_is_replaced() {
+pub(crate) async fn the_file_of_the_token_is_replaced() {
     let mut host = host(&Options { class: CLASS, ..Options::default() });
     let file = host.dir.path().join("token");
     let replace = |token: &str| {
@@ -132,8 +126,7 @@ async fn the_file_of_the_token_is_replaced() {
     assert_eq!(host.pid(), pid, "without a restart");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn machines_cannot_reach_the_forge() {
+pub(crate) async fn machines_cannot_reach_the_forge() {
     let class = "labels = [\"linux\"]\nboot_within = \"5s\"\nidle_within = \"4s\"";
     let mut host = host(&Options { class, ..Options::default() });
     // Nobody listens on the port of the discard protocol.

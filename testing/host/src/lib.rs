@@ -18,6 +18,7 @@ use tinqs_ci_simulator::gitea_wire::{ApiToken, Hook, Right, Wire, WireOptions};
 mod commands;
 mod jobs;
 mod machines;
+pub mod suite;
 
 /// The webhook secret of all hosts.
 pub const SECRET: &str = "black-box-webhook-secret";
