@@ -183,12 +183,13 @@ async fn machines_outlive_the_controller() {
 }
 
 tinqs_ci_test_host::suite! {
+    // First, because they take longest.
+    kills::fifty_kills_lose_no_job,
+    faults::forty_jobs_survive_mixed_faults,
+    faults::jobs_survive_each_fault_alone,
     disk::a_full_disk_refuses_webhooks_and_loses_no_accepted_one,
     disk::a_repeatedly_full_disk_loses_no_job,
     disk::a_start_on_a_full_disk_fails_with_a_hint,
-    faults::forty_jobs_survive_mixed_faults,
-    faults::jobs_survive_each_fault_alone,
-    kills::fifty_kills_lose_no_job,
     a_push_becomes_a_finished_job,
     jobs_are_served_without_webhooks,
     twenty_jobs_get_twenty_machines,

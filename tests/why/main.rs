@@ -92,6 +92,8 @@ async fn wait(
 }
 
 tinqs_ci_test_host::suite! {
+    // First, because it takes longest.
+    jobs::a_job_outlasts_max_age,
     blocked::a_job_waits_for_its_needs,
     blocked::without_the_workflow_file_both_causes_are_named,
     blocked::before_1_26_a_job_that_is_not_held_back_waits_for_its_needs,
@@ -103,7 +105,6 @@ tinqs_ci_test_host::suite! {
     jobs::a_running_job_says_since_when,
     jobs::a_job_is_cancelled_while_it_runs,
     jobs::the_machine_of_a_running_job_is_killed,
-    jobs::a_job_outlasts_max_age,
     jobs::a_killed_controller_tells_the_same_story,
     jobs::the_runner_is_missing,
     jobs::a_cancelled_job_is_run_again,
