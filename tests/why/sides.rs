@@ -65,7 +65,7 @@ pub(crate) async fn the_webhook_secret_is_wrong() {
     needs_a_person(&host, &["webhook", "signature", "webhook_secret"]).await;
     host.all_done(&[job], 90).await;
     let wrong = host.wire.hooks().remove(0);
-    host.wire.change_hook(wrong.id, |hook| hook.secret = SECRET.to_owned());
+    host.wire.change_hook(wrong.id, |hook| SECRET.clone_into(&mut hook.secret));
     let job = host.push(1, &["linux"], "true")[0];
     host.all_done(&[job], 90).await;
     no_longer_says(&host, &["status"], &["WebhookRefused"]).await;
