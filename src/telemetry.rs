@@ -31,6 +31,7 @@ pub mod labels;
 pub mod lines;
 pub mod metrics;
 mod observed;
+mod pauses;
 mod progress;
 mod snapshot;
 mod tell;
@@ -43,6 +44,7 @@ pub use drift::{OpenDrift, ResolvedBy};
 pub use events::Events;
 pub use failing_runs::{FailingRun, FailingRuns};
 pub use observed::{Observed, Seen, observe};
+pub use pauses::Pauses;
 pub use unserved::{Polled, Unserved};
 pub use waits::{RecentWaits, Waits};
 
@@ -69,6 +71,8 @@ pub struct Telemetry {
     pub deliveries: Deliveries,
     /// What happened, for those who follow it.
     pub events: Events,
+    /// The pauses that were told.
+    pub pauses: Pauses,
     /// The open drift of the last poll.
     pub drift: OpenDrift,
     /// When this process started.
@@ -163,6 +167,7 @@ impl Telemetry {
             waits: Waits::default(),
             deliveries: Deliveries::default(),
             events: Events::new(started_at, events::KEPT),
+            pauses: Pauses::default(),
             drift: OpenDrift::default(),
             started_at,
             held: AtomicUsize::new(0),

@@ -8,6 +8,7 @@ mod drift;
 mod ingest;
 mod launch_queue;
 mod observe;
+mod pauses;
 mod polled;
 mod queued;
 mod reconcile;

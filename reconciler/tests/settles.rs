@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 
 use enumerated::{LAUNCHES, Launching, now, observation, product};
 use tinqs_ci_reconciler::model::{
-    Attempt, AttemptId, Cause, Job, Machine, MachineId, MachineState, Observation, OpenBreaker,
-    Phase, Reason, Refusal, Registration, Registrations, Run, Runner, Secret, Status,
+    Attempt, AttemptId, Cause, Job, Machine, MachineId, MachineState, Observation,
+    ObservedClass, OpenBreaker, Phase, Reason, Refusal, Registration, Registrations, Run, Runner, Secret, Status,
     UnavailableOffering,
 };
 use tinqs_ci_reconciler::plan::{
@@ -244,20 +244,22 @@ fn laws(seen: &Observation, decided: &Plan) -> Result<(), String> {
     stopped(seen, decided)
 }
 
-/// Checks that an open breaker lets no attempt start, and repeats no launch of another reconcile.
+/// Checks that an open breaker or a pause lets no attempt start, and repeats no launch of another
+/// reconcile.
 fn stopped(seen: &Observation, decided: &Plan) -> Result<(), String> {
-    let Some(class) = seen.class.as_ref().filter(|class| class.open_breaker(seen.now).is_some())
-    else {
+    let is_stopped =
+        |class: &&ObservedClass| class.paused.is_some() || class.open_breaker(seen.now).is_some();
+    let Some(class) = seen.class.as_ref().filter(is_stopped) else {
         return Ok(());
     };
     let attempt = seen.run.as_ref().and_then(|run| run.status.attempt.as_ref());
     let own = attempt.filter(|a| a.class == class.class.name).map(|a| (a.number, a.current()));
     let asks = decided.actions.iter().any(|a| matches!(a, Action::Launch { .. }));
     if decided.prepare.is_some() || decided.rule == Rule::NextPlacement {
-        return Err("an attempt or a placement starts while the breaker is open".to_owned());
+        return Err("an attempt or a placement starts while launches are stopped".to_owned());
     }
     if asks && own.is_some() && seen.recorded_here != own {
-        return Err("an open breaker repeats the launch of another reconcile".to_owned());
+        return Err("a stopped launch of another reconcile is repeated".to_owned());
     }
     Ok(())
 }

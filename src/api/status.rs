@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tinqs_ci_reconciler::controller::UnservedLabels;
-use tinqs_ci_reconciler::model::{Milestone, Phase};
+use tinqs_ci_reconciler::model::{Milestone, Pause, Phase};
 
 use super::drift::DriftView;
 use super::explain::AttemptExplained;
@@ -40,6 +40,9 @@ pub struct StatusView {
     /// The open drift, longest first; at most 100.
     #[serde(default)]
     pub drift: Vec<DriftView>,
+    /// What a person has paused, that of every class first.
+    #[serde(default)]
+    pub pauses: Vec<Pause>,
     /// Open breakers.
     pub breakers: Vec<Breaker>,
     /// Open runs whose last reconcile failed at a service; at most 500.

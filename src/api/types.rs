@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tinqs_ci_reconciler::model::{MachineState, Market, Observation, Phase, Reason};
+use tinqs_ci_reconciler::model::{MachineState, Market, Observation, Pause, Phase, Reason};
 
 /// A list, or a page of one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -115,6 +115,18 @@ pub struct Class {
     pub waiting_runs: usize,
     /// The distinct reasons of its waiting runs, most frequent first.
     pub blocked_by: Vec<Reason>,
+}
+
+/// What is paused after a change of pauses.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Pauses {
+    /// The time of the answer.
+    #[schemars(with = "String")]
+    pub now: Timestamp,
+    /// Whether the request changed something: it was not paused, or resumed, already.
+    pub changed: bool,
+    /// The pauses that hold now, that of every class first.
+    pub pauses: Vec<Pause>,
 }
 
 /// The observation of a run, and what a reconcile would do now.

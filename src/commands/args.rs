@@ -7,6 +7,7 @@ mod drift;
 mod get;
 mod init;
 mod insecure;
+mod paused;
 mod values;
 mod webhook;
 
@@ -22,6 +23,7 @@ pub(super) use drift::{Drift, DriftOutput};
 pub(super) use get::Get;
 pub(super) use init::{Init, InitCloud};
 pub(super) use insecure::Insecure;
+pub(super) use paused::Paused;
 pub(super) use values::{Output, Phase, SchemaKind, ServerLine, TextOrJson};
 pub(super) use webhook::{Webhook, WebhookOptions};
 
@@ -231,6 +233,12 @@ pub(super) enum Verb {
         #[command(flatten)]
         server: Server,
     },
+    /// Launch no more machines, of a class or of all; nothing that runs is touched
+    #[command(after_help = CODES)]
+    Pause(Paused),
+    /// Launch machines again
+    #[command(after_help = CODES)]
+    Resume(Paused),
     /// Check all jobs, machines and registrations now
     #[command(after_help = CODES)]
     Sweep {

@@ -18,6 +18,7 @@ use tinqs_ci_reconciler::text::cut;
 mod drift;
 mod error;
 mod events;
+mod pauses;
 mod status;
 
 pub use error::Error;

@@ -19,6 +19,7 @@ mod live;
 mod local;
 mod logs;
 mod man;
+mod pauses;
 pub mod print;
 mod reach;
 mod remote;
@@ -200,6 +201,8 @@ async fn dispatch(
         Verb::Terminate { machine, dry, server } => {
             change::terminate(&machine, &dry, &server, env).await
         }
+        Verb::Pause(args) => pauses::pause(args, env).await,
+        Verb::Resume(args) => pauses::resume(args, env).await,
         Verb::Sweep { output, server } => remote::sweep(output, &server, env).await,
         Verb::Reload { output, server } => remote::reload(output, &server, env).await,
         Verb::Eval { kind, server } => local::eval(&kind, server),

@@ -18,7 +18,7 @@ pub(super) async fn for_table(client: &Client) -> Option<StatusView> {
     tokio::time::timeout(PATIENCE, client.status()).await.ok()?.ok()
 }
 
-/// Prints a line for each failing service.
+/// Prints a line for each pause and each failing service.
 pub(super) fn banner(status: Option<&StatusView>) {
     for line in status.map(print::banner).unwrap_or_default() {
         warn(&line);

@@ -24,6 +24,7 @@ use tower::Service as _;
 
 use super::http::{self, App, Deadlines};
 use super::pass::pass;
+use super::pauses;
 use super::state::{Error, Intervals, Parts, PollSignal, Role, replica};
 use super::workers;
 use crate::backends::BackendError;
@@ -130,6 +131,7 @@ impl Function {
         let Parts { controller, telemetry, .. } = &self.parts;
         let demand = pass("demand", telemetry, controller.poll()).await;
         let sweep = pass("sweep", telemetry, controller.sweep()).await;
+        pauses::note(controller, telemetry);
         self.pushes().await;
         controller.wake_due().await;
         [demand, sweep].iter().map(|report| report.as_ref().map_or(1, |r| r.errors.len())).sum()

@@ -10,6 +10,7 @@ mod listeners;
 mod live;
 mod own_token;
 mod pass;
+mod pauses;
 mod probe;
 mod reload;
 mod secret_watch;

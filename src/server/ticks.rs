@@ -12,6 +12,7 @@ use tokio::time::{sleep, sleep_until};
 use super::drift;
 use super::guarded::guarded;
 use super::pass::pass;
+use super::pauses;
 use super::state::{Intervals, PollSignal, stopped};
 use crate::push::Pushes;
 use crate::telemetry::Telemetry;
@@ -45,6 +46,7 @@ pub(super) async fn poll(
         let began = tokio::time::Instant::now();
         let Intervals { poll, hint_gap, .. } = *intervals.borrow_and_update();
         pass("demand", &telemetry, controller.poll()).await;
+        pauses::note(&controller, &telemetry);
         // In a burst each webhook asks for a poll, and each poll reads all waiting jobs.
         let gap = hint_gap.max(began.elapsed() * HINTED_SHARE);
         let forward = async {

@@ -161,6 +161,9 @@ families! {
     BREAKER_OPENED = "breaker_opened_timestamp_seconds" Gauge ["class"] Beta
         "Unix time since when the class's breaker is open because the cloud rejects its launches; 0 if it is closed.",
         "tinqs_ci_breaker_opened_timestamp_seconds > 0";
+    PAUSED = "paused" Gauge ["class"] Stable
+        "1 if a person has paused the launches of the class, else 0; as last read from the store.",
+        "max by (class) (tinqs_ci_paused) > 0";
     DRIFT = "drift" Gauge ["class", "kind", "blocked_by"] Stable
         "Differences between runs, machines and registrations that last longer than their stage allows, as of the last poll; 0 on a replica that does not poll.",
         "sum by (class, kind, blocked_by) (tinqs_ci_drift) > 0";

@@ -61,7 +61,13 @@ pub const NOT_BLOCKED: &str = "none";
 pub const RESOLVED_BY: [&str; 3] = ["controller", "self", "operator"];
 /// Operations by service, named as in the ports.
 pub const CALLS: [(&str, &[&str]); 4] = [
-    ("store", &["get", "put", "remove", "open", "page", "seat", "unseat", "seats", "lease"]),
+    (
+        "store",
+        &[
+            "get", "put", "remove", "open", "page", "seat", "unseat", "seats", "pause", "resume",
+            "pauses", "lease",
+        ],
+    ),
     ("queue", &["wake", "next", "done"]),
     ("compute", &["list", "find", "launch", "terminate", "log"]),
     ("forge", &["waiting", "job", "registrations", "registration", "register", "retire"]),

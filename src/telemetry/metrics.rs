@@ -66,6 +66,7 @@ pub struct Metrics {
     api_duration: HistogramVec,
     launches: IntCounterVec,
     breaker_opened: GaugeVec,
+    paused: GaugeVec,
     unserved_jobs: Gauge,
     service_failing: GaugeVec,
     /// Drift.
@@ -115,6 +116,7 @@ impl Metrics {
             api_duration: histograms(r, f::API_DURATION, &CALL_BUCKETS),
             launches: counters(r, f::LAUNCH_ATTEMPTS),
             breaker_opened: gauges(r, f::BREAKER_OPENED),
+            paused: gauges(r, f::PAUSED),
             limits: gauges(r, f::CLASS_LIMIT),
             classes: RwLock::default(),
             unserved_jobs: gauge(f::UNSERVED_JOBS),

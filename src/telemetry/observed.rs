@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 use tinqs_ci_reconciler::model::{
-    Attempt, AttemptId, ClassName, JobRef, Machine, MachineId, Registration, Registrations, Run,
-    RunName, Runner, SeatLimits, Uid,
+    Attempt, AttemptId, ClassName, JobRef, Machine, MachineId, Pause, Registration, Registrations,
+    Run, RunName, Runner, SeatLimits, Uid,
 };
 use tinqs_ci_reconciler::ports::{
     Compute, Delivery, ErrorKind, Expect, Filter, Forge, MachineLog, OpenRun, Page, PortError,
@@ -168,6 +168,15 @@ impl RunStore for Observed<dyn RunStore> {
     }
     async fn seats(&self, class: &ClassName) -> Result<Vec<Seat>, PortError> {
         self.call("store", "seats", self.inner.seats(class)).await
+    }
+    async fn pause(&self, pause: &Pause) -> Result<Pause, PortError> {
+        self.write("pause", self.inner.pause(pause)).await
+    }
+    async fn resume(&self, class: Option<&ClassName>) -> Result<Vec<Pause>, PortError> {
+        self.write("resume", self.inner.resume(class)).await
+    }
+    async fn pauses(&self) -> Result<Vec<Pause>, PortError> {
+        self.call("store", "pauses", self.inner.pauses()).await
     }
     async fn lease(
         &self,

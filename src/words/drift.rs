@@ -111,6 +111,7 @@ fn service(blocker: Blocker) -> Option<ServiceReason> {
         | Blocker::MachineReassigned
         | Blocker::BackingOff
         | Blocker::NoCapacity
+        | Blocker::Paused
         | Blocker::Paced
         | Blocker::AtLimit
         | Blocker::BreakerOpen => return None,

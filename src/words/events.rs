@@ -5,7 +5,7 @@ use std::hash::Hash as _;
 
 use jiff::SignedDuration;
 use tinqs_ci_reconciler::controller::UnservedLabels;
-use tinqs_ci_reconciler::model::{End, Happened, MachineId, Outcome, Reason};
+use tinqs_ci_reconciler::model::{End, Happened, MachineId, Outcome, Pause, Reason};
 use tinqs_ci_reconciler::ports::ErrorKind;
 use tinqs_ci_reconciler::text::cut;
 
@@ -14,6 +14,9 @@ use super::{lasting, reasons, timeline, unserved};
 
 /// The maximum length of a message, in columns.
 const MESSAGE: usize = 300;
+
+/// The maximum length of a person's name, in columns.
+const BY: usize = 60;
 
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +50,15 @@ pub enum What {
     BreakerClosed {
         /// The time that it was open.
         open: SignedDuration,
+    },
+    /// A person paused launches.
+    Paused(Pause),
+    /// A person resumed launches.
+    Resumed {
+        /// The time for which they were paused.
+        after: SignedDuration,
+        /// Who did it; `None` if another replica was asked.
+        by: Option<String>,
     },
     /// A service began to fail.
     ServiceFails {
@@ -106,6 +118,10 @@ pub fn told(what: &What) -> Told {
         What::BreakerClosed { open } => {
             let message = format!("the class launches again, after {}", lasting(*open));
             (false, "BreakerClosed".into(), message)
+        }
+        What::Paused(pause) => (true, reasons::PAUSED.into(), pause.message()),
+        What::Resumed { after, .. } => {
+            (false, "Resumed".into(), format!("launches go on, after {}", lasting(*after)))
         }
         What::ServiceFails { service, kind, message } => match ServiceReason::of(service, *kind) {
             Some(reason) => (true, reason.as_str().into(), cut(&reason.sentence(message), MESSAGE)),
@@ -168,9 +184,18 @@ pub fn is_milestone(reason: Reason) -> bool {
 }
 
 impl What {
-    /// Returns whether a person did it.
-    pub fn by_person(&self) -> bool {
-        matches!(self, Self::Terminated(_) | Self::Milestone(Happened::Retried | Happened::Deleted))
+    /// Returns who did it, if a person did; `person` if the name is not known.
+    pub fn by(&self) -> Option<String> {
+        match self {
+            Self::Terminated(_) | Self::Milestone(Happened::Retried | Happened::Deleted) => {
+                Some("person".to_owned())
+            }
+            Self::Paused(pause) => Some(cut(&pause.by, BY)),
+            Self::Resumed { by, .. } => {
+                Some(by.as_ref().map_or_else(|| "person".to_owned(), |by| cut(by, BY)))
+            }
+            _ => None,
+        }
     }
 
     /// Hashes what makes two events the same one that is repeated. Numbers of attempts and
@@ -183,9 +208,11 @@ impl What {
             Self::Ended { reason, .. } => reason.hash(state),
             Self::Terminated(machine) => machine.hash(state),
             Self::BreakerOpened { message } => message.hash(state),
+            Self::Paused(pause) => pause.hash(state),
             Self::ServiceFails { kind, message, .. } => (kind, message).hash(state),
             Self::Removed
             | Self::BreakerClosed { .. }
+            | Self::Resumed { .. }
             | Self::ServiceWorks { .. }
             | Self::Unserved(_)
             | Self::NoLongerUnserved { .. } => state.write_u8(0),
@@ -257,6 +284,10 @@ mod tests {
                 (true, "Terminated", "a person terminated machine i-1"),
             ),
             (
+                What::Resumed { after: minute, by: None },
+                (false, "Resumed", "launches go on, after 1 min"),
+            ),
+            (
                 What::BreakerClosed { open: minute },
                 (false, "BreakerClosed", "the class launches again, after 1 min"),
             ),
@@ -290,8 +321,12 @@ mod tests {
 
     #[test]
     fn only_people_delete_retry_and_terminate() {
-        assert!(What::Milestone(Happened::Deleted).by_person());
-        assert!(What::Terminated(MachineId("i-1".to_owned())).by_person());
-        assert!(!What::Milestone(Happened::GaveUp).by_person() && !What::Removed.by_person());
+        let person = Some("person".to_owned());
+        assert_eq!(What::Milestone(Happened::Deleted).by(), person);
+        assert_eq!(What::Terminated(MachineId("i-1".to_owned())).by(), person);
+        assert_eq!((What::Milestone(Happened::GaveUp).by(), What::Removed.by()), (None, None));
+        let since = jiff::Timestamp::UNIX_EPOCH;
+        let pause = What::Paused(Pause { class: None, since, by: "ops".to_owned() });
+        assert_eq!(pause.by().as_deref(), Some("ops"));
     }
 }

@@ -23,7 +23,7 @@ pub enum Weight {
     /// Normal operation.
     #[default]
     Normal,
-    /// Not well, but it passes by itself.
+    /// Not as usual, but it passes by itself, or a person wants it.
     Passing,
     /// A person must act.
     Person,
@@ -33,6 +33,9 @@ pub enum Weight {
 pub const NO_CLASS: &str = Reason::NoClass.as_str();
 /// The reason of a class whose launches the cloud rejects.
 pub const BREAKER_OPEN: &str = Reason::BreakerOpen.as_str();
+
+/// The reason of a class that a person paused.
+pub const PAUSED: &str = Reason::Paused.as_str();
 
 /// Returns the words about a reason, by its name in JSON; empty ones if the name is unknown.
 pub fn advice(reason: &str) -> Advice {
@@ -45,7 +48,7 @@ pub fn of(reason: Reason) -> Advice {
     let (waits_for, next, fix) = words(reason);
     let weight = match reason {
         reason if reason.needs_person() => Weight::Person,
-        Reason::BackingOff | Reason::NoCapacity => Weight::Passing,
+        Reason::BackingOff | Reason::NoCapacity | Reason::Paused => Weight::Passing,
         _ => Weight::Normal,
     };
     Advice { waits_for, next, fix, weight }
@@ -95,6 +98,11 @@ fn words(reason: Reason) -> (&'static str, &'static str, &'static str) {
             "another machine of its class or repository to end",
             "it gets a machine as soon as one ends; the longest-waiting run goes first",
             "raise `limit` or `repo_limit` of the class",
+        ),
+        Reason::Paused => (
+            "a person to resume the launches of its class",
+            "nothing, until somebody resumes them; running jobs go on",
+            "`tinqs-ci resume`, or `tinqs-ci resume CLASS` if only its class is paused",
         ),
         Reason::Paced => (
             "the launch rate that the cloud allows",

@@ -12,6 +12,7 @@ mod init;
 mod local;
 mod logs;
 mod narrow;
+mod pauses;
 mod registration;
 mod remote;
 mod scripted;

@@ -11,6 +11,7 @@ mod health;
 mod logs;
 mod loops;
 mod page;
+mod pauses;
 mod reload;
 mod status;
 mod webhooks;

@@ -11,6 +11,7 @@ mod inbox;
 mod inspect;
 mod item;
 mod lists;
+mod pauses;
 mod seats;
 mod shape;
 mod table;
@@ -30,7 +31,7 @@ use aws_sdk_dynamodb::types::{
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 use sha2::Digest as _;
-use tinqs_ci_reconciler::model::{AttemptId, ClassName, Run, RunName, SeatLimits, Uid};
+use tinqs_ci_reconciler::model::{AttemptId, ClassName, Pause, Run, RunName, SeatLimits, Uid};
 use tinqs_ci_reconciler::ports::{
     ErrorKind, Expect, Filter, OpenRun, Page, PortError, RunStore, Seat,
 };
@@ -326,6 +327,18 @@ impl RunStore for DynamoStore {
 
     async fn seats(&self, class: &ClassName) -> Result<Vec<Seat>, PortError> {
         self.list_seats(class).await
+    }
+
+    async fn pause(&self, pause: &Pause) -> Result<Pause, PortError> {
+        self.store_pause(pause).await
+    }
+
+    async fn resume(&self, class: Option<&ClassName>) -> Result<Vec<Pause>, PortError> {
+        self.end_pauses(class).await
+    }
+
+    async fn pauses(&self) -> Result<Vec<Pause>, PortError> {
+        self.list_pauses().await
     }
 
     async fn lease(

@@ -6,9 +6,11 @@
 //!   small writes cost few disk flushes.
 //! - After an I/O error (a full disk) the file is closed and reopened, until that succeeds.
 
+mod error;
 mod inbox;
 mod index;
 mod pages;
+mod pauses;
 mod probe;
 mod reader;
 mod tables;
@@ -24,12 +26,13 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
-use tinqs_ci_reconciler::model::{AttemptId, ClassName, Run, RunName, SeatLimits, Uid};
+use tinqs_ci_reconciler::model::{AttemptId, ClassName, Pause, Run, RunName, SeatLimits, Uid};
 use tinqs_ci_reconciler::ports::{
     Cursor, ErrorKind, Expect, Filter, OpenRun, Page, PortError, RunStore, Seat,
 };
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
+pub use error::OpenError;
 pub use index::Projection;
 use reader::Wanted;
 use tables::{Answer, Op, Record, Refused};
@@ -68,56 +71,6 @@ impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Store").field("file", &self.file.path).finish_non_exhaustive()
     }
-}
-
-/// The reason why a store cannot be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// Another process has opened it.
-    #[error(
-        "`{file}` is in use by another tinqs-ci process: stop it, or set another directory \
-         (store = \"redb:DIR\")"
-    )]
-    Busy {
-        /// The file.
-        file: PathBuf,
-    },
-    /// The directory or the file cannot be created or opened.
-    #[error(
-        "cannot open the store `{file}`: check this user's write permission and the disk's space"
-    )]
-    Io {
-        /// The directory or file.
-        file: PathBuf,
-        /// The system's error.
-        #[source]
-        source: std::io::Error,
-    },
-    /// The file is no database, or damaged.
-    #[error(
-        "`{file}` is not a store of tinqs-ci or is damaged ({reason}): move it away and restart; \
-         the poll finds waiting jobs again"
-    )]
-    Damaged {
-        /// The file.
-        file: PathBuf,
-        /// The problem with it.
-        reason: String,
-    },
-    /// A newer tinqs-ci wrote the file.
-    #[error(
-        "`{file}` was written by a newer tinqs-ci (format {format}): run that version, or move the \
-         file away"
-    )]
-    Newer {
-        /// The file.
-        file: PathBuf,
-        /// Its format.
-        format: u64,
-    },
-    /// A thread of the store cannot be started.
-    #[error("cannot start a thread of the store: raise the limit of threads of this process")]
-    Thread(#[source] std::io::Error),
 }
 
 impl Store {
@@ -207,6 +160,17 @@ impl Store {
             }
             Refused::Storage(message) => unavailable(operation, message),
         })
+    }
+
+    async fn write_pauses(
+        &self,
+        operation: &'static str,
+        op: Op,
+    ) -> Result<Vec<Pause>, PortError> {
+        match self.write(operation, op).await? {
+            Answer::Pauses(pauses) => Ok(pauses),
+            _ => Err(unexpected(operation)),
+        }
     }
 
     /// Runs a read on a blocking thread.
@@ -310,7 +274,7 @@ impl RunStore for Store {
         let record = Box::new(Record::of(run, version));
         match self.write("put", Op::Put { record, expect }).await? {
             Answer::Version(version) => Ok(version),
-            Answer::Done | Answer::Taken(_) => Err(unexpected("put")),
+            _ => Err(unexpected("put")),
         }
     }
 
@@ -343,7 +307,7 @@ impl RunStore for Store {
         let (class, attempt_id, repo) = (class.clone(), attempt_id.clone(), repo.to_owned());
         match self.write("seat", Op::Seat { class, attempt_id, repo, limits }).await? {
             Answer::Taken(taken) => Ok(taken),
-            Answer::Done | Answer::Version(_) => Err(unexpected("seat")),
+            _ => Err(unexpected("seat")),
         }
     }
 
@@ -356,6 +320,19 @@ impl RunStore for Store {
     async fn seats(&self, class: &ClassName) -> Result<Vec<Seat>, PortError> {
         let class = class.clone();
         self.read("seats", move |read| tables::seats(read, &class)).await
+    }
+
+    async fn pause(&self, pause: &Pause) -> Result<Pause, PortError> {
+        let held = self.write_pauses("pause", Op::Pause(pause.clone())).await?;
+        held.into_iter().next().ok_or_else(|| unexpected("pause"))
+    }
+
+    async fn resume(&self, class: Option<&ClassName>) -> Result<Vec<Pause>, PortError> {
+        self.write_pauses("resume", Op::Resume(class.cloned())).await
+    }
+
+    async fn pauses(&self) -> Result<Vec<Pause>, PortError> {
+        self.read("pauses", pauses::all).await
     }
 
     async fn lease(

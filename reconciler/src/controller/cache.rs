@@ -16,7 +16,7 @@ use super::launch_queue::LaunchQueue;
 use super::polled::Polled;
 use super::queued::Queued;
 use crate::model::{
-    AttemptId, Cause, ClassName, Machine, MachineId, MachineSpec, Registration, RunName,
+    AttemptId, Cause, ClassName, Machine, MachineId, MachineSpec, Pause, Registration, RunName,
     UnavailableOffering,
 };
 use crate::plan::times::after;
@@ -43,6 +43,9 @@ pub(super) type Rows = Option<ByRun<Registration>>;
 /// Seats by the run of their attempt ID.
 pub(super) type Seats = ByRun<(ClassName, AttemptId)>;
 
+/// The pauses, that of every class first.
+pub(super) type Pauses = Vec<Pause>;
+
 /// The cache of one process.
 #[derive(Default)]
 pub(super) struct Cache {
@@ -51,6 +54,7 @@ pub(super) struct Cache {
     pub(super) machines: Listing<Machines>,
     pub(super) rows: ListedRegistrations,
     pub(super) seats: Listing<Seats>,
+    pub(super) pauses: Listing<Pauses>,
     pub(super) displaced: Displaced,
     pub(super) polled: Polled,
     pub(super) breakers: Breakers,

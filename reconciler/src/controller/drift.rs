@@ -8,7 +8,7 @@ use super::by_run::ByRun;
 use super::cache::Machines;
 use super::{Controller, Settings};
 use crate::model::{
-    Drift, Failing, Machine, MachineId, ObservedClass, Phase, Run, RunName, SeenSince,
+    Drift, Failing, Machine, MachineId, ObservedClass, Phase, Run, RunName, SeenSince, paused,
 };
 use crate::plan::drift::{Snapshot, drift, needs_record, needs_running};
 use crate::ports::{Filter, OpenRun};
@@ -54,10 +54,12 @@ impl Controller {
         let wanted = wanted(&settings, open, machines.as_ref().map(|known| &*known.0), now);
         let mut records = self.records(wanted, known).await;
         let unavailable = self.cache.unavailable(now);
+        let pauses = self.known_pauses();
         let classes = settings.classes.iter().map(|class| ObservedClass {
             class: class.clone(),
             unavailable: unavailable.clone(),
             breaker: self.cache.breakers.opened(&class.name),
+            paused: paused(&pauses, &class.name).cloned(),
         });
         let classes: Vec<ObservedClass> = classes.collect();
         let all = machines.as_ref().map_or(&[][..], |known| known.0.all());

@@ -85,7 +85,10 @@ impl Controller {
             run,
         };
         self.remember_reclaimed(&seen);
-        seen.class = class.map(|class| self.remembered(class, &seen));
+        if let Some(class) = class {
+            let paused = self.pause_of(&class.name, ticket).await?;
+            seen.class = Some(ObservedClass { paused, ..self.remembered(class, &seen) });
+        }
         self.ask_for_registrations(&mut seen).await?;
         self.ask_for_machines(&mut seen).await?;
         if let Job::Running { runner } = &seen.job
@@ -102,7 +105,7 @@ impl Controller {
         let run = seen.run.as_ref();
         let attempt = run.and_then(|run| Some(run.attempt_id(run.status.attempt.as_ref()?.number)));
         let breaker = self.cache.breakers.open_breaker(&class.name, attempt.as_ref(), seen.now);
-        ObservedClass { class, unavailable: self.cache.unavailable(seen.now), breaker }
+        ObservedClass { class, unavailable: self.cache.unavailable(seen.now), breaker, paused: None }
     }
 
     /// Caches reclaimed machines, so that other offerings are preferred. Only the record has the

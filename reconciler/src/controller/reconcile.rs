@@ -35,6 +35,8 @@ struct Reconcile<'a> {
     issued: HashSet<String>,
     /// The launch permit, until it is used.
     permit: Option<LaunchPermit>,
+    /// Whether the pauses were read before a launch of this reconcile.
+    asked_for_pauses: bool,
 }
 
 /// The reason why a reconcile stops early.
@@ -90,8 +92,15 @@ impl Controller {
         }
         let stored = seen.run.clone();
         let issued = HashSet::new();
-        let mut reconcile =
-            Reconcile { controller: self, seen, stored, report, issued, permit: None };
+        let mut reconcile = Reconcile {
+            controller: self,
+            seen,
+            stored,
+            report,
+            issued,
+            permit: None,
+            asked_for_pauses: false,
+        };
         // Boxed, to keep the futures around it small.
         match Box::pin(reconcile.go()).await {
             Ok(()) => {}
@@ -157,8 +166,8 @@ impl Reconcile<'_> {
         self.keep_last_lines(&before).await;
         let mut more = newly_used || matches!(rule, Rule::Reopen | Rule::NextPlacement);
         if let Some(prepare) = prepare {
-            if !self.admitted(&prepare.class, &prepare.attempt_id).await {
-                // The breaker opened meanwhile: decide again, and write nothing.
+            if !self.admitted(&prepare.class, &prepare.attempt_id).await? {
+                // Paused, or the breaker opened meanwhile: decide again, and write nothing.
                 if let Some(run) = &mut self.seen.run {
                     run.status = before;
                 }
@@ -265,7 +274,7 @@ impl Reconcile<'_> {
 
     /// Completes the report, and caches the due of the run.
     fn close(self) -> Report {
-        let Self { controller, seen, stored, mut report, issued: _, permit } = self;
+        let Self { controller, seen, stored, mut report, permit, .. } = self;
         if let Some(permit) = permit {
             controller.cache.breakers.unused(&permit, controller.ports.clock.now());
         }

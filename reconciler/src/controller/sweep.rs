@@ -34,6 +34,8 @@ impl Controller {
             }
             waiting = Some(jobs);
         }
+        // Shown to people, and known before the next launch. A failure shows at the lease, too.
+        let _ = self.read_pauses().await;
         let Some(open) = self.open_if_leading(&mut report, now).await else { return report };
         let mut idle = open.is_empty();
         for run in open.iter().filter(|run| self.is_due(run, now)) {

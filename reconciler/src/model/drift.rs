@@ -68,6 +68,8 @@ named! {
         BackingOff = "backing_off",
         /// All offerings of its class are unavailable.
         NoCapacity = "no_capacity",
+        /// A person paused the launches of its class.
+        Paused = "paused",
         /// Launches are paced.
         Paced = "paced",
         /// The class, or the repository in it, is at its limit.
@@ -93,6 +95,7 @@ impl Blocker {
             Reason::MachineReassigned => Self::MachineReassigned,
             Reason::BackingOff => Self::BackingOff,
             Reason::NoCapacity => Self::NoCapacity,
+            Reason::Paused => Self::Paused,
             Reason::Paced => Self::Paced,
             Reason::AtLimit => Self::AtLimit,
             Reason::BreakerOpen => Self::BreakerOpen,

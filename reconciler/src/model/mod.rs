@@ -9,6 +9,7 @@ mod machine;
 mod names;
 mod observation;
 mod outcome;
+mod pause;
 mod redactor;
 mod run;
 mod secret;
@@ -32,6 +33,7 @@ pub use observation::{
     Conclusion, Job, Machine, MachineState, Observation, ObservedClass, Registration, Registrations,
 };
 pub use outcome::{EndedBy, Outcome};
+pub use pause::{Pause, paused};
 pub use redactor::Redactor;
 pub use run::{About, Condition, JobRef, Phase, Reason, Run, Spec, Status};
 pub use secret::Secret;

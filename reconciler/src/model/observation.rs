@@ -9,6 +9,7 @@ use super::job_times::JobTimes;
 use super::machine::{Cause, MachineSpec, Market, OpenBreaker, UnavailableOffering};
 use super::names::{AttemptId, MachineId, RunName};
 use super::outcome::{EndedBy, Outcome};
+use super::pause::Pause;
 use super::run::Run;
 
 /// The complete input of a decision.
@@ -62,12 +63,15 @@ pub struct ObservedClass {
     /// The open breaker, and until when the class gets no launch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub breaker: Option<OpenBreaker>,
+    /// The pause that covers the class: it launches nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<Pause>,
 }
 
-/// A class whose offerings are all available and whose breaker is closed.
+/// A class whose offerings are all available, whose breaker is closed, and that is not paused.
 impl From<Class> for ObservedClass {
     fn from(class: Class) -> Self {
-        Self { class, unavailable: Vec::new(), breaker: None }
+        Self { class, unavailable: Vec::new(), breaker: None, paused: None }
     }
 }
 

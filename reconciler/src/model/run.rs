@@ -208,6 +208,8 @@ reasons! {
     BackingOff = "backing_off",
     /// All offerings of its class are unavailable.
     NoCapacity = "no_capacity",
+    /// A person paused the launches of its class.
+    Paused = "paused",
     /// The launch pacer has no token.
     Paced = "paced",
     /// The class, or the repository in it, is at its limit.

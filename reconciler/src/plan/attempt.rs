@@ -6,11 +6,11 @@ use super::decide::Decision;
 use super::last_lines::telling_line;
 use super::rules::{Action, Plan, Prepare, Rule};
 use super::times::{
-    BREAKER_RETRIES_AFTER, LAUNCH_WINDOW, LONGEST_BACKOFF, SHOWN_WITHIN, VISIBLE_WITHIN, after,
-    older,
+    BREAKER_RETRIES_AFTER, LAUNCH_WINDOW, LONGEST_BACKOFF, PAUSED_AGAIN, SHOWN_WITHIN,
+    VISIBLE_WITHIN, after, older,
 };
 use crate::model::{
-    Attempt, Cause, End, Ended, Happened, MachineSpec, ObservedClass, OpenBreaker, Phase,
+    Attempt, Cause, End, Ended, Happened, MachineSpec, ObservedClass, OpenBreaker, Pause, Phase,
     Placement, Reason, Refusal, SeatLimits,
 };
 
@@ -34,14 +34,14 @@ impl<'a> Decision<'a> {
         {
             match (&placement.answered, &placement.refused) {
                 (None, None) if !older(now, attempt.decided_at, LAUNCH_WINDOW) => {
-                    return match observed
-                        .open_breaker(now)
-                        .filter(|_| attempt.class == observed.class.name)
-                    {
-                        Some(breaker) if !self.is_recorded_here(&attempt) => {
-                            self.launch_held(observed, breaker, &attempt)
-                        }
-                        _ => self.launch(&attempt),
+                    let own = attempt.class == observed.class.name;
+                    if !own || self.is_recorded_here(&attempt) {
+                        return self.launch(&attempt);
+                    }
+                    return match (&observed.paused, observed.open_breaker(now)) {
+                        (Some(pause), _) => self.launch_paused(pause, &attempt),
+                        (None, Some(breaker)) => self.launch_held(observed, breaker, &attempt),
+                        (None, None) => self.launch(&attempt),
                     };
                 }
                 (None, None) if now < after(attempt.decided_at, SHOWN_WITHIN) => {
@@ -89,9 +89,20 @@ impl<'a> Decision<'a> {
         attempt: &Attempt,
     ) -> Plan {
         self.tell_breaker_open(observed, breaker);
+        self.held_placement(breaker.until, attempt)
+    }
+
+    /// The same while the class is paused.
+    fn launch_paused(mut self, pause: &Pause, attempt: &Attempt) -> Plan {
+        self.waiting(Reason::Paused, pause.message());
+        let again = after(self.now(), PAUSED_AGAIN);
+        self.held_placement(again, attempt)
+    }
+
+    fn held_placement(mut self, until: Timestamp, attempt: &Attempt) -> Plan {
         let window = after(attempt.decided_at, LAUNCH_WINDOW);
         let over = after(window, SignedDuration::from_secs(1));
-        self.status.due = breaker.until.min(over).min(self.gives_up_at());
+        self.status.due = until.min(over).min(self.gives_up_at());
         self.write(Rule::Hold)
     }
 
@@ -177,6 +188,7 @@ impl<'a> Decision<'a> {
             || self.attempt_state.live
             || attempt.class != observed.class.name
             || observed.open_breaker(self.now()).is_some()
+            || observed.paused.is_some()
         {
             return None;
         }
@@ -187,6 +199,10 @@ impl<'a> Decision<'a> {
     /// Rule 15: records why the next attempt must wait, and returns until when.
     fn hold(&mut self, observed: &ObservedClass) -> Option<Timestamp> {
         let now = self.now();
+        if let Some(pause) = &observed.paused {
+            self.waiting(Reason::Paused, pause.message());
+            return Some(after(now, PAUSED_AGAIN));
+        }
         // A change between backoff and no capacity is not worth a write, nor is one from an open
         // breaker to backoff.
         let reason = self.status.reason();

@@ -26,7 +26,7 @@ pub use store::{Expect, Filter, OpenRun, Page, RunStore, Seat};
 pub struct Ports {
     /// The source of time.
     pub clock: Arc<dyn Clock>,
-    /// Stores runs, seats and leases.
+    /// Stores runs, seats, pauses and leases.
     pub store: Arc<dyn RunStore>,
     /// Delivers wake-ups.
     pub queue: Arc<dyn Queue>,

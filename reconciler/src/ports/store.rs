@@ -1,11 +1,11 @@
-//! The store port: runs, seats and leases.
+//! The store port: runs, seats, pauses and leases.
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::error::PortError;
-use crate::model::{AttemptId, ClassName, Phase, Reason, Run, RunName, SeatLimits, Uid};
+use crate::model::{AttemptId, ClassName, Pause, Phase, Reason, Run, RunName, SeatLimits, Uid};
 
 /// The version that a write expects to find. There is no unconditional write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,7 +100,7 @@ pub struct Seat {
     pub repo: String,
 }
 
-/// Stores runs, seats and leases. Every call has its own deadline.
+/// Stores runs, seats, pauses and leases. Every call has its own deadline.
 #[async_trait]
 pub trait RunStore: Send + Sync {
     /// Reads a record with strong consistency.
@@ -137,6 +137,13 @@ pub trait RunStore: Send + Sync {
     async fn unseat(&self, class: &ClassName, attempt_id: &AttemptId) -> Result<(), PortError>;
     /// Returns the seats that are taken in a class.
     async fn seats(&self, class: &ClassName) -> Result<Vec<Seat>, PortError>;
+    /// Stores a pause, and returns the one that holds: an earlier one of the same class, or of all
+    /// classes, stays as it is.
+    async fn pause(&self, pause: &Pause) -> Result<Pause, PortError>;
+    /// Ends the pause of a class; with `None` every pause. Returns those that ended.
+    async fn resume(&self, class: Option<&ClassName>) -> Result<Vec<Pause>, PortError>;
+    /// Reads the pauses with strong consistency: that of every class first, then by class.
+    async fn pauses(&self) -> Result<Vec<Pause>, PortError>;
     /// Takes or extends a lease if it is free, expired or the holder's own. Returns whether the
     /// holder has it.
     async fn lease(

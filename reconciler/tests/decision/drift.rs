@@ -7,8 +7,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use tinqs_ci_reconciler::model::{
     Attempt, Blocker, Cause, Class, Condition, Drift, DriftKind, End, Ended, Failing, Machine,
-    MachineState, Market, NextStep, ObservedClass, OpenBreaker, Phase, Reason, Refusal,
-    Registration, Run, RunName, SeenBy, SeenSince, Spec, UnavailableOffering,
+    MachineState, Market, NextStep, ObservedClass, OpenBreaker, Pause, Phase, Reason,
+    Refusal, Registration, Run, RunName, SeenBy, SeenSince, Spec, UnavailableOffering,
 };
 use tinqs_ci_reconciler::plan::drift::{Snapshot, drift, needs_record};
 use tinqs_ci_reconciler::ports::OpenRun;
@@ -211,6 +211,10 @@ fn breaker(listed: &mut Listed) {
     listed.classes[0].breaker = Some(OpenBreaker { why, message, since: at(0), until: at(400) });
 }
 
+fn paused(listed: &mut Listed) {
+    listed.classes[0].paused = Some(Pause { class: None, since: at(0), by: "ops".to_owned() });
+}
+
 #[test]
 #[rustfmt::skip]
 fn runs_without_a_machine() {
@@ -241,6 +245,8 @@ fn runs_without_a_machine() {
         ("deleted", Listed::at(61).run(deleted()), &[]),
         ("the class has no capacity", Listed::at(61).summary(&run(1)).with(unavailable), &["RunWithoutMachine job-1 0..60 NoCapacity Launch 5000"]),
         ("the breaker is open", Listed::at(61).summary(&run(1)).with(breaker), &["RunWithoutMachine job-1 0..60 BreakerOpen Launch 5000"]),
+        ("the class is paused", Listed::at(61).summary(&run(1)).with(paused).with(breaker), &["RunWithoutMachine job-1 0..60 Paused Nothing -"]),
+        ("the pause was recorded and is over", stopped(Reason::Paused), &["RunWithoutMachine job-1 0..60 - Launch 5000"]),
         ("launches are paced", Listed::at(61).summary(&run(1)).with(|l| l.room = false), &["RunWithoutMachine job-1 0..60 Paced Launch 5000"]),
         ("the forge fails", Listed::at(61).run(run(1)).with(forge), &["RunWithoutMachine job-1 0..60 ForgeUnreachable Launch 5000"]),
         ("the cloud denies", Listed::at(61).run(run(1)).with(cloud), &["RunWithoutMachine job-1 0..60 CloudDenied Nothing -"]),

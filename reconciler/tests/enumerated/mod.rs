@@ -4,8 +4,8 @@ use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
     Answer, Attempt, AttemptId, Boot, Cause, Class, ClassName, Conclusion, Condition, End, Ended,
     Job, JobRef, JobTimes, Machine, MachineId, MachineSpec, MachineState, Market, Observation,
-    ObservedClass, OpenBreaker, Outcome, PastAttempt, PastPlacement, Phase, Placement, Reason,
-    Refusal, Refused, Registration, Registrations, Run, RunName, Runner, Secret, SeenBy, Spec,
+    ObservedClass, OpenBreaker, Outcome, PastAttempt, PastPlacement, Pause, Phase, Placement,
+    Reason, Refusal, Refused, Registration, Registrations, Run, RunName, Runner, Secret, SeenBy, Spec,
     Times, Uid8, UnavailableOffering,
 };
 use tinqs_ci_reconciler::ports::ErrorKind;
@@ -33,7 +33,7 @@ pub(crate) const LAUNCHES: [Launching; 6] = [
 
 /// The number of choices for: job, record, attempt, end, age, machine, registration, others, class,
 /// clock.
-const SIZES: [u64; 10] = [7, 9, 7, 5, 6, 9, 7, 6, 9, 5];
+const SIZES: [u64; 10] = [7, 9, 7, 5, 6, 9, 7, 6, 10, 5];
 /// The sampling interval: a prime that divides no size, so that every pair of choices occurs.
 const STRIDE: u64 = 331;
 
@@ -387,11 +387,15 @@ fn class_of(choice: u64) -> Option<ObservedClass> {
         6 => ObservedClass { breaker: breaker(240), ..class.into() },
         7 => {
             let unavailable = vec![unavailable("a", 60), unavailable("b", 30)];
-            ObservedClass { class, unavailable, breaker: breaker(0) }
+            ObservedClass { class, unavailable, breaker: breaker(0), paused: None }
         }
         8 => {
             let none = ["a", "b"].map(|kind| because(kind, 3_000, Cause::Unsupported));
             ObservedClass { unavailable: none.into(), ..class.into() }
+        }
+        9 => {
+            let pause = Pause { class: None, since: ago(60), by: "ops".to_owned() };
+            ObservedClass { paused: Some(pause), ..class.into() }
         }
         _ => class.into(),
     })

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
-use tinqs_ci_reconciler::model::{AttemptId, ClassName, Run, RunName, SeatLimits, Uid};
+use tinqs_ci_reconciler::model::{AttemptId, ClassName, Pause, Run, RunName, SeatLimits, Uid};
 use tinqs_ci_reconciler::ports::{
     ErrorKind, Expect, Filter, OpenRun, Page, PortError, RunStore, Seat,
 };
@@ -95,6 +95,20 @@ impl RunStore for SimulatedPorts {
                 .collect())
         })
         .await
+    }
+
+    async fn pause(&self, pause: &Pause) -> Result<Pause, PortError> {
+        Ok(self.world().records.pause(pause))
+    }
+
+    async fn resume(&self, class: Option<&ClassName>) -> Result<Vec<Pause>, PortError> {
+        Ok(self.world().records.resume(class))
+    }
+
+    /// Answers at once and without faults: a reconcile that cannot read the pauses ends as one that
+    /// cannot read the seats does.
+    async fn pauses(&self) -> Result<Vec<Pause>, PortError> {
+        Ok(self.world().records.pauses())
     }
 
     async fn lease(

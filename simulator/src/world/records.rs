@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
-use tinqs_ci_reconciler::model::{AttemptId, ClassName, Run, RunName, SeatLimits, Uid};
+use tinqs_ci_reconciler::model::{AttemptId, ClassName, Pause, Run, RunName, SeatLimits, Uid};
 use tinqs_ci_reconciler::ports::{Expect, Filter, OpenRun, Page};
 
 /// The contents of the store.
@@ -12,6 +12,8 @@ pub struct Records {
     runs: BTreeMap<RunName, Run>,
     seats: BTreeMap<(ClassName, AttemptId), String>,
     leases: BTreeMap<String, (String, Timestamp)>,
+    /// By class; `None`: every class.
+    pauses: BTreeMap<Option<ClassName>, Pause>,
     removed: u64,
 }
 
@@ -128,6 +130,22 @@ impl Records {
     /// Releases a seat.
     pub(crate) fn unseat(&mut self, class: &ClassName, attempt_id: &AttemptId) {
         self.seats.remove(&(class.clone(), attempt_id.clone()));
+    }
+
+    /// Stores a pause. Returns the one that holds.
+    pub fn pause(&mut self, pause: &Pause) -> Pause {
+        self.pauses.entry(pause.class.clone()).or_insert_with(|| pause.clone()).clone()
+    }
+
+    /// Ends the pause of a class, or every pause. Returns those that ended.
+    pub fn resume(&mut self, class: Option<&ClassName>) -> Vec<Pause> {
+        let ends = |of: &Option<ClassName>| class.is_none() || of.as_ref() == class;
+        self.pauses.extract_if(.., |of, _| ends(of)).map(|(_, pause)| pause).collect()
+    }
+
+    /// Returns the pauses, that of every class first.
+    pub fn pauses(&self) -> Vec<Pause> {
+        self.pauses.values().cloned().collect()
     }
 
     pub(crate) fn lease(

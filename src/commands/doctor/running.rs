@@ -226,6 +226,7 @@ mod tests {
             unserved_jobs: None,
             unserved: Vec::new(),
             lost_machines: Vec::new(),
+            pauses: Vec::new(),
             breakers: Vec::new(),
             failing_runs: Vec::new(),
             open_drift: None,

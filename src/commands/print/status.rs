@@ -135,7 +135,7 @@ fn class_row(class: &ClassStatus) -> Vec<String> {
     ]
 }
 
-/// Formats the lines about failing services that stand above a table, one per service.
+/// Formats the lines about pauses and failing services that stand above a table.
 pub fn banner(status: &StatusView) -> Vec<String> {
     let failing = status.services.iter().filter_map(|service| {
         let failure = service.failure.as_ref()?;
@@ -146,7 +146,11 @@ pub fn banner(status: &StatusView) -> Vec<String> {
         let says_more = !failure.message.contains("check that");
         Some(if says_more { format!("{told}; {}", failure.fix) } else { told })
     });
-    failing.collect()
+    let pauses = status.pauses.iter().map(|pause| {
+        let since = lasting(status.now.duration_since(pause.since));
+        format!("{} (since {since})", pause.message())
+    });
+    pauses.chain(failing).collect()
 }
 
 /// Formats why jobs wait.

@@ -12,8 +12,8 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use super::{App, Deadlines, Refusal, deadline};
 use super::{
-    drift, events, explain, front, guard, health, hosts, log, page, problem, reload, runs, sides,
-    status, sweep, webhook,
+    drift, events, explain, front, guard, health, hosts, log, page, pauses, problem, reload, runs,
+    sides, status, sweep, webhook,
 };
 
 /// The routes of each address.
@@ -124,6 +124,10 @@ fn v1(deadlines: Deadlines) -> Router<Arc<App>> {
         .route("/machines/{id}/terminate", post(sides::terminate))
         .route("/registrations", get(sides::registrations))
         .route("/classes", get(sides::classes))
+        .route("/pause", post(pauses::pause_all))
+        .route("/resume", post(pauses::resume_all))
+        .route("/classes/{name}/pause", post(pauses::pause_class))
+        .route("/classes/{name}/resume", post(pauses::resume_class))
         .route("/reload", post(reload::reload))
         .route("/status", get(status::status))
         .route("/events", get(events::events))

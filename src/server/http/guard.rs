@@ -119,7 +119,11 @@ fn is_token(token: &str, given: &[u8; 32]) -> bool {
 }
 
 /// Middleware of `/v1`: a change needs the right to operate.
-pub(super) async fn guarded(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+pub(super) async fn guarded(
+    State(app): State<Arc<App>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     if matches!(*request.method(), Method::GET | Method::HEAD) {
         // The script of the page follows events.
         return match app.guard.identify_reader(request.headers(), request.extensions()) {
@@ -133,7 +137,10 @@ pub(super) async fn guarded(State(app): State<Arc<App>>, request: Request, next:
     };
     let change = caller.change(request.extensions(), request.method(), request.uri());
     let response = match caller.needs(Right::Operate) {
-        Ok(()) => next.run(request).await,
+        Ok(()) => {
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
         Err(refusal) => refusal.into_response(),
     };
     change.end(response.status().as_u16());

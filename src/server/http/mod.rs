@@ -29,6 +29,7 @@ mod hosts;
 mod listen;
 mod log;
 mod page;
+mod pauses;
 mod peer;
 mod problem;
 mod reload;

@@ -7,7 +7,7 @@ use axum::Json;
 use axum::extract::State;
 use jiff::Timestamp;
 use tinqs_ci_reconciler::model::{
-    Class, ClassName, Condition, Machine, OpenBreaker, Phase, Run, RunName, serving,
+    Class, ClassName, Condition, Machine, OpenBreaker, Pause, Phase, Run, RunName, serving,
 };
 use tinqs_ci_reconciler::ports::{Filter, OpenRun, PortError};
 
@@ -44,6 +44,7 @@ pub(super) struct Known {
     machines: Vec<Machine>,
     pub(super) unserved: Option<Polled>,
     breakers: Vec<(ClassName, OpenBreaker)>,
+    pauses: Vec<Pause>,
 }
 
 /// `GET /v1/status`.
@@ -75,6 +76,9 @@ pub(super) async fn read(app: &App) -> Known {
     let waiting = if has(Phase::Waiting) { page(Phase::Waiting).await } else { Vec::new() };
     let telemetry = &app.telemetry;
     let (listed, machines) = telemetry.seen.machines();
+    // If the store cannot be read, show the last ones.
+    let pauses = app.controller.read_pauses().await;
+    let pauses = pauses.unwrap_or_else(|_| app.controller.known_pauses());
     let of_open = open.as_deref().unwrap_or_default();
     let lost = lost::runs(store, of_open, listed.map(|_| machines.as_slice())).await;
     Known {
@@ -85,6 +89,7 @@ pub(super) async fn read(app: &App) -> Known {
         machines,
         unserved: telemetry.unserved.last(),
         breakers: app.controller.open_breakers(),
+        pauses,
     }
 }
 
@@ -111,6 +116,7 @@ fn answer(app: &App, known: &Known) -> StatusView {
             .map(|(set, since)| Unserved { set: set.clone(), since: *since })
             .collect(),
         lost_machines: known.lost.iter().map(|run| of_condition(run, lost(run))).collect(),
+        pauses: known.pauses.clone(),
         breakers: known
             .breakers
             .iter()

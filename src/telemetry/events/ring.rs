@@ -19,6 +19,8 @@ pub enum Object {
     Run(Arc<Subject>),
     /// A class.
     Class(ClassName),
+    /// Every class.
+    Everything,
     /// A service, as people call it.
     Service(&'static str),
     /// A set of labels, sorted.

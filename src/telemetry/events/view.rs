@@ -41,7 +41,7 @@ fn in_words(
         count,
         first_at,
         last_at,
-        by: what.by_person().then(|| "person".to_owned()),
+        by: what.by(),
     };
     let (kind, name) = match object {
         Object::Run(subject) => {
@@ -51,6 +51,7 @@ fn in_words(
             ("run", subject.name.to_string())
         }
         Object::Class(class) => ("class", class.to_string()),
+        Object::Everything => ("classes", "all".to_owned()),
         Object::Service(service) => ("service", (*service).to_owned()),
         Object::Labels(labels) => ("labels", labels.join(",")),
     };

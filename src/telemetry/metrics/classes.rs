@@ -1,6 +1,6 @@
 //! The series of the configured classes, which a reload replaces.
 
-use tinqs_ci_reconciler::model::Class;
+use tinqs_ci_reconciler::model::{Class, ClassName, Pause, paused};
 
 use super::super::labels;
 use super::Metrics;
@@ -26,11 +26,20 @@ impl Metrics {
         *known = names;
     }
 
+    /// Shows which classes are paused.
+    pub(crate) fn paused(&self, pauses: &[Pause]) {
+        for class in self.classes.read().iter().filter(|class| *class != labels::NO_CLASS) {
+            let is_paused = paused(pauses, &ClassName(class.clone())).is_some();
+            self.paused.with_label_values(&[class]).set(if is_paused { 1.0 } else { 0.0 });
+        }
+    }
+
     /// Creates the counters, histograms and the breaker of a class.
     fn zero_class(&self, class: &str) {
         self.job_wait.with_label_values(&[class]);
         self.drift.zero_class(class);
         self.breaker_opened.with_label_values(&[class]);
+        self.paused.with_label_values(&[class]);
         for outcome in labels::OUTCOMES {
             self.outcomes.with_label_values(&[class, outcome]);
         }
@@ -61,7 +70,7 @@ impl Metrics {
     fn remove_gauges(&self, class: &str) {
         self.drift.remove_class(class);
         let _ = self.limits.remove_label_values(&[class, "max"]);
-        for gauges in [&self.desired, &self.oldest_waiting, &self.breaker_opened] {
+        for gauges in [&self.desired, &self.oldest_waiting, &self.breaker_opened, &self.paused] {
             let _ = gauges.remove_label_values(&[class]);
         }
         for state in labels::MACHINE_STATES {

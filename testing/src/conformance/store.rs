@@ -2,7 +2,7 @@
 //! other records too.
 
 use jiff::{SignedDuration, Timestamp};
-use tinqs_ci_reconciler::model::{ClassName, Phase, Run, SeatLimits, Uid};
+use tinqs_ci_reconciler::model::{ClassName, Pause, Phase, Run, SeatLimits, Uid};
 use tinqs_ci_reconciler::ports::{ErrorKind, Expect, Filter, OpenRun, PortError, RunStore};
 
 use crate::make::{at, at_once, attempt, attempt_id, finished, name, run, until};
@@ -17,6 +17,7 @@ pub async fn all(store: &dyn RunStore) {
     pages_are_filtered(store).await;
     seats_are_limited(store).await;
     seats_are_taken_one_by_one(store).await;
+    pauses_are_kept_until_they_end(store).await;
     leases_are_exclusive(store).await;
     secrets_are_kept_and_not_shown(store).await;
     any_text_is_kept(store).await;
@@ -279,6 +280,34 @@ async fn leases_are_exclusive(store: &dyn RunStore) {
     assert!(!lease("sweep", "a", 51).await);
 }
 
+async fn pauses_are_kept_until_they_end(store: &dyn RunStore) {
+    let class = |name: &str| ClassName(name.to_owned());
+    let pause = |name: Option<&str>, second, by: &str| Pause {
+        class: name.map(class),
+        since: at(second),
+        by: by.to_owned(),
+    };
+    assert_eq!(store.pauses().await.unwrap(), [], "the suite begins without");
+    let (linux, gpu) = (pause(Some("linux"), 1, "ops"), pause(Some("g\"p\u{1f600}"), 2, "uid 7"));
+    let all = pause(None, 3, "ops");
+    for pause in [&linux, &gpu, &all] {
+        assert_eq!(store.pause(pause).await.unwrap(), *pause);
+    }
+    let later = pause(Some("linux"), 9, "another");
+    assert_eq!(store.pause(&later).await.unwrap(), linux, "an earlier one stays");
+    let expected = [all.clone(), gpu.clone(), linux.clone()];
+    assert_eq!(store.pauses().await.unwrap(), expected, "that of every class first");
+    assert_eq!(store.resume(Some(&class("none"))).await.unwrap(), []);
+    assert_eq!(store.resume(Some(&class("linux"))).await.unwrap(), [linux.clone()]);
+    assert_eq!(store.resume(Some(&class("linux"))).await.unwrap(), [], "it has ended");
+    assert_eq!(store.pauses().await.unwrap(), [all.clone(), gpu.clone()]);
+    assert_eq!(store.resume(None).await.unwrap(), [all, gpu], "every pause");
+    assert_eq!(store.pauses().await.unwrap(), []);
+    assert_eq!(store.resume(None).await.unwrap(), []);
+    assert_eq!(store.pause(&later).await.unwrap(), later, "a new one");
+    store.resume(None).await.unwrap();
+}
+
 async fn secrets_are_kept_and_not_shown(store: &dyn RunStore) {
     let mut run = run(1_700, "o/secret");
     run.status.attempt = Some(attempt(&run.attempt_id(1), "linux", 1, at(9_000)));
@@ -331,6 +360,8 @@ pub async fn write_some(store: &dyn RunStore) -> Vec<Run> {
     }
     let class = ClassName("kept".to_owned());
     store.seat(&class, &attempt_id(1, 1), "o/kept", SeatLimits::default()).await.unwrap();
+    let pause = Pause { class: Some(class), since: at(5), by: "ops".to_owned() };
+    store.pause(&pause).await.unwrap();
     written
 }
 
@@ -341,4 +372,6 @@ pub async fn find_them(store: &dyn RunStore, written: &[Run]) {
     }
     opened(store, "o/kept", at(0), &written.iter().collect::<Vec<_>>()).await;
     assert_eq!(store.seats(&ClassName("kept".to_owned())).await.unwrap().len(), 1);
+    let paused: Vec<_> = store.pauses().await.unwrap().into_iter().map(|p| p.class).collect();
+    assert_eq!(paused, [Some(ClassName("kept".to_owned()))]);
 }

@@ -14,7 +14,7 @@ use std::task::{Context, Poll, Waker};
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::{Mutex, MutexGuard};
 use tinqs_ci_reconciler::model::{
-    ClassName, Job, JobTimes, Machine, MachineSpec, Registration, Run, RunName,
+    ClassName, Job, JobTimes, Machine, MachineSpec, Pause, Registration, Run, RunName,
 };
 use tinqs_ci_reconciler::ports::{
     ErrorKind, InboxItem, PortError, Ports, RegistrationLists, Seat, WaitingJob,
@@ -58,6 +58,8 @@ pub struct State {
     pub writes: usize,
     /// The seats that are taken, with their classes.
     pub seats: Vec<(ClassName, Seat)>,
+    /// The pauses.
+    pub pauses: Vec<Pause>,
     /// The holder of each lease, and when it ends.
     pub leases: BTreeMap<String, (String, Timestamp)>,
     /// The requested duration of each lease, in the order of the calls.
@@ -166,6 +168,7 @@ impl TestWorld {
             runs: BTreeMap::new(),
             writes: 0,
             seats: Vec::new(),
+            pauses: Vec::new(),
             leases: BTreeMap::new(),
             lease_ttls: Vec::new(),
             led_by_another: false,

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::MutexGuard;
 use tinqs_ci_reconciler::model::{
-    Attempt, AttemptId, ClassName, EndedBy, Machine, MachineId, MachineState, Run, RunName,
+    Attempt, AttemptId, ClassName, EndedBy, Machine, MachineId, MachineState, Pause, Run, RunName,
     SeatLimits, Uid,
 };
 use tinqs_ci_reconciler::ports::{
@@ -176,6 +176,28 @@ impl RunStore for TestWorld {
         let state = self.call("store", "seats")?;
         let of_class = state.seats.iter().filter(|(of, _)| of == class);
         Ok(of_class.map(|(_, seat)| seat.clone()).collect())
+    }
+
+    async fn pause(&self, pause: &Pause) -> Result<Pause, PortError> {
+        let mut state = self.call("store", "pause")?;
+        let held = state.pauses.iter().find(|held| held.class == pause.class).cloned();
+        if held.is_none() {
+            state.pauses.push(pause.clone());
+            state.pauses.sort_by(|a, b| a.class.cmp(&b.class));
+        }
+        Ok(held.unwrap_or_else(|| pause.clone()))
+    }
+
+    async fn resume(&self, class: Option<&ClassName>) -> Result<Vec<Pause>, PortError> {
+        let mut state = self.call("store", "resume")?;
+        let ends = |pause: &Pause| class.is_none() || pause.class.as_ref() == class;
+        let (ended, left) = state.pauses.drain(..).partition(ends);
+        state.pauses = left;
+        Ok(ended)
+    }
+
+    async fn pauses(&self) -> Result<Vec<Pause>, PortError> {
+        Ok(self.call("store", "pauses")?.pauses.clone())
     }
 
     async fn lease(

@@ -12,6 +12,7 @@ mod last_lines;
 mod launch_queue;
 mod lists;
 mod lost;
+mod pause;
 mod poll;
 mod reading;
 mod reassigned;

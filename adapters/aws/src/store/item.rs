@@ -12,7 +12,7 @@ use super::deflate::{deflated, inflated};
 /// Attributes by name.
 pub(super) type Item = HashMap<String, AttributeValue>;
 
-/// The partition key: a run's name, or `seats#<class>`, `lease#<what>`, `inbox#<key>`.
+/// The partition key: a run's name, or `seats#<class>`, `pauses`, `lease#<what>`, `inbox#<key>`.
 pub(super) const KEY: &str = "run_id";
 /// For people: the repository.
 pub(super) const REPO: &str = "repo";
@@ -235,6 +235,11 @@ pub(super) fn described() -> serde_json::Value {
             (KEY, "S", "the class; the hash of a long name"),
             ("seats", "M", "attempt ID to repository"),
             ("repos", "M", "repository to its number of seats"),
+        ]),
+        "pauses": attributes(&[
+            (KEY, "S", "`pauses`"),
+            ("all", "S", "the pause of every class, as JSON"),
+            ("class#<class>", "S", "the pause of a class, as JSON"),
         ]),
         "lease#<what>": attributes(&[
             (KEY, "S", "the subject of the lease"),

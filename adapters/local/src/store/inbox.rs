@@ -32,7 +32,7 @@ impl Inbox for Store {
         let InboxItem { key, received_at: _, body } = item.clone();
         match self.write("take_in", Op::TakeIn { key, body }).await? {
             Answer::Taken(taken) => Ok(taken),
-            Answer::Done | Answer::Version(_) => Err(unexpected("take_in")),
+            _ => Err(unexpected("take_in")),
         }
     }
 

@@ -5,12 +5,14 @@ use redb::{
     ReadTransaction, ReadableTable, ReadableTableMetadata as _, Table, TableDefinition,
     WriteTransaction,
 };
-use tinqs_ci_reconciler::model::{AttemptId, ClassName, Run, RunName, SeatLimits, Uid, encode};
+use tinqs_ci_reconciler::model::{
+    AttemptId, ClassName, Pause, Run, RunName, SeatLimits, Uid, encode,
+};
 use tinqs_ci_reconciler::ports::{Expect, MOST_ITEMS, OpenRun, Seat};
 use uuid::Uuid;
 
 use super::index::{project, quarantined, unproject};
-use super::probe;
+use super::{pauses, probe};
 
 /// The fields that guard a write and maintain the indexes precede the record, so that a write never
 /// has to parse the record that it replaces: uid, version, created at, expires at, record.
@@ -70,6 +72,9 @@ pub(super) enum Op {
         class: ClassName,
         attempt_id: AttemptId,
     },
+    Pause(Pause),
+    /// Ends the pause of a class; with `None` every pause.
+    Resume(Option<ClassName>),
     TakeIn {
         key: String,
         body: Vec<u8>,
@@ -90,6 +95,7 @@ pub(super) enum Op {
 pub(super) enum Answer {
     Version(u64),
     Taken(bool),
+    Pauses(Vec<Pause>),
     Done,
 }
 
@@ -156,6 +162,7 @@ pub(super) fn prepare(write: &WriteTransaction) -> Result<u64, redb::Error> {
     write.open_table(CREATED)?;
     write.open_table(SEATS)?;
     write.open_table(INBOX)?;
+    write.open_table(pauses::PAUSES)?;
     let mut meta = write.open_table(META)?;
     let format = meta.get("format")?.map(|found| found.value());
     if format.is_none() {
@@ -182,6 +189,8 @@ pub(super) fn apply<'t>(
                 write.open_table(SEATS)?.remove((class.0.as_str(), attempt_id.as_str()))?.is_some();
             Ok((Ok(Answer::Done), was))
         }
+        Op::Pause(pause) => pauses::pause(write, &pause),
+        Op::Resume(class) => pauses::resume(write, class.as_ref()),
         Op::TakeIn { key, body } => take_in(write, &key, &body),
         Op::TakeOut { key } => take_out(write, &key),
         Op::Probe { bytes } => {
@@ -220,7 +229,7 @@ fn conflict(name: &RunName, current: Option<&Guard>) -> Refused {
     })
 }
 
-type Applied = Result<(Result<Answer, Refused>, bool), redb::Error>;
+pub(super) type Applied = Result<(Result<Answer, Refused>, bool), redb::Error>;
 
 fn put(tables: &mut Runs, record: &Record, expect: Expect) -> Applied {
     let Record { name, uid, version, created, expires, body, projection } = record;

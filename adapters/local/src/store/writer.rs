@@ -304,6 +304,8 @@ fn bytes_of(op: &Op) -> usize {
         Op::Remove { .. }
         | Op::Seat { .. }
         | Op::Unseat { .. }
+        | Op::Pause(_)
+        | Op::Resume(_)
         | Op::TakeOut { .. }
         | Op::Nothing => 0,
     }

@@ -32,7 +32,7 @@ fn left(cache: &Cache, seconds: i64) -> Vec<String> {
         times: Times::default(),
     };
     let unavailable = cache.unavailable(now);
-    let observed = ObservedClass { class, unavailable, breaker: None };
+    let observed = ObservedClass { class, unavailable, breaker: None, paused: None };
     let machines = observed.class.machines.iter();
     let free = machines.filter(|m| observed.unavailable_until(m, now).is_none());
     free.map(|m| format!("{} {} {}", m.market, m.kind, m.subnet)).collect()

@@ -9,9 +9,27 @@ use crate::plan::{Rule, record};
 use crate::ports::{ErrorKind, PortError};
 
 impl Reconcile<'_> {
-    /// Returns whether this reconcile may launch for an attempt. If the breaker of its class is
-    /// open, the observation shows it from now on.
-    pub(super) async fn admitted(&mut self, class: &ClassName, attempt_id: &AttemptId) -> bool {
+    /// Returns whether this reconcile may launch for an attempt. If its class is paused, or its
+    /// breaker is open, the observation shows it from now on.
+    pub(super) async fn admitted(
+        &mut self,
+        class: &ClassName,
+        attempt_id: &AttemptId,
+    ) -> Result<bool, Stop> {
+        if !self.asked_for_pauses {
+            let ticket = self.controller.cache.ticket();
+            let pause = self.controller.pause_before_launch(class, ticket).await?;
+            self.asked_for_pauses = true;
+            let own = self.seen.class.as_mut().filter(|own| own.class.name == *class);
+            if let (Some(own), Some(pause)) = (own, pause) {
+                own.paused = Some(pause);
+                return Ok(false);
+            }
+        }
+        Ok(self.permitted(class, attempt_id).await)
+    }
+
+    async fn permitted(&mut self, class: &ClassName, attempt_id: &AttemptId) -> bool {
         if self.permit.as_ref().is_some_and(|permit| permit.holds_for(class, attempt_id)) {
             return true;
         }
@@ -48,7 +66,7 @@ impl Reconcile<'_> {
         if !self.issued.insert(attempt_id.token(placement)) {
             return Ok(false);
         }
-        if !self.admitted(&attempt.class, &attempt_id).await {
+        if !self.admitted(&attempt.class, &attempt_id).await? {
             self.held(&attempt, placement);
             return Ok(true);
         }

@@ -43,9 +43,9 @@ fn without_machine(sides: &Sides<'_>, run: &OpenRun) -> Option<Drift> {
     }
     let blocked_by = blocker(sides, run, record, class);
     let (next, by) = match blocked_by {
-        Some(Blocker::NoClass | Blocker::ForgeDenied | Blocker::CloudDenied) => {
-            (NextStep::Nothing, None)
-        }
+        Some(
+            Blocker::NoClass | Blocker::ForgeDenied | Blocker::CloudDenied | Blocker::Paused,
+        ) => (NextStep::Nothing, None),
         // It depends on when another machine ends.
         Some(Blocker::AtLimit) => (NextStep::Launch, None),
         _ => (NextStep::Launch, Some(record.map_or(run.due, |r| r.status.due).max(sides.now))),
@@ -113,6 +113,9 @@ fn blocker(
     if service.is_some() {
         return service;
     }
+    if observed.paused.is_some() {
+        return Some(Blocker::Paused);
+    }
     if observed.breaker.is_some() {
         return Some(Blocker::BreakerOpen);
     }
@@ -121,7 +124,8 @@ fn blocker(
     }
     let stated = record.and_then(|record| Blocker::of(record.status.reason()?));
     // What was recorded about the class may be over.
-    if let Some(stated) = stated.filter(|stated| *stated != Blocker::NoClass) {
+    let over = |stated: Blocker| matches!(stated, Blocker::NoClass | Blocker::Paused);
+    if let Some(stated) = stated.filter(|stated| !over(*stated)) {
         return Some(stated);
     }
     let machines = &observed.class.machines;

@@ -5,7 +5,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use jiff::{SignedDuration, Timestamp};
 use maud::{Markup, html};
-use tinqs_ci_reconciler::model::{self, MachineSpec, OpenBreaker};
+use tinqs_ci_reconciler::model::{self, MachineSpec, OpenBreaker, Pause, paused};
 
 use super::parts::{age, name, sentence, span};
 use super::{answer, layout, refused};
@@ -23,6 +23,8 @@ pub(super) async fn page(State(app): Ctx, headers: HeaderMap) -> Response {
     };
     let settings = app.controller.settings();
     let breakers = app.controller.open_breakers();
+    let pauses = app.controller.read_pauses().await;
+    let pauses = pauses.unwrap_or_else(|_| app.controller.known_pauses());
     let breaker = |class: &model::Class| {
         breakers.iter().find(|(name, _)| *name == class.name).map(|(_, breaker)| breaker)
     };
@@ -31,7 +33,7 @@ pub(super) async fn page(State(app): Ctx, headers: HeaderMap) -> Response {
         @if views.is_empty() { p { "No class is configured." } }
         @for (number, (view, class)) in views.iter().zip(&settings.classes).enumerate() {
             section id={ "class-" (number) } data-live aria-label={ "Class " (name(&view.name)) } {
-                (one(view, class, breaker(class), now))
+                (one(view, class, (breaker(class), paused(&pauses, &class.name)), now))
             }
         }
     };
@@ -43,7 +45,7 @@ pub(super) async fn page(State(app): Ctx, headers: HeaderMap) -> Response {
 fn one(
     view: &Class,
     class: &model::Class,
-    breaker: Option<&OpenBreaker>,
+    (breaker, pause): (Option<&OpenBreaker>, Option<&Pause>),
     now: Timestamp,
 ) -> Markup {
     let limit = |limit: Option<u32>| limit.map_or("none".to_owned(), |limit| limit.to_string());
@@ -68,6 +70,12 @@ fn one(
     let reasons: Vec<&str> = view.blocked_by.iter().map(|reason| reason.as_str()).collect();
     html! {
         h2 { (name(&view.name)) " " small { (labels.join(", ")) } }
+        @if let Some(pause) = pause {
+            ul.notes { li.waits {
+                strong { "! Paused" } " · " (age(pause.since, now))
+                p { (sentence(&pause.message())) }
+            } }
+        }
         @if let Some(breaker) = breaker {
             ul.notes { li.bad {
                 strong { "✗ BreakerOpen" } " · " (age(breaker.since, now))

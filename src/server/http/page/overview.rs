@@ -5,7 +5,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use jiff::{SignedDuration, Timestamp};
 use maud::{Markup, html};
-use tinqs_ci_reconciler::model::{Happened, Milestone, Run};
+use tinqs_ci_reconciler::model::{Happened, Milestone, Pause, Run};
 
 use super::parts::{self, age, name, run_link, span};
 use super::{answer, layout};
@@ -43,6 +43,7 @@ fn main(status: &StatusView, runs: &[Run]) -> Markup {
             p.line {
                 (verdict(status))
                 @for service in &status.services { (service_part(service, now)) }
+                (paused_part(&status.pauses))
             }
             @if !status.attention.is_empty() { (parts::attention(&status.attention, now)) }
         }
@@ -83,6 +84,17 @@ fn service_part(service: &Service, now: Timestamp) -> Markup {
         (Health::Ok | Health::Unknown, _) => ("quiet", "–".to_owned()),
     };
     html! { span class={ "part " (tone) } { (service.name) " " (words) } }
+}
+
+fn paused_part(pauses: &[Pause]) -> Markup {
+    let words = match pauses {
+        [] => "no".to_owned(),
+        [Pause { class: None, .. }, ..] => "all classes".to_owned(),
+        [Pause { class: Some(class), .. }] => name(&class.0),
+        several => format!("{} classes", several.len()),
+    };
+    let tone = if pauses.is_empty() { "quiet" } else { "waits" };
+    html! { span class={ "part " (tone) } { "paused " (words) } }
 }
 
 fn open(status: &StatusView) -> String {

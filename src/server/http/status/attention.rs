@@ -10,7 +10,7 @@ use tinqs_ci_reconciler::text::cut;
 use super::{ATTENTION, App, Known, class_of, lost};
 use crate::api::status::Attention;
 use crate::telemetry::{Failure, SERVICES};
-use crate::words::reasons::{self, BREAKER_OPEN, NO_CLASS, Weight, advice};
+use crate::words::reasons::{self, BREAKER_OPEN, NO_CLASS, PAUSED, Weight, advice};
 use crate::words::services::{ServiceReason, service_name};
 use crate::words::unserved::sentence as unserved_sentence;
 
@@ -26,6 +26,15 @@ const WEBHOOKS_EXPECTED: SignedDuration = SignedDuration::from_mins(10);
 /// Returns everything that is not well. What needs a person comes first.
 pub(in crate::server::http) fn all(app: &App, known: &Known) -> Vec<Attention> {
     let mut all = services(app, known);
+    all.extend(known.pauses.iter().map(|pause| {
+        let subject = pause.class.as_ref().map_or_else(
+            || "all classes".to_owned(),
+            |class| format!("class {}", cut(&class.0, 60)),
+        );
+        let attention = of_reason(PAUSED, subject, Some(pause.since), &pause.message());
+        // The message says how to end it.
+        Attention { fix: String::new(), ..attention }
+    }));
     all.extend(known.breakers.iter().map(|(class, breaker)| {
         of_reason(BREAKER_OPEN, format!("class {class}"), Some(breaker.since), &breaker.message)
     }));
@@ -177,7 +186,7 @@ fn blocked_classes(app: &App, known: &Known) -> Vec<Attention> {
     for run in &known.waiting {
         let Some(first) = run.status.conditions.first() else { continue };
         let reason = first.reason.as_str();
-        let told_elsewhere = [BREAKER_OPEN, NO_CLASS].contains(&reason);
+        let told_elsewhere = [BREAKER_OPEN, NO_CLASS, PAUSED].contains(&reason);
         if told_elsewhere || advice(reason).weight == Weight::Normal {
             continue;
         }

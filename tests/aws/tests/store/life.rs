@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use tinqs_ci_aws::store::{DynamoStore, Units};
 use tinqs_ci_reconciler::controller::{Controller, Settings};
 use tinqs_ci_reconciler::model::{
-    AttemptId, Class, ClassName, Phase, Run, RunName, SeatLimits, Secret, Uid,
+    AttemptId, Class, ClassName, Pause, Phase, Run, RunName, SeatLimits, Secret, Uid,
 };
 use tinqs_ci_reconciler::ports::{Expect, Filter, OpenRun, Page, PortError, Ports, RunStore, Seat};
 use tinqs_ci_simulator::clock::Virtual;
@@ -97,6 +97,15 @@ impl RunStore for StoreAndModel {
             })
         };
         same(sorted(self.table.seats(class).await), &sorted(self.model.seats(class).await))
+    }
+    async fn pause(&self, pause: &Pause) -> Result<Pause, PortError> {
+        same(self.table.pause(pause).await, &self.model.pause(pause).await)
+    }
+    async fn resume(&self, class: Option<&ClassName>) -> Result<Vec<Pause>, PortError> {
+        same(self.table.resume(class).await, &self.model.resume(class).await)
+    }
+    async fn pauses(&self) -> Result<Vec<Pause>, PortError> {
+        same(self.table.pauses().await, &self.model.pauses().await)
     }
     async fn lease(
         &self,

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
-    AttemptId, ClassName, Outcome, Phase, Run, RunName, SeatLimits, Uid,
+    AttemptId, ClassName, Outcome, Pause, Phase, Run, RunName, SeatLimits, Uid,
 };
 use tinqs_ci_reconciler::ports::{
     ErrorKind, Expect, Filter, OpenRun, Page, PortError, RunStore, Seat,
@@ -124,6 +124,18 @@ impl RunStore for ChangedPorts {
 
     async fn seats(&self, class: &ClassName) -> Result<Vec<Seat>, PortError> {
         self.ports.store.seats(class).await
+    }
+
+    async fn pause(&self, pause: &Pause) -> Result<Pause, PortError> {
+        self.ports.store.pause(pause).await
+    }
+
+    async fn resume(&self, class: Option<&ClassName>) -> Result<Vec<Pause>, PortError> {
+        self.ports.store.resume(class).await
+    }
+
+    async fn pauses(&self) -> Result<Vec<Pause>, PortError> {
+        self.ports.store.pauses().await
     }
 
     async fn lease(
