@@ -16,7 +16,7 @@ use tinqs_ci_reconciler::ports::check::Check;
 use tinqs_ci_reconciler::ports::{Clock, Compute, Inbox, MachineEnds, Ports, Queue, RunStore};
 use tinqs_ci_reconciler::text::chain;
 
-use crate::settings::{ComputeUrl, QueueUrl, Settings, StoreUrl};
+use crate::settings::{ComputeUrl, ProcessUser, QueueUrl, Settings, StoreUrl};
 
 #[cfg(feature = "aws")]
 mod aws;
@@ -79,7 +79,10 @@ pub async fn backends(
     let mut ends: Option<Arc<dyn MachineEnds>> = None;
     let (compute, owners): (Arc<dyn Compute>, _) = match &settings.compute {
         ComputeUrl::Process(dir) => {
-            let processes = Processes::new(dir, clock.clone(), Options::inherit(environment));
+            let ProcessUser { user, directory } = settings.process.clone();
+            let options = Options::inherit(environment);
+            let options = Options { user, user_directory: directory, ..options };
+            let processes = Processes::new(dir, clock.clone(), options);
             let processes =
                 Arc::new(processes.map_err(|error| BackendError::new("compute", &error))?);
             ends = Some(processes.clone());

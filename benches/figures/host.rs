@@ -116,7 +116,7 @@ impl Host {
         let path = format!("{}:/usr/bin:/bin", self.dir.path().join("bin").display());
         let mut command = Command::new(BINARY);
         command
-            .args(["serve", "--config"])
+            .args(["serve", "--insecure-root", "--config"])
             .arg(&file)
             .args(["--role", if options.role.is_empty() { "all" } else { options.role }])
             .env_clear()

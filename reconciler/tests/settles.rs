@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 
 use enumerated::{LAUNCHES, Launching, now, observation, product};
 use tinqs_ci_reconciler::model::{
-    Attempt, AttemptId, Cause, Job, Machine, MachineId, MachineState, Observation,
-    ObservedClass, OpenBreaker, Phase, Reason, Refusal, Registration, Registrations, Run, Runner, Secret, Status,
+    Attempt, AttemptId, Cause, Job, Machine, MachineId, MachineState, Observation, ObservedClass,
+    OpenBreaker, Phase, Reason, Refusal, Registration, Registrations, Run, Runner, Secret, Status,
     UnavailableOffering,
 };
 use tinqs_ci_reconciler::plan::{

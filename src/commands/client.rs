@@ -6,18 +6,16 @@ use std::time::Duration;
 use reqwest::header::{ETAG, IF_MATCH};
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 use serde::de::DeserializeOwned;
-use tinqs_ci_reconciler::controller::SweepReport;
 use tinqs_ci_reconciler::model::{Run, RunName, Secret};
 
 use crate::api::explain::{JobExplained, PushExplained};
-use crate::api::{
-    Class, LOG_CUT, List, MACHINE_STATE, MachineView, Plan, Problem, Registration, Reloaded,
-};
+use crate::api::{Class, LOG_CUT, List, MACHINE_STATE, MachineView, Plan, Problem, Registration};
 use tinqs_ci_reconciler::text::cut;
 
 mod drift;
 mod error;
 mod events;
+mod passes;
 mod pauses;
 mod status;
 
@@ -344,25 +342,6 @@ impl Client {
             return Ok(gone.then(|| LogEnd { bytes: Vec::new(), cut, gone }));
         }
         Ok(Some(LogEnd { bytes: self.body(response).await?, cut, gone }))
-    }
-
-    /// Polls and sweeps now.
-    ///
-    /// # Errors
-    /// See [`Error`].
-    pub async fn sweep(&self) -> Result<SweepReport, Error> {
-        let response = self.send(self.request(Method::POST, &["sweep"]), "call", "sweep").await?;
-        self.read(response).await
-    }
-
-    /// Lets the server read its configuration again.
-    ///
-    /// # Errors
-    /// See [`Error`]; `Refused` with 422 and a line for each mistake if the configuration is
-    /// broken.
-    pub async fn reload(&self) -> Result<Reloaded, Error> {
-        let response = self.send(self.request(Method::POST, &["reload"]), "call", "reload").await?;
-        self.read(response).await
     }
 }
 

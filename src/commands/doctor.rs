@@ -129,6 +129,7 @@ pub async fn examine(file: Option<&Path>, env: &Env, reach: CheckScope) -> Repor
     checks.extend(compute_checks(&settings.compute, &host::programs(&path.value).await));
     let found = needs::found(&path.value);
     checks.extend(needs::needs_checks(&settings.compute, &settings.classes, &path, &found));
+    checks.extend(needs::user_check(settings));
     let mut answers = None;
     if reach == CheckScope::All {
         checks.extend(check_aws(settings).await);

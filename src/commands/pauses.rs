@@ -20,11 +20,13 @@ pub(super) async fn pause(args: Paused, env: &Env) -> Result<(), Failure> {
         Some(held) => out(&format!("{what} paused already, {}\n", since(held, &done)))?,
         None => out(&format!("{what} paused\n"))?,
     }
-    let end = class.map_or_else(String::new, |class| format!(" {}", cut(class, 60)));
-    note(&format!(
-        "jobs that run go on, and machines that are up still take jobs; others wait until \
-         `tinqs-ci resume{end}`"
-    ));
+    let others = match class {
+        None => "others wait until `tinqs-ci resume`".to_owned(),
+        Some(class) => {
+            format!("others wait until `tinqs-ci resume {class}`", class = cut(class, 60))
+        }
+    };
+    note(&format!("jobs that run go on, and machines that are up still take jobs; {others}"));
     Ok(())
 }
 

@@ -9,7 +9,7 @@ use super::failure::Failure;
 use super::unsafe_settings::{Finding, findings};
 use crate::backends::BackendError;
 use crate::server::{self, Role};
-use crate::settings::{self, Env, Loaded, Source};
+use crate::settings::{self, ComputeUrl, Env, Loaded, Source};
 use crate::telemetry;
 
 /// Runs the server until a signal. `process:` machines inherit selected `variables`.
@@ -38,6 +38,13 @@ async fn allowed(loaded: &Loaded, insecure: Insecure) -> Result<(), Failure> {
     }
     for Finding { message, fix, .. } in &found {
         tracing::warn!(warning = message, fix, "insecure configuration");
+    }
+    let settings = &loaded.settings;
+    if matches!(settings.compute, ComputeUrl::Process(_)) && settings.process.user.is_none() {
+        tracing::warn!(
+            fix = "set `process.user` to a user of its own for jobs; see docs/security.md",
+            "jobs run as the user of this server: they can read its secrets and end it",
+        );
     }
     Ok(())
 }

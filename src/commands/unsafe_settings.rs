@@ -12,7 +12,7 @@ use tinqs_ci_reconciler::model::Secret;
 use tinqs_ci_reconciler::text::cut;
 
 use super::args::Insecure;
-use crate::settings::{Loaded, SecretFile, Settings};
+use crate::settings::{ComputeUrl, Loaded, SecretFile, Settings};
 
 /// The length, in bytes, below which a secret can be guessed.
 const GUESSED: usize = 8;
@@ -39,6 +39,7 @@ pub(super) async fn findings(loaded: &Loaded) -> Vec<Finding> {
     found.extend(secrets(settings));
     found.extend(secret_files.iter().filter_map(|file| file_below(Path::new("/"), file)));
     found.extend(forge(&settings.forge.url).await);
+    found.extend(root(settings, rustix::process::geteuid().is_root()));
     found
 }
 
@@ -50,6 +51,7 @@ impl Insecure {
             Some("--insecure-secrets") => self.secrets,
             Some("--insecure-files") => self.files,
             Some("--insecure-forge") => self.forge,
+            Some("--insecure-root") => self.root,
             Some(_) | None => true,
         }
     }
@@ -64,6 +66,19 @@ fn api(settings: &Settings) -> Option<Finding> {
              be read on the way"
         ),
         fix: "set it to an address of 127.0.0.1 and put a proxy with TLS in front of it".to_owned(),
+    })
+}
+
+/// Checks whether jobs would run as root.
+fn root(settings: &Settings, is_root: bool) -> Option<Finding> {
+    let here = matches!(settings.compute, ComputeUrl::Process(_));
+    (is_root && here && settings.process.user.is_none()).then(|| Finding {
+        allowed_by: Some("--insecure-root"),
+        message: "the server runs as root, and so do the jobs of its `process:` machines: any of \
+                  them owns this host"
+            .to_owned(),
+        fix: "run the server as a user of its own, or set `process.user` to a user for jobs"
+            .to_owned(),
     })
 }
 
@@ -168,8 +183,25 @@ mod tests {
         parse(&text, Some(Path::new("ci.toml")), &Env::new()).expect("valid")
     }
 
+    /// Returns what is found for every user that runs this test.
+    async fn findings(loaded: &Loaded) -> Vec<Finding> {
+        let mut found = super::findings(loaded).await;
+        found.retain(|finding| finding.allowed_by != Some("--insecure-root"));
+        found
+    }
+
     async fn allowed_by(loaded: &Loaded) -> Vec<Option<&'static str>> {
         findings(loaded).await.into_iter().map(|finding| finding.allowed_by).collect()
+    }
+
+    #[test]
+    fn root_needs_another_user_for_the_jobs() {
+        let settings = |more: &str| loaded(more, "http://127.0.0.1:3000").settings;
+        let finding = root(&settings(""), true).expect("jobs would be root");
+        assert!(Insecure { root: true, ..Insecure::default() }.allows(&finding));
+        assert!(!Insecure::default().allows(&finding));
+        assert_eq!(root(&settings(""), false), None);
+        assert_eq!(root(&settings("[process]\nuser = \"ci-job\""), true), None);
     }
 
     #[tokio::test]
@@ -186,7 +218,8 @@ mod tests {
         assert_eq!(allowed_by(&plain).await, [Some("--insecure-forge")]);
         let finding = &findings(&plain).await[0];
         assert!(Insecure { forge: true, ..Insecure::default() }.allows(finding));
-        assert!(!Insecure { api: true, secrets: true, files: true, forge: false }.allows(finding));
+        let others = Insecure { api: true, secrets: true, files: true, forge: false, root: true };
+        assert!(!others.allows(finding));
     }
 
     #[test]

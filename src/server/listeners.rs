@@ -47,13 +47,18 @@ impl Listeners {
 
     /// Adds the socket: in the directory of the service manager, else in the data directory. Where
     /// that is not possible, the log says so, and the address remains.
-    pub(super) fn with_socket(mut self, env: &Env, store: &StoreUrl) -> Self {
+    pub(super) fn with_socket(
+        mut self,
+        env: &Env,
+        store: &StoreUrl,
+        machines: Option<&str>,
+    ) -> Self {
         let beside = data_socket(store);
         let Some(path) = runtime_socket(env).or_else(|| beside.clone()) else {
             tracing::info!("no socket, the store is no directory of this host");
             return self;
         };
-        match ApiSocket::bind(&path, beside.as_deref()) {
+        match ApiSocket::bind(&path, beside.as_deref(), machines) {
             Ok(socket) => self.socket = Some(socket),
             Err(error) => tracing::warn!(
                 path = %path.display(),

@@ -117,7 +117,7 @@ pub async fn run(
     let Loaded { mut settings, secret_files, file, .. } = loaded;
     let replica = replica();
     let intervals = Intervals::of(&settings);
-    let store = settings.store.clone();
+    let (store, machines) = (settings.store.clone(), settings.process.user.clone());
     // Only a role with an API uses one. A command that finds the server listening finds it, too.
     if role.reconciles() {
         own_token::ensure(&mut settings.server, &store, file.as_deref());
@@ -140,7 +140,7 @@ pub async fn run(
         () = &mut shutdown => return Ok(()),
     };
     // The store is open: no other server uses its directory.
-    let listeners = listeners.with_socket(&source.env, &store);
+    let listeners = listeners.with_socket(&source.env, &store, machines.as_deref());
     announce(&parts, &listeners, role);
     let parts = parts.reloadable(source, secret_files, &replica);
     let mut reloads = JoinSet::new();

@@ -9,7 +9,7 @@ use super::ec2;
 use super::forge::{HOUR, forge, not_of_form};
 use super::reader::Reader;
 use super::server::server;
-use super::types::{AWS, ComputeUrl, QueueUrl, Settings, StoreUrl};
+use super::types::{AWS, ComputeUrl, ProcessUser, QueueUrl, Settings, StoreUrl};
 use tinqs_ci_reconciler::text::cut;
 
 /// Reads all settings. The result must not be used if a mistake was reported.
@@ -26,6 +26,7 @@ pub(super) fn settings(top: &Reader<'_>, file: Option<&Path>) -> Settings {
         installation: top.parsed("installation", named).unwrap_or_default(),
         forge,
         queue: top.parsed("queue", queue).unwrap_or(QueueUrl::Memory),
+        process: process_user(top, &compute),
         server: server(&top.table("server"), webhook_secrets),
         classes: classes(top, file.is_some(), &compute),
         compute,
@@ -80,6 +81,32 @@ fn compute(text: &str, data: &Path) -> Result<ComputeUrl, String> {
         Some(("ec2", region)) => ec2::compute(text, region),
         _ => not_of_form(),
     }
+}
+
+/// Reads `[process]`.
+fn process_user(top: &Reader<'_>, compute: &ComputeUrl) -> ProcessUser {
+    let r = top.table("process");
+    let user = r.text("user").map(std::borrow::Cow::into_owned);
+    let directory = r.text("directory").map(|directory| PathBuf::from(directory.into_owned()));
+    if user.as_deref() == Some("root") {
+        r.mistake("user", "is root: a job would own this host; create a user for jobs");
+    }
+    if directory.as_ref().is_some_and(|directory| !directory.is_absolute()) {
+        r.mistake(
+            "directory",
+            "is not an absolute path: the user of the machines has another home",
+        );
+    }
+    match &user {
+        None if directory.is_some() => {
+            r.mistake("directory", "needs `user`: without it, machines work in the data directory");
+        }
+        Some(_) if matches!(compute, ComputeUrl::Ec2(_)) => {
+            r.warn("user", "has no effect: machines run in EC2");
+        }
+        _ => {}
+    }
+    ProcessUser { user, directory }
 }
 
 const DAY: i64 = 24 * HOUR;

@@ -142,6 +142,7 @@ pub const TOP: &[Key] = &[
         "Where machines run: `process:` starts child processes on this host, each in its own directory below the store's directory (or below the given one). `ec2:REGION` (needs a build with the AWS adapters) launches EC2 instances; each class must then set `image`, `kinds` and `subnets`.",
     )
     .or("process:"),
+    key("process", Form::Table(PROCESS), "As whom `process:` machines run."),
     key("server", Form::Table(SERVER), "The addresses that the server listens on, and who may use them."),
     key(
         "class",
@@ -206,6 +207,23 @@ pub(super) const FORGE: &[Key] = &[
         "How often the sweep checks machines, registrations and seats; from 1s to 1h.",
     )
     .or("60s"),
+];
+
+/// `[process]`.
+pub(super) const PROCESS: &[Key] = &[
+    key(
+        "user",
+        Form::Text {
+            pattern: "^[a-z_][a-z0-9_-]{0,31}$",
+            expected: "the name of a user of this host such as \"ci-job\"",
+        },
+        "The user as whom every machine runs, so that a job reaches neither the server's files nor the server. The server then needs CAP_SETUID, CAP_SETGID and CAP_KILL, which the shipped systemd unit grants. By default machines run as the server's own user.",
+    ),
+    key(
+        "directory",
+        ANY_TEXT,
+        "The directory in which the machines of that user work, which belongs to it. The default is `machines` in its home directory.",
+    ),
 ];
 
 /// `[server]`.

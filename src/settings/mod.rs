@@ -32,4 +32,4 @@ pub(crate) use server::listen;
 pub use show::Setting;
 pub use tree::Env;
 pub(crate) use tree::nearest;
-pub use types::{AWS, ComputeUrl, QueueUrl, Right, Server, Settings, StoreUrl, Token};
+pub use types::{AWS, ComputeUrl, ProcessUser, QueueUrl, Right, Server, Settings, StoreUrl, Token};

@@ -21,6 +21,8 @@ pub struct Settings {
     pub queue: QueueUrl,
     /// The compute that runs machines.
     pub compute: ComputeUrl,
+    /// As whom machines on this host run.
+    pub process: ProcessUser,
     /// The HTTP server.
     pub server: Server,
     /// The classes in order: the first that matches a job's labels serves it.
@@ -64,6 +66,15 @@ pub enum ComputeUrl {
     Process(PathBuf),
     /// `ec2:REGION`.
     Ec2(String),
+}
+
+/// As whom machines on this host run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProcessUser {
+    /// The user; `None`: the server's own.
+    pub user: Option<String>,
+    /// The directory in which its machines work; `None`: `machines` in its home.
+    pub directory: Option<PathBuf>,
 }
 
 /// The HTTP server.

@@ -6,6 +6,7 @@ mod faults;
 mod kills;
 mod push;
 mod reload;
+mod user;
 
 use std::time::Duration;
 
@@ -209,4 +210,8 @@ tinqs_ci_test_host::suite! {
     push::explain_shows_the_state_of_a_job,
     reload::replaced_files_of_credentials_are_used_without_a_restart,
     reload::a_signal_reads_the_configuration_again_and_a_broken_one_changes_nothing,
+    user::a_job_as_another_user_reaches_nothing_of_a_server_that_is_root,
+    user::a_job_as_another_user_reaches_nothing_of_a_server_with_the_rights_of_the_unit,
+    user::machines_of_another_user_are_found_again_and_ended,
+    user::a_user_that_cannot_be_used_is_named_at_the_start,
 }

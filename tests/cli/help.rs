@@ -47,6 +47,8 @@ fn all_commands() {
               delete      Delete a run: its job gets no more machines; a machine with a job continues
               retry       Retry a run now: clears its backoff, giving up and deletion
               terminate   Terminate a machine at once, even mid-job
+              pause       Launch no more machines, of a class or of all; nothing that runs is touched
+              resume      Launch machines again
               sweep       Check all jobs, machines and registrations now
               reload      Let the server read its configuration again, as SIGHUP does
               eval        Evaluate the forge's rules: reads one JSON case per line, writes one result per line
@@ -107,6 +109,10 @@ fn serve() {
 
                   --insecure-forge
                       Call a forge at a public address by http://: its token can then be read on the way
+
+                  --insecure-root
+                      Run the jobs of process: machines as root, because the server is root and process.user is
+                      not set
 
               -h, --help
                       Print help (see a summary with '-h')

@@ -185,7 +185,7 @@ fn all_configuration_mistakes_are_reported_at_once() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("tinqs-ci.toml");
     std::fs::write(&file, "stor = 1\n[forge]\nurl = \"x\"\npoll_every = 3\n").expect("written");
-    let said = tinqs_in(folder.path(), &["serve"], &[]);
+    let said = tinqs_in(folder.path(), &["serve", "--insecure-root"], &[]);
     assert_eq!((said.code, said.out.as_str()), (2, ""));
     expect![[r#"
         ./tinqs-ci.toml:1: stor: is not a known key; did you mean `store`?
@@ -193,7 +193,8 @@ fn all_configuration_mistakes_are_reported_at_once() {
         ./tinqs-ci.toml:4: forge.poll_every: expected a duration such as "90s", "5m" or "1h 30m", not a number
         hint: fix the lines above; `tinqs-ci schema config` lists every key
     "#]].assert_eq(&failure_in_log(&said.err));
-    let said = tinqs_in(folder.path(), &["serve", "--config", "other.toml"], &[]);
+    let said =
+        tinqs_in(folder.path(), &["serve", "--insecure-root", "--config", "other.toml"], &[]);
     assert_eq!(said.code, 2);
     expect![[r#"
         other.toml: cannot read the configuration: No such file or directory (os error 2)
@@ -205,7 +206,7 @@ fn all_configuration_mistakes_are_reported_at_once() {
     let report: Value = serde_json::from_str(&said.out).expect("JSON");
     assert_eq!(report["failed"], 3);
     let empty = tempfile::tempdir().expect("a folder");
-    let said = tinqs_in(empty.path(), &["serve"], &[]);
+    let said = tinqs_in(empty.path(), &["serve", "--insecure-root"], &[]);
     assert_eq!(said.code, 2);
     expect![[r#"
         no configuration: ./tinqs-ci.toml does not exist, and neither TINQS_CI_FORGE__URL nor GITEA_URL is set

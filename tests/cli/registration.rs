@@ -33,7 +33,7 @@ fn serve_does_not_start_with_a_token_that_may_not_register_runners() {
     let folder = tempfile::tempdir().expect("a folder");
     let forge = forge();
     let env = [("GITEA_URL", forge.url.as_str()), ("GITEA_TOKEN", "long-token")];
-    let said = tinqs_in(folder.path(), &["serve"], &env);
+    let said = tinqs_in(folder.path(), &["serve", "--insecure-root"], &env);
     assert_eq!(said.code, 2, "{}", said.err);
     for part in ["cannot register runners", "write:repository", "forge.register_in"] {
         assert!(said.err.contains(part), "{part}: {}", said.err);

@@ -21,7 +21,7 @@ impl Drop for Running {
 }
 
 fn start(folder: &Path) -> Command {
-    let mut command = command(&["serve"], &[("PATH", "/usr/bin:/bin")]);
+    let mut command = command(&["serve", "--insecure-root"], &[("PATH", "/usr/bin:/bin")]);
     command.current_dir(folder).stdout(Stdio::null()).stderr(Stdio::piped());
     command
 }
@@ -63,7 +63,7 @@ fn serve_rejects_forgejo_at_the_start() {
     });
     configuration(folder.path(), free_port());
     let url = [("TINQS_CI_FORGE__URL", forgejo.url.as_str()), ("PATH", "/usr/bin:/bin")];
-    let said = tinqs_in(folder.path(), &["serve"], &url);
+    let said = tinqs_in(folder.path(), &["serve", "--insecure-root"], &url);
     assert_eq!(said.code, 2, "{}", said.err);
     let told = "Forgejo is not supported yet (Forgejo 15.0.0+gitea-1.22.0): its API for Actions \
                 differs\nhint: use a Gitea server, 1.25 or newer\n";
@@ -89,7 +89,7 @@ fn serve_rejects_a_mistyped_organization_at_the_start() {
         ("WEBHOOK_SECRET", "0123456789abcdef"),
         ("PATH", "/usr/bin:/bin"),
     ];
-    let said = tinqs_in(folder.path(), &["serve"], &env);
+    let said = tinqs_in(folder.path(), &["serve", "--insecure-root"], &env);
     assert_eq!(said.code, 2, "{}", said.err);
     // A log line, because stderr is no terminal.
     let told =

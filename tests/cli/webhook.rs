@@ -98,7 +98,7 @@ impl Site {
 
     /// Starts `serve` and waits until it answers at its socket.
     fn serve(&self) -> Running {
-        let mut serve = command(&["serve"], &[("PATH", PATH)]);
+        let mut serve = command(&["serve", "--insecure-root"], &[("PATH", PATH)]);
         serve.current_dir(self.folder.path()).stdout(Stdio::null()).stderr(Stdio::null());
         let running = Running(serve.spawn().expect("it runs"));
         let begun = Instant::now();

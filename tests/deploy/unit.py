@@ -49,15 +49,22 @@ def check_users(checks):
         done = subprocess.run(users, capture_output=True, text=True, timeout=60)
         checks.equal(done.returncode, 0, f"sysusers: {done.stderr}")
         passwd = (root / "etc/passwd").read_text()
-        line = r"^tinqs-ci:x:\d+:\d+:tinqs-ci:/var/lib/tinqs-ci:/usr/sbin/nologin$"
-        checks.that(re.search(line, passwd, re.MULTILINE), f"the user in {passwd!r}")
+        for line in (
+            r"^tinqs-ci:x:\d+:\d+:tinqs-ci:/var/lib/tinqs-ci:/usr/sbin/nologin$",
+            r"^ci-job:x:\d+:\d+:jobs of tinqs-ci:/var/lib/tinqs-ci-jobs:/usr/sbin/nologin$",
+        ):
+            checks.that(re.search(line, passwd, re.MULTILINE), f"{line} in {passwd!r}")
         files = ["systemd-tmpfiles", "--create", f"--root={root}", SYSTEMD / "tinqs-ci.tmpfiles"]
         done = subprocess.run(files, capture_output=True, text=True, timeout=60)
         checks.equal(done.returncode, 0, f"tmpfiles: {done.stderr}")
-        for path, mode in (("etc/tinqs-ci", 0o750), ("var/lib/tinqs-ci/tmp", 0o700)):
+        for path, mode in (
+            ("etc/tinqs-ci", 0o750),
+            ("var/lib/tinqs-ci-jobs", 0o700),
+            ("var/lib/tinqs-ci/tmp", 0o1777),
+        ):
             made = root / path
             checks.that(made.is_dir(), f"{path} is not made")
-            checks.equal(made.is_dir() and made.stat().st_mode & 0o777, mode, f"mode of {path}")
+            checks.equal(made.is_dir() and made.stat().st_mode & 0o7777, mode, f"mode of {path}")
 
 
 def check(checks):
@@ -70,9 +77,9 @@ def check(checks):
         "KillMode": "process",
         "OOMPolicy": "continue",
         "Restart": "always",
-        # No job becomes root by the server.
-        "CapabilityBoundingSet": "",
-        "AmbientCapabilities": "",
+        # What machines as another user need, and nothing else.
+        "CapabilityBoundingSet": "CAP_SETUID CAP_SETGID CAP_KILL",
+        "AmbientCapabilities": "CAP_SETUID CAP_SETGID CAP_KILL",
         "NoNewPrivileges": "yes",
     }
     checks.equal({key: found.get(key) for key in wanted}, wanted, "settings of the unit")

@@ -13,7 +13,7 @@ use sha2::Sha256;
 use tinqs_ci::server::http::{App, Deadlines, everything};
 use tinqs_ci::server::{Parts, PollSignal, Role};
 use tinqs_ci::settings::{
-    ComputeUrl, QueueUrl, Right, Server as ServerSettings, Settings, StoreUrl, Token,
+    ComputeUrl, ProcessUser, QueueUrl, Right, Server as ServerSettings, Settings, StoreUrl, Token,
 };
 use tinqs_ci_gitea::{Config, Demand, RegisterIn, Scope};
 use tinqs_ci_reconciler::model::Secret;
@@ -51,6 +51,7 @@ pub(crate) fn settings() -> Settings {
         store: StoreUrl::Memory,
         queue: QueueUrl::Memory,
         compute: ComputeUrl::Process("unused".into()),
+        process: ProcessUser::default(),
         server: ServerSettings {
             webhooks: SocketAddr::from(([127, 0, 0, 1], 0)),
             api: SocketAddr::from(([127, 0, 0, 1], 0)),

@@ -27,7 +27,10 @@ async fn a_pause_is_kept_and_shown_by_every_replica_until_it_ends() {
     let done = post(&asked, "/v1/classes/linux/pause").await;
     assert_eq!(done.status, StatusCode::OK, "{done:?}");
     let done = done.json();
-    assert_eq!((&done["changed"], who(&done["pauses"])), (&json!(true), vec![(Some("linux"), "ops")]));
+    assert_eq!(
+        (&done["changed"], who(&done["pauses"])),
+        (&json!(true), vec![(Some("linux"), "ops")])
+    );
     let again = post(&other, "/v1/classes/linux/pause").await.json();
     assert_eq!((&again["changed"], &again["pauses"]), (&json!(false), &done["pauses"]));
     let all = post(&other, "/v1/pause").await.json();

@@ -16,7 +16,9 @@ use parking_lot::Mutex;
 use serde::Deserialize;
 use tinqs_ci::server::http::{App, Deadlines, everything};
 use tinqs_ci::server::{Parts, PollSignal, Role};
-use tinqs_ci::settings::{ComputeUrl, QueueUrl, Right, Server, Settings, StoreUrl, Token};
+use tinqs_ci::settings::{
+    ComputeUrl, ProcessUser, QueueUrl, Right, Server, Settings, StoreUrl, Token,
+};
 use tinqs_ci_gitea::{Config, Demand, RegisterIn, Scope};
 use tinqs_ci_reconciler::model::{About, JobRef, Run, RunName, Secret, SeenBy, Spec};
 use tinqs_ci_testing::{TestWorld, make};
@@ -182,6 +184,7 @@ fn settings() -> Settings {
         store: StoreUrl::Memory,
         queue: QueueUrl::Memory,
         compute: ComputeUrl::Process("unused".into()),
+        process: ProcessUser::default(),
         server: Server {
             webhooks: SocketAddr::from(([127, 0, 0, 1], 0)),
             api: SocketAddr::from(([127, 0, 0, 1], 0)),

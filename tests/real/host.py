@@ -33,7 +33,7 @@ class Program:
     def serve(self):
         log = open(self.dir / "serve.log", "ab")
         self.process = subprocess.Popen(
-            [self.program, "serve"], cwd=self.dir, env=self.environment, stdout=log, stderr=log,
+            [self.program, "serve", "--insecure-root"], cwd=self.dir, env=self.environment, stdout=log, stderr=log,
             # Like this program, it ignores the signal of a file size limit.
             restore_signals=False,
         )

@@ -14,20 +14,24 @@
 //! A machine is every process that carries `TINQS_CI_MACHINE=<token>` in its environment. The
 //! processes have process groups of their own, so signals to the controller do not reach them, and
 //! a restarted controller finds them again. A second start of one token does nothing, because
-//! `started` can be created only once. Jobs run as the controller's user and are not isolated from
-//! one another; a process that a job starts as another user or with an empty environment is not
-//! part of the machine.
+//! `started` can be created only once. Jobs run as the controller's user, or as the one of
+//! [`Options::user`]: then `home` and `tmp` are in a directory of that user, the rest stays closed to
+//! it, and the boot script comes through a pipe. In both cases jobs are not isolated from one
+//! another; a process that a job starts as another user or with an empty environment is not part of
+//! the machine.
 
 mod directory;
 mod live;
 mod log;
 mod scan;
+mod start;
+mod user;
 
 pub use directory::Ended;
+pub use user::is_usable;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -41,12 +45,9 @@ use tinqs_ci_reconciler::ports::{Clock, Compute, ErrorKind, MachineEnds, Machine
 
 use directory::{Place, Prepared};
 use live::Live;
-use tinqs_ci_boot::{self as boot, MARKER};
+use tinqs_ci_boot as boot;
+use user::Account;
 
-/// Claims the machine for this process, or exits: two starts of one token make one machine. `exec`
-/// keeps pid and start time.
-const CLAIM: &str = "umask 077; read -r -a stat </proc/$$/stat && [ ! -e terminated ] && set -C && \
-                     echo \"$$ ${stat[21]}\" >started && exec bash boot.sh";
 /// Time limit of `list`, `find` and `launch`.
 const DEADLINE: Duration = Duration::from_secs(20);
 /// The variables that machines inherit from the controller.
@@ -64,6 +65,10 @@ pub struct Options {
     pub keep: SignedDuration,
     /// Time between SIGTERM and SIGKILL when a machine is terminated.
     pub grace: Duration,
+    /// The user as whom machines run; `None`: the controller's own.
+    pub user: Option<String>,
+    /// The directory in which the machines of that user work; `None`: `machines` in its home.
+    pub user_directory: Option<PathBuf>,
 }
 
 impl Options {
@@ -75,6 +80,8 @@ impl Options {
             environment: variables.into_iter().filter(|(name, _)| is_inherited(name)).collect(),
             keep: SignedDuration::from_mins(30),
             grace: Duration::from_secs(3),
+            user: None,
+            user_directory: None,
         }
     }
 }
@@ -101,11 +108,43 @@ pub enum HostError {
         "`process:` machines need Linux with `/proc` mounted: run tinqs-ci there, or choose another `compute`"
     )]
     NoProc,
+    /// Machines cannot run as this user.
+    #[error("machines cannot run as `{name}`: this user {why}; set another `process.user`")]
+    User {
+        /// The user.
+        name: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The controller may not act for the machines' user.
+    #[error(
+        "machines cannot run as `{name}`: this process lacks {lacks}; start it by the systemd unit of tinqs-ci, which grants that, or as root"
+    )]
+    Rights {
+        /// The user.
+        name: String,
+        /// The missing capabilities.
+        lacks: String,
+    },
+    /// The directory of the machines' user cannot be used.
+    #[error(
+        "machines of `{name}` cannot work in `{dir}`: it must belong to that user, and be reachable for it; or set another `process.directory`"
+    )]
+    Workspace {
+        /// The user.
+        name: String,
+        /// The directory.
+        dir: PathBuf,
+        /// The system's error.
+        #[source]
+        source: std::io::Error,
+    },
 }
 
 struct Inner {
     /// Absolute.
     dir: PathBuf,
+    account: Account,
     clock: Arc<dyn Clock>,
     options: Options,
     /// Whether a task is deleting the leftovers of ended machines.
@@ -125,9 +164,14 @@ impl Processes {
         }
         let made = directory::make(dir).and_then(|()| dir.canonicalize());
         let dir = made.map_err(|source| HostError::Dir { dir: dir.to_owned(), source })?;
+        let account = match &options.user {
+            Some(name) => Account::named(name, options.user_directory.clone())?,
+            None => Account::default(),
+        };
         Ok(Self {
             inner: Arc::new(Inner {
                 dir,
+                account,
                 clock,
                 options,
                 sweeping: AtomicBool::new(false),
@@ -162,45 +206,10 @@ impl Processes {
         let inner = Arc::clone(&self.inner);
         if !inner.sweeping.swap(true, Ordering::AcqRel) {
             tokio::task::spawn_blocking(move || {
-                directory::sweep_discarded(&inner.dir);
+                directory::sweep_discarded(&inner.dir, &inner.account);
                 inner.sweeping.store(false, Ordering::Release);
             });
         }
-    }
-
-    /// Starts the processes of a prepared machine; returns once it has claimed its directory.
-    async fn start(&self, place: &Place) -> Result<(), PortError> {
-        let failed = |error| directory::failed("launch", &place.dir, error);
-        let log = log::open(place).map_err(failed)?;
-        let errors = log.try_clone().map_err(failed)?;
-        let mut child = tokio::process::Command::new("bash")
-            .args(["-c", CLAIM])
-            .env_clear()
-            .envs(self.inner.options.environment.iter().cloned())
-            .env("HOME", place.dir.join(directory::HOME))
-            .env("TMPDIR", place.dir.join(directory::TMP))
-            .env(MARKER, &place.token)
-            .current_dir(&place.dir)
-            .process_group(0)
-            .stdin(Stdio::null())
-            .stdout(log)
-            .stderr(errors)
-            .spawn()
-            .map_err(|error| cannot_spawn(place, error))?;
-        // Reaped when it ends; it may outlive this process.
-        let reaper = tokio::spawn(async move { child.wait().await.map(|_| ()) });
-        for _ in 0..500 {
-            if place.has(directory::STARTED) {
-                return Ok(());
-            }
-            if reaper.is_finished() {
-                // It may have claimed between the two checks.
-                return if place.has(directory::STARTED) { Ok(()) } else { Err(unclaimed(place)) };
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        // A very slow host: the start is under way, and the directory cannot be claimed twice.
-        Ok(())
     }
 }
 
@@ -208,36 +217,9 @@ fn unavailable(operation: &'static str, message: impl Into<String>) -> PortError
     PortError::new("compute", operation, ErrorKind::Unavailable, message)
 }
 
-fn unclaimed(place: &Place) -> PortError {
-    let dir = place.dir.display();
-    unavailable(
-        "launch",
-        format!(
-            "the machine did not start in `{dir}`: see `log` there, and check the disk's space"
-        ),
-    )
-}
-
-fn cannot_spawn(place: &Place, error: std::io::Error) -> PortError {
-    let token = &place.token;
-    let (kind, message) = match error.kind() {
-        std::io::ErrorKind::NotFound => (
-            ErrorKind::Invalid,
-            format!(
-                "cannot start {token}: `bash` is not in the machines' PATH; install it or fix PATH"
-            ),
-        ),
-        _ => (
-            ErrorKind::Unavailable,
-            format!("cannot start {token}: check the limits of processes and memory"),
-        ),
-    };
-    PortError::new("compute", "launch", kind, message).caused_by(error)
-}
-
 /// The directory of a machine ID; `None` if it cannot be one of ours.
 fn place_of(inner: &Inner, id: &MachineId) -> Option<Place> {
-    Place::of_token(&inner.dir, &id.0)
+    Place::of_token(&inner.dir, &inner.account, &id.0)
 }
 
 /// Covers the machines that were launched or listed here. Reads little more than one file per live
@@ -246,8 +228,8 @@ fn place_of(inner: &Inner, id: &MachineId) -> Option<Place> {
 impl MachineEnds for Processes {
     async fn ended(&self) -> Result<Vec<RunName>, PortError> {
         self.blocking("ended", DEADLINE, |inner| {
-            let place = |token: &str| Place::of_token(&inner.dir, token);
-            Ok(inner.live.ended(place, inner.clock.now()))
+            let place = |token: &str| Place::of_token(&inner.dir, &inner.account, token);
+            Ok(inner.live.ended(&inner.account, place, inner.clock.now()))
         })
         .await
     }
@@ -257,9 +239,9 @@ impl MachineEnds for Processes {
 impl Compute for Processes {
     async fn list(&self) -> Result<Vec<Machine>, PortError> {
         let machines = self.blocking("list", DEADLINE, |inner| {
-            let places = directory::places(&inner.dir)
+            let places = directory::places(&inner.dir, &inner.account)
                 .map_err(|error| directory::failed("list", &inner.dir, error))?;
-            let mut processes = scan::Scan::new();
+            let mut processes = scan::Scan::new(&inner.account);
             let now = inner.clock.now();
             let mut machines = Vec::new();
             for place in places {
@@ -279,7 +261,7 @@ impl Compute for Processes {
     async fn find(&self, id: &MachineId) -> Result<Option<Machine>, PortError> {
         let Some(place) = place_of(&self.inner, id) else { return Ok(None) };
         self.blocking("find", DEADLINE, move |inner| {
-            Ok(place.inspect(&mut scan::Scan::new(), inner.clock.now()))
+            Ok(place.inspect(&mut scan::Scan::new(&inner.account), inner.clock.now()))
         })
         .await
     }
@@ -294,8 +276,9 @@ impl Compute for Processes {
         let invalid = |message: String| {
             PortError::new("compute", "launch", ErrorKind::Invalid, message).because(Cause::Attempt)
         };
-        let place = Place::of_token(&self.inner.dir, &attempt_id.token(placement))
-            .ok_or_else(|| invalid("the attempt ID is not valid".to_owned()))?;
+        let place =
+            Place::of_token(&self.inner.dir, &self.inner.account, &attempt_id.token(placement))
+                .ok_or_else(|| invalid("the attempt ID is not valid".to_owned()))?;
         let requested = usize::try_from(placement).ok().and_then(|at| attempt.placements.get(at));
         let requested = requested
             .ok_or_else(|| invalid(format!("attempt {attempt_id} has no placement {placement}")))?;
@@ -319,14 +302,14 @@ impl Compute for Processes {
             .blocking("launch", DEADLINE, move |inner| {
                 let prepared = place.prepare(machine, &script, inner.clock.now());
                 prepared
-                    .map(|prepared| (prepared, place.clone()))
+                    .map(|prepared| (prepared, place.clone(), script))
                     .map_err(|error| directory::failed("launch", &place.dir, error))
             })
             .await?;
         match prepared {
-            (Prepared::Exists(machine), _) => Ok(machine),
-            (Prepared::Ready(machine), place) => {
-                self.start(&place).await?;
+            (Prepared::Exists(machine), ..) => Ok(machine),
+            (Prepared::Ready(machine), place, script) => {
+                self.start(&place, &script).await?;
                 self.inner.live.saw(&machine);
                 Ok(machine)
             }
@@ -341,13 +324,13 @@ impl Compute for Processes {
             if !requested.map_err(|error| directory::failed("terminate", &place.dir, error))? {
                 return Ok(());
             }
-            scan::end(&place.token, grace).map_err(|left| {
+            scan::end(&inner.account, &place.token, grace).map_err(|left| {
                 let message =
                     format!("{} has processes that survive SIGKILL: {left:?}", place.token);
                 unavailable("terminate", message)
             })?;
             // Records the end.
-            place.inspect(&mut scan::Scan::new(), inner.clock.now());
+            place.inspect(&mut scan::Scan::new(&inner.account), inner.clock.now());
             Ok(())
         })
         .await

@@ -162,11 +162,7 @@ impl Store {
         })
     }
 
-    async fn write_pauses(
-        &self,
-        operation: &'static str,
-        op: Op,
-    ) -> Result<Vec<Pause>, PortError> {
+    async fn write_pauses(&self, operation: &'static str, op: Op) -> Result<Vec<Pause>, PortError> {
         match self.write(operation, op).await? {
             Answer::Pauses(pauses) => Ok(pauses),
             _ => Err(unexpected(operation)),

@@ -105,7 +105,12 @@ impl Controller {
         let run = seen.run.as_ref();
         let attempt = run.and_then(|run| Some(run.attempt_id(run.status.attempt.as_ref()?.number)));
         let breaker = self.cache.breakers.open_breaker(&class.name, attempt.as_ref(), seen.now);
-        ObservedClass { class, unavailable: self.cache.unavailable(seen.now), breaker, paused: None }
+        ObservedClass {
+            class,
+            unavailable: self.cache.unavailable(seen.now),
+            breaker,
+            paused: None,
+        }
     }
 
     /// Caches reclaimed machines, so that other offerings are preferred. Only the record has the

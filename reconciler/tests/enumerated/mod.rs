@@ -5,8 +5,8 @@ use tinqs_ci_reconciler::model::{
     Answer, Attempt, AttemptId, Boot, Cause, Class, ClassName, Conclusion, Condition, End, Ended,
     Job, JobRef, JobTimes, Machine, MachineId, MachineSpec, MachineState, Market, Observation,
     ObservedClass, OpenBreaker, Outcome, PastAttempt, PastPlacement, Pause, Phase, Placement,
-    Reason, Refusal, Refused, Registration, Registrations, Run, RunName, Runner, Secret, SeenBy, Spec,
-    Times, Uid8, UnavailableOffering,
+    Reason, Refusal, Refused, Registration, Registrations, Run, RunName, Runner, Secret, SeenBy,
+    Spec, Times, Uid8, UnavailableOffering,
 };
 use tinqs_ci_reconciler::ports::ErrorKind;
 

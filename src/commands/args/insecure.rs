@@ -18,4 +18,8 @@ pub(in crate::commands) struct Insecure {
     /// Call a forge at a public address by http://: its token can then be read on the way
     #[arg(long = "insecure-forge")]
     pub(in crate::commands) forge: bool,
+    /// Run the jobs of process: machines as root, because the server is root and process.user is
+    /// not set
+    #[arg(long = "insecure-root")]
+    pub(in crate::commands) root: bool,
 }

@@ -20,7 +20,7 @@ use tokio::task::JoinHandle;
 
 use super::Error;
 use crate::server::{self, Intervals, Listeners, Parts, Role};
-use crate::settings::{self, ComputeUrl, QueueUrl, Server, Settings, StoreUrl, Token};
+use crate::settings::{self, ComputeUrl, ProcessUser, QueueUrl, Server, Settings, StoreUrl, Token};
 use tinqs_ci_gitea::client::Client;
 use tinqs_ci_gitea::{Config as ForgeSettings, Demand, RegisterIn, Scope};
 use tinqs_ci_local::SystemClock;
@@ -227,6 +227,7 @@ fn settings_of(
         queue: QueueUrl::Memory,
         // Only displayed: the machines are simulated.
         compute: ComputeUrl::Process(dir.path().join("machines")),
+        process: ProcessUser::default(),
         server: Server {
             webhooks,
             api,

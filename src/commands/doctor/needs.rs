@@ -8,7 +8,7 @@ use tinqs_ci_reconciler::ports::check::Check;
 use tinqs_ci_reconciler::text::{cut, escape};
 
 use super::host::which;
-use crate::settings::ComputeUrl;
+use crate::settings::{ComputeUrl, ProcessUser, Settings};
 
 /// The socket of Docker's daemon; machines do not inherit `DOCKER_HOST`.
 const DOCKER_SOCKET: &str = "/var/run/docker.sock";
@@ -113,13 +113,33 @@ pub(super) fn needs_checks(
             ),
         });
     }
-    checks.push(Check::warn(
-        "machines",
-        "jobs run as the user that runs serve: they can read its credentials and its store",
-        "serve only repositories whose authors you trust, or use compute = \"ec2:REGION\"; see \
-         docs/security.md",
-    ));
     checks
+}
+
+/// Checks as whom jobs run on this host; nothing if machines run elsewhere.
+pub(super) fn user_check(settings: &Settings) -> Option<Check> {
+    const NAME: &str = "machines";
+    if !matches!(settings.compute, ComputeUrl::Process(_)) {
+        return None;
+    }
+    let ProcessUser { user, .. } = &settings.process;
+    let Some(user) = user else {
+        return Some(Check::warn(
+            NAME,
+            "jobs run as the user that runs serve: they can read its credentials and its store, \
+             and end it",
+            "set `process.user` to a user of its own for jobs; or serve only repositories whose \
+             authors you trust; see docs/security.md",
+        ));
+    };
+    Some(match tinqs_ci_local::process::is_usable(user) {
+        Ok(()) => Check::ok(NAME, format!("jobs run as the user {user}, without access to serve")),
+        Err(error) => Check::fail(
+            NAME,
+            error.to_string(),
+            "create it: `useradd --system --create-home ci-job`; the Debian package does",
+        ),
+    })
 }
 
 fn program(name: &'static str, is_there: bool, without: &str) -> Check {
@@ -157,20 +177,14 @@ mod tests {
         let named = |list: &[(&str, Outcome)]| -> Vec<(String, Outcome)> {
             list.iter().map(|(name, outcome)| ((*name).to_owned(), *outcome)).collect()
         };
-        let host = [
-            ("PATH", Outcome::Ok),
-            ("git", Outcome::Warn),
-            ("node", Outcome::Warn),
-            ("machines", Outcome::Warn),
-        ];
+        let host = [("PATH", Outcome::Ok), ("git", Outcome::Warn), ("node", Outcome::Warn)];
         assert_eq!(outcomes("\"linux\"", &nothing), named(&host));
-        let docker =
-            [("PATH", Outcome::Ok), ("docker", Outcome::Fail), ("machines", Outcome::Warn)];
+        let docker = [("PATH", Outcome::Ok), ("docker", Outcome::Fail)];
         assert_eq!(outcomes("\"linux:docker://node:20\"", &nothing), named(&docker));
         let all = Found { git: true, node: true, docker: None };
         let ok: Vec<Outcome> =
             outcomes("\"a:host\", \"b:docker://x\"", &all).into_iter().map(|(_, o)| o).collect();
-        assert_eq!(ok, [Outcome::Ok, Outcome::Ok, Outcome::Ok, Outcome::Ok, Outcome::Warn]);
+        assert_eq!(ok, [Outcome::Ok, Outcome::Ok, Outcome::Ok, Outcome::Ok]);
         let path = MachinePath { value: String::new(), server: None };
         let elsewhere = ComputeUrl::Ec2("eu-west-1".into());
         assert_eq!(needs_checks(&elsewhere, &classes("\"a\""), &path, &nothing), Vec::new());

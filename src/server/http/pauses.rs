@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use axum::Json;
 use axum::extract::{Extension, Path, State};
 use axum::http::StatusCode;
-use axum::Json;
 use tinqs_ci_reconciler::model::{ClassName, Pause};
 use tinqs_ci_reconciler::text::cut;
 

@@ -28,15 +28,16 @@ pub struct ApiSocket {
 
 impl ApiSocket {
     /// Listens at this path. A file that a killed server left is replaced. `link` is a second place
-    /// where commands look for it.
+    /// where commands look for it. `machines` is the user as whom jobs run on this host: it is never
+    /// admitted.
     ///
     /// # Errors
     /// The path is too long, is in use, or cannot be written.
-    pub fn bind(path: &Path, link: Option<&Path>) -> io::Result<Self> {
+    pub fn bind(path: &Path, link: Option<&Path>, machines: Option<&str>) -> io::Result<Self> {
         clear(path)?;
         let listener = UnixListener::bind(path)?;
         let mut files = vec![path.to_owned()];
-        let admitted = Admitted::by_files();
+        let admitted = Admitted::by_files(machines);
         if let Some(group) = admitted.group {
             // Without that right only the own user and root can connect.
             let _ = std::os::unix::fs::chown(path, None, Some(group));
@@ -103,19 +104,26 @@ fn clear(path: &Path) -> io::Result<()> {
     std::fs::remove_file(path)
 }
 
-/// The users who may use the socket: the server's own, root, and the members of the group.
+/// The users who may use the socket: the server's own, root, and the members of the group, but not
+/// the user of the machines.
 #[derive(Debug, Default)]
 struct Admitted {
     own: u32,
+    machines: Option<u32>,
     group: Option<u32>,
     members: Vec<u32>,
 }
 
 impl Admitted {
-    fn by_files() -> Self {
+    fn by_files(machines: Option<&str>) -> Self {
         let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
         let own = rustix::process::geteuid().as_raw();
-        Self::of(own, &read("/etc/group"), &read("/etc/passwd"))
+        let users = read("/etc/passwd");
+        let of_machines =
+            |line: &&str| machines.is_some_and(|name| line.split(':').next() == Some(name));
+        let machines = users.lines().find(of_machines);
+        let machines = machines.and_then(|line| line.split(':').nth(2)?.parse().ok());
+        Self { machines, ..Self::of(own, &read("/etc/group"), &users) }
     }
 
     /// Reads the group's members from the texts of `/etc/group` and `/etc/passwd`.
@@ -128,7 +136,8 @@ impl Admitted {
         let uid = |line: Vec<String>| line.get(2)?.parse().ok();
         let is_member = |line: &Vec<String>| names.contains(&line[0].as_str());
         let members = users.lines().map(fields).filter(is_member).filter_map(uid).collect();
-        Self { own, group: group.get(2).and_then(|id| id.parse().ok()), members }
+        let group = group.get(2).and_then(|id| id.parse().ok());
+        Self { own, group, members, ..Self::default() }
     }
 
     /// Returns the user at the other end, if admitted.
@@ -138,7 +147,8 @@ impl Admitted {
     }
 
     fn admits(&self, uid: u32, gid: u32) -> bool {
-        uid == self.own || uid == 0 || self.group == Some(gid) || self.members.contains(&uid)
+        let is_member = self.group == Some(gid) || self.members.contains(&uid);
+        self.machines != Some(uid) && (uid == self.own || uid == 0 || is_member)
     }
 }
 
@@ -155,6 +165,8 @@ mod tests {
             assert!(admitted.admits(uid, gid), "{uid}");
         }
         assert!(!admitted.admits(1003, 100));
+        let jobs = Admitted { machines: Some(1001), ..Admitted::of(500, groups, users) };
+        assert!(!jobs.admits(1001, 990) && jobs.admits(1002, 100), "jobs never are");
         let none = Admitted::of(500, "root:x:0:\n", users);
         assert!(none.admits(500, 1) && !none.admits(1001, 100));
     }
@@ -164,15 +176,15 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let (path, link) = (folder.path().join("api.sock"), folder.path().join("link"));
         drop(std::os::unix::net::UnixListener::bind(&path).expect("bound"));
-        let socket = ApiSocket::bind(&path, Some(&link)).expect("the former one has ended");
+        let socket = ApiSocket::bind(&path, Some(&link), None).expect("the former one has ended");
         let mode = std::fs::metadata(&path).expect("there").permissions().mode();
         assert_eq!(mode & 0o777, 0o660);
         assert_eq!(std::fs::read_link(&link).expect("a link"), path);
-        let second = ApiSocket::bind(&path, None).err().expect("in use");
+        let second = ApiSocket::bind(&path, None, None).err().expect("in use");
         assert_eq!(second.kind(), io::ErrorKind::AddrInUse);
         drop(socket);
         assert!(!path.exists() && !link.exists(), "removed at the end");
         std::fs::write(&path, "a file").expect("written");
-        assert!(ApiSocket::bind(&path, None).is_err(), "no other file is replaced");
+        assert!(ApiSocket::bind(&path, None, None).is_err(), "no other file is replaced");
     }
 }

@@ -176,6 +176,7 @@ fn key(object: &Object, what: &What) -> u64 {
         Object::Class(class) => (1_u8, class).hash(&mut state),
         Object::Service(service) => (2_u8, service).hash(&mut state),
         Object::Labels(labels) => (3_u8, labels).hash(&mut state),
+        Object::Everything => state.write_u8(4),
     }
     what.hash_kind(&mut state);
     state.finish()

@@ -16,6 +16,7 @@ use tinqs_ci_simulator::forge::{Config, Forge, Line};
 use tinqs_ci_simulator::gitea_wire::{ApiToken, Hook, Right, Wire, WireOptions};
 
 mod commands;
+mod ends;
 mod jobs;
 mod machines;
 pub mod suite;
@@ -39,6 +40,8 @@ pub struct Host {
     /// Of webhooks and of the API.
     ports: [u16; 2],
     limited_files: bool,
+    /// What starts the program: a program and its arguments; empty for none.
+    pub wrapper: Vec<String>,
     server: Option<Child>,
     /// A client for the server's API.
     pub http: reqwest::Client,
@@ -112,7 +115,9 @@ impl Host {
             .build()
             .expect("a client");
         let program = program.into();
-        let host = Self { dir, forge, wire, program, ports, limited_files, server: None, http };
+        let wrapper = Vec::new();
+        let host =
+            Self { dir, forge, wire, program, ports, limited_files, wrapper, server: None, http };
         host.configure(options.class, options.demand);
         host.install_runner();
         host
@@ -193,8 +198,12 @@ impl Host {
             // An ignored signal stays ignored after `exec`.
             command.args(["-c", "trap '' XFSZ; exec \"$@\"", "bash"]).arg(&self.program);
         }
+        if let Some((wrapper, arguments)) = self.wrapper.split_first() {
+            command = Command::new(wrapper);
+            command.args(arguments).arg(&self.program);
+        }
         let child = command
-            .args(["serve", "--config"])
+            .args(["serve", "--insecure-root", "--config"])
             .arg(self.dir.path().join("tinqs-ci.toml"))
             .env_clear()
             .env("PATH", format!("{}:/usr/bin:/bin", self.dir.path().join("bin").display()))
@@ -252,36 +261,6 @@ impl Host {
     pub fn url(&self, path: &str) -> String {
         let port = if path == "/webhook" { self.ports[0] } else { self.ports[1] };
         format!("http://127.0.0.1:{port}{path}")
-    }
-
-    /// Kills the server with SIGKILL.
-    pub fn kill(&mut self) {
-        let mut child = self.server.take().expect("a server to kill");
-        child.kill().expect("SIGKILL");
-        child.wait().expect("the server's end");
-    }
-
-    /// Sends SIGTERM. The server must exit successfully within 10 s.
-    pub async fn stop(&mut self) {
-        let mut child = self.server.take().expect("a server to stop");
-        signal(child.id(), rustix::process::Signal::TERM);
-        let end = Instant::now() + Duration::from_secs(10);
-        loop {
-            if let Some(status) = child.try_wait().expect("the server's status") {
-                assert!(
-                    status.success(),
-                    "the server exited on SIGTERM with {status}\n{}",
-                    self.tail()
-                );
-                return;
-            }
-            assert!(
-                Instant::now() < end,
-                "the server still runs 10 s after SIGTERM\n{}",
-                self.tail()
-            );
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
     }
 
     /// Waits until `condition` holds. Panics with the end of the log.

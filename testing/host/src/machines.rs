@@ -40,6 +40,18 @@ impl Host {
         self.dir.path().join("machines").join(token)
     }
 
+    /// Returns the IDs of the processes of a machine, by its marker alone.
+    pub fn marked(&self, token: &str) -> Vec<u32> {
+        let marker = format!("TINQS_CI_MACHINE={token}");
+        let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+        let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+        let is_marked = |pid: &u32| {
+            let environ = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            environ.split(|byte| *byte == 0).any(|entry| entry == marker.as_bytes())
+        };
+        pids.filter(is_marked).collect()
+    }
+
     /// Returns the IDs of this host's machine processes, recognized by their marker and home.
     pub fn processes(&self) -> Vec<u32> {
         let home = format!("HOME={}", self.dir.path().join("machines").display());

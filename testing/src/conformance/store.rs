@@ -298,7 +298,7 @@ async fn pauses_are_kept_until_they_end(store: &dyn RunStore) {
     let expected = [all.clone(), gpu.clone(), linux.clone()];
     assert_eq!(store.pauses().await.unwrap(), expected, "that of every class first");
     assert_eq!(store.resume(Some(&class("none"))).await.unwrap(), []);
-    assert_eq!(store.resume(Some(&class("linux"))).await.unwrap(), [linux.clone()]);
+    assert_eq!(store.resume(Some(&class("linux"))).await.unwrap(), std::slice::from_ref(&linux));
     assert_eq!(store.resume(Some(&class("linux"))).await.unwrap(), [], "it has ended");
     assert_eq!(store.pauses().await.unwrap(), [all.clone(), gpu.clone()]);
     assert_eq!(store.resume(None).await.unwrap(), [all, gpu], "every pause");

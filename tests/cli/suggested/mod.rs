@@ -62,6 +62,7 @@ impl Values {
             _ if word.contains('{') => match verb {
                 "get" => "runs",
                 "terminate" => &self.machine,
+                "pause" | "resume" => &self.class,
                 _ => &self.run,
             },
             _ if is_run(word) => &self.run,

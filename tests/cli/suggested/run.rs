@@ -21,7 +21,7 @@ const NOT_RUN: &[(&str, &str)] = &[
 /// Options with which a command does not end by itself.
 const ENDLESS: &[&str] = &["-w", "--watch", "-f", "--follow", "--stay"];
 /// Commands that change what others read: they run last, in this order.
-const LAST: &[&str] = &["sweep", "reload", "retry", "terminate", "delete"];
+const LAST: &[&str] = &["pause", "resume", "sweep", "reload", "retry", "terminate", "delete"];
 /// Commands with another exit code than 0: their first words, the code, and why.
 const OTHER_CODES: &[(&str, i32, &str)] =
     &[("explain push", 3, "the simulated forge of the host has jobs without commits")];

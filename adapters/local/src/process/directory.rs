@@ -12,6 +12,7 @@ use tinqs_ci_reconciler::model::{AttemptId, EndedBy, Machine, MachineState};
 use tinqs_ci_reconciler::ports::{ErrorKind, PortError};
 
 use super::scan::{self, Scan};
+use super::user::Account;
 
 pub(super) const HOME: &str = "home";
 pub(super) const TMP: &str = "tmp";
@@ -19,7 +20,7 @@ pub(super) const STARTED: &str = "started";
 const MACHINE: &str = "machine.json";
 const SCRIPT: &str = "boot.sh";
 pub(super) const LOG: &str = "log";
-const TERMINATED: &str = "terminated";
+pub(super) const TERMINATED: &str = "terminated";
 const ENDED: &str = "ended";
 /// Prefix of directories that are being deleted.
 const DISCARDED: &str = ".discarded-";
@@ -30,6 +31,9 @@ pub(super) struct Place {
     /// The client token and the machine's ID: `<attempt ID>-<placement>`.
     pub(super) token: String,
     pub(super) dir: PathBuf,
+    /// The directory of the job's files: the same, or one of the machines' user.
+    pub(super) work: PathBuf,
+    pub(super) account: Account,
 }
 
 /// Result of preparing a launch.
@@ -68,17 +72,26 @@ pub(super) fn make(dir: &Path) -> io::Result<()> {
 }
 
 /// Lists the directories of all machines.
-pub(super) fn places(dir: &Path) -> io::Result<Vec<Place>> {
+pub(super) fn places(dir: &Path, account: &Account) -> io::Result<Vec<Place>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(dir)? {
         let name = entry?.file_name();
-        found.extend(name.to_str().and_then(|name| Place::of_token(dir, name)));
+        found.extend(name.to_str().and_then(|name| Place::of_token(dir, account, name)));
     }
     Ok(found)
 }
 
 /// Deletes what was set aside. May take long: a job may leave gigabytes.
-pub(super) fn sweep_discarded(dir: &Path) {
+pub(super) fn sweep_discarded(dir: &Path, account: &Account) {
+    sweep(dir);
+    if let Some(user) = &account.0
+        && let Err(error) = account.files(|| sweep(&user.workspace))
+    {
+        tracing::warn!(%error, "cannot delete leftovers of the machines' user, will retry");
+    }
+}
+
+fn sweep(dir: &Path) {
     for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
         if entry.file_name().to_str().is_some_and(|name| name.starts_with(DISCARDED)) {
             discard(&entry.path());
@@ -96,8 +109,11 @@ fn parse(token: &str) -> Option<(AttemptId, u32)> {
 }
 
 impl Place {
-    pub(super) fn of_token(dir: &Path, token: &str) -> Option<Self> {
-        parse(token).map(|_| Self { token: token.to_owned(), dir: dir.join(token) })
+    pub(super) fn of_token(dir: &Path, account: &Account, token: &str) -> Option<Self> {
+        parse(token)?;
+        let dir = dir.join(token);
+        let work = account.0.as_ref().map_or_else(|| dir.clone(), |u| u.workspace.join(token));
+        Some(Self { token: token.to_owned(), dir, work, account: account.clone() })
     }
 
     pub(super) fn has(&self, file: &str) -> bool {
@@ -148,7 +164,7 @@ impl Place {
         }
         let recorded = self.read::<Machine>(MACHINE);
         if self.is_begun() {
-            let seen = self.inspect(&mut Scan::new(), now);
+            let seen = self.inspect(&mut Scan::new(&self.account), now);
             return Ok(Prepared::Exists(
                 seen.unwrap_or_else(|| gone(recorded.unwrap_or(machine), EndedBy::Itself)),
             ));
@@ -159,9 +175,11 @@ impl Place {
             self.write(MACHINE, &serde_json::to_vec(&machine).map_err(io::Error::other)?)?;
             machine
         };
-        self.write(SCRIPT, script.as_bytes())?;
-        make(&self.dir.join(HOME))?;
-        make(&self.dir.join(TMP))?;
+        if self.account.0.is_none() {
+            self.write(SCRIPT, script.as_bytes())?;
+        }
+        let make_all = || [HOME, TMP].iter().try_for_each(|part| make(&self.work.join(part)));
+        self.account.files(make_all)??;
         Ok(Prepared::Ready(machine))
     }
 
@@ -193,8 +211,10 @@ impl Place {
     /// Whether its first process is alive. The process always carries its marker, except at the
     /// instant when it executes the boot script.
     pub(super) fn leads(&self) -> bool {
-        std::fs::read_to_string(self.dir.join(STARTED))
-            .is_ok_and(|started| scan::is_alive(&started))
+        std::fs::read_to_string(self.dir.join(STARTED)).is_ok_and(|started| {
+            // A process that cannot be looked up may be alive.
+            self.account.files(|| scan::is_alive(&started)).unwrap_or(true)
+        })
     }
 
     /// Records the end and deletes what only the live machine needed, credentials first.
@@ -204,21 +224,28 @@ impl Place {
             tracing::warn!(machine = %self.token, %error, "cannot record end, will retry");
         }
         let _ = std::fs::remove_file(self.dir.join(SCRIPT));
+        if self.account.0.is_some() {
+            self.set_work_aside();
+            return;
+        }
         for part in [HOME, TMP] {
-            self.set_aside(&self.dir.join(part), &format!("-{part}"));
+            set_aside(&self.dir.join(part), &self.discarded(&self.dir, &format!("-{part}")));
         }
     }
 
-    /// Renames a directory, which is instant and atomic; [`sweep_discarded`] deletes it, which may
-    /// take long.
-    fn set_aside(&self, path: &Path, suffix: &str) {
-        let name = format!("{DISCARDED}{}{suffix}", self.token);
-        match std::fs::rename(path, self.dir.with_file_name(name)) {
-            Err(error) if error.kind() != Io::NotFound => {
-                tracing::warn!(path = %path.display(), %error, "cannot set aside leftovers");
-            }
-            Ok(()) | Err(_) => {}
+    /// Sets the directory of the machines' user aside, if they have one.
+    fn set_work_aside(&self) {
+        if self.account.0.is_none() {
+            return;
         }
+        let discarded = self.discarded(&self.work, "");
+        if let Err(error) = self.account.files(|| set_aside(&self.work, &discarded)) {
+            tracing::warn!(machine = %self.token, %error, "cannot set aside leftovers");
+        }
+    }
+
+    fn discarded(&self, of: &Path, suffix: &str) -> PathBuf {
+        of.with_file_name(format!("{DISCARDED}{}{suffix}", self.token))
     }
 
     /// Sets the directory aside `keep` after the machine's end, or if it never started.
@@ -237,7 +264,8 @@ impl Place {
         if !over || processes.has(&self.token) {
             return;
         }
-        self.set_aside(&self.dir, "");
+        set_aside(&self.dir, &self.discarded(&self.dir, ""));
+        self.set_work_aside();
     }
 
     fn changed(&self) -> Option<Timestamp> {
@@ -261,6 +289,17 @@ impl Place {
             Err(error) if error.kind() == Io::NotFound => Ok(false),
             other => other.map(|_| true),
         }
+    }
+}
+
+/// Renames a directory, which is instant and atomic; [`sweep_discarded`] deletes it, which may take
+/// long.
+fn set_aside(path: &Path, discarded: &Path) {
+    match std::fs::rename(path, discarded) {
+        Err(error) if error.kind() != Io::NotFound => {
+            tracing::warn!(path = %path.display(), %error, "cannot set aside leftovers");
+        }
+        Ok(()) | Err(_) => {}
     }
 }
 
@@ -311,7 +350,8 @@ mod tests {
     fn only_client_tokens_become_paths() {
         let dir = Path::new("/nowhere");
         let good = "tq-job-7-0a1b2c3d-1-0";
-        assert_eq!(Place::of_token(dir, good).unwrap().dir, dir.join(good));
+        let own = Account::default();
+        assert_eq!(Place::of_token(dir, &own, good).unwrap().dir, dir.join(good));
         let bad = [
             "",
             "..",
@@ -325,7 +365,7 @@ mod tests {
             "tq-job-7-0a1b2c3d-1-+1",
         ];
         for token in bad {
-            assert!(Place::of_token(dir, token).is_none(), "{token}");
+            assert!(Place::of_token(dir, &own, token).is_none(), "{token}");
         }
     }
 

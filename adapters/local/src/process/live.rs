@@ -8,6 +8,7 @@ use tinqs_ci_reconciler::model::{Machine, RunName};
 
 use super::directory::Place;
 use super::scan::Scan;
+use super::user::Account;
 
 /// By client token, with the run that the machine belongs to.
 #[derive(Default)]
@@ -28,12 +29,13 @@ impl Live {
     /// Returns the runs whose machines have ended since, each once.
     pub(super) fn ended(
         &self,
+        account: &Account,
         place: impl Fn(&str) -> Option<Place>,
         now: Timestamp,
     ) -> Vec<RunName> {
         let all: Vec<(String, RunName)> =
             self.all().iter().map(|(token, run)| (token.clone(), run.clone())).collect();
-        let mut processes = Scan::new();
+        let mut processes = Scan::new(account);
         let mut ended = Vec::new();
         for (token, run) in all {
             let lives = place(&token).is_some_and(|place| {

@@ -48,7 +48,9 @@ mod tests {
     use super::*;
 
     fn place(dir: &std::path::Path) -> Place {
-        let place = Place::of_token(dir, "tq-job-7-0a1b2c3d-1-0").expect("a token");
+        let place =
+            Place::of_token(dir, &super::super::user::Account::default(), "tq-job-7-0a1b2c3d-1-0");
+        let place = place.expect("a token");
         std::fs::create_dir(&place.dir).expect("made");
         place
     }

@@ -8,6 +8,8 @@ use rustix::process::{Pid, Signal};
 
 use tinqs_ci_boot::MARKER;
 
+use super::user::{Account, User};
+
 /// Most bytes read of an environment: the kernel's own limit is 6 MiB at the usual stack size.
 const ENVIRONMENT: u64 = 8 << 20;
 /// The time limit of killing.
@@ -15,50 +17,70 @@ const KILLING: Duration = Duration::from_secs(10);
 
 /// Marked processes. Read at first use, and once more if the result decides about an end.
 pub(super) struct Scan {
+    account: Account,
     first: Option<HashMap<String, Vec<i32>>>,
     second: Option<HashMap<String, Vec<i32>>>,
 }
 
 impl Scan {
-    pub(super) fn new() -> Self {
-        Self { first: None, second: None }
+    pub(super) fn new(account: &Account) -> Self {
+        Self { account: account.clone(), first: None, second: None }
     }
 
     /// Whether any process of that machine is alive.
     pub(super) fn has(&mut self, token: &str) -> bool {
-        self.first.get_or_insert_with(marked).contains_key(token)
+        let account = &self.account;
+        self.first.get_or_insert_with(|| marked(account)).contains_key(token)
     }
 
     /// Checks again a moment later: while a process executes another program, its environment is
     /// empty for an instant.
     pub(super) fn still_has(&mut self, token: &str) -> bool {
         self.has(token) || {
+            let account = &self.account;
             let second = self.second.get_or_insert_with(|| {
                 std::thread::sleep(Duration::from_millis(20));
-                marked()
+                marked(account)
             });
             second.contains_key(token)
         }
     }
 }
 
-/// Returns every process that carries a marker and is readable. A zombie has no environment.
-fn marked() -> HashMap<String, Vec<i32>> {
+/// Returns every process of the machines' user that carries a marker. A zombie has no environment.
+fn marked(account: &Account) -> HashMap<String, Vec<i32>> {
+    // The server may not read the environments of another user, whatever its capabilities.
+    let found = account.files(|| marked_of(account.0.as_deref()));
+    found.unwrap_or_else(|error| {
+        tracing::warn!(%error, "cannot look for processes of the machines' user");
+        HashMap::new()
+    })
+}
+
+fn marked_of(user: Option<&User>) -> HashMap<String, Vec<i32>> {
     let mut found: HashMap<String, Vec<i32>> = HashMap::new();
     let Ok(processes) = std::fs::read_dir("/proc") else { return found };
     for entry in processes.flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
             continue;
         };
-        if let Some(token) = marker(pid) {
+        if let Some(token) = marker(pid, user) {
             found.entry(token).or_default().push(pid);
         }
     }
     found
 }
 
-/// The marker of a process; `None` if it has none, is gone, or is not readable.
-fn marker(pid: i32) -> Option<String> {
+/// The marker of a process; `None` if it has none, is gone, is not readable, or is not one of the
+/// machines' user.
+fn marker(pid: i32, user: Option<&User>) -> Option<String> {
+    use std::os::unix::fs::MetadataExt as _;
+
+    if let Some(user) = user
+        && std::fs::metadata(format!("/proc/{pid}")).ok()?.uid() != user.uid
+    {
+        return None;
+    }
     let mut environment = Vec::new();
     let file = std::fs::File::open(format!("/proc/{pid}/environ")).ok()?;
     file.take(ENVIRONMENT).read_to_end(&mut environment).ok()?;
@@ -77,50 +99,64 @@ pub(super) fn is_alive(started: &str) -> bool {
     else {
         return false;
     };
-    let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
+    alive_since(pid).is_some_and(|since| since == ticks)
+}
+
+/// Returns `<pid> <start time>` of a process that is alive.
+pub(super) fn identity(pid: u32) -> Option<String> {
+    let ticks = alive_since(i32::try_from(pid).ok()?)?;
+    Some(format!("{pid} {ticks}\n"))
+}
+
+/// Returns the start time of a process that is alive.
+fn alive_since(pid: i32) -> Option<String> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The program's name may hold anything, so fields count from after its parenthesis: the state
     // is field 3, the start time field 22.
-    let Some((_, fields)) = stat.rsplit_once(')') else { return false };
+    let (_, fields) = stat.rsplit_once(')')?;
     let mut fields = fields.split_whitespace();
     let alive = fields.next().is_some_and(|state| !matches!(state, "Z" | "X" | "x"));
-    alive && fields.nth(18) == Some(ticks)
+    fields.nth(18).filter(|_| alive).map(str::to_owned)
 }
 
 /// Ends every process of a machine: SIGTERM, after `grace` SIGKILL, until none is left. Blocks. The
 /// error lists the surviving processes.
-pub(super) fn end(token: &str, grace: Duration) -> Result<(), Vec<i32>> {
+pub(super) fn end(account: &Account, token: &str, grace: Duration) -> Result<(), Vec<i32>> {
     let begun = Instant::now();
     let mut signaled = HashSet::new();
     loop {
-        let mut scan = Scan::new();
+        let mut scan = Scan::new(account);
         if !scan.still_has(token) {
             return Ok(());
         }
-        let pids = marked().remove(token).unwrap_or_default();
+        let pids = marked(account).remove(token).unwrap_or_default();
         let kill = begun.elapsed() >= grace;
         if begun.elapsed() >= grace + KILLING {
             return Err(pids);
         }
-        for pid in pids {
-            if kill {
-                signal(pid, token, Signal::KILL);
-            } else if signaled.insert(pid) {
-                signal(pid, token, Signal::TERM);
+        // A failure shows in the next scan.
+        let _ = account.files(|| {
+            for pid in pids {
+                if kill {
+                    signal(pid, token, account.0.as_deref(), Signal::KILL);
+                } else if signaled.insert(pid) {
+                    signal(pid, token, account.0.as_deref(), Signal::TERM);
+                }
             }
-        }
+        });
         std::thread::sleep(Duration::from_millis(25));
     }
 }
 
-/// Signals a process only if it carries the marker: the descriptor is opened before the marker is
-/// read, so a reused pid gets no signal.
+/// Signals a process only if it carries the marker, and is one of the machines' user: the descriptor
+/// is opened before both are read, so a reused pid gets no signal.
 #[cfg(target_os = "linux")]
-fn signal(pid: i32, token: &str, signal: Signal) {
+fn signal(pid: i32, token: &str, user: Option<&User>, signal: Signal) {
     use rustix::process::{PidfdFlags, kill_process, pidfd_open, pidfd_send_signal};
 
     let Some(raw) = Pid::from_raw(pid) else { return };
     let process = pidfd_open(raw, PidfdFlags::empty());
-    if marker(pid).is_none_or(|carried| carried != token) {
+    if marker(pid, user).is_none_or(|carried| carried != token) {
         return;
     }
     // A process that has ended, or may not be signaled, shows in the next scan.
@@ -134,7 +170,7 @@ fn signal(pid: i32, token: &str, signal: Signal) {
 
 /// Without `/proc` there are no machines, so nothing to signal.
 #[cfg(not(target_os = "linux"))]
-fn signal(pid: i32, _: &str, _: Signal) {
+fn signal(pid: i32, _: &str, _: Option<&User>, _: Signal) {
     debug_assert!(Pid::from_raw(pid).is_none(), "no process is found without /proc");
 }
 
@@ -169,7 +205,7 @@ mod tests {
         }
         let ticks = fields(stat())[19].clone();
         assert!(!is_alive(&format!("{pid} {ticks}")));
-        assert_eq!(marker(i32::try_from(pid).unwrap()), None);
+        assert_eq!(marker(i32::try_from(pid).unwrap(), None), None);
         child.wait().unwrap();
     }
 }

@@ -4,7 +4,6 @@ use redb::{ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
 use tinqs_ci_reconciler::model::{ClassName, Pause};
 
 use super::index::quarantined;
-use super::tables::{Answer, Applied};
 
 /// The class, or nothing for every class → the pause as JSON. So that of every class is the first.
 pub(super) const PAUSES: TableDefinition<&str, &[u8]> = TableDefinition::new("pauses");
@@ -22,19 +21,27 @@ fn understood(key: &str, row: &[u8]) -> Pause {
     })
 }
 
-pub(super) fn pause(write: &WriteTransaction, pause: &Pause) -> Applied {
+/// Stores a pause unless there is one. Returns the one that holds, and whether it is new.
+pub(super) fn pause(
+    write: &WriteTransaction,
+    pause: &Pause,
+) -> Result<(Vec<Pause>, bool), redb::Error> {
     let mut table = write.open_table(PAUSES)?;
     let key = key(pause.class.as_ref());
     let held = table.get(key)?.map(|row| understood(key, row.value()));
     if let Some(held) = held {
-        return Ok((Ok(Answer::Pauses(vec![held])), false));
+        return Ok((vec![held], false));
     }
     let row = serde_json::to_vec(pause).unwrap_or_default();
     table.insert(key, row.as_slice())?;
-    Ok((Ok(Answer::Pauses(vec![pause.clone()])), true))
+    Ok((vec![pause.clone()], true))
 }
 
-pub(super) fn resume(write: &WriteTransaction, class: Option<&ClassName>) -> Applied {
+/// Ends the pause of a class, or every one. Returns those that ended, and whether there were any.
+pub(super) fn resume(
+    write: &WriteTransaction,
+    class: Option<&ClassName>,
+) -> Result<(Vec<Pause>, bool), redb::Error> {
     let mut table = write.open_table(PAUSES)?;
     let mut ended = Vec::new();
     for row in table.iter()? {
@@ -47,7 +54,7 @@ pub(super) fn resume(write: &WriteTransaction, class: Option<&ClassName>) -> App
         table.remove(key(pause.class.as_ref()))?;
     }
     let changed = !ended.is_empty();
-    Ok((Ok(Answer::Pauses(ended)), changed))
+    Ok((ended, changed))
 }
 
 pub(super) fn all(read: &ReadTransaction) -> Result<Vec<Pause>, redb::Error> {

@@ -189,8 +189,14 @@ pub(super) fn apply<'t>(
                 write.open_table(SEATS)?.remove((class.0.as_str(), attempt_id.as_str()))?.is_some();
             Ok((Ok(Answer::Done), was))
         }
-        Op::Pause(pause) => pauses::pause(write, &pause),
-        Op::Resume(class) => pauses::resume(write, class.as_ref()),
+        Op::Pause(pause) => {
+            let (pauses, changed) = pauses::pause(write, &pause)?;
+            Ok((Ok(Answer::Pauses(pauses)), changed))
+        }
+        Op::Resume(class) => {
+            let (pauses, changed) = pauses::resume(write, class.as_ref())?;
+            Ok((Ok(Answer::Pauses(pauses)), changed))
+        }
         Op::TakeIn { key, body } => take_in(write, &key, &body),
         Op::TakeOut { key } => take_out(write, &key),
         Op::Probe { bytes } => {
@@ -229,7 +235,7 @@ fn conflict(name: &RunName, current: Option<&Guard>) -> Refused {
     })
 }
 
-pub(super) type Applied = Result<(Result<Answer, Refused>, bool), redb::Error>;
+type Applied = Result<(Result<Answer, Refused>, bool), redb::Error>;
 
 fn put(tables: &mut Runs, record: &Record, expect: Expect) -> Applied {
     let Record { name, uid, version, created, expires, body, projection } = record;

@@ -43,9 +43,9 @@ fn without_machine(sides: &Sides<'_>, run: &OpenRun) -> Option<Drift> {
     }
     let blocked_by = blocker(sides, run, record, class);
     let (next, by) = match blocked_by {
-        Some(
-            Blocker::NoClass | Blocker::ForgeDenied | Blocker::CloudDenied | Blocker::Paused,
-        ) => (NextStep::Nothing, None),
+        Some(Blocker::NoClass | Blocker::ForgeDenied | Blocker::CloudDenied | Blocker::Paused) => {
+            (NextStep::Nothing, None)
+        }
         // It depends on when another machine ends.
         Some(Blocker::AtLimit) => (NextStep::Launch, None),
         _ => (NextStep::Launch, Some(record.map_or(run.due, |r| r.status.due).max(sides.now))),
