@@ -1,14 +1,15 @@
 //! Turns each [`Report`] into a log line and metrics.
 
 use std::io::IsTerminal as _;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use parking_lot::RwLock;
+use sha2::{Digest as _, Sha256};
 use tinqs_ci_reconciler::controller::{ActionKind, Event, ReconcileOutcome, Report, SweepReport};
 use tinqs_ci_reconciler::model::{Class, Reason};
-use tinqs_ci_reconciler::ports::{Clock, ErrorKind, PortError, RunStore};
+use tinqs_ci_reconciler::ports::{Clock, ErrorKind, PortError};
 use tracing_subscriber::Registry;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -16,7 +17,7 @@ use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::push::Pass;
-use crate::settings::Env;
+use crate::settings::{Env, Settings};
 use crate::words::services::ServiceReason;
 use contacts::Change;
 use unserved::Changes;
@@ -33,7 +34,9 @@ pub mod metrics;
 mod observed;
 mod pauses;
 mod progress;
+mod scrape;
 mod snapshot;
+mod steps;
 mod tell;
 mod unserved;
 mod waits;
@@ -45,6 +48,7 @@ pub use events::Events;
 pub use failing_runs::{FailingRun, FailingRuns};
 pub use observed::{Observed, Seen, observe};
 pub use pauses::Pauses;
+pub use scrape::Held;
 pub use unserved::{Polled, Unserved};
 pub use waits::{RecentWaits, Waits};
 
@@ -77,11 +81,12 @@ pub struct Telemetry {
     pub drift: OpenDrift,
     /// When this process started.
     pub started_at: Timestamp,
-    /// The number of wake-ups taken from the queue whose reconcile has not begun.
-    pub held: AtomicUsize,
+    /// Wake-ups that were taken from the queue and whose reconcile has not begun.
+    pub held: Held,
     clock: Arc<dyn Clock>,
-    /// Scrapes set the same gauges, so only one runs at a time.
-    scraping: tokio::sync::Mutex<()>,
+    /// The configured classes. A reload replaces them.
+    classes: RwLock<Arc<[Class]>>,
+    shown: scrape::Shown,
 }
 
 /// Changes the filter of the running log.
@@ -170,10 +175,20 @@ impl Telemetry {
             pauses: Pauses::default(),
             drift: OpenDrift::default(),
             started_at,
-            held: AtomicUsize::new(0),
+            held: Held::default(),
             clock,
-            scraping: tokio::sync::Mutex::new(()),
+            classes: RwLock::new(classes.into()),
+            shown: scrape::Shown::default(),
         })
+    }
+
+    /// Follows the settings that are put in force.
+    pub fn configure(&self, settings: &Settings) {
+        self.metrics.configure(&settings.classes);
+        *self.classes.write() = settings.classes.as_slice().into();
+        // Credentials show themselves as a constant.
+        let digest = Sha256::digest(format!("{settings:?}").as_bytes());
+        self.metrics.config.named(&hex::encode(&digest[..6]));
     }
 
     /// Returns the time of the ports' clock.
@@ -256,31 +271,6 @@ impl Telemetry {
             elapsed_ms,
             "pass finished",
         );
-    }
-
-    /// Returns the metrics as Prometheus text. Reads the open runs from the store; machines and
-    /// registrations are those of the last listing, so that a scrape calls neither cloud nor forge.
-    pub async fn scrape(&self, classes: &[Class], store: &dyn RunStore) -> String {
-        let _one_at_a_time = self.scraping.lock().await;
-        let now = self.now();
-        // If the store is unreachable, the gauges keep their last values and time.
-        if let Ok(open) = store.open(now).await {
-            let (_, machines) = self.seen.machines();
-            let (_, registrations) = self.seen.registrations();
-            let held = self.held.load(Ordering::Relaxed);
-            snapshot::Snapshot {
-                classes,
-                open: &open,
-                machines: &machines,
-                registrations: &registrations,
-                held,
-                now,
-            }
-            .show(&self.metrics);
-        }
-        let unreadable = u32::try_from(store.unreadable()).unwrap_or(u32::MAX);
-        self.metrics.unreadable.set(f64::from(unreadable));
-        self.metrics.text()
     }
 }
 

@@ -8,6 +8,11 @@ use std::process::Command;
 use expect_test::expect_file;
 use serde_json::Value;
 
+#[path = "observability/families.rs"]
+mod families;
+#[path = "observability/page.rs"]
+mod metrics;
+
 const GENERATED: &str = "<!-- Generated: UPDATE_EXPECT=1 cargo test --test reference -->\n";
 
 fn read(path: &str) -> String {
@@ -345,60 +350,9 @@ fn the_commands_page_is_current() {
 
 // ---------------------------------------------------------------- metrics
 
-/// Returns the page of all metric families, from `schema metrics`.
-fn metrics_page(families: &[Value]) -> String {
-    let mut page = format!("# Metrics\n\n{GENERATED}\n");
-    page.push_str(METRICS_INTRODUCTION);
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    for family in families {
-        let name = text(&family["name"]);
-        let _ = writeln!(page, "## `{name}`\n\n{}\n", text(&family["help"]));
-        let (kind, stability) = (text(&family["kind"]), text(&family["stability"]));
-        let _ = writeln!(page, "A {kind}, {stability}. Example: `{}`\n", text(&family["example"]));
-        let empty = serde_json::Map::new();
-        let labels = family["values"].as_object().unwrap_or(&empty);
-        if labels.is_empty() {
-            continue;
-        }
-        page.push_str("| label | values |\n|---|---|\n");
-        for (label, values) in labels {
-            let values = match values.as_array() {
-                Some(values) => {
-                    let quoted: Vec<String> =
-                        values.iter().map(|v| format!("`{}`", text(v))).collect();
-                    quoted.join(", ")
-                }
-                None => match label.as_str() {
-                    "class" => "the configured classes, and `no_class`".to_owned(),
-                    _ => "the values of this build".to_owned(),
-                },
-            };
-            let _ = writeln!(page, "| `{label}` | {values} |");
-        }
-        page.push('\n');
-    }
-    format!("{}\n", page.trim_end())
-}
-
-const METRICS_INTRODUCTION: &str = "\
-`GET /metrics` returns Prometheus text: at `server.api`, where it requires a token unless that is on
-loopback, and at `server.metrics`, if that is set, without one. A scrape calls
-neither the forge nor the cloud: it shows what the loops last observed, and
-`tinqs_ci_snapshot_timestamp_seconds` says when.
-
-Times are exported as Unix times, and 0 means none: an age is `time() - x`, and keeps growing if the
-loop that sets it has stopped. Every possible series exists from the start. No label ever contains a
-repository, a job, a branch or an ID.
-
-Alerting rules and their tests are in `docs/alerts/`; each alert has a runbook in this book.
-Families that are not listed here (cost, the outer queue's messages) are not exported in this
-version.
-
-";
-
 #[test]
 fn the_metrics_page_is_current() {
     let schema = schema("metrics");
-    let page = metrics_page(schema.as_array().expect("a list of families"));
+    let page = metrics::page(schema.as_array().expect("a list of families"));
     expect_file!["../docs/reference/metrics.md"].assert_eq(&page);
 }

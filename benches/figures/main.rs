@@ -17,6 +17,7 @@ mod memory;
 mod reconcile;
 mod rules;
 mod runs;
+mod scrape;
 #[allow(dead_code, reason = "the other benchmark requests sweeps")]
 mod server;
 mod start;
@@ -27,11 +28,12 @@ use figure::{Figures, Goal, Result};
 use groups::Group;
 
 /// The groups that run by default.
-const USUAL: [Group; 6] = [
+const USUAL: [Group; 7] = [
     ("ingest", ingest::run),
     ("launch", launch::run),
     ("memory", memory::run),
     ("reconcile", reconcile::run),
+    ("scrape", scrape::run),
     ("start", start::run),
     ("rules", rules::run),
 ];

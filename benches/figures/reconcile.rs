@@ -56,14 +56,15 @@ pub(crate) fn run(figures: &mut Figures) -> Result<()> {
 }
 
 /// The parts of a server over a full store.
-struct World {
+pub(crate) struct World {
     parts: Arc<Parts>,
     runs: i64,
     _host: Host,
 }
 
 impl World {
-    async fn new(count: i64) -> Result<Self> {
+    /// Returns the parts over a store with so many open runs.
+    pub(crate) async fn new(count: i64) -> Result<Self> {
         let (host, now) = (Host::new()?, Timestamp::now());
         let all: Vec<_> = (1..=count).map(|job| runs::waiting(job, now)).collect();
         // One run holds the only seat, so that all others wait at the limit.
@@ -87,6 +88,11 @@ impl World {
         };
         let parts = Arc::new(Parts::over(settings, sides, "bench"));
         Ok(Self { parts, runs: count, _host: host })
+    }
+
+    /// Returns the parts.
+    pub(crate) fn parts(&self) -> &Parts {
+        &self.parts
     }
 
     /// Returns the CPU time of a reconcile in microseconds, user and system.

@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 
-use crate::model::{ClassName, Observation, OpenBreaker};
+use crate::model::{ClassName, MachineSpec, Observation, ObservedClass, OpenBreaker};
 use crate::plan::{self, Plan};
 use crate::ports::Ports;
 use cache::Cache;
@@ -81,6 +81,25 @@ impl Controller {
         let classes = &self.settings().classes;
         let names = classes.iter().map(|class| &class.name);
         names.filter_map(|name| Some((name.clone(), self.cache.breakers.opened(name)?))).collect()
+    }
+
+    /// Returns the offerings of the classes, each once, and whether it is skipped because the cloud
+    /// refused it.
+    pub fn offerings(&self) -> Vec<(MachineSpec, bool)> {
+        let now = self.ports.clock.now();
+        let unavailable = self.cache.unavailable(now);
+        let mut offerings: Vec<(MachineSpec, bool)> = Vec::new();
+        for class in &self.settings().classes {
+            let (class, unavailable) = (class.clone(), unavailable.clone());
+            let observed = ObservedClass { unavailable, ..ObservedClass::free(class) };
+            for machine in &observed.class.machines {
+                if !offerings.iter().any(|(known, _)| known.same_capacity(machine)) {
+                    let is_skipped = observed.unavailable_until(machine, now).is_some();
+                    offerings.push((machine.clone(), is_skipped));
+                }
+            }
+        }
+        offerings
     }
 
     /// Ends idle mode: the next poll and sweep read everything again.

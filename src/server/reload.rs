@@ -115,10 +115,12 @@ impl Reloader {
                 for warning in warnings {
                     tracing::warn!(warning, "questionable configuration");
                 }
+                self.telemetry.metrics.config.loaded(self.telemetry.now());
                 let (changed, restart) = (changed.len(), restart.len());
                 tracing::info!(changed, restart, "reloaded configuration");
             }
             Err(Mistakes { lines, hint }) => {
+                self.telemetry.metrics.config.failed();
                 for error in lines {
                     tracing::error!(error, hint, "cannot reload, the former configuration stays");
                 }
@@ -164,7 +166,7 @@ impl Reloader {
             let client = pushes.demand().client();
             client.configure(&settings.forge).map_err(|error| error.to_string())?;
         }
-        self.telemetry.metrics.configure(&settings.classes);
+        self.telemetry.configure(&settings);
         let mut controlled = controller_settings(&settings, &self.replica);
         // A machine that booted before may still print a former one.
         let former = self.controller.settings();

@@ -70,6 +70,8 @@ impl Parts {
     pub fn over(settings: Settings, ports: Ports, replica: &str) -> Self {
         let telemetry = Telemetry::new(&settings.classes, ports.clock.clone());
         telemetry.events.name(replica);
+        telemetry.configure(&settings);
+        telemetry.metrics.config.loaded(telemetry.started_at);
         let ports = telemetry::observe(ports, &telemetry);
         let probe = Arc::new(StoreProbe::new(ports.clone(), telemetry.clone(), replica));
         let controller = Controller::new(ports, controller_settings(&settings, replica));

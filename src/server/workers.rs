@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use std::future::{Future, pending};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use tinqs_ci_reconciler::controller::{Controller, ReconcileOutcome, Report};
 use tinqs_ci_reconciler::model::RunName;
 use tinqs_ci_reconciler::ports::{Delivery, PortError};
@@ -42,7 +42,7 @@ struct Workers {
     /// One task per name.
     tasks: JoinSet<RunName>,
     /// Runs in progress, with the wake-ups that arrived since their reconcile began.
-    since: HashMap<RunName, Vec<Delivery>>,
+    since: HashMap<RunName, Vec<(Timestamp, Delivery)>>,
 }
 
 /// Reconciles woken runs until the server stops, then waits for reconciles in progress. With `idle`
@@ -101,7 +101,7 @@ impl Workers {
     fn take(&mut self, deliveries: Vec<Delivery>) {
         for delivery in deliveries {
             match self.since.get_mut(&delivery.name) {
-                Some(since) => since.push(delivery),
+                Some(since) => since.push((self.telemetry.now(), delivery)),
                 None => self.start(delivery.name.clone(), vec![delivery]),
             }
         }
@@ -134,14 +134,15 @@ impl Workers {
         let Some(name) = name else { return };
         let since = self.since.remove(&name).unwrap_or_default();
         if !since.is_empty() {
-            self.start(name, since);
+            self.start(name, since.into_iter().map(|(_, delivery)| delivery).collect());
         }
         self.tell();
     }
 
     fn tell(&self) {
         let held = self.since.values().map(Vec::len).sum();
-        self.telemetry.held.store(held, Ordering::Relaxed);
+        let oldest = self.since.values().flatten().map(|(since, _)| *since).min();
+        self.telemetry.held.set(held, oldest);
     }
 }
 
@@ -163,11 +164,11 @@ impl Worker {
                 // The report's due time decides about the retry; without one, the queue does.
                 ReconcileOutcome::Error if report.due.is_some() => break,
                 ReconcileOutcome::Error => {
-                    self.telemetry.metrics.retried();
+                    self.telemetry.metrics.queues.retried();
                     return false;
                 }
                 ReconcileOutcome::Conflict => {
-                    self.telemetry.metrics.retried();
+                    self.telemetry.metrics.queues.retried();
                     if tried == TRIES {
                         return self.controller.ports().queue.wake(name).await.is_ok();
                     }

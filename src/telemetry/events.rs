@@ -92,14 +92,18 @@ impl Events {
     }
 
     /// Notes a record as it is stored in this version, and adds what changed since it was last seen.
-    pub(super) fn seen(&self, run: &Run, version: u64, now: Timestamp) {
+    /// Returns how many milestones are new: the last ones of its timeline.
+    pub(super) fn seen(&self, run: &Run, version: u64, now: Timestamp) -> usize {
+        let mut milestones = 0;
         self.change(|state| {
             let State { ring, known } = state;
             let Sight { subject, news } = known.see(run, version, now);
             for (at, what) in news {
+                milestones += usize::from(matches!(what, What::Milestone(_)));
                 ring.push(Object::Run(subject.clone()), what, at);
             }
         });
+        milestones
     }
 
     /// Notes that a record was removed.

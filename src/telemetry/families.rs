@@ -79,6 +79,15 @@ macro_rules! families {
 families! {
     BUILD_INFO = "build_info" Gauge ["version", "revision", "deployment"] Stable
         "The running build; always 1.", "tinqs_ci_build_info";
+    CONFIG_INFO = "config_info" Gauge ["hash"] Stable
+        "The configuration in force, as a hash without credentials; always 1.",
+        "count by (hash) (tinqs_ci_config_info)";
+    CONFIG_LOADED = "config_last_reload_successful" Gauge [] Stable
+        "1 if the configuration was loaded the last time that it was read, 0 if it had mistakes and the former one stays in force.",
+        "tinqs_ci_config_last_reload_successful == 0";
+    CONFIG_LOADED_AT = "config_last_reload_success_timestamp_seconds" Gauge [] Stable
+        "Unix time of the last successful load of the configuration.",
+        "time() - tinqs_ci_config_last_reload_success_timestamp_seconds";
     SNAPSHOT_TIMESTAMP = "snapshot_timestamp_seconds" Gauge ["source"] Stable
         "Unix time of the last successful listing of this source; 0 if there was none.",
         "time() - tinqs_ci_snapshot_timestamp_seconds";
@@ -92,6 +101,9 @@ families! {
     REGISTRATIONS = "registrations" Gauge ["class", "status"] Stable
         "Runners of this installation at the forge, as last listed.",
         "sum by (status) (tinqs_ci_registrations)";
+    JOBS = "jobs" Gauge ["class", "status"] Stable
+        "Jobs at the forge that wait for a runner or run, as last listed; those that no class serves have the class `no_class`.",
+        "sum by (status) (tinqs_ci_jobs)";
     RUNS = "runs" Gauge ["class", "stage"] Stable
         "Open runs by stage, computed from the last listings.",
         "sum by (stage) (tinqs_ci_runs)";
@@ -101,6 +113,9 @@ families! {
     JOB_WAIT = "job_wait_duration_seconds" Histogram ["class"] Stable
         "Time that jobs waited until they started.",
         "histogram_quantile(0.95, sum by (le) (rate(tinqs_ci_job_wait_duration_seconds_bucket[10m])))";
+    STEP_DURATION = "step_duration_seconds" Histogram ["class", "step"] Beta
+        "Time that a step of a run's path took: from the job's creation until it was seen (`webhook`), until an attempt was recorded (`decision`), until the cloud accepted its launch (`launch`), until the job started (`boot`), until it ended (`run`).",
+        "histogram_quantile(0.95, sum by (le, step) (rate(tinqs_ci_step_duration_seconds_bucket[10m])))";
     OLDEST_WAITING = "job_oldest_waiting_timestamp_seconds" Gauge ["class"] Stable
         "Unix time since when the oldest waiting job waits; 0 if none waits.",
         "time() - min(tinqs_ci_job_oldest_waiting_timestamp_seconds > 0)";
@@ -130,6 +145,9 @@ families! {
     WORKQUEUE_DEPTH = "workqueue_depth" Gauge ["queue"] Beta
         "Waiting work: wake-ups taken but not reconciled yet (`wake`), runs whose due time has passed (`due`).",
         "tinqs_ci_workqueue_depth";
+    WORKQUEUE_OLDEST = "workqueue_oldest_timestamp_seconds" Gauge ["queue"] Beta
+        "Unix time since when the oldest of this work waits, as this process knows it; 0 if there is none.",
+        "time() - (tinqs_ci_workqueue_oldest_timestamp_seconds{queue=\"due\"} > 0)";
     WORKQUEUE_RETRIES = "workqueue_retries_total" Counter ["queue"] Beta
         "Reconciles repeated after a write conflict or an error.",
         "rate(tinqs_ci_workqueue_retries_total[5m])";
@@ -152,6 +170,12 @@ families! {
     RESYNC_FOUND = "resync_found_jobs_total" Counter [] Stable
         "Jobs found by listing that no webhook announced.",
         "increase(tinqs_ci_resync_found_jobs_total[30m])";
+    QUEUE_MESSAGES = "queue_messages" Gauge ["queue", "state"] Beta
+        "Messages in the queue of wake-ups (`events`) and in its dead-letter queue (`dlq`), if the queue tells: the queue in memory does, SQS shows them in CloudWatch.",
+        "sum by (queue) (tinqs_ci_queue_messages)";
+    QUEUE_OLDEST = "queue_oldest_message_timestamp_seconds" Gauge ["queue"] Beta
+        "Unix time since when the oldest message waits for delivery, under the same condition; 0 if none waits.",
+        "time() - (tinqs_ci_queue_oldest_message_timestamp_seconds > 0)";
     API_REQUESTS = "api_requests_total" Counter ["service", "operation", "code"] Stable
         "Calls to the store, the queue, the cloud and the forge.",
         "sum by (service, code) (rate(tinqs_ci_api_requests_total[5m]))";
@@ -181,4 +205,13 @@ families! {
         "histogram_quantile(0.95, sum by (le, kind) (rate(tinqs_ci_drift_resolution_duration_seconds_bucket[1h])))";
     LAUNCH_ATTEMPTS = "launch_attempts_total" Counter ["class", "market", "result"] Stable
         "Attempted launches.", "sum by (result) (rate(tinqs_ci_launch_attempts_total[10m]))";
+    LAUNCH_REFUSED = "launch_refused_total" Counter ["machine_kind", "subnet", "reason"] Stable
+        "Launches that the cloud refused for the offering.",
+        "sum by (machine_kind, subnet, reason) (increase(tinqs_ci_launch_refused_total[1h])) > 0";
+    OFFERING_UNAVAILABLE = "offering_unavailable" Gauge ["machine_kind", "subnet", "market"] Stable
+        "1 while this process skips the offering because the cloud refused it, else 0.",
+        "max by (machine_kind, subnet, market) (tinqs_ci_offering_unavailable) > 0";
+    SPOT_INTERRUPTIONS = "spot_interruptions_total" Counter ["machine_kind", "zone"] Stable
+        "Spot machines that the cloud took back before they had done their job; a series begins with the first spot machine of its kind in a zone.",
+        "sum by (machine_kind, zone) (increase(tinqs_ci_spot_interruptions_total[1h]))";
 }

@@ -1,11 +1,14 @@
 //! The fixed values of metric labels: enums and constants only, never external text.
 
 use tinqs_ci_reconciler::controller::{ActionKind, ReconcileOutcome};
-use tinqs_ci_reconciler::model::{Blocker, DriftKind, Market, Outcome, Reason};
-use tinqs_ci_reconciler::ports::ErrorKind;
+use tinqs_ci_reconciler::model::{Blocker, Cause, DriftKind, Market, Outcome, Reason};
+use tinqs_ci_reconciler::ports::{ErrorKind, PortError};
 
 use crate::push::PushResult;
 
+/// Labels without fixed values: those of the build, of the configuration and of the cloud.
+pub const OPEN: [&str; 8] =
+    ["class", "version", "revision", "deployment", "hash", "machine_kind", "subnet", "zone"];
 /// The class label of runs and machines without a configured class.
 pub const NO_CLASS: &str = Reason::NoClass.label();
 
@@ -44,6 +47,16 @@ pub const REGISTRATION_STATES: [&str; 3] = ["idle", "busy", "offline"];
 /// Stages of open runs, computed from the last listings.
 pub const STAGES: [&str; 7] =
     ["pending", "launching", "booting", "registering", "idle", "busy", "draining"];
+/// Statuses of jobs: those that wait for a runner, and those that run.
+pub const JOB_STATES: [&str; 2] = ["waiting", "running"];
+/// Measured parts of the path of a run.
+pub const STEPS: [&str; 5] = ["webhook", "decision", "launch", "boot", "run"];
+/// Reasons for which the cloud refuses an offering.
+pub const REFUSED: [&str; 5] = ["capacity", "unsupported", "addresses", "quota", "market"];
+/// The queue of wake-ups, and its dead-letter queue.
+pub const MESSAGE_QUEUES: [&str; 2] = ["events", "dlq"];
+/// States of messages.
+pub const MESSAGE_STATES: [&str; 2] = ["visible", "in_flight"];
 /// The listed sources.
 pub const SOURCES: [&str; 3] = ["store", "compute", "forge"];
 /// Wake-ups taken but not reconciled yet; runs whose due time has passed.
@@ -68,7 +81,7 @@ pub const CALLS: [(&str, &[&str]); 4] = [
             "pauses", "lease",
         ],
     ),
-    ("queue", &["wake", "next", "done"]),
+    ("queue", &["wake", "next", "done", "depth"]),
     ("compute", &["list", "find", "launch", "terminate", "log"]),
     ("forge", &["waiting", "job", "registrations", "registration", "register", "retire"]),
 ];
@@ -164,6 +177,24 @@ pub fn launch_result(error: Option<ErrorKind>) -> &'static str {
     }
 }
 
+/// The reason for which the cloud refused an offering; `None` if the error is about something else.
+pub fn refused(error: &PortError) -> Option<&'static str> {
+    let cause = match (error.cause, error.kind) {
+        (Some(cause), _) => cause,
+        (None, ErrorKind::NoCapacity) => Cause::Capacity,
+        (None, ErrorKind::Limit) => Cause::Quota,
+        (None, _) => return None,
+    };
+    match cause {
+        Cause::Capacity => Some("capacity"),
+        Cause::Unsupported => Some("unsupported"),
+        Cause::Addresses => Some("addresses"),
+        Cause::Quota => Some("quota"),
+        Cause::Market => Some("market"),
+        Cause::Reclaimed | Cause::Attempt => None,
+    }
+}
+
 /// The name of an error's kind in logs and `/readyz`.
 pub fn error_kind(kind: ErrorKind) -> &'static str {
     match kind {
@@ -186,7 +217,7 @@ pub fn event(header: Option<&str>) -> &'static str {
     }
 }
 
-/// The fixed values of a label; `None` for class names and build information.
+/// The fixed values of a label; `None` for those of [`OPEN`].
 fn values(label: &str) -> Option<Vec<&'static str>> {
     let values: &[&'static str] = match label {
         "controller" => &CONTROLLERS,
@@ -212,7 +243,7 @@ fn values(label: &str) -> Option<Vec<&'static str>> {
     Some(values.to_vec())
 }
 
-/// The fixed values of a family's label; `None` for class names and build information.
+/// The fixed values of a family's label; `None` for those of [`OPEN`].
 pub fn of_family(family: &str, label: &str) -> Option<Vec<&'static str>> {
     let values: &[&str] = match (family, label) {
         ("tinqs_ci_reconcile_total", "result") => &PASS_RESULTS,
@@ -223,9 +254,18 @@ pub fn of_family(family: &str, label: &str) -> Option<Vec<&'static str>> {
             "tinqs_ci_push_evaluations_total" | "tinqs_ci_push_evaluation_duration_seconds",
             "result",
         ) => &PUSH_RESULTS,
+        ("tinqs_ci_launch_refused_total", "reason") => &REFUSED,
+        (
+            "tinqs_ci_queue_messages" | "tinqs_ci_queue_oldest_message_timestamp_seconds",
+            "queue",
+        ) => &MESSAGE_QUEUES,
+        ("tinqs_ci_queue_messages", "state") => &MESSAGE_STATES,
+        ("tinqs_ci_jobs", "status") => &JOB_STATES,
+        ("tinqs_ci_workqueue_retries_total", "queue") => &["wake"],
         (_, "state") => &MACHINE_STATES,
         (_, "status") => &REGISTRATION_STATES,
         (_, "stage") => &STAGES,
+        (_, "step") => &STEPS,
         (_, label) => return values(label),
     };
     Some(values.to_vec())

@@ -2,25 +2,31 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use parking_lot::RwLock;
 use prometheus::{
     Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
     Registry, TextEncoder,
 };
 use tinqs_ci_reconciler::controller::{Event, ReconcileOutcome, Report, SweepReport};
-use tinqs_ci_reconciler::model::{Attempt, Class, ClassName};
+use tinqs_ci_reconciler::model::{Class, ClassName};
 use tinqs_ci_reconciler::ports::ErrorKind;
 
 use crate::push::PushResult;
 
 mod classes;
+mod config;
 mod drift;
+mod launches;
+mod queues;
 mod register;
 
+pub use config::ConfigMetrics;
 pub use drift::DriftMetrics;
+pub use launches::LaunchMetrics;
+pub use queues::QueueMetrics;
 
-use register::{CONSTANT, counters, gauges, histograms, opts, register};
+use register::{CONSTANT, counter, counters, gauge, gauges, histograms, register};
 
 pub use super::families::{FAMILIES, Family, Kind, Stability, schema};
 use super::{families as f, labels};
@@ -40,21 +46,21 @@ pub struct Metrics {
     limits: GaugeVec,
     snapshot_timestamp: GaugeVec,
     snapshot_errors: IntCounterVec,
-    pub(super) desired: GaugeVec,
-    pub(super) machines: GaugeVec,
-    pub(super) registrations: GaugeVec,
-    pub(super) runs: GaugeVec,
-    pub(super) oldest_waiting: GaugeVec,
-    pub(super) depth: GaugeVec,
-    pub(super) unreadable: Gauge,
+    desired: GaugeVec,
+    machines: GaugeVec,
+    registrations: GaugeVec,
+    runs: GaugeVec,
+    jobs: GaugeVec,
+    oldest_waiting: GaugeVec,
+    unreadable: Gauge,
     job_wait: HistogramVec,
+    steps: HistogramVec,
     outcomes: IntCounterVec,
     reconcile: IntCounterVec,
     reconcile_duration: HistogramVec,
     reconcile_success: GaugeVec,
     panics: IntCounterVec,
     actions: IntCounterVec,
-    retries: IntCounterVec,
     leader: Gauge,
     webhooks: IntCounterVec,
     webhook_duration: Histogram,
@@ -64,13 +70,18 @@ pub struct Metrics {
     resync_found: IntCounter,
     api_requests: IntCounterVec,
     api_duration: HistogramVec,
-    launches: IntCounterVec,
     breaker_opened: GaugeVec,
     paused: GaugeVec,
     unserved_jobs: Gauge,
     service_failing: GaugeVec,
+    /// The configuration in force.
+    pub config: ConfigMetrics,
     /// Drift.
     pub drift: DriftMetrics,
+    /// Launches, offerings and interruptions.
+    pub launches: LaunchMetrics,
+    /// Queues.
+    pub queues: QueueMetrics,
 }
 
 impl Metrics {
@@ -78,7 +89,6 @@ impl Metrics {
     pub fn new(classes: &[Class]) -> Self {
         let registry = Registry::new();
         let r = &registry;
-        let gauge = |family: Family| register(r, Gauge::with_opts(opts(family)).expect(CONSTANT));
         let duration = HistogramOpts::new(f::WEBHOOK_DURATION.name, f::WEBHOOK_DURATION.help);
         let duration = Histogram::with_opts(duration.buckets(CALL_BUCKETS.to_vec()));
         let build = gauges(r, f::BUILD_INFO);
@@ -91,37 +101,36 @@ impl Metrics {
             machines: gauges(r, f::MACHINES),
             registrations: gauges(r, f::REGISTRATIONS),
             runs: gauges(r, f::RUNS),
+            jobs: gauges(r, f::JOBS),
             oldest_waiting: gauges(r, f::OLDEST_WAITING),
-            unreadable: gauge(f::UNREADABLE_RECORDS),
-            depth: gauges(r, f::WORKQUEUE_DEPTH),
+            unreadable: gauge(r, f::UNREADABLE_RECORDS),
             job_wait: histograms(r, f::JOB_WAIT, &WAIT_BUCKETS),
+            steps: histograms(r, f::STEP_DURATION, &WAIT_BUCKETS),
             outcomes: counters(r, f::RUN_OUTCOMES),
             reconcile: counters(r, f::RECONCILE),
             reconcile_duration: histograms(r, f::RECONCILE_DURATION, &CALL_BUCKETS),
             reconcile_success: gauges(r, f::RECONCILE_SUCCESS),
             panics: counters(r, f::PANICS),
             actions: counters(r, f::ACTIONS),
-            retries: counters(r, f::WORKQUEUE_RETRIES),
-            leader: gauge(f::LEADER),
+            leader: gauge(r, f::LEADER),
             webhooks: counters(r, f::WEBHOOKS),
             webhook_duration: register(r, duration.expect(CONSTANT)),
-            webhook_accepted: gauge(f::WEBHOOK_ACCEPTED),
+            webhook_accepted: gauge(r, f::WEBHOOK_ACCEPTED),
             pushes: counters(r, f::PUSHES),
             push_duration: histograms(r, f::PUSH_DURATION, &CALL_BUCKETS),
-            resync_found: register(
-                r,
-                IntCounter::with_opts(opts(f::RESYNC_FOUND)).expect(CONSTANT),
-            ),
+            resync_found: counter(r, f::RESYNC_FOUND),
             api_requests: counters(r, f::API_REQUESTS),
             api_duration: histograms(r, f::API_DURATION, &CALL_BUCKETS),
-            launches: counters(r, f::LAUNCH_ATTEMPTS),
             breaker_opened: gauges(r, f::BREAKER_OPENED),
             paused: gauges(r, f::PAUSED),
             limits: gauges(r, f::CLASS_LIMIT),
             classes: RwLock::default(),
-            unserved_jobs: gauge(f::UNSERVED_JOBS),
+            unserved_jobs: gauge(r, f::UNSERVED_JOBS),
             service_failing: gauges(r, f::SERVICE_FAILING),
+            config: ConfigMetrics::new(r),
             drift: DriftMetrics::new(r),
+            launches: LaunchMetrics::new(r),
+            queues: QueueMetrics::new(r),
             registry,
         };
         metrics.zero();
@@ -130,7 +139,7 @@ impl Metrics {
     }
 
     /// Creates every possible counter and histogram, because a missing series cannot trigger an
-    /// alert. [`Metrics::zero_snapshot`] creates the snapshot's gauges.
+    /// alert. [`Metrics::configure`] creates those of the classes.
     fn zero(&self) {
         for source in labels::SOURCES {
             self.snapshot_timestamp.with_label_values(&[source]);
@@ -168,20 +177,6 @@ impl Metrics {
                     self.api_duration.with_label_values(&[service, *operation]);
                 }
             }
-        }
-        self.retries.with_label_values(&["wake"]);
-        for queue in labels::WORK_QUEUES {
-            self.depth.with_label_values(&[queue]);
-        }
-    }
-
-    /// Sets the snapshot's gauges to 0.
-    pub(super) fn zero_snapshot(&self) {
-        for queue in labels::WORK_QUEUES {
-            self.depth.with_label_values(&[queue]).set(0.0);
-        }
-        for class in self.classes.read().iter() {
-            self.zero_gauges(class);
         }
     }
 
@@ -250,9 +245,14 @@ impl Metrics {
         self.resync_found.get()
     }
 
+    /// Sets the number of records that could not be decoded.
+    pub(super) fn unreadable(&self, records: usize) {
+        self.unreadable.set(count(records));
+    }
+
     /// Sets the number of waiting jobs that no class serves.
     pub(super) fn unserved(&self, jobs: usize) {
-        self.unserved_jobs.set(f64::from(u32::try_from(jobs).unwrap_or(u32::MAX)));
+        self.unserved_jobs.set(count(jobs));
     }
 
     /// Sets since when a service fails; the epoch if it works.
@@ -282,11 +282,6 @@ impl Metrics {
     pub fn panicked(&self, controller: &'static str) {
         self.panics.with_label_values(&[controller]).inc();
         self.reconcile.with_label_values(&[controller, "panic"]).inc();
-    }
-
-    /// Counts a reconcile that is repeated.
-    pub fn retried(&self) {
-        self.retries.with_label_values(&["wake"]).inc();
     }
 
     /// Counts an answered webhook.
@@ -326,13 +321,10 @@ impl Metrics {
         }
     }
 
-    /// Counts an attempted launch.
-    pub(super) fn launch(&self, attempt: &Attempt, placement: u32, error: Option<ErrorKind>) {
-        let placed = usize::try_from(placement).ok().and_then(|i| attempt.placements.get(i));
-        let market = placed.map(|placed| placed.machine.market).unwrap_or_default();
-        let class = self.class(Some(&attempt.class.0));
-        let result = labels::launch_result(error);
-        self.launches.with_label_values(&[class, labels::market(market), result]).inc();
+    /// Records the time that a step of a run took.
+    pub(super) fn step(&self, class: &str, step: &str, took: SignedDuration) {
+        let took = took.as_secs_f64().max(0.0);
+        self.steps.with_label_values(&[class, step]).observe(took);
     }
 
     /// Records a listing of a source; `None` is a failed one.
@@ -368,4 +360,9 @@ fn is_timed(service: &str, operation: &str) -> bool {
 /// Returns a time as Unix seconds.
 pub(super) fn seconds(at: Timestamp) -> f64 {
     at.as_duration().as_secs_f64()
+}
+
+/// Returns a number for a gauge.
+fn count(number: usize) -> f64 {
+    f64::from(u32::try_from(number).unwrap_or(u32::MAX))
 }

@@ -14,7 +14,7 @@ use tinqs_ci_reconciler::model::{
 };
 use tinqs_ci_reconciler::ports::{
     Compute, Delivery, ErrorKind, Expect, Filter, Forge, MachineLog, OpenRun, Page, PortError,
-    Ports, Queue, RegistrationLists, RepoRef, RunStore, Seat, SeenJob, WaitingJob,
+    Ports, Queue, QueueDepth, RegistrationLists, RepoRef, RunStore, Seat, SeenJob, WaitingJob,
 };
 
 use super::{Telemetry, labels};
@@ -31,6 +31,11 @@ impl Seen {
     /// Returns the last listed machines and the time of the listing; empty before the first one.
     pub fn machines(&self) -> (Option<Timestamp>, Vec<Machine>) {
         self.machines.lock().clone().map_or((None, Vec::new()), |(at, all)| (Some(at), all))
+    }
+
+    /// Notes a listing of the machines.
+    pub(super) fn list_machines(&self, all: Vec<Machine>, at: Timestamp) {
+        *self.machines.lock() = Some((at, all));
     }
 
     /// Returns the last listed registrations and the time of the listing; empty before the first.
@@ -128,7 +133,8 @@ impl RunStore for Observed<dyn RunStore> {
     async fn put(&self, run: &Run, expect: Expect) -> Result<u64, PortError> {
         let answer = self.write("put", self.inner.put(run, expect)).await;
         if let Ok(version) = &answer {
-            self.telemetry.events.seen(run, *version, self.telemetry.now());
+            let milestones = self.telemetry.events.seen(run, *version, self.telemetry.now());
+            self.telemetry.wrote(run, milestones);
         }
         answer
     }
@@ -142,6 +148,9 @@ impl RunStore for Observed<dyn RunStore> {
     async fn open(&self, now: Timestamp) -> Result<Vec<OpenRun>, PortError> {
         let answer = self.call("store", "open", self.inner.open(now)).await;
         self.listed("store", &answer);
+        if let Ok(open) = &answer {
+            self.telemetry.show(open);
+        }
         answer
     }
     async fn page(&self, filter: &Filter, after: Option<&str>) -> Result<Page, PortError> {
@@ -206,6 +215,13 @@ impl Queue for Observed<dyn Queue> {
     async fn done(&self, delivery: Delivery) -> Result<(), PortError> {
         self.call("queue", "done", self.inner.done(delivery)).await
     }
+    async fn depth(&self) -> Result<Option<QueueDepth>, PortError> {
+        let answer = self.call("queue", "depth", self.inner.depth()).await;
+        if let Ok(Some(depth)) = &answer {
+            self.telemetry.metrics.queues.shown(depth, self.telemetry.now());
+        }
+        answer
+    }
 }
 
 #[async_trait]
@@ -214,7 +230,8 @@ impl Compute for Observed<dyn Compute> {
         let answer = self.call("compute", "list", self.inner.list()).await;
         let now = self.listed("compute", &answer);
         if let Ok(all) = &answer {
-            *self.telemetry.seen.machines.lock() = Some((now, all.clone()));
+            self.telemetry.metrics.launches.listed(all);
+            self.telemetry.seen.list_machines(all.clone(), now);
         }
         answer
     }
@@ -229,8 +246,13 @@ impl Compute for Observed<dyn Compute> {
     ) -> Result<Machine, PortError> {
         let launch = self.inner.launch(attempt_id, placement, attempt);
         let answer = self.call("compute", "launch", launch).await;
-        let error = answer.as_ref().err().map(|error| error.kind);
-        self.telemetry.metrics.launch(attempt, placement, error);
+        let metrics = &self.telemetry.metrics;
+        let placed = usize::try_from(placement).ok().and_then(|i| attempt.placements.get(i));
+        metrics.launches.launched(
+            metrics.class(Some(&attempt.class.0)),
+            placed.map(|placed| &placed.machine),
+            answer.as_ref().err(),
+        );
         answer
     }
     async fn terminate(&self, id: &MachineId) -> Result<(), PortError> {

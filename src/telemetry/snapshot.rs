@@ -1,4 +1,5 @@
-//! Gauges of runs and machines, computed at each scrape from the open runs and the last listings.
+//! Counts of runs, jobs, machines and registrations, from one listing of the open runs and the last
+//! listings of the others.
 
 use std::collections::HashMap;
 
@@ -9,9 +10,9 @@ use tinqs_ci_reconciler::model::{
 use tinqs_ci_reconciler::ports::OpenRun;
 
 use super::labels;
-use super::metrics::{Metrics, seconds};
+use super::unserved::Polled;
 
-/// The input of a scrape: current open runs, machines and registrations as last listed.
+/// What was listed.
 pub(super) struct Snapshot<'a> {
     /// The classes, in the order of the configuration.
     pub classes: &'a [Class],
@@ -20,88 +21,121 @@ pub(super) struct Snapshot<'a> {
     pub machines: &'a [Machine],
     /// Runners of this installation.
     pub registrations: &'a [Registration],
-    /// The number of wake-ups taken from the queue whose reconcile has not begun.
-    pub held: usize,
+    /// Waiting jobs that no class serves.
+    pub unserved: &'a Polled,
     pub now: Timestamp,
 }
 
-impl Snapshot<'_> {
-    /// Sets all gauges. The caller must run one scrape at a time.
-    pub(super) fn show(&self, metrics: &Metrics) {
-        metrics.zero_snapshot();
+/// The values of the gauges, by class. What is missing is 0.
+#[derive(Default)]
+pub(super) struct Counts<'a> {
+    pub desired: HashMap<&'a str, usize>,
+    /// By state and market.
+    pub machines: HashMap<(&'a str, &'static str, &'static str), usize>,
+    /// By status.
+    pub registrations: HashMap<(&'a str, &'static str), usize>,
+    /// By stage.
+    pub runs: HashMap<(&'a str, &'static str), usize>,
+    /// By status.
+    pub jobs: HashMap<(&'a str, &'static str), usize>,
+    /// Since when the oldest waiting job waits.
+    pub oldest: HashMap<&'a str, Timestamp>,
+    /// Runs whose due time has passed.
+    pub overdue: usize,
+}
+
+impl<'a> Snapshot<'a> {
+    /// Counts everything.
+    pub(super) fn counts(&self) -> Counts<'a> {
+        let mut counts = Counts::default();
         let machines: HashMap<&AttemptId, &Machine> =
             self.machines.iter().map(|machine| (&machine.attempt_id, machine)).collect();
         let runners: HashMap<&AttemptId, &Registration> =
             self.registrations.iter().map(|runner| (&runner.attempt_id, runner)).collect();
-        self.show_runs(metrics, &machines, &runners);
+        for run in self.open {
+            self.count_run(run, &machines, &runners, &mut counts);
+        }
+        self.count_unserved(&mut counts);
         for machine in self.machines {
             let runner = runners.get(&machine.attempt_id).copied();
             let Some(state) = machine_state(machine.state, runner) else { continue };
-            let class = metrics.class(Some(&machine.class.0));
+            let class = self.configured(&machine.class.0);
             let market = labels::market(machine.market);
-            metrics.machines.with_label_values(&[class, state, market]).inc();
+            *counts.machines.entry((class, state, market)).or_default() += 1;
         }
-        let classes: HashMap<&AttemptId, Option<&str>> = self
-            .open
-            .iter()
-            .filter_map(|run| Some((run.attempt.as_ref()?, self.class_of(run))))
-            .collect();
-        for runner in self.registrations.iter().filter(|r| r.missing_since.is_none()) {
-            let by_machine =
-                machines.get(&runner.attempt_id).map(|machine| machine.class.0.as_str());
-            let class = by_machine.or_else(|| classes.get(&runner.attempt_id).copied().flatten());
+        let mut classes: HashMap<&AttemptId, &'a str> = HashMap::new();
+        let there = self.registrations.iter().filter(|runner| runner.missing_since.is_none());
+        if there.clone().any(|runner| !machines.contains_key(&runner.attempt_id)) {
+            let runs = self.open.iter();
+            classes
+                .extend(runs.filter_map(|run| Some((run.attempt.as_ref()?, self.class_of(run)))));
+        }
+        for runner in there {
+            let class = match machines.get(&runner.attempt_id) {
+                Some(machine) => self.configured(&machine.class.0),
+                None => classes.get(&runner.attempt_id).copied().unwrap_or(labels::NO_CLASS),
+            };
             let status = match runner {
                 Registration { busy: true, .. } => "busy",
                 Registration { online: true, .. } => "idle",
                 Registration { .. } => "offline",
             };
-            metrics.registrations.with_label_values(&[metrics.class(class), status]).inc();
+            *counts.registrations.entry((class, status)).or_default() += 1;
         }
+        counts
     }
 
-    fn show_runs(
+    fn count_run(
         &self,
-        metrics: &Metrics,
+        run: &'a OpenRun,
         machines: &HashMap<&AttemptId, &Machine>,
         runners: &HashMap<&AttemptId, &Registration>,
+        counts: &mut Counts<'a>,
     ) {
-        let mut oldest: HashMap<&str, Timestamp> = HashMap::new();
-        let mut overdue = 0_u32;
-        for run in self.open {
-            if run.due <= self.now {
-                overdue += 1;
-            }
-            if run.phase == Phase::Finished {
-                continue;
-            }
-            let class = metrics.class(self.class_of(run));
-            let attempt_id = run.attempt.as_ref();
-            let machine = attempt_id.and_then(|attempt_id| machines.get(attempt_id)).copied();
-            let runner = attempt_id.and_then(|attempt_id| runners.get(attempt_id)).copied();
-            if let Some(stage) = stage(run.phase, machine, runner) {
-                metrics.runs.with_label_values(&[class, stage]).inc();
-            }
-            if run.deleted {
-                continue;
-            }
-            if class != labels::NO_CLASS {
-                metrics.desired.with_label_values(&[class]).inc();
-            }
-            if run.phase != Phase::Running {
-                let since = oldest.entry(class).or_insert(run.waiting_since);
-                *since = (*since).min(run.waiting_since);
-            }
+        counts.overdue += usize::from(run.due <= self.now);
+        if run.phase == Phase::Finished {
+            return;
         }
-        for (class, since) in oldest {
-            metrics.oldest_waiting.with_label_values(&[class]).set(seconds(since));
+        let class = self.class_of(run);
+        let attempt_id = run.attempt.as_ref();
+        let machine = attempt_id.and_then(|attempt_id| machines.get(attempt_id)).copied();
+        let runner = attempt_id.and_then(|attempt_id| runners.get(attempt_id)).copied();
+        if let Some(stage) = stage(run.phase, machine, runner) {
+            *counts.runs.entry((class, stage)).or_default() += 1;
         }
-        metrics.depth.with_label_values(&["due"]).set(f64::from(overdue));
-        let held = u32::try_from(self.held).unwrap_or(u32::MAX);
-        metrics.depth.with_label_values(&["wake"]).set(f64::from(held));
+        if run.deleted {
+            return;
+        }
+        if class != labels::NO_CLASS {
+            *counts.desired.entry(class).or_default() += 1;
+        }
+        let status = if run.phase == Phase::Running { "running" } else { "waiting" };
+        *counts.jobs.entry((class, status)).or_default() += 1;
+        if run.phase != Phase::Running {
+            let since = counts.oldest.entry(class).or_insert(run.waiting_since);
+            *since = (*since).min(run.waiting_since);
+        }
     }
 
-    fn class_of(&self, run: &OpenRun) -> Option<&str> {
-        serving(self.classes, &run.runs_on).map(|class| class.name.0.as_str())
+    /// Counts the jobs that no class serves. Some may have a run, of an earlier configuration.
+    fn count_unserved(&self, counts: &mut Counts<'a>) {
+        let waiting = counts.jobs.entry((labels::NO_CLASS, "waiting")).or_default();
+        *waiting = (*waiting).max(self.unserved.jobs);
+        if let Some(since) = self.unserved.sets.iter().map(|(_, since)| *since).min() {
+            let oldest = counts.oldest.entry(labels::NO_CLASS).or_insert(since);
+            *oldest = (*oldest).min(since);
+        }
+    }
+
+    fn class_of(&self, run: &OpenRun) -> &'a str {
+        let class = serving(self.classes, &run.runs_on);
+        class.map_or(labels::NO_CLASS, |class| class.name.0.as_str())
+    }
+
+    /// Returns the class of this name, or `no_class` if it is not configured any more.
+    fn configured(&self, name: &str) -> &'a str {
+        let class = self.classes.iter().find(|class| class.name.0 == name);
+        class.map_or(labels::NO_CLASS, |class| class.name.0.as_str())
     }
 }
 

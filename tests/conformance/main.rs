@@ -42,7 +42,7 @@ async fn queue_in_memory_holds_a_waiting_name_once() {
     for _ in 0..1_000 {
         queue.wake(&make::name(7)).await.unwrap();
     }
-    assert_eq!(queue.depth(), 1);
+    assert_eq!(queue.waiting(), 1);
     assert_eq!(queue.next(10).await.unwrap().len(), 1);
 }
 

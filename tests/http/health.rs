@@ -1,13 +1,19 @@
 //! `/healthz`, `/readyz`, `/metrics`.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::http::StatusCode;
-use tinqs_ci::server::Role;
+use tinqs_ci::server::http::{App, Deadlines, everything};
+use tinqs_ci::server::{Parts, PollSignal, Role};
 use tinqs_ci::settings::Right;
+use tinqs_ci_local::queue::MemoryQueue;
 use tinqs_ci_reconciler::model::About;
+use tinqs_ci_reconciler::ports::{Ports, Queue as _};
 
 use crate::asking::{TOKEN, TestServer, queued, settings, token};
-use crate::world::add_run;
+use crate::world::{add_run, name, world};
 
 #[tokio::test]
 async fn readiness_depends_on_the_store_only() {
@@ -96,4 +102,58 @@ async fn metrics_need_the_token_beyond_loopback_only() {
     let answer = public.ask("GET", "/metrics", &[("authorization", &bearer)], Body::empty()).await;
     assert_eq!(answer.status, StatusCode::OK);
     assert_eq!(public.get("/readyz").await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_scrape_while_the_store_is_down_shows_the_last_snapshot_with_its_age() {
+    let asked = TestServer::new(settings());
+    let before = asked.get("/metrics").await.text;
+    let of = |text: &str, series: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(&format!("{series} ")));
+        line.unwrap_or_else(|| panic!("{series} is not shown")).to_owned()
+    };
+    let listed_at = "tinqs_ci_snapshot_timestamp_seconds{source=\"store\"}";
+    let desired = "tinqs_ci_desired_machines{class=\"linux\"}";
+    let errors = "tinqs_ci_snapshot_errors_total{source=\"store\"}";
+    assert_eq!([of(&before, desired), of(&before, errors)], ["0", "0"]);
+    add_run(&asked.world, 1, About::default());
+    assert_eq!(of(&asked.get("/metrics").await.text, desired), "0", "the listing is fresh");
+    // It is not any more.
+    tokio::time::sleep(Duration::from_millis(3_100)).await;
+    let fresh = asked.get("/metrics").await.text;
+    assert_eq!(of(&fresh, desired), "1");
+    assert_ne!(of(&fresh, listed_at), of(&before, listed_at));
+    asked.world.state().down.insert("store");
+    tokio::time::sleep(Duration::from_millis(3_100)).await;
+    let answer = asked.get("/metrics").await;
+    assert_eq!(answer.status, StatusCode::OK);
+    assert_eq!(of(&answer.text, desired), "1", "the last snapshot");
+    assert_eq!(of(&answer.text, listed_at), of(&fresh, listed_at), "with its age");
+    assert_eq!(of(&answer.text, errors), "1");
+}
+
+#[tokio::test]
+async fn a_scrape_shows_what_the_queue_holds_also_while_the_listing_is_fresh() {
+    let world = world();
+    let queue = Arc::new(MemoryQueue::new());
+    let ports = Ports { queue: queue.clone(), ..world.ports() };
+    let parts = Parts::over(settings(), ports, "replica-1");
+    let address = Some(([127, 0, 0, 1], 8081).into());
+    let poll_signal = Arc::new(PollSignal::default());
+    let app = App::new(&parts, poll_signal.clone(), Role::All, address);
+    let router = everything(&app, Deadlines::default());
+    let server = TestServer { world, router, poll_signal };
+    let now = parts.telemetry.now();
+    parts.controller.ports().store.open(now).await.expect("the store is there");
+    queue.wake(&name(7)).await.expect("there is room");
+    let text = server.get("/metrics").await.text;
+    let of = |series: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(&format!("{series} ")));
+        line.unwrap_or_else(|| panic!("{series} is not shown")).to_owned()
+    };
+    assert_eq!(of("tinqs_ci_queue_messages{queue=\"events\",state=\"visible\"}"), "1");
+    assert_eq!(of("tinqs_ci_queue_messages{queue=\"dlq\",state=\"visible\"}"), "0");
+    let oldest = "tinqs_ci_queue_oldest_message_timestamp_seconds";
+    assert_ne!(of(&format!("{oldest}{{queue=\"events\"}}")), "0");
+    assert_eq!(of(&format!("{oldest}{{queue=\"dlq\"}}")), "0");
 }

@@ -6,9 +6,10 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use jiff::SignedDuration;
 use parking_lot::{Mutex, MutexGuard};
 use tinqs_ci_reconciler::model::RunName;
-use tinqs_ci_reconciler::ports::{Delivery, ErrorKind, PortError, Queue};
+use tinqs_ci_reconciler::ports::{Delivery, ErrorKind, PortError, Queue, QueueDepth};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -30,7 +31,8 @@ pub struct MemoryQueue {
 
 #[derive(Debug, Default)]
 struct State {
-    waiting: VecDeque<RunName>,
+    /// With the time since when they wait.
+    waiting: VecDeque<(RunName, Instant)>,
     /// The same names, for lookups.
     names: HashSet<RunName>,
     /// Names handed out and not done, with the time when they come again.
@@ -56,7 +58,7 @@ impl MemoryQueue {
     }
 
     /// Returns how many names wait; those handed out do not count.
-    pub fn depth(&self) -> usize {
+    pub fn waiting(&self) -> usize {
         self.state().waiting.len()
     }
 
@@ -72,7 +74,7 @@ impl MemoryQueue {
         state.call_back(now);
         let mut taken = Vec::new();
         while taken.len() < max {
-            let Some(name) = state.waiting.pop_front() else { break };
+            let Some((name, _)) = state.waiting.pop_front() else { break };
             state.names.remove(&name);
             state.handles += 1;
             let handle = state.handles;
@@ -89,7 +91,7 @@ impl MemoryQueue {
 impl State {
     fn push(&mut self, name: RunName) {
         if self.names.insert(name.clone()) {
-            self.waiting.push_back(name);
+            self.waiting.push_back((name, Instant::now()));
         }
     }
 
@@ -140,5 +142,16 @@ impl Queue for MemoryQueue {
             self.state().out.remove(&handle);
         }
         Ok(())
+    }
+
+    async fn depth(&self) -> Result<Option<QueueDepth>, PortError> {
+        let state = self.state();
+        let oldest = state.waiting.front().map(|(_, since)| since.elapsed());
+        Ok(Some(QueueDepth {
+            visible: state.waiting.len() as u64,
+            in_flight: state.out.len() as u64,
+            oldest_age: oldest.map(|age| SignedDuration::try_from(age).unwrap_or_default()),
+            dead_letters: 0,
+        }))
     }
 }

@@ -1,6 +1,7 @@
 //! The queue port: wake-ups.
 
 use async_trait::async_trait;
+use jiff::SignedDuration;
 
 use super::error::PortError;
 use crate::model::RunName;
@@ -14,6 +15,19 @@ pub struct Delivery {
     pub handle: String,
 }
 
+/// What a queue holds. Tells people; no decision reads it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QueueDepth {
+    /// Wake-ups that wait for delivery.
+    pub visible: u64,
+    /// Wake-ups that were delivered and not acknowledged.
+    pub in_flight: u64,
+    /// The age of the oldest one that waits for delivery, if one does.
+    pub oldest_age: Option<SignedDuration>,
+    /// Messages in the dead-letter queue; 0 if there is none.
+    pub dead_letters: u64,
+}
+
 /// Delivers wake-ups: names of runs to reconcile, never what to do. At least once, in no order.
 #[async_trait]
 pub trait Queue: Send + Sync {
@@ -23,4 +37,8 @@ pub trait Queue: Send + Sync {
     async fn next(&self, max: usize) -> Result<Vec<Delivery>, PortError>;
     /// Acknowledges a wake-up. One that is not acknowledged is delivered again.
     async fn done(&self, delivery: Delivery) -> Result<(), PortError>;
+    /// Returns what the queue holds; `None` if this queue does not tell.
+    async fn depth(&self) -> Result<Option<QueueDepth>, PortError> {
+        Ok(None)
+    }
 }

@@ -55,8 +55,6 @@ pub(super) async fn ready(State(app): Ctx) -> Response {
 
 /// `GET /metrics`: Prometheus text.
 pub(super) async fn metrics(State(app): Ctx) -> Response {
-    let settings = app.controller.settings();
-    let store = app.controller.ports().store.as_ref();
-    let text = app.telemetry.scrape(&settings.classes, store).await;
+    let text = app.telemetry.scrape(&app.controller).await;
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }

@@ -3,7 +3,8 @@
 use tinqs_ci_reconciler::model::{Class, ClassName, Pause, paused};
 
 use super::super::labels;
-use super::Metrics;
+use super::super::snapshot::Counts;
+use super::{Metrics, count, seconds};
 
 impl Metrics {
     /// Follows the configured classes: creates the series of new ones, and removes the gauges of
@@ -14,7 +15,7 @@ impl Metrics {
         let mut known = self.classes.write();
         for name in names.iter().filter(|name| !known.contains(name)) {
             self.zero_class(name);
-            self.zero_gauges(name);
+            self.show_class(name, &Counts::default());
         }
         for name in known.iter().filter(|name| !names.contains(name)) {
             self.remove_gauges(name);
@@ -23,6 +24,7 @@ impl Metrics {
             let limit = class.limit.map_or(0.0, f64::from);
             self.limits.with_label_values(&[class.name.0.as_str(), "max"]).set(limit);
         }
+        self.launches.zero_offerings(classes);
         *known = names;
     }
 
@@ -43,26 +45,41 @@ impl Metrics {
         for outcome in labels::OUTCOMES {
             self.outcomes.with_label_values(&[class, outcome]);
         }
-        for market in labels::MARKETS {
-            for result in labels::LAUNCH_RESULTS {
-                self.launches.with_label_values(&[class, market, result]);
-            }
+        self.launches.zero_class(class);
+        for step in labels::STEPS {
+            self.steps.with_label_values(&[class, step]);
         }
     }
 
-    pub(super) fn zero_gauges(&self, class: &str) {
-        self.desired.with_label_values(&[class]).set(0.0);
-        self.oldest_waiting.with_label_values(&[class]).set(0.0);
+    /// Shows the runs, jobs, machines and registrations of each class.
+    pub(in crate::telemetry) fn show(&self, counts: &Counts<'_>) {
+        for class in self.classes.read().iter() {
+            self.show_class(class, counts);
+        }
+    }
+
+    fn show_class(&self, class: &str, counts: &Counts<'_>) {
+        let number = |of: Option<&usize>| count(of.copied().unwrap_or(0));
+        self.desired.with_label_values(&[class]).set(number(counts.desired.get(class)));
+        let oldest = counts.oldest.get(class).map_or(0.0, |since| seconds(*since));
+        self.oldest_waiting.with_label_values(&[class]).set(oldest);
         for state in labels::MACHINE_STATES {
             for market in labels::MARKETS {
-                self.machines.with_label_values(&[class, state, market]).set(0.0);
+                let machines = number(counts.machines.get(&(class, state, market)));
+                self.machines.with_label_values(&[class, state, market]).set(machines);
             }
         }
         for status in labels::REGISTRATION_STATES {
-            self.registrations.with_label_values(&[class, status]).set(0.0);
+            let registrations = number(counts.registrations.get(&(class, status)));
+            self.registrations.with_label_values(&[class, status]).set(registrations);
         }
         for stage in labels::STAGES {
-            self.runs.with_label_values(&[class, stage]).set(0.0);
+            let runs = number(counts.runs.get(&(class, stage)));
+            self.runs.with_label_values(&[class, stage]).set(runs);
+        }
+        for status in labels::JOB_STATES {
+            let jobs = number(counts.jobs.get(&(class, status)));
+            self.jobs.with_label_values(&[class, status]).set(jobs);
         }
     }
 
@@ -83,6 +100,9 @@ impl Metrics {
         }
         for stage in labels::STAGES {
             let _ = self.runs.remove_label_values(&[class, stage]);
+        }
+        for status in labels::JOB_STATES {
+            let _ = self.jobs.remove_label_values(&[class, status]);
         }
     }
 }

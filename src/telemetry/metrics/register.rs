@@ -1,7 +1,9 @@
 //! Builds and registers families.
 
 use prometheus::core::Collector;
-use prometheus::{GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry};
+use prometheus::{
+    Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry,
+};
 
 use super::Family;
 
@@ -16,6 +18,14 @@ pub(super) fn register<C: Collector + Clone + 'static>(registry: &Registry, coll
 
 pub(super) fn opts(family: Family) -> Opts {
     Opts::new(family.name, family.help)
+}
+
+pub(super) fn counter(registry: &Registry, family: Family) -> IntCounter {
+    register(registry, IntCounter::with_opts(opts(family)).expect(CONSTANT))
+}
+
+pub(super) fn gauge(registry: &Registry, family: Family) -> Gauge {
+    register(registry, Gauge::with_opts(opts(family)).expect(CONSTANT))
 }
 
 pub(super) fn counters(registry: &Registry, family: Family) -> IntCounterVec {

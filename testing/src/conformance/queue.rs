@@ -15,6 +15,7 @@ pub async fn all(queue: &dyn Queue, again: Duration) {
     what_is_not_done_comes_again(queue, again).await;
     a_wake_while_it_is_out_comes_too(queue).await;
     an_unknown_handle_is_done(queue).await;
+    what_it_tells_of_its_depth_is_true(queue).await;
 }
 
 /// Takes deliveries until none comes, and marks each as done.
@@ -87,4 +88,21 @@ async fn an_unknown_handle_is_done(queue: &dyn Queue) {
         queue.done(Delivery { name: name(3), handle: handle.to_owned() }).await.unwrap();
     }
     assert_eq!(drain(queue, 10).await, [] as [String; 0]);
+}
+
+async fn what_it_tells_of_its_depth_is_true(queue: &dyn Queue) {
+    let told = async || queue.depth().await.unwrap();
+    // A queue need not tell.
+    let Some(before) = told().await else { return };
+    assert_eq!((before.visible, before.in_flight, before.oldest_age), (0, 0, None));
+    for id in 0..3 {
+        queue.wake(&name(id)).await.unwrap();
+    }
+    let out = take(queue).await;
+    let depth = told().await.expect("it tells");
+    assert_eq!((depth.visible, depth.in_flight), (2, 1));
+    let age = depth.oldest_age.expect("two wait");
+    assert!(!age.is_negative() && age < jiff::SignedDuration::from_secs(30), "{age:?}");
+    queue.done(out).await.unwrap();
+    drain(queue, 10).await;
 }

@@ -157,7 +157,7 @@ impl Loops {
         }
         self.controller.wake_due().await;
         let ports = self.controller.ports();
-        while self.queue.depth() > 0 {
+        while self.queue.waiting() > 0 {
             let mut reconciles = JoinSet::new();
             for delivery in ports.queue.next(1_000).await.expect("it is in memory") {
                 if ports.compute.room() {
