@@ -10,6 +10,7 @@ import yaml
 
 SECRETS = "/etc/tinqs-ci/secrets/"
 RULES = tools.ROOT / "docs/alerts/tinqs-ci.rules.yaml"
+DASHBOARDS = sorted((tools.ROOT / "docs/dashboards").glob("*.json"))
 # No schema of these is at hand without a cluster: their keys are listed here.
 OPERATOR = {
     "ServiceMonitor": {"selector": {"matchLabels"}, "endpoints": {"port", "path", "interval"}},
@@ -41,7 +42,11 @@ def check(checks, name, manifests, values, kubernetes):
     check_mode(checks, name, by_kind, values)
     check_operator(checks, name, by_kind)
     for config in by_kind["ConfigMap"]:
-        check_config(checks, f"{name}, {config['metadata']['name']}", config)
+        what = f"{name}, {config['metadata']['name']}"
+        if config["metadata"]["name"].endswith("-dashboards"):
+            check_dashboards(checks, what, config, values)
+        else:
+            check_config(checks, what, config)
 
 
 def check_schema(checks, name, manifest, kubernetes):
@@ -202,6 +207,15 @@ def check_operator(checks, name, by_kind):
     for rule in by_kind.get("PrometheusRule", []):
         wanted = yaml.safe_load(RULES.read_text())
         checks.equal(rule["spec"], wanted, f"{name}: the alert rules")
+
+
+def check_dashboards(checks, what, config, values):
+    """The dashboards are those of the repository, and the sidecar of Grafana finds them."""
+    wanted = {file.name: json.loads(file.read_text()) for file in DASHBOARDS}
+    found = {name: json.loads(text) for name, text in config["data"].items()}
+    checks.equal(found, wanted, f"{what}: the dashboards")
+    labels = values["metrics"]["dashboards"].get("labels", {"grafana_dashboard": "1"})
+    checks.that(labels.items() <= config["metadata"]["labels"].items(), f"{what}: labels")
 
 
 def python_patterns(value):

@@ -120,6 +120,7 @@ def build(config):
             enabled=FLAG,
             serviceMonitor=monitor,
             prometheusRule=table(enabled=FLAG, labels=TEXTS_BY_NAME),
+            dashboards=table(enabled=FLAG, labels=TEXTS_BY_NAME, annotations=TEXTS_BY_NAME),
         ),
         networkPolicy=table(
             enabled=FLAG, webhooksFrom=ANY_LIST, metricsFrom=ANY_LIST, egress=ANY_LIST
