@@ -242,7 +242,7 @@ impl World {
         let broken = recipe.is_some_and(|m| faults.broken_kind == Some(m.kind.as_str()));
         let interrupted = spot && self.strikes("interrupted", faults.interrupted);
         MachineOutcome {
-            boots_in: self.rng.between(seconds(12), seconds(40)),
+            boots_in: self.rng.between(seconds(12), seconds(40)) + faults.slow_boot,
             starts_in: self.rng.between(seconds(5), seconds(20)),
             interrupted_in: interrupted.then(|| self.rng.between(seconds(1), seconds(600))),
             stillborn: self.strikes("stillborn", faults.stillborn),

@@ -14,6 +14,7 @@ mod webhook;
 use std::path::PathBuf;
 
 use super::complete;
+use super::demo::Fault;
 use crate::server::Role;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::engine::ArgValueCompleter;
@@ -87,6 +88,9 @@ pub(super) enum Verb {
         /// Speed factor; at 1, a simulated minute takes one second
         #[arg(long, default_value_t = 1.0, value_name = "FACTOR")]
         speed: f64,
+        /// Inject a fault until Ctrl-C, to see which alert it fires
+        #[arg(long, hide = true, value_enum)]
+        fault: Option<Fault>,
     },
     /// Create and test a configuration for your Gitea
     #[command(after_help = CODES_LOCAL)]

@@ -4,10 +4,13 @@
 //! The simulated forge serves HTTP on loopback to the real client, webhooks are signed and
 //! verified, and records are stored in a file. Only the machines and the clock differ from `serve`.
 
+mod faults;
 mod host;
 mod reporter;
 mod scenario;
 mod stay;
+
+pub use faults::Fault;
 
 use host::Host;
 use jiff::SignedDuration;
@@ -25,6 +28,8 @@ pub struct DemoOptions {
     pub seed: u64,
     /// The speed factor, from 0.01 to 100. At 1 the demo takes about eight seconds.
     pub speed: f64,
+    /// A fault to inject until SIGINT or SIGTERM, instead of the story.
+    pub fault: Option<Fault>,
 }
 
 /// The demo failed.
@@ -91,9 +96,15 @@ impl Summary {
 /// This host has no loopback address or no temporary directory, or an expected event does not
 /// happen in time.
 pub async fn run(options: DemoOptions) -> Result<Summary, Error> {
-    let DemoOptions { stay, seed, speed } = options;
+    let DemoOptions { stay, seed, speed, fault } = options;
+    if let Some(fault) = fault {
+        let host = Host::start(seed, factor(speed), SignedDuration::ZERO, fault).await?;
+        stay::with_fault(&mut Reporter::new(&host), &host, fault).await?;
+        host.end().await;
+        return Ok(Summary::default());
+    }
     let behind = if stay { stay::behind(factor(speed)) } else { SignedDuration::ZERO };
-    let host = Host::start(seed, factor(speed), behind).await?;
+    let host = Host::start(seed, factor(speed), behind, Fault::None).await?;
     let mut reporter = Reporter::new(&host);
     let (mut host, summary) = scenario::tell(&mut reporter, host).await?;
     if stay {

@@ -8,7 +8,7 @@ use tinqs_ci_reconciler::model::Observation;
 use tinqs_ci_workflow::Dialect;
 
 use super::args::{SchemaKind, ServerLine, TextOrJson};
-use super::demo::{self, DemoOptions};
+use super::demo::{self, DemoOptions, Fault};
 use super::failure::{Failure, out};
 use crate::api::{Plan, plan_view};
 use crate::commands::eval::{self, Kind};
@@ -20,12 +20,18 @@ pub(super) fn json<T: Serialize>(thing: &T) -> Result<String, Failure> {
     print::json(thing).map_err(|error| Failure::failed(format!("cannot encode as JSON: {error}")))
 }
 
-pub(super) async fn demo(stay: bool, seed: u64, pace: f64) -> Result<(), Failure> {
+pub(super) async fn demo(
+    stay: bool,
+    seed: u64,
+    pace: f64,
+    fault: Option<Fault>,
+) -> Result<(), Failure> {
     if !(pace.is_finite() && (0.01..=100.0).contains(&pace)) {
         let message = format!("--speed {pace} is not valid: expected 0.01 to 100");
         return Err(Failure::usage(message).hint("1 is the default"));
     }
-    let summary = demo::run(DemoOptions { stay, seed, speed: pace }).await.map_err(|error| {
+    let options = DemoOptions { stay, seed, speed: pace, fault };
+    let summary = demo::run(options).await.map_err(|error| {
         Failure::failed(chain(&error))
             .hint("the demo needs the loopback interface and a temporary directory")
     })?;

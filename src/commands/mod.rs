@@ -121,7 +121,7 @@ async fn dispatch(
             serve::serve(config, role, insecure, env, variables).await
         }
         Verb::Lambda { config } => serve::lambda(config, env, variables).await,
-        Verb::Demo { stay, seed, speed } => local::demo(stay, seed, speed).await,
+        Verb::Demo { stay, seed, speed, fault } => local::demo(stay, seed, speed, fault).await,
         Verb::Init(args) => {
             let args::Init {
                 url,

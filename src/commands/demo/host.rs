@@ -18,7 +18,7 @@ use tinqs_ci_simulator::world::{Shared, World};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use super::Error;
+use super::{Error, Fault};
 use crate::server::{self, Intervals, Listeners, Parts, Role};
 use crate::settings::{self, ComputeUrl, ProcessUser, QueueUrl, Server, Settings, StoreUrl, Token};
 use tinqs_ci_gitea::client::Client;
@@ -44,6 +44,7 @@ pub(super) struct Host {
     pub(super) wire: Wire,
     world: Shared,
     settings: Settings,
+    fault: Fault,
     /// `None` only during a restart.
     server: Option<JoinHandle<Result<(), server::Error>>>,
     events: JoinHandle<()>,
@@ -53,11 +54,12 @@ pub(super) struct Host {
 
 impl Host {
     /// Starts a forge without jobs, a cloud without machines, and the server.
-    /// The simulated time begins `behind` the real one.
+    /// The simulated time begins `behind` the real one. `fault` affects the server's ports and class.
     pub(super) async fn start(
         seed: u64,
         factor: u32,
         behind: SignedDuration,
+        fault: Fault,
     ) -> Result<Self, Error> {
         let dir = tempfile::Builder::new()
             .prefix("tinqs-ci-demo-")
@@ -82,17 +84,24 @@ impl Host {
         let shown = clock.clone();
         let wire = Wire::start(forge, Arc::new(move || shown.now()), options)
             .map_err(Error::host("listen on loopback for the forge"))?;
-        let settings = settings_of(&wire.url(), (address, api), &dir);
+        let mut settings = settings_of(&wire.url(), (address, api), &dir);
+        settings.classes = settings.classes.into_iter().map(|class| fault.class(class)).collect();
         let events = tokio::spawn(events(world.clone(), clock.clone()));
         let server = None;
-        let mut host = Self { clock, factor, wire, world, settings, server, events, _dir: dir };
-        host.serve(listeners)?;
+        let mut host =
+            Self { clock, factor, wire, world, settings, fault, server, events, _dir: dir };
+        host.serve(listeners).await?;
         Ok(host)
     }
 
     /// Returns the address of the real server's API.
     pub(super) fn server_url(&self) -> String {
         format!("http://{}", self.settings.server.api)
+    }
+
+    /// Returns the address that takes webhooks.
+    pub(super) fn webhook_url(&self) -> String {
+        format!("http://{}/webhook", self.settings.server.webhooks)
     }
 
     /// Locks the simulated world. Lock it before the forge.
@@ -111,7 +120,7 @@ impl Host {
         loop {
             let Server { webhooks, api, .. } = self.settings.server;
             let restarted = match listen(webhooks, api).await {
-                Ok(listeners) => self.serve(listeners),
+                Ok(listeners) => self.serve(listeners).await,
                 Err(error) => Err(error),
             };
             match restarted {
@@ -144,8 +153,8 @@ impl Host {
         self.wire.stop().await;
     }
 
-    fn serve(&mut self, listeners: Listeners) -> Result<(), Error> {
-        let parts = self.parts()?;
+    async fn serve(&mut self, listeners: Listeners) -> Result<(), Error> {
+        let parts = self.parts().await?;
         let quick = |duration: SignedDuration| self.clock.real(duration);
         let usual = Intervals::of(&self.settings);
         let intervals = Intervals {
@@ -162,7 +171,7 @@ impl Host {
     }
 
     /// Builds the parts as `serve` does, except for machines and clock.
-    fn parts(&self) -> Result<Parts, Error> {
+    async fn parts(&self) -> Result<Parts, Error> {
         let part = |part, error: &dyn std::error::Error| Error::Part {
             part,
             message: tinqs_ci_reconciler::text::chain(error),
@@ -179,6 +188,7 @@ impl Host {
             compute,
             forge: Arc::new(client),
         };
+        let ports = self.fault.ports(ports).await.map_err(|error| part("store", &error))?;
         Ok(Parts::over(self.settings.clone(), ports, &server::replica()))
     }
 }

@@ -1,0 +1,55 @@
+"""The faults that the demo injects, and which alerts fire meanwhile."""
+
+import time
+from dataclasses import dataclass
+
+import running
+from scraped import Quick
+
+# The demo's world is so much faster than ours; a simulated minute takes a second.
+FACTOR = 60
+MINUTE = 60 / FACTOR
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A fault of `tinqs-ci demo --fault`, its alert, and for how long it is watched."""
+
+    name: str
+    alert: str | None
+    minutes: int
+
+
+# Where a fault is not repaired, others follow in the end: jobs that get no machine for a quarter of an
+# hour are drift. Such faults are watched until shortly before.
+FAULTS = (
+    Fault("none", None, 45),
+    Fault("slow-boots", "TinqsCiJobWaitSlow", 35),
+    Fault("no-spot", "TinqsCiLaunchesFailing", 30),
+    Fault("deaf-machines", "TinqsCiOrphanMachines", 30),
+    Fault("lost-webhooks", "TinqsCiWebhooksLost", 30),
+    Fault("at-limit", "TinqsCiDriftNotConverging", 25),
+    Fault("broken-image", "TinqsCiImageBroken", 18),
+    Fault("mute-forge", "TinqsCiJobNotAssigned", 20),
+    Fault("poisoned-message", "TinqsCiQueueBacklog", 20),
+    Fault("no-job-list", "TinqsCiReconcileStalled", 15),
+    Fault("forged-webhooks", "TinqsCiWebhookSignature", 20),
+    Fault("no-leader", "TinqsCiLeaderCountWrong", 15),
+    Fault("denied-launches", "TinqsCiBreakerOpen", 12),
+    Fault("dead-letter", "TinqsCiDeadLetters", 10),
+)
+
+
+def watch(fault, program, prometheus, rules, scratch):
+    """Runs a demo with a fault. Returns the alerts that fired, and after how many real seconds."""
+    folder = scratch / fault.name
+    folder.mkdir()
+    with running.Demo(program, folder, "--fault", fault.name) as demo, Quick(demo, FACTOR) as quick:
+        with running.Prometheus(prometheus, folder, quick.address, rules=rules) as server:
+            began, fired = time.monotonic(), {}
+            while time.monotonic() - began < fault.minutes * MINUTE:
+                for name in server.firing():
+                    fired.setdefault(name, time.monotonic() - began)
+                time.sleep(0.25)
+    assert quick.scrapes > fault.minutes * MINUTE / 3, f"{fault.name}: only {quick.scrapes} scrapes"
+    return fired
