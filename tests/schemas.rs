@@ -1,9 +1,10 @@
 //! Checks that `schemas/` matches the types. `UPDATE_EXPECT=1` rewrites it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use regex::Regex;
 use serde_json::Value;
 use tinqs_ci::commands::schemas;
 use tinqs_ci_reconciler::plan::plan;
@@ -30,7 +31,8 @@ fn the_schemas_match_the_types() {
     let update = std::env::var_os("UPDATE_EXPECT").is_some();
     // The metric families are a list, not a schema, but are checked alike.
     let metrics = ("metrics", tinqs_ci::telemetry::metrics::schema());
-    for (name, schema) in generated().into_iter().chain([metrics]) {
+    let openapi = ("openapi", schemas::openapi::document());
+    for (name, schema) in generated().into_iter().chain([metrics, openapi]) {
         let path = folder().join(format!("{name}.json"));
         let text = format!("{schema:#}\n");
         if update {
@@ -99,5 +101,69 @@ fn a_wrong_observation_does_not_fit() {
         let mut bad = good.clone();
         *bad.pointer_mut(path).unwrap_or_else(|| panic!("{path} exists")) = value;
         assert!(!seen_as.is_valid(&bad), "the schema accepts a wrong {path}");
+    }
+}
+
+/// Returns the routes of `/v1` as the server has them: method and path.
+fn routes() -> BTreeSet<(String, String)> {
+    let source = fs::read_to_string(folder().join("../src/server/http/doors.rs")).expect("doors");
+    let route = Regex::new(r#"\.route\(\s*"(/[^"]*)",\s*([^;]*?)\)\s*\n"#).expect("valid");
+    let method = Regex::new(r"\b(get|post|put|patch|delete)\(").expect("valid");
+    let of_v1 = source.split("\nfn v1(").nth(1).expect("the routes of /v1");
+    let of_v1 = of_v1.split("\n}\n").next().expect("its end");
+    let mut routes = BTreeSet::new();
+    for found in route.captures_iter(of_v1) {
+        for method in method.captures_iter(&found[2]) {
+            routes.insert((method[1].to_owned(), format!("/v1{}", &found[1])));
+        }
+    }
+    routes
+}
+
+#[test]
+fn the_description_has_every_route() {
+    let document = schemas::openapi::document();
+    let paths = document["paths"].as_object().expect("paths");
+    let described = paths.iter().flat_map(|(path, item)| {
+        let methods = item.as_object().expect("operations").keys();
+        methods.map(move |method| (method.clone(), path.clone()))
+    });
+    let described: BTreeSet<(String, String)> = described.collect();
+    let routes = routes();
+    assert!(routes.len() >= 18, "only {routes:?}");
+    assert_eq!(described, routes, "describe routes in src/commands/schemas/openapi/operations.rs");
+    let page = fs::read_to_string(folder().join("../docs/reference/http.md")).expect("the page");
+    for (method, path) in routes {
+        let listed = format!("`{} {path}", method.to_uppercase());
+        assert!(page.contains(&listed), "docs/reference/http.md does not list {listed}`");
+    }
+}
+
+#[test]
+fn the_description_is_whole() {
+    let document = schemas::openapi::document();
+    let text = document.to_string();
+    let mut ids = BTreeSet::new();
+    for part in text.split("\"#/components/schemas/").skip(1) {
+        let name = part.split('"').next().unwrap_or_default();
+        let there = !document["components"]["schemas"][name].is_null();
+        assert!(there, "the schema {name} is missing");
+    }
+    for (path, item) in document["paths"].as_object().expect("paths") {
+        for (method, operation) in item.as_object().expect("operations") {
+            let id = operation["operationId"].as_str().expect("an ID");
+            assert!(ids.insert(id.to_owned()), "{id} is the ID of two operations");
+            let parameters = operation["parameters"].as_array().expect("parameters");
+            let of_path = parameters.iter().filter(|one| one["in"] == "path");
+            let named = of_path.map(|one| format!("{{{}}}", one["name"].as_str().expect("a name")));
+            let missing: Vec<String> = named.filter(|name| !path.contains(name)).collect();
+            assert!(missing.is_empty(), "{method} {path}: {missing:?}");
+            let wanted = path.matches('{').count();
+            let has = parameters.iter().filter(|one| one["in"] == "path").count();
+            assert_eq!(has, wanted, "{method} {path}: parameters of the path");
+        }
+    }
+    for (name, schema) in document["components"]["schemas"].as_object().expect("schemas") {
+        assert!(jsonschema::meta::is_valid(schema), "{name} is not a valid schema");
     }
 }

@@ -91,7 +91,7 @@ impl Controller {
         let mut offerings: Vec<(MachineSpec, bool)> = Vec::new();
         for class in &self.settings().classes {
             let (class, unavailable) = (class.clone(), unavailable.clone());
-            let observed = ObservedClass { unavailable, ..ObservedClass::free(class) };
+            let observed = ObservedClass { unavailable, ..ObservedClass::from(class) };
             for machine in &observed.class.machines {
                 if !offerings.iter().any(|(known, _)| known.same_capacity(machine)) {
                     let is_skipped = observed.unavailable_until(machine, now).is_some();

@@ -1,5 +1,7 @@
 //! JSON Schemas (draft 2020-12) of the API and the stored data.
 
+pub mod openapi;
+
 use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
 use serde_json::{Value, json};

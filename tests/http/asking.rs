@@ -20,6 +20,7 @@ use tinqs_ci_reconciler::model::Secret;
 use tinqs_ci_testing::TestWorld;
 use tower::ServiceExt as _;
 
+use crate::openapi;
 use crate::world::{CANARY, class, world};
 
 pub(crate) const SECRET: &str = "hook-canary-77aa";
@@ -146,6 +147,7 @@ impl TestServer {
     ) -> Answer {
         let answer = self.ask_unchecked(method, path, headers, body).await;
         check(&answer, &format!("{method} {path}"));
+        openapi::check(method, path, &answer);
         answer
     }
 

@@ -10,6 +10,7 @@ mod flapping;
 mod health;
 mod logs;
 mod loops;
+mod openapi;
 mod page;
 mod pauses;
 mod reload;

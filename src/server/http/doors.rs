@@ -12,8 +12,8 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use super::{App, Deadlines, Refusal, deadline};
 use super::{
-    drift, events, explain, front, guard, health, hosts, log, page, pauses, problem, reload, runs,
-    sides, status, sweep, webhook,
+    drift, events, explain, front, guard, health, hosts, log, openapi, page, pauses, problem,
+    reload, runs, sides, status, sweep, webhook,
 };
 
 /// The routes of each address.
@@ -108,6 +108,7 @@ fn guarded(app: &Arc<App>, deadlines: Deadlines) -> Router<Arc<App>> {
         // Outside of the nested routes, the guard sees whole paths.
         let v1 = Router::new()
             .nest("/v1", v1(deadlines))
+            .route("/openapi.json", get(openapi::document))
             .layer(middleware::from_fn_with_state(app.clone(), guard::guarded));
         return metrics.merge(v1);
     }

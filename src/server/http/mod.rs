@@ -28,6 +28,7 @@ mod health;
 mod hosts;
 mod listen;
 mod log;
+mod openapi;
 mod page;
 mod pauses;
 mod peer;
