@@ -30,7 +30,7 @@ pub(crate) fn run(figures: &mut Figures) -> Result<()> {
             let began = Instant::now();
             let text = parts.telemetry.scrape(&parts.controller).await;
             scrapes.push(milliseconds(began));
-            let shown = "tinqs_ci_desired_machines{class=\"default\"} 100000";
+            let shown = "tinqs_ci_desired_machines{class=\"linux\"} 100000";
             if !text.lines().any(|line| line == shown) {
                 return Err(format!("the scrape does not show {shown}").into());
             }
