@@ -136,8 +136,8 @@ async fn a_scrape_while_the_store_is_down_shows_the_last_snapshot_with_its_age()
 async fn a_scrape_shows_what_the_queue_holds_also_while_the_listing_is_fresh() {
     let world = world();
     let queue = Arc::new(MemoryQueue::new());
-    let ports = Ports { queue: queue.clone(), ..world.ports() };
-    let parts = Parts::over(settings(), ports, "replica-1");
+    let with_queue = Ports { queue: queue.clone(), ..world.ports() };
+    let parts = Parts::over(settings(), with_queue, "replica-1");
     let address = Some(([127, 0, 0, 1], 8081).into());
     let poll_signal = Arc::new(PollSignal::default());
     let app = App::new(&parts, poll_signal.clone(), Role::All, address);
