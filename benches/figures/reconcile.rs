@@ -13,7 +13,7 @@ use tinqs_ci_local::queue::MemoryQueue;
 use tinqs_ci_local::store::Store;
 use tinqs_ci_reconciler::controller::ReconcileOutcome;
 use tinqs_ci_reconciler::model::{
-    AttemptId, Job, JobRef, Registration, Registrations, RunName, Runner, Secret,
+    AttemptId, Job, JobRef, JobRunner, Registration, Registrations, RunName, Runner, Secret,
 };
 use tinqs_ci_reconciler::ports::{
     Forge, PortError, Ports, RegistrationLists, RepoRef, RunStore as _, SeenJob, WaitingJob,
@@ -162,6 +162,12 @@ impl Forge for Still {
             labels: labels.to_vec(),
             token: Secret::default(),
         })
+    }
+    async fn at_work(&self, _: i64) -> std::result::Result<Option<Vec<JobRunner>>, PortError> {
+        Ok(Some(Vec::new()))
+    }
+    async fn disable(&self, _: i64, _: i64) -> std::result::Result<bool, PortError> {
+        Ok(true)
     }
     async fn retire(&self, _: i64, _: i64) -> std::result::Result<(), PortError> {
         Ok(())

@@ -59,11 +59,13 @@ pub(crate) fn finished(job: i64, now: Timestamp) -> Run {
         boot: Boot {
             deadline: now + SignedDuration::from_hours(6),
             idle_within: SignedDuration::from_mins(2),
+            start_by: Some(now + SignedDuration::from_mins(10)),
             instance_url: "https://gitea.example.com".to_owned(),
             git_token: None,
         },
         placements: vec![placement],
         ended: Some(Ended { why: End::Consumed, at: now }),
+        hung_since: None,
         log: None,
     });
     status.phase = Phase::Finished;

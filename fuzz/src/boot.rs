@@ -86,11 +86,13 @@ fn attempt(
         boot: Boot {
             deadline: Timestamp::UNIX_EPOCH,
             idle_within: SignedDuration::from_mins(2),
+            start_by: Some(Timestamp::UNIX_EPOCH),
             instance_url: url.to_owned(),
             git_token: Some(Secret::new(git)),
         },
         placements: Vec::new(),
         ended: None,
+        hung_since: None,
         log: None,
     }
 }

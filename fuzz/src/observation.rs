@@ -164,7 +164,7 @@ fn allowed(seen: &Observation, decided: &Plan) {
             Action::Terminate { id, attempt_id: _, rule } => {
                 assert!(live(id), "{id} is not live: {decided:#?}");
                 assert!(
-                    matches!(rule, Rule::Deleted | Rule::Overdue | Rule::Unregistered),
+                    matches!(rule, Rule::Deleted | Rule::Overdue | Rule::Unregistered | Rule::Hung),
                     "{rule}"
                 );
             }
@@ -183,7 +183,7 @@ fn allowed(seen: &Observation, decided: &Plan) {
                     "a record goes before its machine"
                 );
             }
-            Action::Unseat { .. } | Action::Retire { .. } => {}
+            Action::Unseat { .. } | Action::Retire { .. } | Action::Disable { .. } => {}
         }
     }
     if let (Some(run), Some(after)) = (&seen.run, &decided.status) {
@@ -205,6 +205,11 @@ fn carry_out(seen: &mut Observation, decided: Plan, how: usize, launched: &mut V
             Action::Retire { id, .. } => {
                 if let Registrations::Seen(rows) = &mut seen.registrations {
                     rows.retain(|row| row.id != *id);
+                }
+            }
+            Action::Disable { id, .. } => {
+                if let Registrations::Seen(rows) = &mut seen.registrations {
+                    rows.iter_mut().filter(|r| r.id == *id).for_each(|r| r.disabled = Some(true));
                 }
             }
             Action::Terminate { id, .. } => {
@@ -233,6 +238,7 @@ fn carry_out(seen: &mut Observation, decided: Plan, how: usize, launched: &mut V
                 uuid: None,
                 online: false,
                 busy: false,
+                disabled: None,
                 missing_since: None,
             });
         }
@@ -251,6 +257,7 @@ fn carry_out(seen: &mut Observation, decided: Plan, how: usize, launched: &mut V
             runner,
             ("https://forge".to_owned(), None),
             seen.now,
+            &[],
         );
     }
     if matches!(rule, Rule::NextPlacement | Rule::NextAttempt | Rule::Seat)
@@ -265,7 +272,10 @@ fn carry_out(seen: &mut Observation, decided: Plan, how: usize, launched: &mut V
                 launch(seen, placement, how);
             }
             Action::Remove => seen.run = None,
-            Action::Unseat { .. } | Action::Retire { .. } | Action::Terminate { .. } => {}
+            Action::Unseat { .. }
+            | Action::Retire { .. }
+            | Action::Disable { .. }
+            | Action::Terminate { .. } => {}
         }
     }
 }
@@ -303,6 +313,7 @@ fn launch(seen: &mut Observation, placement: u32, how: usize) {
         deadline: attempt.boot.deadline,
         registration: attempt.runner.id,
         repo_id: attempt.runner.repo_id,
+        promise: None,
         ended_by: None,
         class: attempt.class.clone(),
         kind: String::new(),

@@ -15,6 +15,7 @@ mod reconcile;
 mod registration_lists;
 mod report;
 mod settings;
+mod steady;
 mod sweep;
 mod unserved;
 
@@ -26,6 +27,7 @@ use crate::model::{ClassName, MachineSpec, Observation, ObservedClass, OpenBreak
 use crate::plan::{self, Plan};
 use crate::ports::Ports;
 use cache::Cache;
+use steady::{Steadiness, Watched};
 
 pub use drift::DriftReport;
 pub use report::{
@@ -39,6 +41,7 @@ pub struct Controller {
     ports: Ports,
     settings: RwLock<Arc<Settings>>,
     cache: Cache,
+    steadiness: Arc<Steadiness>,
     plan: fn(&Observation) -> Plan,
 }
 
@@ -46,7 +49,9 @@ impl Controller {
     /// Creates a controller over these ports.
     pub fn new(ports: Ports, settings: Settings) -> Self {
         let settings = RwLock::new(Arc::new(settings));
-        Self { ports, settings, cache: Cache::default(), plan: plan::plan }
+        let (forge, steadiness) = Watched::new(ports.forge, ports.clock.clone());
+        let ports = Ports { forge: Arc::new(forge), ..ports };
+        Self { ports, settings, cache: Cache::default(), steadiness, plan: plan::plan }
     }
 
     /// Replaces the decision: tests show with wrong ones that the simulation's laws detect them.

@@ -9,6 +9,7 @@ pub(crate) mod attempt_state;
 mod decide;
 pub mod drift;
 pub mod gc;
+pub(crate) mod hung;
 mod last_lines;
 pub(crate) mod lost;
 mod push;
@@ -19,13 +20,14 @@ pub(crate) mod times;
 
 use crate::model::Observation;
 
+pub use hung::{HUNG_AFTER, READINGS_APART};
 pub use last_lines::{LAST_LINES_READ, last_lines};
 pub use lost::still_up;
 pub use rules::{Action, Plan, Prepare, Rule};
 pub use times::{
     BREAKER_RETRIES_AFTER, DRAIN_GRACE, FORGOTTEN_AFTER, LANDS_WITHIN, LAUNCH_WINDOW,
     LONGEST_BACKOFF, LONGEST_BACKOFF_PUSH, LONGEST_DUE, REFUSED_AGAIN_FOR, REFUSED_FOR,
-    SHOWN_WITHIN, VISIBLE_WITHIN,
+    SHOWN_AFTER, VISIBLE_WITHIN,
 };
 
 /// Returns the plan for a run: its next status and the actions.

@@ -27,7 +27,8 @@ fn every_plan_keeps_the_laws_and_settles() {
     for index in product() {
         let start = observation(index);
         let launching = LAUNCHES[usize::try_from(index).unwrap_or(0) % LAUNCHES.len()];
-        let mut world = World { seen: start.clone(), launching, launched: Vec::new() };
+        let mut world =
+            World { seen: start.clone(), launching, launched: Vec::new(), disabled: false };
         let mut rounds = 0;
         let mut rules = Vec::new();
         loop {
@@ -73,6 +74,7 @@ fn ground(action: &Action) -> Option<Rule> {
     match action {
         Action::Unseat { rule, .. }
         | Action::Retire { rule, .. }
+        | Action::Disable { rule, .. }
         | Action::Terminate { rule, .. } => Some(*rule),
         Action::Launch { .. } | Action::Remove => None,
     }
@@ -83,6 +85,8 @@ struct World {
     seen: Observation,
     launching: Launching,
     launched: Vec<String>,
+    /// Whether a registration was disabled.
+    disabled: bool,
 }
 
 impl World {
@@ -107,9 +111,12 @@ impl World {
                 self.seen.seats.push((prepare.class.clone(), prepare.attempt_id.clone()));
             }
             let runner = self.register(&prepare.attempt_id);
+            let run = self.seen.run.as_ref();
+            let live = run.map_or_else(Vec::new, |run| record::live_attempts(&self.seen, run));
             if let Some(run) = &mut self.seen.run {
                 let boot = ("https://forge".to_owned(), None);
-                record::prepared(&mut run.status, prepare, runner, boot, self.seen.now);
+                let now = self.seen.now;
+                record::prepared(&mut run.status, prepare, runner, boot, now, &live);
             }
         }
         if (rule == Rule::NextPlacement || rule == Rule::NextAttempt || rule == Rule::Seat)
@@ -119,7 +126,11 @@ impl World {
         }
         for action in actions {
             if let Action::Launch { attempt_id, placement } = action {
-                self.launch(&attempt_id, placement);
+                // After a registration was disabled, all is planned again: the controller issues a
+                // launch once.
+                if !self.disabled || !self.launched.contains(&attempt_id.token(placement)) {
+                    self.launch(&attempt_id, placement);
+                }
             } else if action == Action::Remove {
                 self.seen.run = None;
             }
@@ -134,6 +145,12 @@ impl World {
             Action::Retire { id, .. } => {
                 if let Registrations::Seen(rows) = &mut self.seen.registrations {
                     rows.retain(|row| row.id != *id);
+                }
+            }
+            Action::Disable { id, .. } => {
+                self.disabled = true;
+                if let Registrations::Seen(rows) = &mut self.seen.registrations {
+                    rows.iter_mut().filter(|r| r.id == *id).for_each(|r| r.disabled = Some(true));
                 }
             }
             Action::Terminate { id, .. } => {
@@ -157,6 +174,7 @@ impl World {
                 uuid: None,
                 online,
                 busy,
+                disabled: None,
                 missing_since: None,
             });
         }
@@ -203,6 +221,7 @@ impl World {
             deadline: attempt.boot.deadline,
             registration: attempt.runner.id,
             repo_id: attempt.runner.repo_id,
+            promise: None,
             ended_by: None,
             class: attempt.class.clone(),
             kind: String::new(),
@@ -278,11 +297,20 @@ fn allowed(seen: &Observation, status: Option<&Status>, action: &Action) -> Resu
                         || a.placements.last().is_some_and(|p| p.asked_again))
             })
         }
-        Action::Terminate { id, attempt_id: _, rule } => {
+        Action::Disable { id, attempt_id: _, rule } => {
+            let row = seen.registrations.by_id(*id);
+            *rule == Rule::Hung && row.is_some_and(|row| !row.busy && row.disabled != Some(true))
+        }
+        Action::Terminate { id, attempt_id, rule } => {
             let live = seen.machines.iter().any(|m| m.id == *id && m.is_live());
             live && match rule {
                 Rule::Deleted => now_deleted,
                 Rule::Overdue | Rule::Unregistered => true,
+                Rule::Hung => {
+                    let row =
+                        seen.registrations.seen().iter().find(|r| r.attempt_id == *attempt_id);
+                    row.is_some_and(|row| !row.busy && row.disabled == Some(true))
+                }
                 _ => false,
             }
         }

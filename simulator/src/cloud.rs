@@ -3,6 +3,7 @@
 
 pub mod admission;
 pub mod machine;
+mod outcome;
 #[cfg(test)]
 mod tests;
 
@@ -50,6 +51,10 @@ pub struct Config {
     pub vcpus: BTreeMap<String, usize>,
     /// Quota of virtual processors by market; unlimited if absent.
     pub vcpu_quota: BTreeMap<Market, usize>,
+    /// Whether guests start no runner after `start_by`.
+    pub keeps_start_by: bool,
+    /// Whether guests start none again after it, and drain counts from the first start.
+    pub keeps_restarts: bool,
     /// Addresses of each subnet, in machines; unlimited if absent.
     pub addresses: BTreeMap<String, usize>,
 }
@@ -68,6 +73,8 @@ impl Default for Config {
             stock: BTreeMap::new(),
             vcpus: BTreeMap::new(),
             vcpu_quota: BTreeMap::new(),
+            keeps_start_by: true,
+            keeps_restarts: true,
             addresses: BTreeMap::new(),
         }
     }
@@ -140,7 +147,7 @@ impl Launch<'_> {
         let Attempt { runner, boot, placements, class, .. } = self.attempt;
         let recipe = usize::try_from(self.placement).ok().and_then(|p| placements.get(p));
         let text = format!(
-            "{}\n{:?}\n{class}\n{} {} {} {:?} {}\n{} {} {} {}",
+            "{}\n{:?}\n{class}\n{} {} {} {:?} {}\n{} {} {:?} {} {}",
             self.token(),
             recipe.map(|p| &p.machine),
             runner.id,
@@ -150,6 +157,7 @@ impl Launch<'_> {
             runner.token.expose(),
             boot.deadline,
             boot.idle_within,
+            boot.start_by,
             boot.instance_url,
             boot.git_token.as_ref().map_or("", |t| t.expose()),
         );
@@ -352,7 +360,7 @@ impl Cloud {
         while let Some((at, id)) = self.next_event.take_if(|(at, _)| *at <= now) {
             let ends = at + self.config.ends_within;
             if let Some(machine) = self.machines.get_mut(&id)
-                && let Some(what) = machine.step(at, ends, forge)
+                && let Some(what) = machine.step(at, ends, forge, &self.config)
             {
                 told.push(format!("{} {id}: {what}", machine.attempt_id));
             }

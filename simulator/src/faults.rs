@@ -107,6 +107,10 @@ pub struct FaultProfile {
     pub broken_kind: Option<&'static str>,
     /// A machine's runner is online but never asks for a job, nor drains.
     pub hangs_idle: f64,
+    /// A machine hangs for up to 40 minutes before it starts its runner.
+    pub starts_late: f64,
+    /// A machine's runner fails at first, and starts again every three seconds, for up to 40 minutes.
+    pub fails_first: f64,
     /// A machine stays up after its job.
     pub hangs_after_job: f64,
     /// A machine's own timer does not end it.

@@ -32,7 +32,7 @@ const STORIES: usize = 5;
 /// A law that was broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// The law: `L1` to `L10`, `time`, or `drift`.
+    /// The law: `L1` to `L10`, `L12`, `time`, or `drift`.
     pub law: &'static str,
     /// Seed of the world.
     pub seed: u64,
@@ -82,6 +82,8 @@ pub struct Laws {
     registration_went: BTreeMap<i64, Timestamp>,
     /// Machines that should be gone, and for how long.
     lingering: BTreeMap<String, time::Wait>,
+    /// Machines that were never used although their boot promise is over.
+    unused: BTreeMap<String, time::Wait>,
     /// Runs whose records were rewritten at random.
     scrambled: BTreeSet<RunName>,
     /// Machines that were live when all records were lost.
@@ -132,6 +134,7 @@ impl Laws {
             waiting: BTreeMap::new(),
             registration_went: BTreeMap::new(),
             lingering: BTreeMap::new(),
+            unused: BTreeMap::new(),
             scrambled: BTreeSet::new(),
             orphans: BTreeSet::new(),
             configured_at: None,
@@ -140,7 +143,7 @@ impl Laws {
             drift: drift::DriftWatch::default(),
             remembers: REMEMBERED,
             waits_at_most: SignedDuration::from_hours(1),
-            writes_at_most: (150, SignedDuration::from_hours(24)),
+            writes_at_most: (240, SignedDuration::from_hours(24)),
             twins: false,
             classes: Vec::new(),
             git_token: None,

@@ -78,6 +78,10 @@ const LISTINGS: [&str; 8] = [
     "forge.registrations",
 ];
 
+/// Readings of the forge.
+const READINGS: [&str; 5] =
+    ["forge.waiting", "forge.job", "forge.registrations", "forge.registration", "forge.at_work"];
+
 /// The effect of the faults on a call at a suspension point.
 enum CallOutcome {
     Goes(SignedDuration),
@@ -114,6 +118,21 @@ impl SimulatedPorts {
 
     /// Makes a call: suspend, effect, suspend. The effect receives the start time of the call.
     async fn call<T: Send>(
+        &self,
+        call: Call,
+        effect: impl FnOnce(&mut World, Timestamp) -> Result<T, PortError> + Send,
+    ) -> Result<T, PortError> {
+        let name = call.name;
+        let result = self.make(call, effect).await;
+        if let (Err(_), true, Some(replica)) = (&result, READINGS.contains(&name), self.replica()) {
+            let mut world = self.world();
+            let now = world.now();
+            world.unread.insert(replica, now);
+        }
+        result
+    }
+
+    async fn make<T: Send>(
         &self,
         call: Call,
         effect: impl FnOnce(&mut World, Timestamp) -> Result<T, PortError> + Send,

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 /// Calls that change something.
-pub(crate) const MUTATING: [&str; 9] = [
+pub(crate) const MUTATING: [&str; 10] = [
     "store.put",
     "store.remove",
     "store.seat",
@@ -13,6 +13,7 @@ pub(crate) const MUTATING: [&str; 9] = [
     "compute.launch",
     "compute.terminate",
     "forge.register",
+    "forge.disable",
     "forge.retire",
 ];
 

@@ -15,6 +15,7 @@ use tinqs_ci_reconciler::ports::{Clock, RegistrationLists};
 
 use crate::cloud::machine::{self, Doing, MachineOutcome};
 use crate::cloud::{self, Cloud};
+use crate::executor::Group;
 use crate::faults::{FaultProfile, OngoingFault, Port, Rng};
 use crate::forge::{self, Forge};
 use crate::laws::{Allowance, Laws};
@@ -25,6 +26,8 @@ pub use wakes::Wakes;
 
 /// The interval of the forge's cron.
 const FORGE_CRON: SignedDuration = SignedDuration::from_secs(60);
+/// After a failed reading, rule 22 needs two more, which must be minutes apart.
+const HUNG_READ_WITHIN: SignedDuration = SignedDuration::from_mins(6);
 /// A new replica learns within this time since when a registration is missing: two reconciles a
 /// minute apart.
 const LEARNS_WITHIN: SignedDuration = SignedDuration::from_mins(3);
@@ -72,6 +75,8 @@ pub struct World {
     pub laws: Laws,
     /// Calls of the ports, by name.
     pub calls: BTreeMap<&'static str, u64>,
+    /// When a reading of the forge by a replica last failed.
+    pub unread: BTreeMap<Group, Timestamp>,
     cron_at: Timestamp,
     /// Deaths of replicas up to the last minute.
     deaths: u64,
@@ -102,6 +107,7 @@ impl World {
             rng: Rng::new(seed),
             laws: Laws::new(seed, now),
             calls: BTreeMap::new(),
+            unread: BTreeMap::new(),
             cron_at: now + FORGE_CRON,
             deaths: 0,
             stands_still_until: now,
@@ -157,7 +163,8 @@ impl World {
                 self.stands_still(now + LEARNS_WITHIN);
             }
             let forgotten = now < self.stands_still_until;
-            let excuse = Allowance { forgotten, ..self.excuse(now, &forge) };
+            let unreadable = self.is_unreadable(now);
+            let excuse = Allowance { forgotten, unreadable, ..self.excuse(now, &forge) };
             self.laws.every_minute(now, &self.cloud, &forge, &excuse);
         }
         drop(forge);
@@ -213,7 +220,36 @@ impl World {
         let idle = idle.into_iter().any(|trouble| self.suffers(now, trouble));
         let hopeless = forge.waiting().into_iter().filter(|job| self.is_hopeless(now, job));
         let hopeless = hopeless.map(|job| job.id).collect();
-        Allowance { cut_off, forgotten: false, no_job_can_start: cut_off || idle, hopeless }
+        let no_job_can_start = cut_off || idle;
+        Allowance { cut_off, no_job_can_start, hopeless, ..Allowance::default() }
+    }
+
+    /// Returns whether readings or effects of rule 22 may have failed within the last minutes.
+    fn is_unreadable(&self, now: Timestamp) -> bool {
+        let recently = |(trouble, from, until): &(OngoingFault, Timestamp, Timestamp)| {
+            let is_down = matches!(trouble, OngoingFault::Down(_) | OngoingFault::Storm);
+            is_down && *from <= now && now < *until + HUNG_READ_WITHIN
+        };
+        let faults = self.faults.at(now - HUNG_READ_WITHIN);
+        let calls = [
+            faults.crash,
+            faults.pause,
+            faults.refused,
+            faults.reply_lost,
+            faults.cloud_reply_lost,
+            faults.slow,
+            faults.cloud_slow,
+            faults.conflict,
+            faults.throttled,
+            faults.wake_lost,
+            faults.wake_late,
+            faults.runner_omitted,
+        ];
+        self.demand != Demand::Jobs
+            || calls.into_iter().any(|probability| probability > 0.0)
+            || faults.list_lag > SignedDuration::ZERO
+            || faults.clocks_apart != SignedDuration::ZERO
+            || self.periods.iter().any(recently)
     }
 
     /// Returns whether a job gets no machine: it was given up or deleted, its class has no working
@@ -234,6 +270,12 @@ impl World {
         given_up || class.is_none_or(|class| class.machines.iter().all(broken) || clogged(class))
     }
 
+    /// Draws how long a fault of this probability lasts, if it occurs.
+    fn lasting(&mut self, fault: &'static str, probability: f64) -> Option<SignedDuration> {
+        let minutes = SignedDuration::from_mins;
+        self.strikes(fault, probability).then(|| self.rng.between(minutes(1), minutes(40)))
+    }
+
     /// Draws the outcome of a machine that is launched now.
     pub fn outcome(&mut self, recipe: Option<&MachineSpec>) -> MachineOutcome {
         let faults = self.faults.at(self.now());
@@ -251,6 +293,8 @@ impl World {
             hangs_idle: self.strikes("hangs_idle", faults.hangs_idle),
             hangs_after_job: self.strikes("hangs_after_job", faults.hangs_after_job),
             ignores_timer: self.strikes("ignores_timer", faults.ignores_timer),
+            starts_late: self.lasting("starts_late", faults.starts_late),
+            fails_first: self.lasting("fails_first", faults.fails_first),
         }
     }
 }

@@ -200,6 +200,16 @@ fn machines() {
     assert!(outcomes.len() < 10 || (1.05..1.35).contains(&needed), "{needed} machines per job");
 }
 
+/// No job is ended, whatever a machine looks like; machines that hang are.
+#[test]
+fn hung() {
+    let faults =
+        ["never_online", "hangs_idle", "starts_late", "fails_first", "hangs_after_job", "silent"];
+    let outcomes = with_faults(&Profile::hung(), SEEDS, &faults);
+    let terminated = sum(&outcomes, |o| o.calls.get("compute.terminate").copied().unwrap_or(0));
+    assert!(terminated > 0, "no machine was ended");
+}
+
 /// Each repository has a list of registrations of its own; no job runs on a machine of another one.
 #[test]
 fn hijack() {
@@ -304,7 +314,7 @@ fn each_kind_of_drift_shows_up_where_its_cause_is() {
         (Profile::limits(), "run_without_machine"),
         (Profile::mute(), "job_not_assigned"),
         (Profile::giveup(), "machine_without_registration"),
-        (Profile::giveup(), "machine_without_run"),
+        (Profile::push_overdue(), "machine_without_run"),
         (Profile::hide(), "registration_without_machine"),
         (Profile::scrambled(), "spec_mismatch"),
     ];

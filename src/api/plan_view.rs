@@ -46,6 +46,10 @@ fn of_action(seen: &Observation, action: &Action, decided: Rule) -> Change {
             let why = format!("{attempt_id} is no longer usable");
             change("-", format!("registration {id}"), "retire", why, *rule)
         }
+        Action::Disable { id, attempt_id, rule } => {
+            let why = format!("{attempt_id} must get no job any more");
+            change("~", format!("registration {id}"), "disable", why, *rule)
+        }
         Action::Terminate { id, attempt_id, rule } => {
             let why = format!("{attempt_id} must not run any longer");
             change("-", format!("machine {id}"), "terminate", why, *rule)

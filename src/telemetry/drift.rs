@@ -64,7 +64,7 @@ impl OpenDrift {
         for effect in report.effects.iter().filter(|effect| effect.error.is_none()) {
             match effect.action {
                 ActionKind::Launch => self.acted(report.name.as_str(), ResolvedBy::Controller),
-                ActionKind::Terminate | ActionKind::Retire => {
+                ActionKind::Terminate | ActionKind::Disable | ActionKind::Retire => {
                     self.acted(&effect.target, ResolvedBy::Controller);
                 }
                 _ => {}

@@ -17,8 +17,18 @@ pub const CONTROLLERS: [&str; 4] = ["run", "sweep", "ingest", "demand"];
 /// Results of a pass.
 pub const PASS_RESULTS: [&str; 5] = ["settled", "acted", "conflict", "error", "panic"];
 /// Actions that change external state.
-pub const ACTIONS: [&str; 9] =
-    ["seat", "unseat", "register", "put", "launch", "terminate", "retire", "remove", "wake"];
+pub const ACTIONS: [&str; 10] = [
+    "seat",
+    "unseat",
+    "register",
+    "put",
+    "launch",
+    "terminate",
+    "disable",
+    "retire",
+    "remove",
+    "wake",
+];
 /// Results of an action.
 pub const ACTION_RESULTS: [&str; 2] = ["ok", "error"];
 /// Outcomes of runs.
@@ -83,7 +93,19 @@ pub const CALLS: [(&str, &[&str]); 4] = [
     ),
     ("queue", &["wake", "next", "done", "depth"]),
     ("compute", &["list", "find", "launch", "terminate", "log"]),
-    ("forge", &["waiting", "job", "registrations", "registration", "register", "retire"]),
+    (
+        "forge",
+        &[
+            "waiting",
+            "job",
+            "registrations",
+            "registration",
+            "at_work",
+            "register",
+            "disable",
+            "retire",
+        ],
+    ),
 ];
 
 /// Blockers of drift.
@@ -110,6 +132,7 @@ pub fn action(action: ActionKind) -> &'static str {
         ActionKind::Put => "put",
         ActionKind::Launch => "launch",
         ActionKind::Terminate => "terminate",
+        ActionKind::Disable => "disable",
         ActionKind::Retire => "retire",
         ActionKind::Remove => "remove",
         ActionKind::Wake => "wake",

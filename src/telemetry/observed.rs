@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 use tinqs_ci_reconciler::model::{
-    Attempt, AttemptId, ClassName, JobRef, Machine, MachineId, Pause, Registration, Registrations,
-    Run, RunName, Runner, SeatLimits, Uid,
+    Attempt, AttemptId, ClassName, JobRef, JobRunner, Machine, MachineId, Pause, Registration,
+    Registrations, Run, RunName, Runner, SeatLimits, Uid,
 };
 use tinqs_ci_reconciler::ports::{
     Compute, Delivery, ErrorKind, Expect, Filter, Forge, MachineLog, OpenRun, Page, PortError,
@@ -294,6 +294,9 @@ impl Forge for Observed<dyn Forge> {
     async fn registration(&self, id: i64, repo_id: i64) -> Result<Option<Registration>, PortError> {
         self.call("forge", "registration", self.inner.registration(id, repo_id)).await
     }
+    async fn at_work(&self, repo_id: i64) -> Result<Option<Vec<JobRunner>>, PortError> {
+        self.call("forge", "at_work", self.inner.at_work(repo_id)).await
+    }
     async fn register(
         &self,
         attempt_id: &AttemptId,
@@ -301,6 +304,9 @@ impl Forge for Observed<dyn Forge> {
         labels: &[String],
     ) -> Result<Runner, PortError> {
         self.call("forge", "register", self.inner.register(attempt_id, repo, labels)).await
+    }
+    async fn disable(&self, id: i64, repo_id: i64) -> Result<bool, PortError> {
+        self.call("forge", "disable", self.inner.disable(id, repo_id)).await
     }
     async fn retire(&self, id: i64, repo_id: i64) -> Result<(), PortError> {
         self.call("forge", "retire", self.inner.retire(id, repo_id)).await

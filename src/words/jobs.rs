@@ -50,6 +50,7 @@ pub fn planned(verb: &str) -> Option<&'static str> {
         "register" => "register a runner",
         "launch" => "launch a machine",
         "terminate" => "end a machine",
+        "disable" => "disable a registration",
         "retire" => "remove a registration",
         "unseat" => "give its place in the class back",
         "remove" => "remove the record of the run",

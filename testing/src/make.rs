@@ -90,11 +90,13 @@ pub fn attempt(
         boot: Boot {
             deadline,
             idle_within: SignedDuration::from_mins(2),
+            start_by: Some(deadline),
             instance_url: "http://127.0.0.1:3000".to_owned(),
             git_token: Some(Secret::new("git-SECRET")),
         },
         placements: vec![placement; placements],
         ended: None,
+        hung_since: None,
         log: None,
     }
 }

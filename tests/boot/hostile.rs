@@ -89,7 +89,7 @@ fn run(values: &[String; 6], labels: &[String], tls: bool) -> Result<(), TestCas
         .map(|entry| entry.expect("an entry").file_name().into_string().expect("plain"))
         .collect();
     files.sort();
-    prop_assert_eq!(files, [".runner", "config.yaml"]);
+    prop_assert_eq!(files, [".runner", ".started", "config.yaml"]);
     Ok(())
 }
 

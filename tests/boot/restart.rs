@@ -9,7 +9,7 @@ use tinqs_ci_testing::fake_runner::Fake;
 use super::{Machine, attempt_id, relocated, usual};
 
 /// A runner that fails until it was started this often, then ends as after a job.
-fn failing(times: u32) -> Fake {
+pub(super) fn failing(times: u32) -> Fake {
     let fake = Fake::without_runner();
     let text = format!(
         "#!/bin/bash\ncp config.yaml \"$FAKE/config\"\necho once >>\"$FAKE/starts\"\n\

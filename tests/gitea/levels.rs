@@ -14,10 +14,10 @@ use tinqs_ci_simulator::gitea_wire::{ApiToken, Right, Wire, WireOptions};
 
 use crate::script::{JOB_REPO, RecordedRequest, Script, client, not_found, settings};
 
-const LINES: [Line; 3] = [Line::V1_25, Line::V1_26, Line::V1_27];
-const OTHER: RepoRef<'static> = RepoRef { id: 1, name: "acme/other" };
+pub(crate) const LINES: [Line; 3] = [Line::V1_25, Line::V1_26, Line::V1_27];
+pub(crate) const OTHER: RepoRef<'static> = RepoRef { id: 1, name: "acme/other" };
 
-fn start(line: Line, right: Right) -> Wire {
+pub(crate) fn start(line: Line, right: Right) -> Wire {
     let mut forge = Forge::new(Config { line, ..Config::default() });
     forge.add_repo(OTHER.name);
     forge.add_repo(JOB_REPO.name);
@@ -27,16 +27,16 @@ fn start(line: Line, right: Right) -> Wire {
     Wire::start(Arc::new(Mutex::new(forge)), clock, options).expect("a server")
 }
 
-fn in_repositories(url: &str, scope: Scope) -> Settings {
+pub(crate) fn in_repositories(url: &str, scope: Scope) -> Settings {
     let token = Some(Secret::new("api-token"));
     Settings { token, scope, register_in: RegisterIn::Repository, ..settings(url) }
 }
 
-fn attempt_id(number: u32) -> AttemptId {
+pub(crate) fn attempt_id(number: u32) -> AttemptId {
     format!("tq-job-1-0123abcd-{number}").parse().expect("an attempt ID")
 }
 
-fn linux() -> Vec<String> {
+pub(crate) fn linux() -> Vec<String> {
     vec!["linux:host".to_owned()]
 }
 

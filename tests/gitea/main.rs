@@ -1,5 +1,6 @@
 //! The Gitea adapter: webhooks against the corpus, and the client against small scripted servers.
 
+mod at_work;
 mod contents;
 mod corpus;
 mod evaluate;

@@ -157,6 +157,7 @@ pub(crate) fn attempt(run: &Run) -> Attempt {
         boot: Boot {
             deadline: now,
             idle_within: jiff::SignedDuration::from_mins(2),
+            start_by: None,
             instance_url: "http://127.0.0.1:1".to_owned(),
             git_token: Some(Secret::new(CANARY)),
         },
@@ -167,6 +168,7 @@ pub(crate) fn attempt(run: &Run) -> Attempt {
             refused: None,
         }],
         ended: None,
+        hung_since: None,
         log: None,
     }
 }

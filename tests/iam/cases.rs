@@ -33,15 +33,17 @@ const LOG_STREAM: &str = "arn:aws:logs:eu-central-1:111122223333:log-group:/aws/
 const RUNNER: &str = "arn:aws:iam::111122223333:role/tinqs-ci-runner";
 
 /// The tags that the EC2 adapter gives a machine.
-const TAGS: [&str; 10] = [
+const TAGS: [&str; 12] = [
     "Name",
     "tinqs-ci",
     "tinqs-ci/class",
     "tinqs-ci/deadline",
+    "tinqs-ci/idle-within",
     "tinqs-ci/placement",
     "tinqs-ci/registration",
     "tinqs-ci/repository",
     "tinqs-ci/run",
+    "tinqs-ci/start-by",
     "tinqs-ci/attempt",
     "tinqs-ci/uid",
 ];

@@ -43,6 +43,7 @@ fn rules(plan: &Plan) -> Vec<Rule> {
     let of_action = |action: &Action| match action {
         Action::Unseat { rule, .. }
         | Action::Retire { rule, .. }
+        | Action::Disable { rule, .. }
         | Action::Terminate { rule, .. } => Some(*rule),
         Action::Launch { .. } | Action::Remove => None,
     };

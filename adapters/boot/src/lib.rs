@@ -17,19 +17,22 @@ pub const MARKER: &str = "TINQS_CI_MACHINE";
 const TIMER: &str = include_str!("timer.sh");
 /// Gives the runner the environment of a login on the machine.
 const ENVIRONMENT: &str = include_str!("environment.sh");
-/// Configures and starts the runner, drains it when idle, waits, powers off.
+/// Configures and starts the runner until `start_by`, drains it when idle, waits, powers off.
 const RUNNER: &str = include_str!("runner.sh");
 
 /// Returns the script that a machine runs at boot: bash, which needs coreutils and the runner. The
-/// same attempt gives the same bytes, usually under 8 kB. It holds the attempt's single-job
+/// same attempt gives the same bytes, usually under 10 kB. It holds the attempt's single-job
 /// identity, and the git token if one is configured: keep it as secret as those.
 pub fn script(attempt_id: &AttemptId, placement: u32, attempt: &Attempt) -> String {
-    let Boot { deadline, idle_within, instance_url, git_token } = &attempt.boot;
+    let Boot { deadline, idle_within, start_by, instance_url, git_token } = &attempt.boot;
+    // An attempt of an earlier release has only a deadline.
+    let start_by = start_by.unwrap_or(*deadline);
     let mut script = format!(
         "#!/bin/bash\n# tinqs-ci: the machine {}. It runs one job and powers off.\n\
-         deadline={} # {deadline:.0}\nidle_within={}\n",
+         deadline={} # {deadline:.0}\nstart_by={} # {start_by:.0}\nidle_within={}\n",
         plain(&attempt_id.token(placement)),
         deadline.as_second(),
+        start_by.as_second(),
         seconds(*idle_within),
     );
     script.push_str(TIMER);

@@ -26,25 +26,43 @@ fi
 # All secrets are written; a job's files are readable for others, as after a login.
 umask 022
 
-# Once: a busy runner finishes its job first, an idle one exits, and none starts afterwards.
+# Drains once: a busy runner finishes its job first, an idle one exits, and none starts afterwards.
+drain_by=
 drained=
 runner_pid=
-# shellcheck disable=SC2329
-drain() {
+drain_when_due() {
+  local now
+  guest_now
+  [ -z "$drained" ] && [ "$now" -ge "$drain_by" ] || return
   drained=1
   if [ -n "$runner_pid" ] && kill -s TERM "$runner_pid" 2>/dev/null; then
     say "$idle_within s after its start: the runner takes no new job"
   fi
 }
-trap drain USR1
-(
-  sleep "$idle_within" || exit # killed: the machine ends
-  kill -s USR1 "$$"
-) &
+trap drain_when_due USR1
+idle=${idle_within%.*}
+[ "$idle" = "$idle_within" ] || idle=$((idle + 1))
+tick() { # every 5 s, and exactly at the end of the idle time
+  local left=$idle
+  while sleep "$((left > 0 && left < 5 ? left : 5))"; do # killed: the machine ends
+    left=$((left - 5))
+    kill -s USR1 "$$" || return
+  done
+}
 
 # The runner ends with 0 after its job, whatever the job's result, and with another status if its first
 # call failed or Docker is not up: then it starts again. The forge gives it one job at most.
 while :; do
+  guest_now
+  if [ "$now" -gt "$start_by" ]; then
+    say 'it is too late to start a runner: powering off'
+    exit 0
+  fi
+  if [ -z "$drain_by" ]; then
+    : >.started
+    drain_by=$((now + idle))
+    tick &
+  fi
   say "starting ${runner##*/}"
   "${start[@]}" "PATH=$path" "HOME=$HOME" "USER=$user" "LOGNAME=$user" \
     "${runner##*/}" daemon --config config.yaml &
@@ -60,6 +78,7 @@ while :; do
   [ "$status" -ne 0 ] && [ -z "$drained" ] || break
   say "the runner ended with status $status before it took a job: it starts again in 3 s"
   sleep 3
+  drain_when_due
   [ -z "$drained" ] || break
 done
 say "the runner ended with status $status: powering off"

@@ -67,19 +67,55 @@ if [ -z "${TINQS_CI_MACHINE:-}" ] && ! mkdir /run/tinqs-ci 2>/dev/null && [ -d /
   exit 0
 fi
 
-# The deadline comes first. It is checked each minute, because clocks are set while booting.
+# monotonic: sets `ran` to the seconds since the kernel started.
+monotonic() {
+  if read -r ran _ 2>/dev/null </proc/uptime; then ran=${ran%%.*}; else printf -v ran '%(%s)T' -1; fi
+}
+monotonic
+ran_at_start=$ran settles_after=60 settled=
+
+# guest_now: sets `now`, the time for deadline, start_by and drain_by. The clock is set while the machine
+# boots. After the first minute time goes on by the smaller progress of clock and uptime: a clock
+# that is set ahead later ends no job.
+guest_now() {
+  local ran clock
+  monotonic
+  printf -v clock '%(%s)T' -1
+  now=$clock
+  if [ -n "$settled" ]; then
+    [ "$((clock - settled))" -le "$((ran - settled_ran))" ] || now=$((settled + ran - settled_ran))
+  elif [ "$((ran - ran_at_start))" -ge "$settles_after" ]; then
+    settled=$clock settled_ran=$ran
+  fi
+}
+
+# The deadline comes first.
 seconds_left() {
   local now
-  printf -v now '%(%s)T' -1
+  guest_now
   left=$((deadline - now))
   [ "$left" -gt 0 ]
 }
+
+# never_started: no runner was started in time, because something before it hangs.
+never_started() {
+  local now
+  guest_now
+  [ "$now" -gt "$((start_by + 5))" ] && [ ! -e "$HOME/tinqs-ci/.started" ]
+}
+rm -f "$HOME/tinqs-ci/.started"
 seconds_left || {
   say 'the deadline is past: powering off'
   power_off
 }
 (
-  while seconds_left; do sleep "$((left < 60 ? left : 60))"; done
+  while seconds_left; do
+    if never_started; then
+      say 'no runner was started in time: powering off'
+      power_off
+    fi
+    sleep "$((left < 5 ? left : 5))"
+  done
   say 'the deadline is reached: powering off'
   power_off
 ) &

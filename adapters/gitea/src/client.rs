@@ -4,6 +4,7 @@
 //! connections, timeouts and unknown values are `Unavailable`. On a read, JSON of another shape
 //! than Gitea's is `Invalid`: a retry does not help.
 
+mod at_work;
 mod cache;
 mod call;
 mod contents;

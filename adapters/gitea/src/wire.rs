@@ -62,6 +62,8 @@ pub(crate) struct ApiJob {
     #[serde(deserialize_with = "nullable")]
     pub(crate) conclusion: String,
     #[serde(deserialize_with = "nullable")]
+    pub(crate) runner_id: i64,
+    #[serde(deserialize_with = "nullable")]
     pub(crate) runner_name: String,
     /// Which attempt, see [`crate::job_times`]; `None` if the server does not tell it.
     pub(crate) run_attempt: Option<i64>,
@@ -95,6 +97,8 @@ pub(crate) struct ApiRunner {
     pub(crate) status: String,
     #[serde(deserialize_with = "nullable")]
     pub(crate) busy: bool,
+    /// Not shown before Gitea 1.26.
+    pub(crate) disabled: Option<bool>,
 }
 
 /// Converts a waiting job, whose attempt was created at this time; `None` if its labels exceed the

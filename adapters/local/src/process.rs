@@ -291,6 +291,7 @@ impl Compute for Processes {
             deadline: attempt.boot.deadline,
             registration: attempt.runner.id,
             repo_id: attempt.runner.repo_id,
+            promise: attempt.boot.promise(),
             ended_by: None,
             class: attempt.class.clone(),
             kind: requested.machine.kind.clone(),

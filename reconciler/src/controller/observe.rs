@@ -10,9 +10,10 @@ use super::Controller;
 use super::by_run::ByRun;
 use super::cache::{Machines, Seats};
 use crate::model::{
-    AttemptId, Class, ClassName, Conclusion, EndedBy, Job, Machine, Observation, ObservedClass,
-    Outcome, Phase, Registration, Registrations, Run, RunName, serving,
+    AtWork, AttemptId, Class, ClassName, Conclusion, EndedBy, Job, Machine, Observation,
+    ObservedClass, Outcome, Phase, Registration, Registrations, Run, RunName, serving,
 };
+use crate::plan::hung::suspects;
 use crate::ports::{ErrorKind, PortError, SeenJob};
 use unlisted::unlisted;
 
@@ -80,6 +81,8 @@ impl Controller {
             registrations,
             seats,
             room: self.ports.compute.room(),
+            forge_read: None,
+            at_work: Vec::new(),
             no_replacement: false,
             class: None,
             run,
@@ -90,7 +93,9 @@ impl Controller {
             seen.class = Some(ObservedClass { paused, ..self.remembered(class, &seen) });
         }
         self.ask_for_registrations(&mut seen).await?;
+        seen.forge_read = Some(self.steadiness.read(self.ports.clock.now()));
         self.ask_for_machines(&mut seen).await?;
+        self.ask_for_jobs(&mut seen).await;
         if let Job::Running { runner } = &seen.job
             && let Ok(attempt_id) = runner.parse()
         {
@@ -234,6 +239,7 @@ impl Controller {
                     online: false,
                     busy: false,
                     // The reconcile may have begun long before, but the wait counts from now.
+                    disabled: None,
                     missing_since: Some(self.cache.missing(id, self.ports.clock.now())),
                 },
             });
@@ -242,6 +248,19 @@ impl Controller {
             rows.extend(found);
         }
         Ok(())
+    }
+
+    /// Reads which runners have jobs, where that matters for a machine that may hang. A reading that fails is no evidence, and keeps the reconcile from nothing else.
+    async fn ask_for_jobs(&self, seen: &mut Observation) {
+        let hung = suspects(seen);
+        let counting = hung.iter().filter(|suspect| suspect.counts(seen.now));
+        let repositories: BTreeSet<i64> = counting.map(|suspect| suspect.repo_id).collect();
+        drop(hung);
+        for repo_id in repositories {
+            if let Ok(Some(runners)) = self.ports.forge.at_work(repo_id).await {
+                seen.at_work.push(AtWork { repo_id, runners });
+            }
+        }
     }
 
     /// Reads launched machines that are not listed by their ID, once they must be visible.

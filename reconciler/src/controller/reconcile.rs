@@ -147,6 +147,10 @@ impl Reconcile<'_> {
         let Plan { rule, status, prepare, actions } = plan;
         let (free, act): (Vec<Action>, Vec<Action>) =
             actions.into_iter().partition(|a| !matches!(a, Action::Launch { .. } | Action::Remove));
+        let is_new = |a: &Action| {
+            matches!(a, Action::Disable { .. }) && !self.issued.contains(&format!("{a:?}"))
+        };
+        let disables = free.iter().any(is_new);
         for action in free {
             self.free(action).await?;
         }
@@ -164,7 +168,7 @@ impl Reconcile<'_> {
         let newly_used = rule == Rule::PushConsumed && used(&run.status) != used(&status);
         let before = std::mem::replace(&mut run.status, status);
         self.keep_last_lines(&before).await;
-        let mut more = newly_used || matches!(rule, Rule::Reopen | Rule::NextPlacement);
+        let mut more = newly_used || disables || matches!(rule, Rule::Reopen | Rule::NextPlacement);
         if let Some(prepare) = prepare {
             if !self.admitted(&prepare.class, &prepare.attempt_id).await? {
                 // Paused, or the breaker opened meanwhile: decide again, and write nothing.

@@ -108,6 +108,8 @@ pub enum ActionKind {
     Launch,
     /// `Compute::terminate`
     Terminate,
+    /// `Forge::disable`
+    Disable,
     /// `Forge::retire`
     Retire,
     /// `RunStore::remove`

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Controller, SweepReport, unserved};
-use crate::model::{AttemptId, MachineState, Outcome, Phase, Run, RunName, SeenBy, Times, serving};
+use crate::model::{
+    AttemptId, Machine, MachineState, Outcome, Phase, Run, RunName, SeenBy, Times, serving,
+};
 use crate::plan::times::after;
 use crate::plan::{LONGEST_BACKOFF_PUSH, LONGEST_DUE};
 use crate::ports::{Filter, OpenRun, PortError, WaitingJob};
@@ -92,10 +94,14 @@ impl Controller {
             .collect();
         let ticket = self.cache.ticket();
         let mut attempt_ids: Vec<AttemptId> = Vec::new();
+        let mut overdue: HashSet<AttemptId> = HashSet::new();
         match self.cache.machines.after(&self.cache, ticket, self.list_machines()).await {
             Ok(machines) => {
                 report.machines = machines.all().len();
                 let existing = machines.all().iter().filter(|m| m.state != MachineState::Gone);
+                // One whose promise is over may be hung, whatever its run waits for.
+                let over = |m: &&Machine| m.promise.is_some_and(|it| it.idle_until() < now);
+                overdue = existing.clone().filter(over).map(|m| m.attempt_id.clone()).collect();
                 attempt_ids.extend(existing.map(|m| m.attempt_id.clone()));
             }
             Err(error) => report.errors.push(error.to_string()),
@@ -114,7 +120,7 @@ impl Controller {
             && report.errors.is_empty();
         let mut names: Vec<RunName> = attempt_ids
             .into_iter()
-            .filter(|attempt_id| !going_on.contains(attempt_id))
+            .filter(|attempt_id| !going_on.contains(attempt_id) || overdue.contains(attempt_id))
             .map(|attempt_id| attempt_id.run)
             .collect();
         names.sort();

@@ -31,6 +31,10 @@ pub struct Attempt {
     /// The reason and the time of its end. Set once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<Ended>,
+    /// When a reading first showed its registration although its boot promise was over (rule 22).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schemars", schemars(with = "Option<String>"))]
+    pub hung_since: Option<Timestamp>,
     /// The end of what its machine printed before it ended without a job: at most 512 bytes, safe
     /// for terminals, without credentials.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -102,10 +106,17 @@ pub struct PastAttempt {
     /// The ID of the repository that the registration serves; 0: every repository of the scope.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub repo_id: i64,
+    /// What the boot script of its machines promises; `None` in records of earlier releases.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promise: Option<BootPromise>,
     /// The results of its placements.
     pub placements: Vec<PastPlacement>,
     /// The reason and the time of its end.
     pub ended: Ended,
+    /// When a reading first showed its registration although its boot promise was over (rule 22).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schemars", schemars(with = "Option<String>"))]
+    pub hung_since: Option<Timestamp>,
     /// The end of what its machine printed before it ended without a job: at most 512 bytes, safe
     /// for terminals, without credentials.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -151,14 +162,47 @@ pub struct Boot {
     /// When the machine powers itself off, busy or not.
     #[cfg_attr(feature = "schemars", schemars(with = "String"))]
     pub deadline: Timestamp,
-    /// The maximum time for which the runner may idle.
+    /// The maximum time for which the runner may idle, counted from its first start.
     #[serde(with = "Friendly")]
     pub idle_within: SignedDuration,
+    /// No runner is started after this time; `None` in records of earlier releases, whose machines
+    /// promise only their deadline.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schemars", schemars(with = "Option<String>"))]
+    pub start_by: Option<Timestamp>,
     /// The forge's URL as machines reach it.
     pub instance_url: String,
     /// The token for cloning over HTTPS, if configured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub git_token: Option<Secret>,
+}
+
+/// What a boot script promises: after these times the machine asks for no job, whatever happened to
+/// it before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
+pub struct BootPromise {
+    /// No runner is started after this time.
+    #[cfg_attr(feature = "schemars", schemars(with = "String"))]
+    pub start_by: Timestamp,
+    /// An idle runner is drained this long after its first start.
+    #[serde(with = "Friendly")]
+    pub idle_within: SignedDuration,
+}
+
+impl BootPromise {
+    /// Returns the time after which no runner of the machine waits for a job.
+    pub fn idle_until(&self) -> Timestamp {
+        self.start_by.saturating_add(self.idle_within).unwrap_or(Timestamp::MAX)
+    }
+}
+
+impl Boot {
+    /// Returns the promise of the boot script, if the record has it.
+    pub fn promise(&self) -> Option<BootPromise> {
+        let idle_within = self.idle_within;
+        self.start_by.map(|start_by| BootPromise { start_by, idle_within })
+    }
 }
 
 /// One machine that an attempt requests.
@@ -212,6 +256,13 @@ impl Attempt {
         u32::try_from(self.placements.len().saturating_sub(1)).unwrap_or(u32::MAX)
     }
 
+    /// Returns until when a launch leaves the machine `boot_within` to start its runner: that was
+    /// half of the time from the decision to `start_by`. `None` in records of earlier releases.
+    pub fn launch_by(&self) -> Option<Timestamp> {
+        let half = self.boot.start_by?.duration_since(self.decided_at) / 2;
+        Some(self.decided_at.saturating_add(half).unwrap_or(self.decided_at))
+    }
+
     /// Returns the credentials that its machine has.
     pub fn secrets(&self) -> Vec<Secret> {
         let mut secrets = vec![self.runner.token.clone(), Secret::new(self.runner.uuid.as_str())];
@@ -221,14 +272,24 @@ impl Attempt {
 
     /// Converts the attempt into a past one. An end that is already recorded stays.
     pub fn into_past(self, ended: Ended) -> PastAttempt {
-        let Self { number, decided_at, class, runner, boot: _, placements, ended: recorded, log } =
-            self;
+        let Self {
+            number,
+            decided_at,
+            class,
+            runner,
+            boot,
+            placements,
+            ended: recorded,
+            hung_since,
+            log,
+        } = self;
         PastAttempt {
             number,
             decided_at,
             class,
             registration: runner.id,
             repo_id: runner.repo_id,
+            promise: boot.promise(),
             placements: placements
                 .into_iter()
                 .map(|Placement { machine: _, asked_again: _, answered, refused }| PastPlacement {
@@ -237,6 +298,7 @@ impl Attempt {
                 })
                 .collect(),
             ended: recorded.unwrap_or(ended),
+            hung_since,
             log,
         }
     }

@@ -17,7 +17,8 @@ mod stored;
 mod timeline;
 
 pub use attempt::{
-    Answer, Attempt, Boot, End, Ended, PastAttempt, PastPlacement, Placement, Refused, Runner,
+    Answer, Attempt, Boot, BootPromise, End, Ended, PastAttempt, PastPlacement, Placement, Refused,
+    Runner,
 };
 pub use class::{
     Class, ClassName, HOST, NearestClass, SeatLimits, Times, label_name, labels_match, nearest,
@@ -30,7 +31,8 @@ pub use machine::{Cause, MachineSpec, Market, OpenBreaker, Refusal, UnavailableO
 pub(crate) use names::hash_hex;
 pub use names::{AttemptId, MachineId, ParseError, RunName, Uid, Uid8};
 pub use observation::{
-    Conclusion, Job, Machine, MachineState, Observation, ObservedClass, Registration, Registrations,
+    AtWork, Conclusion, ForgeRead, Job, JobRunner, Machine, MachineState, Observation,
+    ObservedClass, Registration, Registrations,
 };
 pub use outcome::{EndedBy, Outcome};
 pub use pause::{Pause, paused};

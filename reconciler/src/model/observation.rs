@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::attempt::is_zero;
+use super::attempt::{BootPromise, is_zero};
 use super::class::{Class, ClassName};
 use super::job_times::JobTimes;
 use super::machine::{Cause, MachineSpec, Market, OpenBreaker, UnavailableOffering};
@@ -40,6 +40,13 @@ pub struct Observation {
     /// Seats with this run's name, of any incarnation.
     #[serde(default)]
     pub seats: Vec<(ClassName, AttemptId)>,
+    /// What this process knows of its readings of the forge; `None`: nothing, and rule 22 does
+    /// nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forge_read: Option<ForgeRead>,
+    /// The runners that execute jobs now, of the repositories that rule 22 asks about.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub at_work: Vec<AtWork>,
     /// Whether the launch pacer has a token left.
     pub room: bool,
     /// Whether the job was displaced and no machine will be reassigned to it.
@@ -48,6 +55,43 @@ pub struct Observation {
     /// The class that serves the run, with what is known of its offerings and its breaker.
     #[serde(default)]
     pub class: Option<ObservedClass>,
+}
+
+/// What a process knows of its readings of the forge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
+pub struct ForgeRead {
+    /// Since when none of them failed.
+    #[cfg_attr(feature = "schemars", schemars(with = "String"))]
+    pub steady_since: Timestamp,
+    /// When the registrations of this observation had been read.
+    #[cfg_attr(feature = "schemars", schemars(with = "String"))]
+    pub at: Timestamp,
+    /// Whether the forge is known to have no way to disable a registration (before Gitea 1.26).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cannot_disable: bool,
+}
+
+/// The runners that execute jobs of a repository, read after the registrations.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
+pub struct AtWork {
+    /// The ID of the repository; 0: every repository of the scope.
+    pub repo_id: i64,
+    /// Its jobs in progress, also those that are being canceled.
+    pub runners: Vec<JobRunner>,
+}
+
+/// The runner of a job, as far as the forge names it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
+pub struct JobRunner {
+    /// The ID of its registration; 0 if the forge does not tell it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub id: i64,
+    /// Its name; empty if the forge does not tell it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub name: String,
 }
 
 /// A configured class with what is known of it now. In JSON one object holds both.
@@ -185,6 +229,9 @@ pub struct Machine {
     /// the scope.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub repo_id: i64,
+    /// What its boot script promises, from its tags; `None` if they do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promise: Option<BootPromise>,
     /// Who ended it, if the cloud reports that.
     #[serde(default)]
     pub ended_by: Option<EndedBy>,
@@ -250,6 +297,9 @@ pub struct Registration {
     pub online: bool,
     /// Whether it has a job.
     pub busy: bool,
+    /// Whether it gets no job any more; `None` if the forge does not tell it (before Gitea 1.26).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disabled: Option<bool>,
     /// Since when the forge answers 404 for its ID.
     #[serde(default)]
     #[cfg_attr(feature = "schemars", schemars(with = "Option<String>"))]

@@ -104,7 +104,7 @@ pub struct Status {
     /// The latest attempt, active or ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt: Option<Attempt>,
-    /// Earlier attempts: all decided less than 22 minutes ago, and the last 5.
+    /// Earlier attempts: all decided less than 22 minutes ago or with a live machine, and the last 5.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub past: Vec<PastAttempt>,
     /// Since when the job was seen waiting, or a person retried the run.

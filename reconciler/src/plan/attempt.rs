@@ -6,8 +6,8 @@ use super::decide::Decision;
 use super::last_lines::telling_line;
 use super::rules::{Action, Plan, Prepare, Rule};
 use super::times::{
-    BREAKER_RETRIES_AFTER, LAUNCH_WINDOW, LONGEST_BACKOFF, PAUSED_AGAIN, SHOWN_WITHIN,
-    VISIBLE_WITHIN, after, older,
+    BREAKER_RETRIES_AFTER, LONGEST_BACKOFF, PAUSED_AGAIN, SHOWN_AFTER, VISIBLE_WITHIN, after,
+    launch_by, older,
 };
 use crate::model::{
     Attempt, Cause, End, Ended, Happened, MachineSpec, ObservedClass, OpenBreaker, Pause, Phase,
@@ -33,7 +33,7 @@ impl<'a> Decision<'a> {
             && !self.attempt_state.seen
         {
             match (&placement.answered, &placement.refused) {
-                (None, None) if !older(now, attempt.decided_at, LAUNCH_WINDOW) => {
+                (None, None) if now <= launch_by(&attempt) => {
                     let own = attempt.class == observed.class.name;
                     if !own || self.is_recorded_here(&attempt) {
                         return self.launch(&attempt);
@@ -44,7 +44,7 @@ impl<'a> Decision<'a> {
                         (None, None) => self.launch(&attempt),
                     };
                 }
-                (None, None) if now < after(attempt.decided_at, SHOWN_WITHIN) => {
+                (None, None) if now < after(launch_by(&attempt), SHOWN_AFTER) => {
                     self.starting(SignedDuration::from_secs(10));
                     return self.write(Rule::Unseen);
                 }
@@ -100,8 +100,7 @@ impl<'a> Decision<'a> {
     }
 
     fn held_placement(mut self, until: Timestamp, attempt: &Attempt) -> Plan {
-        let window = after(attempt.decided_at, LAUNCH_WINDOW);
-        let over = after(window, SignedDuration::from_secs(1));
+        let over = after(launch_by(attempt), SignedDuration::from_secs(1));
         self.status.due = until.min(over).min(self.gives_up_at());
         self.write(Rule::Hold)
     }
@@ -265,6 +264,7 @@ impl<'a> Decision<'a> {
             machine,
             idle_within: self.times.idle_within,
             deadline: after(now, self.times.max_age),
+            start_by: after(after(now, self.times.boot_within), self.times.boot_within),
         };
         let rule = if seat.is_some() { Rule::Seat } else { Rule::NextAttempt };
         self.status.phase = Phase::Waiting;

@@ -2,7 +2,9 @@
 
 use jiff::SignedDuration;
 
-use super::times::{DRAIN_GRACE, LONGEST_BACKOFF, SHOWN_WITHIN, VISIBLE_WITHIN, after, older};
+use super::times::{
+    DRAIN_GRACE, LONGEST_BACKOFF, SHOWN_AFTER, VISIBLE_WITHIN, after, launch_by, older,
+};
 use crate::model::{
     Attempt, AttemptId, End, Job, Machine, MachineState, Observation, Registrations, Run, Status,
     Times, hash_hex,
@@ -125,7 +127,7 @@ fn over(seen: &Observation, attempt: &Attempt, attempt_state: AttemptState) -> O
     }
     match &placement.answered {
         Some(answer) if older(seen.now, answer.at, VISIBLE_WITHIN) => Some(End::NeverSeen),
-        None if seen.now >= after(attempt.decided_at, SHOWN_WITHIN) => Some(End::NeverAnswered),
+        None if seen.now >= after(launch_by(attempt), SHOWN_AFTER) => Some(End::NeverAnswered),
         Some(_) | None => None,
     }
 }

@@ -3,6 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::attempt_state::{self, AttemptState, runs_on};
+use super::hung;
 use super::rules::{Action, Plan, Rule};
 use super::sanitize::sanitize;
 use super::times::{FORGOTTEN_AFTER, LONGEST_BACKOFF_PUSH, after, older};
@@ -38,6 +39,7 @@ pub(super) fn decide(seen: &Observation) -> Plan {
         seen.class.as_ref().map_or_else(Times::default, |observed| observed.class.times.clone());
     let mut status = run.status.clone();
     sanitize(&mut status, run, seen);
+    hung::note(&mut status, seen);
     let attempt_state = AttemptState::new(seen, run, &status, &times);
     let decision = Decision { seen, run, attempt_state, times, status };
     decision.first_rules()
@@ -338,7 +340,8 @@ impl Decision<'_> {
 
     /// Moves the attempt to the past ones.
     fn supersede(&mut self, why: End) {
-        supersede(&mut self.status, why, self.seen.now);
+        let live = live_attempts(self.seen, self.run);
+        supersede(&mut self.status, why, self.seen.now, &live);
     }
 }
 
@@ -353,8 +356,16 @@ pub(crate) fn tell(status: &mut Status, reason: Reason, since: Timestamp, messag
     status.conditions = vec![Condition { reason, since, message }];
 }
 
-/// Moves the attempt to the past ones, and keeps all decided within 22 minutes and the last 5.
-pub(crate) fn supersede(status: &mut Status, why: End, now: Timestamp) {
+/// Returns the numbers of the run's attempts that have a live machine.
+pub fn live_attempts(seen: &Observation, run: &Run) -> Vec<u32> {
+    let uid = run.uid.short();
+    let own = seen.machines.iter().filter(|m| m.is_live() && m.attempt_id.uid == uid);
+    own.map(|m| m.attempt_id.number).collect()
+}
+
+/// Moves the attempt to the past ones. Keeps all decided within 22 minutes, those with a live
+/// machine (`live`), because rule 22 needs their record, and the last 5.
+pub(crate) fn supersede(status: &mut Status, why: End, now: Timestamp, live: &[u32]) {
     if let Some(attempt) = status.attempt.take() {
         if attempt.ended.is_none() {
             status.happened(now, Happened::AttemptEnded { attempt: attempt.number, why });
@@ -365,6 +376,6 @@ pub(crate) fn supersede(status: &mut Status, why: End, now: Timestamp) {
     let mut index = 0;
     status.past.retain(|past| {
         index += 1;
-        index > many || !older(now, past.decided_at, FORGOTTEN_AFTER)
+        index > many || live.contains(&past.number) || !older(now, past.decided_at, FORGOTTEN_AFTER)
     });
 }

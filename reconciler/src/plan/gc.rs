@@ -1,9 +1,11 @@
 //! Garbage collection: rules 20 to 26. Each of their reasons, once true, stays true. There is no
-//! other reason: a machine that appears idle may be taking a job at this moment.
+//! other reason: a machine that appears idle may be taking a job at this moment. Rule 22 is in
+//! [`super::hung`].
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::attempt_state::remains;
+use super::hung;
 use super::rules::{Action, Rule};
 use super::times::older;
 use super::times::{FORGOTTEN_AFTER, REFUSED_AGAIN_FOR, REFUSED_FOR};
@@ -48,6 +50,15 @@ pub fn gc(seen: &Observation) -> Vec<Action> {
     let mut actions = seats(seen);
     actions.extend(registrations(seen));
     actions.extend(machines(seen));
+    for action in hung::actions(seen) {
+        // Terminate a machine once, even for several reasons.
+        let twice = matches!(&action, Action::Terminate { id, .. } if actions
+            .iter()
+            .any(|a| matches!(a, Action::Terminate { id: other, .. } if other == id)));
+        if !twice {
+            actions.push(action);
+        }
+    }
     actions
 }
 

@@ -2,6 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+pub use super::decide::live_attempts;
 use super::decide::{supersede, tell};
 use super::last_lines::telling_line;
 use super::rules::Prepare;
@@ -13,15 +14,17 @@ use crate::model::{
 use crate::ports::ErrorKind;
 
 /// Adds the next attempt, which has its seat and registration and is recorded before its launch.
+/// `live`: the numbers of the run's attempts that have a live machine ([`live_attempts`]).
 pub fn prepared(
     status: &mut Status,
     prepare: Prepare,
     runner: Runner,
     boot: (String, Option<Secret>),
     now: Timestamp,
+    live: &[u32],
 ) {
-    let Prepare { attempt_id, class, machine, idle_within, deadline, .. } = prepare;
-    supersede(status, End::NeverAnswered, now);
+    let Prepare { attempt_id, class, machine, idle_within, deadline, start_by, .. } = prepare;
+    supersede(status, End::NeverAnswered, now, live);
     let (instance_url, git_token) = boot;
     status.happened(now, Happened::Registered { attempt: attempt_id.number });
     status.attempt = Some(Attempt {
@@ -29,9 +32,10 @@ pub fn prepared(
         decided_at: now,
         class,
         runner,
-        boot: Boot { deadline, idle_within, instance_url, git_token },
+        boot: Boot { deadline, idle_within, start_by: Some(start_by), instance_url, git_token },
         placements: vec![Placement { machine, asked_again: false, answered: None, refused: None }],
         ended: None,
+        hung_since: None,
         log: None,
     });
     status.next = attempt_id.number.saturating_add(1);

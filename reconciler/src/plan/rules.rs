@@ -46,6 +46,9 @@ pub struct Prepare {
     /// When the machine powers itself off, busy or not.
     #[cfg_attr(feature = "schemars", schemars(with = "String"))]
     pub deadline: Timestamp,
+    /// No runner is started after this time.
+    #[cfg_attr(feature = "schemars", schemars(with = "String"))]
+    pub start_by: Timestamp,
 }
 
 /// One effect, with the rule that requires it.
@@ -64,6 +67,15 @@ pub enum Action {
     },
     /// Remove a registration.
     Retire {
+        /// The registration's ID.
+        id: i64,
+        /// The attempt it belongs to.
+        attempt_id: AttemptId,
+        /// The rule that requires it.
+        rule: Rule,
+    },
+    /// Disable a registration: the forge gives it no job any more.
+    Disable {
         /// The registration's ID.
         id: i64,
         /// The attempt it belongs to.
@@ -153,6 +165,8 @@ rules! {
     Overdue = "overdue (rule 20)",
     /// A live machine whose registration is missing.
     Unregistered = "registration missing (rule 21)",
+    /// A live machine that neither takes a job nor ends.
+    Hung = "hung (rule 22)",
     /// A registration whose machines are all gone.
     Spent = "registration spent (rule 23)",
     /// A registration besides the recorded one.

@@ -43,6 +43,7 @@ fn times(status: &mut Status, seen: &Observation) {
     if let Some(attempt) = &mut status.attempt {
         past(&mut attempt.decided_at);
         attempt.ended.iter_mut().for_each(ended);
+        attempt.hung_since.iter_mut().for_each(past);
         for placement in &mut attempt.placements {
             placement.answered.iter_mut().for_each(|a| past(&mut a.at));
             placement.refused.iter_mut().for_each(|r| past(&mut r.at));
@@ -51,6 +52,7 @@ fn times(status: &mut Status, seen: &Observation) {
     for attempt in &mut status.past {
         past(&mut attempt.decided_at);
         ended(&mut attempt.ended);
+        attempt.hung_since.iter_mut().for_each(past);
         for placement in &mut attempt.placements {
             placement.answered.iter_mut().for_each(|a| past(&mut a.at));
             placement.refused.iter_mut().for_each(|r| past(&mut r.at));

@@ -2,18 +2,19 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-/// The time within which a recorded attempt may be launched.
+use crate::model::Attempt;
+
+/// The longest time within which a recorded attempt may be launched.
 pub const LAUNCH_WINDOW: SignedDuration = SignedDuration::from_mins(10);
 /// The maximum time for which a launched machine may be missing from the cloud's list.
 pub const VISIBLE_WITHIN: SignedDuration = SignedDuration::from_mins(5);
 /// A launch lands at most this long after its reconcile began: 60 s of reconcile, and 5 min during
 /// which its signature is valid.
 pub const LANDS_WITHIN: SignedDuration = SignedDuration::from_mins(6);
-/// The machine of an unanswered launch is visible this long after its attempt was decided, or does
-/// not exist.
-pub const SHOWN_WITHIN: SignedDuration = SignedDuration::from_secs(
-    LAUNCH_WINDOW.as_secs() + LANDS_WITHIN.as_secs() + VISIBLE_WITHIN.as_secs(),
-);
+/// The machine of an unanswered launch is visible this long after the end of its launch window, or
+/// does not exist.
+pub const SHOWN_AFTER: SignedDuration =
+    SignedDuration::from_secs(LANDS_WITHIN.as_secs() + VISIBLE_WITHIN.as_secs());
 /// The time for which a refused attempt keeps its seat and registration: a minute more than any
 /// call takes to land.
 pub const REFUSED_FOR: SignedDuration = SignedDuration::from_secs(LANDS_WITHIN.as_secs() + 60);
@@ -35,6 +36,13 @@ pub const BREAKER_RETRIES_AFTER: SignedDuration = SignedDuration::from_mins(5);
 pub(crate) const PAUSED_AGAIN: SignedDuration = SignedDuration::from_mins(5);
 /// The longest time between two reconciles of an open run.
 pub const LONGEST_DUE: SignedDuration = SignedDuration::from_mins(10);
+
+/// Returns until when an attempt may be launched: a later machine would have less than `boot_within`
+/// left to start its runner.
+pub(crate) fn launch_by(attempt: &Attempt) -> Timestamp {
+    let window = after(attempt.decided_at, LAUNCH_WINDOW);
+    attempt.launch_by().map_or(window, |by| by.min(window))
+}
 
 /// Returns a time that is `wait` later, at most the maximum timestamp.
 pub(crate) fn after(at: Timestamp, wait: SignedDuration) -> Timestamp {

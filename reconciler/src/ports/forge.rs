@@ -4,7 +4,9 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use super::error::PortError;
-use crate::model::{About, AttemptId, Job, JobRef, JobTimes, Registration, Registrations, Runner};
+use crate::model::{
+    About, AttemptId, Job, JobRef, JobRunner, JobTimes, Registration, Registrations, Runner,
+};
 
 /// A job that waits for a runner at the forge.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,6 +71,10 @@ pub trait Forge: Send + Sync {
     /// Returns a registration by its ID; `None` for a 404 while the forge answers and its repository
     /// is still the same, or is gone.
     async fn registration(&self, id: i64, repo_id: i64) -> Result<Option<Registration>, PortError>;
+    /// Returns the runners that execute jobs of a repository now, or of every repository in scope for
+    /// 0; also of jobs that are being canceled. `None` if that cannot be read: without a job list, or
+    /// without the right to it.
+    async fn at_work(&self, repo_id: i64) -> Result<Option<Vec<JobRunner>>, PortError>;
     /// Creates an ephemeral registration in a repository, or in the scope if so configured. Not
     /// idempotent.
     ///
@@ -80,6 +86,9 @@ pub trait Forge: Send + Sync {
         repo: RepoRef<'_>,
         labels: &[String],
     ) -> Result<Runner, PortError>;
+    /// Disables a registration: the forge gives it no job any more, and one that it has goes on.
+    /// Returns whether the forge can do that (since Gitea 1.26). Succeeds if it is already gone.
+    async fn disable(&self, id: i64, repo_id: i64) -> Result<bool, PortError>;
     /// Removes a registration. Succeeds if it is already gone.
     async fn retire(&self, id: i64, repo_id: i64) -> Result<(), PortError>;
 }

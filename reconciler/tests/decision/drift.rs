@@ -90,7 +90,16 @@ fn machine(run: &Run, number: u32) -> Machine {
 fn row(run: &Run, number: u32, online: bool, busy: bool) -> Registration {
     let id = i64::from(100 + number);
     let attempt_id = run.attempt_id(number);
-    Registration { id, repo_id: 0, attempt_id, uuid: None, online, busy, missing_since: None }
+    Registration {
+        id,
+        repo_id: 0,
+        attempt_id,
+        uuid: None,
+        online,
+        busy,
+        disabled: None,
+        missing_since: None,
+    }
 }
 
 impl Listed {

@@ -52,6 +52,7 @@ fn run(job_id: i64) -> Run {
         boot: Boot {
             deadline: now() + SignedDuration::from_hours(6),
             idle_within: SignedDuration::from_millis(90_500),
+            start_by: Some(now() + SignedDuration::from_mins(10)),
             instance_url: "https://forge".to_owned(),
             git_token: Some(Secret::new(GIT)),
         },
@@ -62,6 +63,7 @@ fn run(job_id: i64) -> Run {
             refused: None,
         }],
         ended: None,
+        hung_since: None,
         log: None,
     });
     run
@@ -81,6 +83,7 @@ fn backs_off(job_id: i64, failures_before: u32) -> Option<SignedDuration> {
         deadline: now(),
         registration: 101,
         repo_id: 0,
+        promise: None,
         ended_by: None,
         class: ClassName("linux".to_owned()),
         kind: String::new(),
@@ -107,6 +110,8 @@ fn backs_off(job_id: i64, failures_before: u32) -> Option<SignedDuration> {
         registrations: Registrations::Seen(Vec::new()),
         seats: Vec::new(),
         room: true,
+        forge_read: None,
+        at_work: Vec::new(),
         no_replacement: false,
         class: Some(class.into()),
     };

@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use tinqs_ci_reconciler::model::{
-    Attempt, AttemptId, Class, Condition, Happened, Machine, Outcome, Phase, Reason, Run, RunName,
-    SeatLimits, SeenBy, Spec, Status, decode, encode, labels_match,
+    Attempt, AttemptId, Class, Condition, End, Ended, Happened, Machine, Outcome, Phase, Reason,
+    Run, RunName, SeatLimits, SeenBy, Spec, Status, decode, encode, labels_match,
 };
 use tinqs_ci_reconciler::plan::{LONGEST_DUE, Prepare, Rule, record};
 use tinqs_ci_reconciler::ports::{ErrorKind, Filter, OpenRun, PortError};
@@ -217,6 +217,7 @@ fn prepare(run: &Run) -> Prepare {
         machine: read(json!({ "kind": "small" })),
         idle_within: SignedDuration::from_mins(3),
         deadline: at(600),
+        start_by: at(330),
     }
 }
 
@@ -232,12 +233,40 @@ fn the_status_shows_the_result_of_a_preparation() {
     record::not_prepared(&mut run.status, at(20));
     assert_eq!(run.status.due, at(35));
     let runner = attempt(&prepare.attempt_id, "linux").runner;
-    record::prepared(&mut run.status, prepare, runner, ("https://forge".into(), None), at(30));
+    let boot = ("https://forge".into(), None);
+    record::prepared(&mut run.status, prepare, runner, boot, at(30), &[]);
     let made = run.status.attempt.as_ref().expect("an attempt");
     assert_eq!((made.number, made.runner.id, made.placements.len()), (1, 101, 1));
     assert_eq!((made.decided_at, made.boot.deadline, made.ended), (at(30), at(600), None));
+    assert_eq!((made.boot.start_by, made.launch_by()), (Some(at(330)), Some(at(180))));
     assert_eq!((run.status.next, run.status.phase), (2, Phase::Starting));
     assert_eq!((run.status.reason(), run.status.due), (None, at(30)));
+}
+
+#[test]
+fn a_past_attempt_with_a_live_machine_is_never_dropped() {
+    let mut run = started("linux");
+    for number in 2..=9 {
+        let live = if number > 3 { &[2][..] } else { &[] };
+        let mut prepare = prepare(&run);
+        prepare.attempt_id = run.attempt_id(number);
+        let runner = attempt(&prepare.attempt_id, "linux").runner;
+        let boot = ("https://forge".into(), None);
+        let now = at(3_600 * i64::from(number));
+        record::prepared(&mut run.status, prepare, runner, boot, now, live);
+    }
+    let kept: Vec<u32> = run.status.past.iter().map(|past| past.number).collect();
+    assert_eq!(kept, [2, 4, 5, 6, 7, 8], "the last five, and the one with a live machine");
+    assert_eq!(run.status.past[0].promise.map(|promise| promise.start_by), Some(at(330)));
+}
+
+#[test]
+fn records_without_a_promise_are_read() {
+    let attempt = attempt(&run(RunName::job(42)).attempt_id(1), "linux");
+    assert_eq!((attempt.boot.promise(), attempt.launch_by()), (None, None));
+    let past = attempt.into_past(Ended { why: End::NeverReady, at: at(7) });
+    let value = serde_json::to_value(&past).unwrap();
+    assert_eq!((past.promise, value.get("promise")), (None, None), "it keeps its form");
 }
 
 #[test]

@@ -2,11 +2,11 @@
 
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
-    Answer, Attempt, AttemptId, Boot, Cause, Class, ClassName, Conclusion, Condition, End, Ended,
-    Job, JobRef, JobTimes, Machine, MachineId, MachineSpec, MachineState, Market, Observation,
-    ObservedClass, OpenBreaker, Outcome, PastAttempt, PastPlacement, Pause, Phase, Placement,
-    Reason, Refusal, Refused, Registration, Registrations, Run, RunName, Runner, Secret, SeenBy,
-    Spec, Times, Uid8, UnavailableOffering,
+    Answer, AtWork, Attempt, AttemptId, Boot, BootPromise, Cause, Class, ClassName, Conclusion,
+    Condition, End, Ended, ForgeRead, Job, JobRef, JobTimes, Machine, MachineId, MachineSpec,
+    MachineState, Market, Observation, ObservedClass, OpenBreaker, Outcome, PastAttempt,
+    PastPlacement, Pause, Phase, Placement, Reason, Refusal, Refused, Registration, Registrations,
+    Run, RunName, Runner, Secret, SeenBy, Spec, Times, Uid8, UnavailableOffering,
 };
 use tinqs_ci_reconciler::ports::ErrorKind;
 
@@ -33,7 +33,7 @@ pub(crate) const LAUNCHES: [Launching; 6] = [
 
 /// The number of choices for: job, record, attempt, end, age, machine, registration, others, class,
 /// clock.
-const SIZES: [u64; 10] = [7, 9, 7, 5, 6, 9, 7, 6, 10, 5];
+const SIZES: [u64; 10] = [7, 9, 7, 5, 6, 9, 7, 8, 10, 5];
 /// The sampling interval: a prime that divides no size, so that every pair of choices occurs.
 const STRIDE: u64 = 331;
 
@@ -91,6 +91,8 @@ pub(crate) fn observation(index: u64) -> Observation {
         registrations: rows_of(row, &attempt_id),
         seats: Vec::new(),
         room: class != 5,
+        forge_read: None,
+        at_work: Vec::new(),
         no_replacement: (end + machine) % 2 == 1,
         class: class_of(class),
         run: Some(run),
@@ -215,11 +217,13 @@ fn attempt_of(choice: u64, end: u64, age: i64, attempt_id: &AttemptId) -> Option
         boot: Boot {
             deadline: ago(age - 6 * 3600),
             idle_within: SignedDuration::from_mins(2),
+            start_by: None,
             instance_url: String::new(),
             git_token: None,
         },
         placements,
         ended: why.map(|why| Ended { why, at: ago(30) }),
+        hung_since: None,
         log: None,
     })
 }
@@ -234,6 +238,7 @@ fn seen_machine(attempt_id: &AttemptId, state: MachineState, launched_at: Timest
         deadline: ago(-3600),
         registration: 101,
         repo_id: 0,
+        promise: None,
         ended_by: None,
         class: ClassName("linux".to_owned()),
         kind: "a".to_owned(),
@@ -272,6 +277,7 @@ fn row(id: i64, attempt_id: &AttemptId) -> Registration {
         uuid: None,
         online: false,
         busy: false,
+        disabled: None,
         missing_since: None,
     }
 }
@@ -329,8 +335,10 @@ fn others(choice: u64, seen: &mut Observation) {
                 class: class.clone(),
                 registration: 106,
                 repo_id: 0,
+                promise: None,
                 placements: vec![PastPlacement { answered, refused: None }],
                 ended: Ended { why: End::NeverReady, at: ago(400) },
+                hung_since: None,
                 log: None,
             });
             let attempt_id = run.attempt_id(6);
@@ -341,7 +349,13 @@ fn others(choice: u64, seen: &mut Observation) {
                 ..seen_machine(&attempt_id, MachineState::Up, ago(800))
             });
         }
+        6 | 7 => hung(choice == 6, run, &mut seen.machines),
         _ => {}
+    }
+    if choice >= 6 {
+        let (steady_since, at) = (ago(3_600), now());
+        seen.forge_read = Some(ForgeRead { steady_since, at, cannot_disable: false });
+        seen.at_work = vec![AtWork { repo_id: 0, runners: Vec::new() }];
     }
     let past = run.attempt_id(6);
     if let Registrations::Seen(rows) = &mut seen.registrations {
@@ -351,9 +365,34 @@ fn others(choice: u64, seen: &mut Observation) {
             3 => rows.push(Registration { busy: true, ..row(107, &void) }),
             4 => rows.push(row(103, &stranger)),
             5 => rows.push(Registration { online: true, busy: true, ..row(106, &past) }),
+            6 | 7 => rows.push(Registration { disabled: Some(choice == 6), ..row(106, &past) }),
             _ => {}
         }
     }
+}
+
+/// Adds a past attempt whose machine hangs, read once or not yet.
+fn hung(read: bool, run: &mut Run, machines: &mut Vec<Machine>) {
+    let answered = Some(Answer { id: MachineId("i-6".to_owned()), at: ago(2_600) });
+    let idle_within = SignedDuration::from_mins(2);
+    run.status.next = 8;
+    run.status.past.push(PastAttempt {
+        number: 6,
+        decided_at: ago(2_601),
+        class: ClassName("linux".to_owned()),
+        registration: 106,
+        repo_id: 0,
+        promise: Some(BootPromise { start_by: ago(2_001), idle_within }),
+        placements: vec![PastPlacement { answered, refused: None }],
+        ended: Ended { why: End::NeverReady, at: ago(2_200) },
+        hung_since: read.then(|| ago(300)),
+        log: None,
+    });
+    machines.push(Machine {
+        id: MachineId("i-6".to_owned()),
+        registration: 106,
+        ..seen_machine(&run.attempt_id(6), MachineState::Up, ago(2_600))
+    });
 }
 
 fn class_of(choice: u64) -> Option<ObservedClass> {

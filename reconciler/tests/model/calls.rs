@@ -85,13 +85,17 @@ impl World {
             Step::Register => {
                 let Some(prepare) = reconcile.prepare.take() else { return false };
                 let runner = done.then(|| register(state, &prepare.attempt_id));
+                let live = record::live_attempts(
+                    &reconcile.seen,
+                    reconcile.seen.run.as_ref().expect("a run is prepared for"),
+                );
                 let run = reconcile.seen.run.as_mut().expect("a run is prepared for");
                 let Some(runner) = runner.filter(|_| told) else {
                     record::not_prepared(&mut run.status, reconcile.seen.now);
                     return true;
                 };
                 let boot = ("https://forge".to_owned(), None);
-                record::prepared(&mut run.status, prepare, runner, boot, reconcile.seen.now);
+                record::prepared(&mut run.status, prepare, runner, boot, reconcile.seen.now, &live);
                 reconcile.more = true;
                 reconcile.recorded();
             }
@@ -143,7 +147,7 @@ impl World {
                     state.machines[machine].doing = Doing::Ending;
                 }
             }
-            Effect::Launch { .. } | Effect::Remove => {}
+            Effect::Disable { .. } | Effect::Launch { .. } | Effect::Remove => {}
         }
     }
 
@@ -303,7 +307,7 @@ fn freed(reconcile: &mut Reconcile, action: &Effect) {
             let of_it = reconcile.seen.machines.iter_mut().filter(|m| m.id == *id);
             of_it.for_each(|m| m.state = MachineState::Ending);
         }
-        Effect::Launch { .. } | Effect::Remove => {}
+        Effect::Disable { .. } | Effect::Launch { .. } | Effect::Remove => {}
     }
 }
 

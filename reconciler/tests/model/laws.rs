@@ -120,8 +120,7 @@ impl State {
 }
 
 fn recorded(attempt_id: AttemptId, attempt: &Attempt) -> Recorded {
-    let Attempt { number: _, decided_at: _, class, runner, boot, placements, ended: _, log: _ } =
-        attempt;
+    let Attempt { class, runner, boot, placements, .. } = attempt;
     let identity = hash_of(&(class, runner, &boot.instance_url, &boot.git_token, boot.idle_within));
     let machines = placements.iter().map(|p| p.machine.clone()).collect();
     Recorded { attempt_id, identity, deadline: boot.deadline, machines }

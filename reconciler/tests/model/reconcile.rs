@@ -65,6 +65,8 @@ impl Reconcile {
             registrations: Registrations::Unknown,
             seats: Vec::new(),
             room: true,
+            forge_read: None,
+            at_work: Vec::new(),
             no_replacement: false,
             class: None,
         };
@@ -132,6 +134,7 @@ impl Reconcile {
                     uuid: None,
                     online: of_it().any(online),
                     busy: of_it().any(|m| matches!(m.doing, Doing::Busy { silent: false, .. })),
+                    disabled: None,
                     missing_since: None,
                 }
             })
@@ -266,6 +269,7 @@ pub(crate) fn seen_machine(machine: &Vm, state: MachineState) -> Machine {
         deadline: machine.deadline,
         registration: machine.registration,
         repo_id: 0,
+        promise: None,
         ended_by: None,
         class: ClassName("linux".to_owned()),
         kind: String::new(),
@@ -302,6 +306,7 @@ fn ask_for_registrations(seen: &mut Observation, replica: &mut Replica) {
             uuid: None,
             online: false,
             busy: false,
+            disabled: None,
             missing_since: Some(since),
         });
     }
@@ -336,6 +341,7 @@ fn ask_for_machines(seen: &mut Observation, class: &ClassName, variant: Variant)
             deadline: at,
             registration,
             repo_id: 0,
+            promise: None,
             ended_by: None,
             class: class.clone(),
             kind: String::new(),

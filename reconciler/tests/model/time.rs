@@ -7,9 +7,7 @@ use tinqs_ci_reconciler::model::{
     Answer, Attempt, AttemptId, End, Ended, MachineState, PastAttempt, PastPlacement, Phase,
     Placement, Refused, Run, Status,
 };
-use tinqs_ci_reconciler::plan::{
-    FORGOTTEN_AFTER, LAUNCH_WINDOW, REFUSED_AGAIN_FOR, REFUSED_FOR, SHOWN_WITHIN, VISIBLE_WITHIN,
-};
+use tinqs_ci_reconciler::plan::{FORGOTTEN_AFTER, REFUSED_AGAIN_FOR, REFUSED_FOR, VISIBLE_WITHIN};
 
 use crate::reconcile::Reconcile;
 use crate::state::{Doing, GRID, Hashed, Landing, Replica, State, Vm, now};
@@ -20,7 +18,10 @@ const fn minutes(n: i64) -> SignedDuration {
 
 const NONE: &[SignedDuration] = &[];
 const PASSED: &[SignedDuration] = &[SignedDuration::ZERO];
-const DECIDED: &[SignedDuration] = &[LAUNCH_WINDOW, SHOWN_WITHIN, FORGOTTEN_AFTER];
+/// `boot_within`, the same and 11 min, and the time after which no machine appears.
+const DECIDED: &[SignedDuration] = &[minutes(5), minutes(16), FORGOTTEN_AFTER];
+/// Twice `boot_within`.
+const START_WITHIN: SignedDuration = minutes(10);
 /// `assign_within`.
 const ENDED: &[SignedDuration] = &[minutes(1)];
 const ANSWERED: &[SignedDuration] = &[VISIBLE_WITHIN];
@@ -280,12 +281,15 @@ fn visit_run(run: &mut Run, f: Visit<'_>) {
             class: _,
             registration: _,
             repo_id: _,
+            promise,
             placements,
             ended,
+            hung_since: _,
             log: _,
         } = past;
         let open = placements.iter().any(|p| p.answered.is_none() && p.refused.is_none());
         visit_decided(decided_at, open, f);
+        *promise = None;
         f(&mut ended.at, NONE);
         for PastPlacement { answered, refused } in placements {
             visit_answers(answered.as_mut(), refused.as_mut(), f);
@@ -305,10 +309,11 @@ fn visit_run(run: &mut Run, f: Visit<'_>) {
 }
 
 fn visit_attempt(attempt: &mut Attempt, f: Visit<'_>) {
-    let Attempt { number: _, decided_at, class: _, runner: _, boot: _, placements, ended, log: _ } =
+    let Attempt { number: _, decided_at, class: _, runner: _, boot, placements, ended, .. } =
         attempt;
     let open = placements.iter().any(|p| p.answered.is_none() && p.refused.is_none());
     visit_decided(decided_at, open, f);
+    boot.start_by = Some(*decided_at + START_WITHIN);
     if let Some(Ended { why, at }) = ended {
         f(at, if *why == End::Consumed { ENDED } else { NONE });
     }

@@ -87,6 +87,7 @@ fn ground(action: &Action) -> Option<Rule> {
     match action {
         Action::Unseat { rule, .. }
         | Action::Retire { rule, .. }
+        | Action::Disable { rule, .. }
         | Action::Terminate { rule, .. } => Some(*rule),
         Action::Launch { .. } | Action::Remove => None,
     }

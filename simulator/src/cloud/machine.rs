@@ -6,7 +6,8 @@ use tinqs_ci_reconciler::model::{
     Runner, label_name,
 };
 
-use super::Launch;
+pub use super::outcome::MachineOutcome;
+use super::{Config, Launch};
 use crate::forge::{Forge, Task, TaskState};
 
 /// The interval at which an idle runner asks for a job.
@@ -16,44 +17,8 @@ pub const REPORT_EVERY: SignedDuration = SignedDuration::from_secs(5);
 /// The interval at which a silent runner reports while busy.
 pub const SILENT_REPORT_EVERY: SignedDuration = SignedDuration::from_secs(60);
 
-/// The outcome of a machine, drawn at its launch.
-#[derive(Clone, Debug)]
-pub struct MachineOutcome {
-    /// From launch to power-on.
-    pub boots_in: SignedDuration,
-    /// From power-on to the runner's start.
-    pub starts_in: SignedDuration,
-    /// The cloud interrupts it this long after its launch.
-    pub interrupted_in: Option<SignedDuration>,
-    /// It ends right after its launch.
-    pub stillborn: bool,
-    /// Its runner reports rarely.
-    pub silent: bool,
-    /// Its runner never starts, and nothing but its timer ends it.
-    pub never_online: bool,
-    /// Its runner comes online and then hangs; nothing but its timer ends it.
-    pub hangs_idle: bool,
-    /// It stays up after its job.
-    pub hangs_after_job: bool,
-    /// Its timer does not end it at its deadline.
-    pub ignores_timer: bool,
-}
-
-impl Default for MachineOutcome {
-    fn default() -> Self {
-        Self {
-            boots_in: SignedDuration::from_secs(20),
-            starts_in: SignedDuration::from_secs(10),
-            interrupted_in: None,
-            stillborn: false,
-            silent: false,
-            never_online: false,
-            hangs_idle: false,
-            hangs_after_job: false,
-            ignores_timer: false,
-        }
-    }
-}
+/// The interval at which a runner that fails is started again.
+const FAILED_AGAIN_AFTER: SignedDuration = SignedDuration::from_secs(3);
 
 /// The activity of a machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,6 +83,8 @@ pub struct SimulatedMachine {
     pub launched_at: Timestamp,
     /// Current activity.
     pub doing: Doing,
+    /// When its runner was first started.
+    pub started_at: Option<Timestamp>,
     /// When its job ended.
     pub job_ended_at: Option<Timestamp>,
     /// When it was gone.
@@ -146,6 +113,7 @@ impl SimulatedMachine {
             boot: ask.attempt.boot.clone(),
             launched_at: now,
             doing: Doing::Booting { until: now + outcome.boots_in },
+            started_at: None,
             job_ended_at: None,
             gone_at: None,
             ended_by: None,
@@ -190,6 +158,7 @@ impl SimulatedMachine {
             deadline: self.boot.deadline,
             registration: self.runner.id,
             repo_id: self.runner.repo_id,
+            promise: self.boot.promise(),
             ended_by: self.ended_by.filter(|_| over),
             class: self.class.clone(),
             kind: self.recipe.kind.clone(),
@@ -245,6 +214,7 @@ impl SimulatedMachine {
         now: Timestamp,
         gone: Timestamp,
         forge: &mut Forge,
+        config: &Config,
     ) -> Option<String> {
         if self.interruption().is_some_and(|at| at <= now) {
             self.end(now, gone, EndedBy::Cloud);
@@ -260,11 +230,12 @@ impl SimulatedMachine {
                 self.doing = if self.outcome.never_online {
                     Doing::Hung
                 } else {
-                    Doing::Starting { until: now + self.outcome.starts_in }
+                    let late = self.outcome.starts_late.unwrap_or_default();
+                    Doing::Starting { until: now + self.outcome.starts_in + late }
                 };
                 Some("up".to_owned())
             }
-            Doing::Starting { .. } => Some(self.start_runner(now, gone, forge)),
+            Doing::Starting { .. } => self.start_runner(now, gone, forge, config),
             Doing::Idle { fetches_at, drains_at, tasks_version } => {
                 if drains_at <= now {
                     self.end(now, gone, EndedBy::Itself);
@@ -284,28 +255,48 @@ impl SimulatedMachine {
         }
     }
 
-    fn start_runner(&mut self, now: Timestamp, gone: Timestamp, forge: &mut Forge) -> String {
+    /// Starts the runner, again after it failed, as the boot script does.
+    fn start_runner(
+        &mut self,
+        now: Timestamp,
+        gone: Timestamp,
+        forge: &mut Forge,
+        config: &Config,
+    ) -> Option<String> {
+        let again = self.started_at.is_some();
+        let is_kept = if again { config.keeps_restarts } else { config.keeps_start_by };
+        if is_kept && self.boot.start_by.is_some_and(|start_by| now > start_by) {
+            self.end(now, gone, EndedBy::Itself);
+            return Some("too late to start its runner, powering off".to_owned());
+        }
+        let first = *self.started_at.get_or_insert(now);
+        let counts_from = if config.keeps_restarts { first } else { now };
+        let drains_at = counts_from + self.boot.idle_within;
+        if drains_at <= now {
+            self.end(now, gone, EndedBy::Itself);
+            return Some("drained before its runner took a job, powering off".to_owned());
+        }
+        if self.outcome.fails_first.is_some_and(|lasts| now < first + lasts) {
+            self.doing = Doing::Starting { until: now + FAILED_AGAIN_AFTER };
+            return (!again).then(|| "its runner fails".to_owned());
+        }
         if forge.is_down(now) {
             self.end(now, gone, EndedBy::Itself);
-            return "its runner cannot reach the forge, powering off".to_owned();
+            return Some("its runner cannot reach the forge, powering off".to_owned());
         }
         let (uuid, token) = (&self.runner.uuid, self.runner.token.expose());
         let labels: Vec<String> =
             self.runner.labels.iter().map(|l| label_name(l).to_owned()).collect();
         if forge.declare_labels(now, uuid, token, &labels).is_err() {
             self.end(now, gone, EndedBy::Itself);
-            return "its runner is not registered, powering off".to_owned();
+            return Some("its runner is not registered, powering off".to_owned());
         }
         self.doing = if self.outcome.hangs_idle {
             Doing::Hung
         } else {
-            Doing::Idle {
-                fetches_at: now,
-                drains_at: now + self.boot.idle_within,
-                tasks_version: 0,
-            }
+            Doing::Idle { fetches_at: now, drains_at, tasks_version: 0 }
         };
-        "its runner is online".to_owned()
+        Some("its runner is online".to_owned())
     }
 
     fn fetch(

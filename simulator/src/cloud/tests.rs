@@ -53,6 +53,7 @@ fn place() -> Place {
         boot: Boot {
             deadline: at(3600),
             idle_within: SignedDuration::from_mins(2),
+            start_by: None,
             instance_url: String::new(),
             git_token: None,
         },
@@ -63,6 +64,7 @@ fn place() -> Place {
             refused: None,
         }],
         ended: None,
+        hung_since: None,
         log: None,
     };
     Place { cloud: Cloud::new(Config::default()), forge, attempt_id, attempt }

@@ -289,11 +289,13 @@ fn attempt(
         boot: Boot {
             deadline: identity.and_then(|i| i.deadline).unwrap_or(Timestamp::MAX),
             idle_within: identity.map_or(SignedDuration::ZERO, |i| i.idle_within),
+            start_by: identity.and_then(|i| i.start_by),
             instance_url: String::new(),
             git_token: None,
         },
         placements: vec![placement],
         ended: None,
+        hung_since: None,
         log: None,
     };
     (attempt_id, 0, attempt)

@@ -4,6 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
     Attempt, AttemptId, ClassName, Phase, Placement, Reason, Run, RunName, decode, encode, serving,
 };
+use tinqs_ci_reconciler::plan::{HUNG_AFTER, READINGS_APART};
 use tinqs_ci_reconciler::ports::Expect;
 
 use super::Laws;
@@ -37,6 +38,21 @@ pub struct TerminateTruth<'a> {
     pub by_person: bool,
     /// Whether its registration is at the forge.
     pub registered: bool,
+    /// For how long no reading of the forge by this replica has failed; `None`: none ever did.
+    pub steady_for: Option<SignedDuration>,
+    /// How far the clocks of replicas may differ.
+    pub clocks_apart: SignedDuration,
+}
+
+impl TerminateTruth<'_> {
+    /// Whether it may be called hung: its promise was over for two minutes before a first reading,
+    /// and another two minutes without a failed reading lie before the second.
+    fn may_be_hung(&self, now: Timestamp) -> bool {
+        let Some(promise) = self.machine.boot.promise() else { return false };
+        let over_for = now.duration_since(promise.idle_until());
+        over_for + self.clocks_apart > HUNG_AFTER + READINGS_APART
+            && self.steady_for.is_none_or(|time| time + self.clocks_apart >= READINGS_APART)
+    }
 }
 
 impl Laws {
@@ -253,9 +269,10 @@ impl Laws {
         }
     }
 
-    /// L3: a person requested it, the deadline is over, or it is idle without a registration.
+    /// L3: a person requested it, the deadline is over, or it is idle without a registration, or with
+    /// one long after its boot promise.
     pub fn on_terminate(&mut self, now: Timestamp, truth: TerminateTruth<'_>) {
-        let TerminateTruth { machine, by_person, registered } = truth;
+        let TerminateTruth { machine, by_person, registered, .. } = truth;
         if !machine.is_live() || by_person || now > machine.boot.deadline {
             return;
         }
@@ -263,7 +280,7 @@ impl Laws {
         if machine.is_busy() {
             let what = format!("{} {}: terminated mid-job", machine.attempt_id, machine.id);
             self.broken("L3", now, &about, what);
-        } else if registered {
+        } else if registered && !truth.may_be_hung(now) {
             let what = format!(
                 "{} {}: terminated without a permitted reason",
                 machine.attempt_id, machine.id

@@ -1,17 +1,23 @@
 //! Laws over time, checked once a minute and at the end.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::Laws;
 use crate::cloud::Cloud;
+use crate::cloud::machine::{Doing, SimulatedMachine};
 use crate::forge::Forge;
 
 /// Interval of the check.
 const MINUTE: SignedDuration = SignedDuration::from_mins(1);
 /// Longest permitted life of a machine after its job ended or its registration was removed.
 pub(super) const LINGERS_AT_MOST: SignedDuration = SignedDuration::from_mins(15);
+
+/// Longest permitted life of a machine that was never used, after its boot promise.
+const UNUSED_AT_MOST: SignedDuration = SignedDuration::from_mins(7);
+/// A guest checks its times every five seconds.
+const TICKS: SignedDuration = SignedDuration::from_secs(5);
 
 /// Conditions in one minute that no controller can overcome.
 #[derive(Clone, Debug, Default)]
@@ -21,6 +27,8 @@ pub struct Allowance {
     /// A replica died and lost its cache (since when registrations are missing), or one is paused
     /// and holds the wake-ups that it took.
     pub forgotten: bool,
+    /// Readings or effects of rule 22 may fail, or failed within the last minutes.
+    pub unreadable: bool,
     /// No job can start: a port is down, the forge assigns none, or there is no capacity.
     pub no_job_can_start: bool,
     /// Jobs that get no machine: given up, deleted by a person, or of a class without working
@@ -73,6 +81,7 @@ impl Laws {
         excuse: &Allowance,
     ) {
         self.waits(now, forge, excuse);
+        self.unused(now, cloud, forge, excuse);
         let gone: Vec<i64> =
             cloud.live().map(|m| m.runner.id).filter(|id| forge.runner(*id).is_none()).collect();
         for id in gone {
@@ -95,6 +104,41 @@ impl Laws {
                 let what =
                     format!("{id} is live 15 minutes after the end of its job or registration");
                 self.broken("time", now, &run, what);
+            }
+        }
+    }
+
+    /// L12: a machine that was never used ends soon after its boot promise, and no runner waits for a
+    /// job any more.
+    fn unused(&mut self, now: Timestamp, cloud: &Cloud, forge: &Forge, excuse: &Allowance) {
+        let excused = excuse.cut_off || excuse.forgotten || excuse.unreadable;
+        let never_used = |machine: &SimulatedMachine| {
+            let row = forge.runner(machine.runner.id);
+            !machine.is_busy() && row.is_some_and(|row| row.last_task.is_none())
+        };
+        let mut over = BTreeMap::new();
+        for machine in cloud.live() {
+            let id = &machine.attempt_id;
+            let known = self.attempts.contains_key(id) && !self.scrambled.contains(&id.run);
+            let Some(promise) = machine.boot.promise().filter(|_| known) else { continue };
+            let since = promise.idle_until();
+            if self.orphans.contains(&machine.id) || self.twinned.contains(id) || now <= since {
+                continue;
+            }
+            if matches!(machine.doing, Doing::Idle { .. }) && now > since + TICKS {
+                let what = format!("{}: its runner waits for a job after its promise", machine.id);
+                self.broken("L12", now, id.run.as_str(), what);
+            }
+            if never_used(machine) {
+                over.insert(machine.id.to_string(), (id.run.to_string(), since));
+            }
+        }
+        self.unused.retain(|id, _| over.contains_key(id));
+        for (id, (run, since)) in over {
+            let wait = self.unused.entry(id.clone()).or_insert(Wait::since(since));
+            if wait.goes_on(now, excused, UNUSED_AT_MOST).is_some() {
+                let what = format!("{id} was never used and is live 7 minutes after its promise");
+                self.broken("L12", now, &run, what);
             }
         }
     }

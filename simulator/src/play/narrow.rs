@@ -156,6 +156,19 @@ impl Profile {
         }
     }
 
+    /// Without a job list, machines hang and outlive their deadlines: rule 22 does nothing there.
+    pub fn push_overdue() -> Self {
+        Self {
+            name: "push_overdue",
+            faults: |_| FaultProfile {
+                never_online: 0.1,
+                ignores_timer: 1.0,
+                ..FaultProfile::default()
+            },
+            ..Self::push()
+        }
+    }
+
     /// Returns the profiles of this module that hold for every seed. `push_stillborn` is excluded:
     /// in push mode, a displaced job waits forever if the displacing job's run was given up.
     pub fn narrow() -> Vec<Self> {

@@ -328,6 +328,7 @@ impl Profile {
             Self::chaos(),
             Self::few(),
             Self::hijack(),
+            Self::hung(),
         ]
     }
 }

@@ -65,6 +65,20 @@ pub(super) fn pushes(rng: &mut Rng) -> UserActions {
     user_actions
 }
 
+/// The same, and half of the jobs run for up to two hours.
+pub(super) fn long_jobs(rng: &mut Rng) -> UserActions {
+    let mut user_actions = pushes(rng);
+    for (_, user_action) in &mut user_actions {
+        let UserAction::Push { jobs, .. } = user_action else { continue };
+        for job in jobs {
+            if rng.chance(0.5) {
+                job.work = rng.between(minutes(10), minutes(120));
+            }
+        }
+    }
+    user_actions
+}
+
 /// The same, some with `needs`; a few are canceled or rerun.
 pub(super) fn mixed(rng: &mut Rng) -> UserActions {
     let mut user_actions = pushes(rng);

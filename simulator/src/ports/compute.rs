@@ -7,6 +7,7 @@ use tinqs_ci_reconciler::ports::{Compute, ErrorKind, MachineLog, PortError};
 
 use super::{Call, SimulatedPorts, error};
 use crate::cloud::Launch;
+use crate::executor::Group;
 use crate::faults::OngoingFault;
 use crate::laws::TerminateTruth;
 use crate::world::World;
@@ -64,9 +65,10 @@ impl Compute for SimulatedPorts {
     }
 
     async fn terminate(&self, id: &MachineId) -> Result<(), PortError> {
+        let replica = self.replica();
         self.call(Call::new("compute.terminate", id), |world, began| {
             world.paced("compute.terminate", began)?;
-            world.terminate(id);
+            world.terminate(id, replica);
             Ok(())
         })
         .await
@@ -169,7 +171,7 @@ impl World {
         }
     }
 
-    fn terminate(&mut self, id: &MachineId) {
+    fn terminate(&mut self, id: &MachineId, replica: Option<Group>) {
         let now = self.now();
         if self.cloud.is_foreign(id) {
             self.laws.on_foreign(now, &id.to_string());
@@ -179,7 +181,10 @@ impl World {
             let record = self.records.run(&machine.attempt_id.run);
             let by_person = record.is_some_and(|run| run.terminate_now);
             let registered = self.forge.lock().runner(machine.runner.id).is_some();
-            let truth = TerminateTruth { machine, by_person, registered };
+            let unread = replica.and_then(|replica| self.unread.get(&replica));
+            let steady_for = unread.map(|at| now.duration_since(*at));
+            let clocks_apart = self.faults.clocks_apart.abs() * 3;
+            let truth = TerminateTruth { machine, by_person, registered, steady_for, clocks_apart };
             self.laws.on_terminate(now, truth);
         }
         self.cloud.terminate(now, id);

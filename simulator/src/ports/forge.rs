@@ -4,8 +4,8 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use tinqs_ci_reconciler::controller::Hint;
 use tinqs_ci_reconciler::model::{
-    About, AttemptId, Job, JobRef, JobTimes, Registration, Registrations, Runner, Secret,
-    label_name,
+    About, AttemptId, Job, JobRef, JobRunner, JobTimes, Registration, Registrations, Runner,
+    Secret, label_name,
 };
 use tinqs_ci_reconciler::ports::{
     ErrorKind, Forge, PortError, RegistrationLists, RepoRef, SeenJob, WaitingJob,
@@ -59,9 +59,10 @@ impl Forge for SimulatedPorts {
             let omitted = world.faults.at(now).runner_omitted;
             let level = world.level(repo_id);
             let forge = world.forge();
+            let line = forge.config.line;
             let shown = |row: &&RunnerRow| is_shown(row, level.as_ref());
             let listed = forge.runners().filter(shown).filter(|row| !left_out(row, now, omitted));
-            let rows = listed.filter_map(|row| registration(row, repo_id, now));
+            let rows = listed.filter_map(|row| registration(row, repo_id, now, line));
             Ok(Registrations::Seen(rows.collect()))
         })
         .await
@@ -72,8 +73,9 @@ impl Forge for SimulatedPorts {
             let now = world.now();
             let level = world.level(repo_id);
             let forge = world.forge();
+            let line = forge.config.line;
             let row = forge.runner(id).filter(|row| is_shown(row, level.as_ref()));
-            Ok(row.and_then(|row| registration(row, repo_id, now)))
+            Ok(row.and_then(|row| registration(row, repo_id, now, line)))
         })
         .await
     }
@@ -96,6 +98,38 @@ impl Forge for SimulatedPorts {
             let RunnerRow { id, uuid, token, name, .. } = row;
             let (labels, token) = (labels.to_vec(), Secret::new(token));
             Ok(Runner { id, repo_id, uuid, name, labels, token })
+        })
+        .await
+    }
+
+    async fn at_work(&self, repo_id: i64) -> Result<Option<Vec<JobRunner>>, PortError> {
+        self.call(Call::new("forge.at_work", repo_id), |world, _| {
+            if world.demand != Demand::Jobs {
+                return Ok(None);
+            }
+            let forge = world.forge();
+            let of_it = |job: &&JobRow| repo_id == 0 || job.repo_id == repo_id;
+            let running = forge.jobs().filter(|job| job.status == Status::Running).filter(of_it);
+            let runner = |job: &JobRow| JobRunner {
+                id: job.runner_id.unwrap_or_default(),
+                name: job.runner_name.clone().unwrap_or_default(),
+            };
+            Ok(Some(running.map(runner).collect()))
+        })
+        .await
+    }
+
+    async fn disable(&self, id: i64, repo_id: i64) -> Result<bool, PortError> {
+        self.call(Call::new("forge.disable", id), |world, _| {
+            let level = world.level(repo_id);
+            let mut forge = world.forge();
+            if forge.config.line < Line::V1_26 {
+                return Ok(false);
+            }
+            if forge.runner(id).is_some_and(|row| is_shown(row, level.as_ref())) {
+                forge.disable_runner(id, true);
+            }
+            Ok(true)
         })
         .await
     }
@@ -157,7 +191,12 @@ fn left_out(row: &RunnerRow, now: Timestamp, omitted: f64) -> bool {
 }
 
 /// Returns a registration of ours as the API shows it; `None` if its name is not an attempt ID.
-pub(crate) fn registration(row: &RunnerRow, repo_id: i64, now: Timestamp) -> Option<Registration> {
+pub(crate) fn registration(
+    row: &RunnerRow,
+    repo_id: i64,
+    now: Timestamp,
+    line: Line,
+) -> Option<Registration> {
     Some(Registration {
         id: row.id,
         repo_id,
@@ -165,6 +204,7 @@ pub(crate) fn registration(row: &RunnerRow, repo_id: i64, now: Timestamp) -> Opt
         uuid: None,
         online: State::online(row, now),
         busy: State::active(row, now),
+        disabled: (line >= Line::V1_26).then_some(row.disabled),
         missing_since: None,
     })
 }

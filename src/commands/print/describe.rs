@@ -130,8 +130,10 @@ fn attempts(page: &mut Page, run: &Run, detail: Detail, now: Timestamp) {
             class,
             registration,
             repo_id: _,
+            promise: _,
             placements,
             ended,
+            hung_since: _,
             log,
         } = past;
         let registration = match detail {
@@ -169,7 +171,8 @@ fn placed(answered: Option<&str>, refused: Option<String>) -> String {
 }
 
 fn newest(page: &mut Page, attempt: &Attempt, position: usize, detail: Detail, now: Timestamp) {
-    let Attempt { number, decided_at, class, runner, boot, placements, ended, log } = attempt;
+    let Attempt { number, decided_at, class, runner, boot, placements, ended, hung_since: _, log } =
+        attempt;
     let registration = match detail {
         Detail::Table => String::new(),
         Detail::Wide => format!(", registration {}", runner.id),

@@ -71,6 +71,7 @@ fn attempt(run: &Run, number: u32, id: Option<&str>) -> Attempt {
         boot: Boot {
             deadline: now() + SignedDuration::from_hours(6),
             idle_within: SignedDuration::from_mins(2),
+            start_by: None,
             instance_url: "https://git.example.com".into(),
             git_token: Some(Secret::new("hidden-token")),
         },
@@ -81,6 +82,7 @@ fn attempt(run: &Run, number: u32, id: Option<&str>) -> Attempt {
             refused: None,
         }],
         ended: None,
+        hung_since: None,
         log: None,
     }
 }
@@ -247,6 +249,8 @@ fn seen(run: Run, job: Job, limit: Option<u32>) -> Observation {
         registrations: Registrations::Seen(Vec::new()),
         seats: Vec::new(),
         room: true,
+        forge_read: None,
+        at_work: Vec::new(),
         no_replacement: false,
         class: Some(ObservedClass::from(Class {
             name: ClassName("linux".into()),

@@ -1,7 +1,9 @@
 //! The test world's forge.
 
 use async_trait::async_trait;
-use tinqs_ci_reconciler::model::{AttemptId, JobRef, Registration, Registrations, Runner, Secret};
+use tinqs_ci_reconciler::model::{
+    AttemptId, JobRef, JobRunner, Registration, Registrations, Runner, Secret,
+};
 use tinqs_ci_reconciler::ports::{
     Forge, PortError, RegistrationLists, RepoRef, SeenJob, WaitingJob,
 };
@@ -61,6 +63,7 @@ impl Forge for TestWorld {
             uuid: None,
             online: false,
             busy: false,
+            disabled: None,
             missing_since: None,
         });
         Ok(Runner {
@@ -71,6 +74,18 @@ impl Forge for TestWorld {
             labels: labels.to_vec(),
             token: Secret::new(state.runner_token.clone()),
         })
+    }
+
+    async fn at_work(&self, _: i64) -> Result<Option<Vec<JobRunner>>, PortError> {
+        Ok(self.call("forge", "at_work")?.at_work.clone())
+    }
+
+    async fn disable(&self, id: i64, _: i64) -> Result<bool, PortError> {
+        let mut state = self.call("forge", "disable")?;
+        let is_possible = !state.cannot_disable;
+        let of_it = state.registrations.iter_mut().filter(|row| row.id == id && is_possible);
+        of_it.for_each(|row| row.disabled = Some(true));
+        Ok(is_possible)
     }
 
     async fn retire(&self, id: i64, repo_id: i64) -> Result<(), PortError> {

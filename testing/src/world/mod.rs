@@ -14,7 +14,7 @@ use std::task::{Context, Poll, Waker};
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::{Mutex, MutexGuard};
 use tinqs_ci_reconciler::model::{
-    ClassName, Job, JobTimes, Machine, MachineSpec, Pause, Registration, Run, RunName,
+    ClassName, Job, JobRunner, JobTimes, Machine, MachineSpec, Pause, Registration, Run, RunName,
 };
 use tinqs_ci_reconciler::ports::{
     ErrorKind, InboxItem, PortError, Ports, RegistrationLists, Seat, WaitingJob,
@@ -95,6 +95,10 @@ pub struct State {
     pub registrations: Vec<Registration>,
     /// Whether the token cannot list runners.
     pub registrations_hidden: bool,
+    /// The runners that execute jobs; `None`: they cannot be read.
+    pub at_work: Option<Vec<JobRunner>>,
+    /// Whether the forge cannot disable registrations.
+    pub cannot_disable: bool,
     /// Which lists show the forge's runners.
     pub lists: RegistrationLists,
     registered: i64,
@@ -185,6 +189,8 @@ impl TestWorld {
             room: None,
             registrations: Vec::new(),
             registrations_hidden: false,
+            at_work: Some(Vec::new()),
+            cannot_disable: false,
             lists: RegistrationLists::One,
             registered: 0,
             runner_token: "one job's own".to_owned(),

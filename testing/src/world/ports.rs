@@ -335,6 +335,7 @@ impl Compute for TestWorld {
             deadline: attempt.boot.deadline,
             registration: attempt.runner.id,
             repo_id: attempt.runner.repo_id,
+            promise: attempt.boot.promise(),
             ended_by: None,
             class,
             kind: asked.kind,

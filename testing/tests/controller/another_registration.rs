@@ -37,6 +37,7 @@ fn a_row_of_another_run_under_the_recorded_number_is_none_of_this_run() {
         uuid: None,
         online: false,
         busy: false,
+        disabled: None,
         missing_since: Some(harness.now()),
     };
     assert_eq!(seen.registrations.seen(), [missing], "missing since it was asked for");

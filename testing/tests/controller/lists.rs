@@ -18,7 +18,16 @@ fn harness() -> Harness {
 
 fn row(id: i64, repo_id: i64, attempt_id: AttemptId) -> Registration {
     let (online, busy, missing_since) = (false, false, None);
-    Registration { id, repo_id, attempt_id, uuid: None, online, busy, missing_since }
+    Registration {
+        id,
+        repo_id,
+        attempt_id,
+        uuid: None,
+        online,
+        busy,
+        disabled: None,
+        missing_since,
+    }
 }
 
 fn ids(harness: &Harness) -> Vec<i64> {

@@ -25,7 +25,16 @@ pub(super) fn started(harness: &Harness) -> RunName {
 
 pub(super) fn row(id: i64, attempt_id: AttemptId) -> Registration {
     let (online, busy, missing_since) = (false, false, None);
-    Registration { id, repo_id: 0, attempt_id, uuid: None, online, busy, missing_since }
+    Registration {
+        id,
+        repo_id: 0,
+        attempt_id,
+        uuid: None,
+        online,
+        busy,
+        disabled: None,
+        missing_since,
+    }
 }
 
 pub(super) fn seat(attempt_id: AttemptId) -> Seat {

@@ -159,6 +159,7 @@ fn an_effect_that_fails_for_a_finished_run_has_it_reconciled_again_though_it_is_
         uuid: None,
         online: false,
         busy: false,
+        disabled: None,
         missing_since: None,
     });
     harness.fails("retire", ErrorKind::Unavailable);

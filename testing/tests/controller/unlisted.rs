@@ -44,6 +44,7 @@ fn a_machine_that_must_be_visible_and_is_not_found_is_gone() {
         deadline: recorded.boot.deadline,
         registration: 100,
         repo_id: 0,
+        promise: recorded.boot.promise(),
         ended_by: None,
         class: ClassName("good".to_owned()),
         kind: "small".to_owned(),
@@ -149,11 +150,13 @@ fn the_machine_of_a_past_attempt_is_asked_for_as_long_as_it_holds_something() {
             class: class.clone(),
             registration: 90,
             repo_id: 0,
+            promise: None,
             placements: vec![
                 PastPlacement { answered: None, refused: None },
                 PastPlacement { answered, refused: None },
             ],
             ended: Ended { why: End::NeverSeen, at },
+            hung_since: None,
             log: None,
         }];
         attempt(run).placements[0].answered = None;
@@ -179,6 +182,7 @@ fn the_machine_of_a_past_attempt_is_asked_for_as_long_as_it_holds_something() {
         deadline: at - SECOND + Times::default().max_age,
         registration: 90,
         repo_id: 0,
+        promise: None,
         ended_by: None,
         class,
         kind: String::new(),

@@ -43,7 +43,7 @@ pub fn ownership(installation: &str, seen: &Seen) -> Ownership {
 }
 
 fn machine(id: MachineId, tagged: Tagged, seen: &Seen) -> Machine {
-    let Tagged { attempt_id, placement, registration, repo_id, deadline, class } = tagged;
+    let Tagged { attempt_id, placement, registration, repo_id, deadline, promise, class } = tagged;
     let state = state(seen);
     Machine {
         id,
@@ -55,6 +55,7 @@ fn machine(id: MachineId, tagged: Tagged, seen: &Seen) -> Machine {
         deadline,
         registration,
         repo_id,
+        promise,
         ended_by: ended_by(seen, state),
         class,
         kind: kind(seen),
@@ -77,6 +78,7 @@ pub(super) fn launched(ask: &Ask<'_>, seen: &Seen, now: Timestamp) -> Machine {
         deadline: attempt.boot.deadline,
         registration: attempt.runner.id,
         repo_id: attempt.runner.repo_id,
+        promise: attempt.boot.promise(),
         ended_by: ended_by(seen, state),
         class: attempt.class.clone(),
         kind: machine.kind.clone(),

@@ -83,11 +83,13 @@ fn attempt(
         boot: Boot {
             deadline: now.checked_add(soon).unwrap_or(now),
             idle_within: class.times.idle_within.min(soon),
+            start_by: now.checked_add(soon).ok(),
             instance_url: "https://git.invalid".to_owned(),
             git_token: None,
         },
         placements: vec![placement],
         ended: None,
+        hung_since: None,
         log: None,
     }
 }

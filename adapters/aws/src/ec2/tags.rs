@@ -4,7 +4,7 @@
 use aws_sdk_ec2::types::Tag;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
-use tinqs_ci_reconciler::model::{Attempt, AttemptId, ClassName};
+use tinqs_ci_reconciler::model::{Attempt, AttemptId, BootPromise, ClassName};
 
 /// The tag that names the machine's installation.
 pub const INSTALLATION: &str = "tinqs-ci";
@@ -16,6 +16,9 @@ const REGISTRATION: &str = "tinqs-ci/registration";
 /// Only where the registration serves one repository.
 const REPOSITORY: &str = "tinqs-ci/repository";
 const DEADLINE: &str = "tinqs-ci/deadline";
+/// Both or neither: machines of earlier releases have none.
+const START_BY: &str = "tinqs-ci/start-by";
+const IDLE_WITHIN: &str = "tinqs-ci/idle-within";
 const CLASS: &str = "tinqs-ci/class";
 /// Shown in consoles; not read.
 const NAME: &str = "Name";
@@ -33,6 +36,8 @@ pub struct Tagged {
     pub repo_id: i64,
     /// When it powers itself off, in whole seconds.
     pub deadline: Timestamp,
+    /// What its boot script promises, with `start_by` in whole seconds.
+    pub promise: Option<BootPromise>,
     /// Its class.
     pub class: ClassName,
 }
@@ -80,7 +85,11 @@ pub fn write(
         (NAME, attempt_id.token(placement)),
     ];
     let tag = |(key, value): (&str, String)| Tag::builder().key(key).value(value).build();
-    tags.into_iter().chain(repository).map(tag).collect()
+    let promise = attempt.boot.promise().into_iter().flat_map(|promise| {
+        let start_by = whole_seconds(promise.start_by);
+        [(START_BY, start_by.to_string()), (IDLE_WITHIN, format!("{:#}", promise.idle_within))]
+    });
+    tags.into_iter().chain(repository).chain(promise).map(tag).collect()
 }
 
 fn whole_seconds(at: Timestamp) -> Timestamp {
@@ -110,12 +119,20 @@ pub fn read(installation: &str, tags: &[Tag]) -> Option<Tagged> {
     }
     let repository = tags.iter().any(|tag| tag.key() == Some(REPOSITORY));
     let repo_id: i64 = if repository { number(value(REPOSITORY)?)? } else { 0 };
+    let has = |key: &str| tags.iter().any(|tag| tag.key() == Some(key));
+    let promise = if has(START_BY) || has(IDLE_WITHIN) {
+        let start_by = value(START_BY)?.parse().ok()?;
+        Some(BootPromise { start_by, idle_within: value(IDLE_WITHIN)?.parse().ok()? })
+    } else {
+        None
+    };
     Some(Tagged {
         attempt_id,
         placement: number(value(PLACEMENT)?)?,
         registration: number(value(REGISTRATION)?)?,
         repo_id,
         deadline: value(DEADLINE)?.parse().ok()?,
+        promise,
         class: ClassName(class.to_owned()),
     })
 }

@@ -213,7 +213,11 @@ impl Client {
     }
 
     /// Returns the present path of a repository; `None` if it is gone.
-    async fn path_of(&self, repo_id: i64, now: bool) -> Result<Option<String>, PortError> {
+    pub(super) async fn path_of(
+        &self,
+        repo_id: i64,
+        now: bool,
+    ) -> Result<Option<String>, PortError> {
         let name = self.name_of(repo_id, now).await?;
         let named = name.as_deref().and_then(owner_and_name);
         Ok(named.map(|(owner, name)| repository_path(&owner, &name)))
@@ -222,7 +226,7 @@ impl Client {
     /// Sends a call about registrations of a repository, and returns the call with its answer.
     /// `None`: the repository is gone. A 404 is returned only if the repository at that path is
     /// still the same; otherwise the present name is tried.
-    async fn send_to_repository(
+    pub(super) async fn send_to_repository(
         &self,
         repo_id: i64,
         call: impl Fn(&str) -> Call,
@@ -243,7 +247,7 @@ impl Client {
     }
 
     /// Whether the repository at this path has this ID now.
-    async fn is_at(&self, path: &str, repo_id: i64) -> Result<bool, PortError> {
+    pub(super) async fn is_at(&self, path: &str, repo_id: i64) -> Result<bool, PortError> {
         let call = Call::get("repository", path);
         let answer = self.sender.send(&call).await?;
         if answer.is_not_found() {

@@ -16,6 +16,8 @@ const LIMIT: usize = 50;
 const PAGES: usize = 400;
 /// Pages in a row without a new row that end the list.
 const STALE: usize = 3;
+/// Pages of the newest rows: 500 rows.
+const NEWEST: usize = 10;
 /// Most rows of one page that the forge may fail to show; more is an outage.
 const BROKEN: usize = 2;
 
@@ -72,33 +74,88 @@ pub(super) async fn read_all<P: Page>(
     operation: &'static str,
     path: &str,
 ) -> Result<Vec<P::Row>, PortError> {
+    let read = read_pages::<P>(sender, operation, path);
+    in_time(sender, operation, path, read).await.map(|list| list.rows)
+}
+
+/// Reads a list of which no row may be missing.
+///
+/// # Errors
+/// `Unavailable` if fewer distinct rows were read than the list reports.
+pub(super) async fn read_whole<P: Page>(
+    sender: &Sender,
+    operation: &'static str,
+    path: &str,
+) -> Result<Vec<P::Row>, PortError> {
+    let read = read_pages::<P>(sender, operation, path);
+    let list = in_time(sender, operation, path, read).await?;
+    if list.reported.is_none_or(|reported| list.rows.len() < reported) {
+        let what = "the list has fewer rows than it reports: it is read again";
+        return Err(sender.error(&Call::get(operation, path), ErrorKind::Unavailable, what));
+    }
+    Ok(list.rows)
+}
+
+/// Reads the last pages of a list that is ordered by ID: its newest rows.
+pub(super) async fn read_newest<P: Page>(
+    sender: &Sender,
+    operation: &'static str,
+    path: &str,
+) -> Result<Vec<P::Row>, PortError> {
+    let read = async {
+        let (first, reported) = read_page::<P>(sender, operation, path, 1).await?;
+        // A server may show fewer rows on a page than were asked for.
+        let last = reported.unwrap_or(0).div_ceil(first.len().clamp(1, LIMIT));
+        let mut rows: BTreeMap<i64, P::Row> = first.into_iter().collect();
+        for number in (2..=last).rev().take(NEWEST) {
+            rows.extend(read_page::<P>(sender, operation, path, number).await?.0);
+        }
+        Ok(rows.into_values().collect())
+    };
+    in_time(sender, operation, path, read).await
+}
+
+async fn in_time<T>(
+    sender: &Sender,
+    operation: &'static str,
+    path: &str,
+    read: impl Future<Output = Result<T, PortError>>,
+) -> Result<T, PortError> {
     let within = sender.list_deadline();
-    let read = tokio::time::timeout(within, read_pages::<P>(sender, operation, path)).await;
-    read.unwrap_or_else(|_| {
+    tokio::time::timeout(within, read).await.unwrap_or_else(|_| {
         let what = format!("reading the list took longer than {} s", within.as_secs_f32());
         Err(sender.error(&Call::get(operation, path), ErrorKind::Unavailable, &what))
     })
+}
+
+/// A list as far as it was read.
+struct List<R> {
+    rows: Vec<R>,
+    /// Its length as the forge last reported it.
+    reported: Option<usize>,
 }
 
 async fn read_pages<P: Page>(
     sender: &Sender,
     operation: &'static str,
     path: &str,
-) -> Result<Vec<P::Row>, PortError> {
+) -> Result<List<P::Row>, PortError> {
     let mut seen = BTreeMap::new();
     let mut stale = 0;
+    let mut reported = None;
     for number in 1..=PAGES {
         let (rows, total) = read_page::<P>(sender, operation, path, number).await?;
+        reported = total.or(reported);
         let before = seen.len();
         let empty = rows.is_empty();
         seen.extend(rows);
         stale = if seen.len() == before { stale + 1 } else { 0 };
         if empty || stale == STALE || total.is_some_and(|total| total > 0 && seen.len() >= total) {
-            return Ok(seen.into_values().collect());
+            return Ok(List { rows: seen.into_values().collect(), reported });
         }
     }
     tracing::warn!(operation, rows = seen.len(), "list too long, read in part");
-    Ok(seen.into_values().collect())
+    Ok(List { rows: seen.into_values().collect(), reported })
 }
 
 type Rows<P> = (Vec<(i64, <P as Page>::Row)>, Option<usize>);

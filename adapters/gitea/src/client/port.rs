@@ -1,7 +1,9 @@
 //! The client as the port [`Forge`].
 
 use async_trait::async_trait;
-use tinqs_ci_reconciler::model::{AttemptId, JobRef, Registration, Registrations, Runner};
+use tinqs_ci_reconciler::model::{
+    AttemptId, JobRef, JobRunner, Registration, Registrations, Runner,
+};
 use tinqs_ci_reconciler::ports::{
     Forge, PortError, RegistrationLists, RepoRef, SeenJob, WaitingJob,
 };
@@ -42,6 +44,10 @@ impl Forge for Client {
         self.registration_by_id(id, repo_id).await
     }
 
+    async fn at_work(&self, repo_id: i64) -> Result<Option<Vec<JobRunner>>, PortError> {
+        self.runners_at_work(repo_id).await
+    }
+
     async fn register(
         &self,
         attempt_id: &AttemptId,
@@ -52,6 +58,10 @@ impl Forge for Client {
             RegisterIn::Repository => self.register_in_repository(attempt_id, repo, labels).await,
             RegisterIn::Scope => self.make_registration(attempt_id, labels).await,
         }
+    }
+
+    async fn disable(&self, id: i64, repo_id: i64) -> Result<bool, PortError> {
+        self.disable_registration(id, repo_id).await
     }
 
     async fn retire(&self, id: i64, repo_id: i64) -> Result<(), PortError> {

@@ -314,21 +314,30 @@ impl Client {
         if done || answer.is_not_found() { Ok(()) } else { Err(self.sender.refusal(call, &answer)) }
     }
 
-    fn runner_path(&self, id: i64) -> String {
+    pub(super) fn runner_path(&self, id: i64) -> String {
         format!("{}/actions/runners/{id}", self.scope_path())
     }
 }
 
 /// Converts a row of ours; `None` for a foreign one.
 pub(super) fn registration(row: ApiRunner, repo_id: i64) -> Option<Registration> {
-    let ApiRunner { id, uuid, name, status, busy } = row;
+    let ApiRunner { id, uuid, name, status, busy, disabled } = row;
     let attempt_id = name.parse().ok()?;
     // `offline` is the only status of an absent runner; the others are kinds of present. Older
     // servers write `RUNNER_STATUS_OFFLINE`.
     let status = status.to_ascii_lowercase();
     let offline = ["offline", "unspecified"].iter().any(|word| status.ends_with(word));
     let online = !status.is_empty() && !offline;
-    Some(Registration { id, repo_id, attempt_id, uuid, online, busy, missing_since: None })
+    Some(Registration {
+        id,
+        repo_id,
+        attempt_id,
+        uuid,
+        online,
+        busy,
+        disabled,
+        missing_since: None,
+    })
 }
 
 /// Whether an error of the runner protocol is about the registration token. Servers wrap it: an

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use tinqs_ci_reconciler::model::{AttemptId, Job, JobRef, Registration, Registrations, Runner};
+use tinqs_ci_reconciler::model::{
+    AttemptId, Job, JobRef, JobRunner, Registration, Registrations, Runner,
+};
 use tinqs_ci_reconciler::ports::{
     ErrorKind, Forge, PortError, RegistrationLists, RepoRef, SeenJob, WaitingJob,
 };
@@ -120,6 +122,13 @@ impl Forge for DemandSource {
         self.client.registration(id, repo_id).await
     }
 
+    async fn at_work(&self, repo_id: i64) -> Result<Option<Vec<JobRunner>>, PortError> {
+        match self.mode().await? {
+            Mode::Jobs => self.client.at_work(repo_id).await,
+            Mode::Push => Ok(None),
+        }
+    }
+
     async fn register(
         &self,
         attempt_id: &AttemptId,
@@ -127,6 +136,10 @@ impl Forge for DemandSource {
         labels: &[String],
     ) -> Result<Runner, PortError> {
         self.client.register(attempt_id, repo, labels).await
+    }
+
+    async fn disable(&self, id: i64, repo_id: i64) -> Result<bool, PortError> {
+        self.client.disable(id, repo_id).await
     }
 
     async fn retire(&self, id: i64, repo_id: i64) -> Result<(), PortError> {

@@ -126,7 +126,16 @@ mod tests {
         let attempt_id =
             AttemptId { run: RunName::job(job), uid: Uid8("0a1b2c3d".to_owned()), number: 1 };
         let (online, busy, missing_since) = (false, false, None);
-        Registration { id: job, repo_id, attempt_id, uuid: None, online, busy, missing_since }
+        Registration {
+            id: job,
+            repo_id,
+            attempt_id,
+            uuid: None,
+            online,
+            busy,
+            disabled: None,
+            missing_since,
+        }
     }
 
     #[test]

@@ -43,6 +43,18 @@ impl Reconcile<'_> {
                     rows.retain(|r| r.id != id);
                 }
             }
+            Action::Disable { id, attempt_id, rule } => {
+                let repo_id = self.seen.registrations.by_id(id).map_or(0, |row| row.repo_id);
+                let result = ports.forge.disable(id, repo_id).await;
+                self.note(
+                    ActionKind::Disable,
+                    id.to_string(),
+                    Some(&attempt_id),
+                    rule,
+                    result.as_ref().err(),
+                );
+                self.disabled(id, result.ok());
+            }
             Action::Terminate { id, attempt_id, rule } => {
                 let result = ports.compute.terminate(&id).await;
                 self.note(
@@ -60,6 +72,17 @@ impl Reconcile<'_> {
             Action::Launch { .. } | Action::Remove => {}
         }
         Ok(())
+    }
+
+    /// Shows in the observation whether a registration was disabled.
+    fn disabled(&mut self, id: i64, is_possible: Option<bool>) {
+        let Some(is_possible) = is_possible else { return };
+        if let Some(read) = &mut self.seen.forge_read {
+            read.cannot_disable = !is_possible;
+        }
+        if let (true, Registrations::Seen(rows)) = (is_possible, &mut self.seen.registrations) {
+            rows.iter_mut().filter(|row| row.id == id).for_each(|row| row.disabled = Some(true));
+        }
     }
 
     /// Wakes the runs that have waited longest and now fit, after a seat became free.

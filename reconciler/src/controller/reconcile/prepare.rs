@@ -61,7 +61,8 @@ impl Reconcile<'_> {
         };
         let settings = self.controller.settings();
         let boot = (settings.instance_url.clone(), settings.git_token.clone());
-        record::prepared(&mut run.status, prepare, runner, boot, now);
+        let live = record::live_attempts(&self.seen, run);
+        record::prepared(&mut run.status, prepare, runner, boot, now, &live);
         Ok(true)
     }
 }

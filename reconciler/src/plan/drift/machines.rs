@@ -1,12 +1,16 @@
 //! Machines without a run, without a registration, without a job, past their deadline, or not as
 //! recorded.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::runs::waits_for;
 use super::{ASSIGNED_WITHIN, ENDED_WITHIN, Sides, idles_for};
 use crate::model::{Attempt, Drift, DriftKind, Machine, NextStep};
+use crate::plan::hung::{HUNG_AFTER, READINGS_APART};
 use crate::plan::times::after;
+
+/// Sweeps find a machine, disable its registration and read it twice within this time.
+const SWEPT_WITHIN: SignedDuration = SignedDuration::from_mins(3);
 
 /// A difference of a machine, before it is compared with the time.
 struct Found {
@@ -93,7 +97,17 @@ fn unregistered(sides: &Sides<'_>, machine: &Machine, listed_at: Timestamp) -> O
     })
 }
 
-/// Its runner is not online. It may be about to take a job, so that only its timer ends it.
+/// Returns how and by when a machine without a job ends: by rule 22 if its boot promise is known.
+fn ends_unused(machine: &Machine) -> (NextStep, Timestamp) {
+    let read_twice = HUNG_AFTER.saturating_add(READINGS_APART).saturating_add(SWEPT_WITHIN);
+    let hung = machine.promise.map(|promise| after(promise.idle_until(), read_twice));
+    match hung.filter(|by| *by < machine.deadline) {
+        Some(by) => (NextStep::Terminate, by),
+        None => (NextStep::PowerOff, machine.deadline),
+    }
+}
+
+/// Its runner is not online. It may be about to take a job, so that it is left alone for a while.
 fn never_online(sides: &Sides<'_>, machine: &Machine, listed_at: Timestamp) -> Option<Found> {
     let (_, rows_at) = sides.seen.registrations?;
     let row = sides.rows.get(&machine.registration)?;
@@ -102,12 +116,13 @@ fn never_online(sides: &Sides<'_>, machine: &Machine, listed_at: Timestamp) -> O
     }
     let class = sides.class(&machine.class);
     let times = class.map(|observed| observed.class.times.clone()).unwrap_or_default();
+    let (next, by) = ends_unused(machine);
     Some(Found {
         kind: DriftKind::MachineWithoutRegistration,
         since: machine.launched_at,
         open_since: after(machine.launched_at, times.boot_within),
-        next: NextStep::PowerOff,
-        by: machine.deadline,
+        next,
+        by,
         shown_at: listed_at.min(rows_at),
     })
 }

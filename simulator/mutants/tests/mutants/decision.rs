@@ -2,11 +2,11 @@
 
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
-    Answer, AttemptId, ClassName, Job, Machine, MachineId, MachineState, Market, Observation,
-    Outcome, Phase, Reason, Refusal, Registration, Run, Times,
+    Answer, AttemptId, BootPromise, ClassName, Job, Machine, MachineId, MachineState, Market,
+    Observation, Outcome, Phase, Reason, Refusal, Registration, Run, Times,
 };
 use tinqs_ci_reconciler::plan::gc::gc;
-use tinqs_ci_reconciler::plan::{Action, Plan, Rule, plan};
+use tinqs_ci_reconciler::plan::{Action, Plan, READINGS_APART, Rule, plan};
 
 use crate::mutant::Mutant;
 
@@ -32,6 +32,9 @@ pub(crate) fn with(mutant: Mutant) -> Option<fn(&Observation) -> Plan> {
         Mutant::ConsumptionDerived => consumption_derived,
         Mutant::NoRule20 => |seen| without(seen, Rule::Overdue),
         Mutant::NoRule21 => |seen| without(seen, Rule::Unregistered),
+        Mutant::NoRule22 => |seen| without(seen, Rule::Hung),
+        Mutant::HungByOneReading => hung_by_one_reading,
+        Mutant::HungDespiteFailure => hung_despite_failure,
         Mutant::NoRule23 => |seen| without(seen, Rule::Spent),
         Mutant::NoRule24 => |seen| without(seen, Rule::Duplicate),
         Mutant::NoRule25 => |seen| without(seen, Rule::Void),
@@ -62,6 +65,7 @@ fn without(seen: &Observation, omitted: Rule) -> Plan {
     plan.actions.retain(|action| match action {
         Action::Unseat { rule, .. }
         | Action::Retire { rule, .. }
+        | Action::Disable { rule, .. }
         | Action::Terminate { rule, .. } => *rule != omitted,
         Action::Launch { .. } | Action::Remove => true,
     });
@@ -155,6 +159,7 @@ fn gone(id: MachineId, attempt_id: AttemptId, placement: u32, registration: i64)
         deadline: Timestamp::MAX,
         registration,
         repo_id: 0,
+        promise: None,
         ended_by: None,
         class: ClassName(String::new()),
         kind: String::new(),
@@ -249,6 +254,41 @@ fn no_backoff(seen: &Observation) -> Plan {
     run.status = status.clone();
     run.status.retry_at = None;
     plan(&shown)
+}
+
+/// Shows a first reading two minutes ago as soon as one would count.
+fn hung_by_one_reading(seen: &Observation) -> Plan {
+    let mut shown = seen.clone();
+    let earlier = |promise: &mut BootPromise| promise.start_by -= READINGS_APART;
+    let read = Some(seen.now - READINGS_APART);
+    if let Some(run) = &mut shown.run {
+        for attempt in &mut run.status.attempt {
+            attempt.boot.start_by.iter_mut().for_each(|at| *at -= READINGS_APART);
+            attempt.hung_since = read;
+        }
+        for past in &mut run.status.past {
+            past.promise.iter_mut().for_each(earlier);
+            past.hung_since = read;
+        }
+    }
+    shown.machines.iter_mut().filter_map(|m| m.promise.as_mut()).for_each(earlier);
+    let actions = gc(&shown);
+    Plan { actions: with_own(seen, actions), ..plan(seen) }
+}
+
+/// Shows readings none of which ever failed.
+fn hung_despite_failure(seen: &Observation) -> Plan {
+    let mut shown = seen.clone();
+    shown.forge_read.iter_mut().for_each(|read| read.steady_since = Timestamp::MIN);
+    let actions = gc(&shown);
+    Plan { actions: with_own(seen, actions), ..plan(seen) }
+}
+
+/// Adds the actions of the plan itself: launches and removals.
+fn with_own(seen: &Observation, mut actions: Vec<Action>) -> Vec<Action> {
+    let own = plan(seen).actions.into_iter();
+    actions.extend(own.filter(|a| matches!(a, Action::Launch { .. } | Action::Remove)));
+    actions
 }
 
 fn displaced_waits(seen: &Observation) -> Plan {

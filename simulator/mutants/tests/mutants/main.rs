@@ -16,7 +16,7 @@ use std::sync::Arc;
 use tinqs_ci_simulator::laws::Violation;
 use tinqs_ci_simulator::play::{Profile, run, run_variant};
 
-use Broken::{Asks, L1, L2, L3, L4, L6, L9, L10, Leak, Waits, Writes};
+use Broken::{Asks, L1, L2, L3, L4, L6, L9, L10, L12, Leak, Waits, Writes};
 use mutant::Mutant;
 use variant::Mutants;
 
@@ -30,6 +30,7 @@ enum Broken {
     L6,
     L9,
     L10,
+    L12,
     /// Another law of calls.
     Other,
     /// A job waits too long or forever.
@@ -52,6 +53,7 @@ impl Broken {
             "L6" => L6,
             "L9" => L9,
             "L10" => L10,
+            "L12" => L12,
             "time" if violation.what.contains("asked again") => Asks,
             "time" if violation.what.contains("writes in") => Writes,
             "time" if violation.what.starts_with("job ") => Waits,
@@ -109,7 +111,7 @@ cases! {
     refusals_are_definitive: [Mutant::RefusalDefinitive], Profile::late_launches, [L6], 20;
     finished_runs_are_not_woken: [Mutant::FinishedNotWoken], Profile::steal, [Leak], 1;
     consumption_is_derived: [Mutant::ConsumptionDerived], Profile::push_stillborn, [Waits], 20;
-    no_rule_20: [Mutant::NoRule20], Profile::machines, [Leak], 3;
+    no_rule_20: [Mutant::NoRule20], Profile::push_overdue, [Leak], 3;
     no_rule_21: [Mutant::NoRule21], Profile::machines, [Leak], 3;
     no_rule_23: [Mutant::NoRule23], Profile::spot, [Leak], 5;
     no_rule_24: [Mutant::NoRule24], Profile::crash, [Leak], 5;
@@ -129,6 +131,12 @@ cases! {
     runners_carry_all_labels_of_the_class: [Mutant::LabelsOfClass], Profile::hijack, [L10], 2;
     only_the_list_of_the_scope_is_read: [Mutant::ListOfScopeOnly], Profile::hijack, [Leak], 5;
     registrations_are_read_in_the_scope: [Mutant::ReadInScope], Profile::hijack, [L3], 10;
+    no_rule_22: [Mutant::NoRule22], Profile::hung, [L12], 3;
+    hung_machines_are_read_once: [Mutant::HungByOneReading], Profile::hung, [L3], 3;
+    failed_readings_count: [Mutant::HungDespiteFailure], Profile::hung, [L3], 5;
+    jobs_of_hung_machines_are_not_read: [Mutant::HungWithoutJobList], Profile::hung, [L3], 3;
+    runners_start_after_start_by: [Mutant::NoStartBy], Profile::hung, [L12], 5;
+    runners_are_restarted_after_start_by: [Mutant::RestartsAfterStartBy], Profile::hung, [L12], 5;
 }
 
 /// Mutants killed by a fixed interleaving, in `scripted`.

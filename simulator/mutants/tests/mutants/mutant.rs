@@ -96,4 +96,16 @@ mutants! {
     ListOfScopeOnly,
     /// A registration is read by its ID in the scope instead of its repository.
     ReadInScope,
+    /// Rule 22 is omitted: machines that neither take a job nor end.
+    NoRule22,
+    /// Rule 22 is content with one reading.
+    HungByOneReading,
+    /// Rule 22 ignores readings that failed between its two.
+    HungDespiteFailure,
+    /// Rule 22 takes every runner for one without a job.
+    HungWithoutJobList,
+    /// Guests start their runner after `start_by`.
+    NoStartBy,
+    /// Guests start a runner that failed again after `start_by`, and drain it from then on.
+    RestartsAfterStartBy,
 }

@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 use tinqs_ci_reconciler::model::{
-    Attempt, AttemptId, Cause, ClassName, JobRef, Machine, MachineId, MachineState, Registration,
-    Registrations, Run, RunName, Runner, Secret, label_name, serving,
+    Attempt, AttemptId, Cause, ClassName, JobRef, JobRunner, Machine, MachineId, MachineState,
+    Registration, Registrations, Run, RunName, Runner, Secret, label_name, serving,
 };
 use tinqs_ci_reconciler::ports::{
     Clock, Compute, Delivery, ErrorKind, Forge, MachineLog, PortError, Ports, Queue,
@@ -277,6 +277,17 @@ impl Forge for ChangedPorts {
             return Ok(self.register_in_scope(attempt_id, labels));
         }
         self.ports.forge.register(attempt_id, repo, labels).await
+    }
+
+    async fn at_work(&self, repo_id: i64) -> Result<Option<Vec<JobRunner>>, PortError> {
+        if self.has(Mutant::HungWithoutJobList) {
+            return Ok(Some(Vec::new()));
+        }
+        self.ports.forge.at_work(repo_id).await
+    }
+
+    async fn disable(&self, id: i64, repo_id: i64) -> Result<bool, PortError> {
+        self.ports.forge.disable(id, repo_id).await
     }
 
     async fn retire(&self, id: i64, repo_id: i64) -> Result<(), PortError> {

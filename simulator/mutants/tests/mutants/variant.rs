@@ -22,6 +22,9 @@ impl Variant for Mutants {
         if self.0.contains(&Mutant::NoClientToken) {
             world.cloud.config.tokens = false;
         }
+        let config = &mut world.cloud.config;
+        config.keeps_start_by &= !self.0.contains(&Mutant::NoStartBy);
+        config.keeps_restarts &= !self.0.contains(&Mutant::RestartsAfterStartBy);
     }
 
     fn ports(&self, ports: Ports, world: &Shared) -> Ports {

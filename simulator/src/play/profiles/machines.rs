@@ -2,7 +2,7 @@
 
 use tinqs_ci_reconciler::model::ClassName;
 
-use super::{down, fair};
+use super::{any_line, down, fair};
 use crate::faults::{FaultPeriod, FaultProfile, OngoingFault, Port, Rng};
 use crate::play::draw::{KEEP, hours, linux, minutes, one_of, seconds};
 use crate::play::profile::Profile;
@@ -34,6 +34,42 @@ impl Profile {
             ..FaultProfile::default()
         };
         Self::mixed("machines", faults, 180)
+    }
+
+    /// Machines never come, come late or hang, beside long jobs whose runners often look idle. The
+    /// forge is away for 15 s every few minutes, and restarts a few times.
+    pub fn hung() -> Self {
+        let faults = |_: &mut Rng| FaultProfile {
+            never_online: 0.1,
+            hangs_idle: 0.07,
+            starts_late: 0.15,
+            fails_first: 0.15,
+            hangs_after_job: 0.05,
+            ignores_timer: 0.3,
+            silent: 0.5,
+            ..FaultProfile::default()
+        };
+        let periods = |rng: &mut Rng| {
+            let mut at = minutes(5);
+            let mut all = Vec::new();
+            while at < hours(5) {
+                at += rng.between(minutes(3), minutes(12));
+                let lasts = if rng.chance(0.1) {
+                    rng.between(seconds(40), minutes(2))
+                } else {
+                    seconds(15)
+                };
+                all.push(down(Port::Forge, at, lasts));
+            }
+            all
+        };
+        let line = any_line;
+        Self {
+            periods,
+            line,
+            user_actions: user_actions::long_jobs,
+            ..Self::mixed("hung", faults, 120)
+        }
     }
 
     /// Machines are interrupted before or during their jobs, or are dead on launch.

@@ -69,6 +69,7 @@ mod tests {
             deadline: Timestamp::UNIX_EPOCH,
             repo_id: 0,
             registration: 1,
+            promise: None,
             ended_by: None,
             class: ClassName("linux".to_owned()),
             kind: "process".to_owned(),

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use parking_lot::{Mutex, MutexGuard};
 use tinqs_ci_reconciler::controller::Hint;
 use tinqs_ci_reconciler::model::{
-    About, AttemptId, Job, JobRef, JobTimes, Registration, Registrations, Runner, Secret,
-    label_name,
+    About, AttemptId, Job, JobRef, JobRunner, JobTimes, Registration, Registrations, Runner,
+    Secret, label_name,
 };
 use tinqs_ci_reconciler::ports::{
     Clock, Forge as Port, PortError, RegistrationLists, RepoRef, SeenJob, WaitingJob,
@@ -73,6 +73,7 @@ impl TestForge {
             uuid: None,
             online: Forge::online(row, now),
             busy: Forge::active(row, now),
+            disabled: None,
             missing_since: None,
         })
     }
@@ -133,6 +134,21 @@ impl Port for TestForge {
         let RunnerRow { id, uuid, token, name, .. } = row;
         let (labels, token, repo_id) = (labels.to_vec(), Secret::new(token), repo.id);
         Ok(Runner { id, repo_id, uuid, name, labels, token })
+    }
+
+    async fn at_work(&self, _: i64) -> Result<Option<Vec<JobRunner>>, PortError> {
+        let forge = self.forge();
+        let running = forge.jobs().filter(|job| job.status == Status::Running);
+        let runner = |job: &JobRow| JobRunner {
+            id: job.runner_id.unwrap_or_default(),
+            name: job.runner_name.clone().unwrap_or_default(),
+        };
+        Ok(Some(running.map(runner).collect()))
+    }
+
+    async fn disable(&self, id: i64, _: i64) -> Result<bool, PortError> {
+        self.forge().disable_runner(id, true);
+        Ok(true)
     }
 
     async fn retire(&self, id: i64, _: i64) -> Result<(), PortError> {

@@ -63,11 +63,13 @@ fn attempt(run: &Run, number: u32, now: Timestamp, placements: Vec<Placement>) -
         boot: Boot {
             deadline: now + SignedDuration::from_hours(6),
             idle_within: SignedDuration::from_mins(2),
+            start_by: Some(now + SignedDuration::from_mins(10)),
             instance_url: "https://gitea.example.com".to_owned(),
             git_token: Some(Secret::new(hex(7, 40))),
         },
         placements,
         ended: None,
+        hung_since: None,
         log: None,
     }
 }

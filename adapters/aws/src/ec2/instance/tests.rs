@@ -3,7 +3,7 @@ use aws_sdk_ec2::types::{
 };
 use aws_smithy_types::DateTime;
 use proptest::prelude::*;
-use tinqs_ci_reconciler::model::ClassName;
+use tinqs_ci_reconciler::model::{BootPromise, ClassName};
 
 use super::super::request::tests::{attempt, attempt_id};
 use super::*;
@@ -48,6 +48,10 @@ fn a_machine_of_ours_reads_back_as_launched() {
         deadline: Timestamp::from_second(attempt.boot.deadline.as_second()).unwrap(),
         registration: attempt.runner.id,
         repo_id: attempt.runner.repo_id,
+        promise: Some(BootPromise {
+            start_by: Timestamp::from_second(attempt.boot.start_by.unwrap().as_second()).unwrap(),
+            idle_within: attempt.boot.idle_within,
+        }),
         ended_by: None,
         class: ClassName("linux".to_owned()),
         kind: "c7a.medium".to_owned(),
@@ -151,7 +155,7 @@ fn strangers() -> impl Strategy<Value = Stranger> {
     ];
     let any_key = prop_oneof![
         Just("tinqs-ci".to_owned()),
-        "tinqs-ci/(run|uid|attempt|placement|registration|repository|deadline|class)",
+        "tinqs-ci/(run|uid|attempt|placement|registration|repository|deadline|start-by|class)",
         "(tinqs-ci|Tinqs-CI|tinqs|ci)[/:]?[a-z]{0,8}",
         ".{0,20}",
     ];

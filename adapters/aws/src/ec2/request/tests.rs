@@ -36,11 +36,13 @@ pub(in super::super) fn attempt(placements: usize) -> Attempt {
         boot: Boot {
             deadline: at("2026-01-02T09:04:05.678Z"),
             idle_within: SignedDuration::from_mins(2),
+            start_by: Some(at("2026-01-02T03:14:05.678Z")),
             instance_url: "https://git.example.com".to_owned(),
             git_token: None,
         },
         placements: vec![placement; placements],
         ended: None,
+        hung_since: None,
         log: None,
     }
 }
@@ -98,6 +100,8 @@ fn one_call_requests_everything() {
         ("tinqs-ci/deadline", "2026-01-02T09:04:05Z"),
         ("tinqs-ci/class", "linux"),
         ("Name", "tq-job-7-0a1b2c3d-3-0"),
+        ("tinqs-ci/start-by", "2026-01-02T03:14:05Z"),
+        ("tinqs-ci/idle-within", "2m"),
     ];
     assert_eq!(tags, expected);
     for other in &asked.tag_specifications()[1..] {

@@ -1,0 +1,97 @@
+//! Watches the readings of the forge for rule 22: since when none failed, and whether the forge can
+//! disable registrations. This is a cache: losing it costs time, never safety.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use parking_lot::Mutex;
+
+use crate::model::{AttemptId, ForgeRead, JobRef, JobRunner, Registration, Registrations, Runner};
+use crate::ports::{Clock, Forge, PortError, RegistrationLists, RepoRef, SeenJob, WaitingJob};
+
+/// What is known of the readings of one process.
+pub(super) struct Steadiness {
+    since: Mutex<Timestamp>,
+    cannot_disable: AtomicBool,
+}
+
+impl Steadiness {
+    /// Returns what an observation tells of them, after the registrations were read.
+    pub(super) fn read(&self, at: Timestamp) -> ForgeRead {
+        let cannot_disable = self.cannot_disable.load(Ordering::Relaxed);
+        ForgeRead { steady_since: *self.since.lock(), at, cannot_disable }
+    }
+}
+
+/// A forge whose failed readings are noted.
+pub(super) struct Watched {
+    forge: Arc<dyn Forge>,
+    clock: Arc<dyn Clock>,
+    known: Arc<Steadiness>,
+}
+
+impl Watched {
+    /// Watches a forge from now on.
+    pub(super) fn new(forge: Arc<dyn Forge>, clock: Arc<dyn Clock>) -> (Self, Arc<Steadiness>) {
+        let since = Mutex::new(clock.now());
+        let known = Arc::new(Steadiness { since, cannot_disable: AtomicBool::new(false) });
+        (Self { forge, clock, known: known.clone() }, known)
+    }
+
+    fn noted<T>(&self, answer: Result<T, PortError>) -> Result<T, PortError> {
+        if answer.is_err() {
+            *self.known.since.lock() = self.clock.now();
+        }
+        answer
+    }
+}
+
+#[async_trait]
+impl Forge for Watched {
+    async fn waiting(&self) -> Result<Option<Vec<WaitingJob>>, PortError> {
+        self.noted(self.forge.waiting().await)
+    }
+
+    async fn job(&self, job: &JobRef) -> Result<SeenJob, PortError> {
+        self.noted(self.forge.job(job).await)
+    }
+
+    fn registration_lists(&self) -> RegistrationLists {
+        self.forge.registration_lists()
+    }
+
+    async fn registrations(&self, repo_id: i64) -> Result<Registrations, PortError> {
+        self.noted(self.forge.registrations(repo_id).await)
+    }
+
+    async fn registration(&self, id: i64, repo_id: i64) -> Result<Option<Registration>, PortError> {
+        self.noted(self.forge.registration(id, repo_id).await)
+    }
+
+    async fn at_work(&self, repo_id: i64) -> Result<Option<Vec<JobRunner>>, PortError> {
+        self.noted(self.forge.at_work(repo_id).await)
+    }
+
+    async fn register(
+        &self,
+        attempt_id: &AttemptId,
+        repo: RepoRef<'_>,
+        labels: &[String],
+    ) -> Result<Runner, PortError> {
+        self.forge.register(attempt_id, repo, labels).await
+    }
+
+    async fn disable(&self, id: i64, repo_id: i64) -> Result<bool, PortError> {
+        let answer = self.forge.disable(id, repo_id).await;
+        if let Ok(is_possible) = answer {
+            self.known.cannot_disable.store(!is_possible, Ordering::Relaxed);
+        }
+        answer
+    }
+
+    async fn retire(&self, id: i64, repo_id: i64) -> Result<(), PortError> {
+        self.forge.retire(id, repo_id).await
+    }
+}
