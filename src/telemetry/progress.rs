@@ -49,7 +49,10 @@ fn log_event(report: &Report, event: &Event) {
                 "attention no longer needed"
             );
         }
-        Event::Created | Event::BreakerOpened { .. } | Event::BreakerClosed { .. } => {}
+        Event::Created
+        | Event::Counted { .. }
+        | Event::BreakerOpened { .. }
+        | Event::BreakerClosed { .. } => {}
     }
 }
 

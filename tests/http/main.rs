@@ -15,6 +15,7 @@ mod page;
 mod pauses;
 mod reload;
 mod status;
+mod usage;
 mod webhooks;
 mod why;
 mod world;

@@ -40,6 +40,7 @@ mod sides;
 mod socket;
 mod status;
 mod sweep;
+mod usage;
 mod webhook;
 mod work;
 

@@ -22,6 +22,7 @@ mod seats;
 mod sweep;
 mod timeline;
 mod unlisted;
+mod usage;
 mod waits;
 
 use jiff::SignedDuration;
