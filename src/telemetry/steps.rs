@@ -153,10 +153,12 @@ mod tests {
             registration: 5,
             repo_id: 0,
             ended_by: Some(ended_by),
+            ended_at: None,
             class: tinqs_ci_reconciler::model::ClassName("linux".to_owned()),
             kind: "c7a.large".to_owned(),
             zone: "eu-west-1b".to_owned(),
             market,
+            promise: None,
         };
         let series =
             "tinqs_ci_spot_interruptions_total{machine_kind=\"c7a.large\",zone=\"eu-west-1b\"}";

@@ -151,6 +151,7 @@ async fn the_cost_per_hour_is_missing_while_a_price_is_unknown() {
         kind: kind.to_owned(),
         zone: String::new(),
         market: Market::OnDemand,
+        promise: None,
     };
     let hourly = async || {
         // The listing that a scrape reads.

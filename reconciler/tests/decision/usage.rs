@@ -42,10 +42,12 @@ fn attempt(run: &Run, number: u32, ended: Option<(End, i64)>) -> Attempt {
             idle_within: SignedDuration::from_secs(120),
             instance_url: "https://forge".to_owned(),
             git_token: None,
+            start_by: Some(at(20 * 60)),
         },
         placements: vec![Placement { machine, asked_again: false, answered: None, refused: None }],
         ended: ended.map(|(why, second)| Ended { why, at: at(second) }),
         log: None,
+        hung_since: None,
     }
 }
 
@@ -94,6 +96,7 @@ fn machine(run: &Run, number: u32, from: i64, to: Option<(i64, EndedBy)>) -> Mac
         kind: "c7a.large".to_owned(),
         zone: String::new(),
         market: Market::Spot,
+        promise: None,
     }
 }
 
