@@ -138,7 +138,7 @@ impl<'a> Decision<'a> {
             let until = after(at, self.times.assign_within);
             // Used before this wait began: by this job, before it was re-run, so that no other job
             // gives a machine back.
-            let is_displaced = at > self.status.waiting_since;
+            let is_displaced = at >= self.status.waiting_since;
             if is_displaced && self.now() < until && !self.seen.no_replacement {
                 if let Some(attempt) = self.status.attempt.as_ref().map(|a| a.number)
                     && self.status.reason() != Some(Reason::MachineReassigned)
