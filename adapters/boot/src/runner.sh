@@ -75,7 +75,7 @@ while :; do
     [ "$status" -ne 138 ]
   do :; done
   runner_pid=
-  [ "$status" -ne 0 ] && [ -z "$drained" ] || break
+  if [ "$status" -eq 0 ] || [ -n "$drained" ]; then break; fi
   say "the runner ended with status $status before it took a job: it starts again in 3 s"
   sleep 3
   drain_when_due
