@@ -4,13 +4,14 @@
 //! The simulated forge serves HTTP on loopback to the real client, webhooks are signed and
 //! verified, and records are stored in a file. Only the machines and the clock differ from `serve`.
 
+mod fault;
 mod faults;
 mod host;
 mod reporter;
 mod scenario;
 mod stay;
 
-pub use faults::Fault;
+pub use fault::Fault;
 
 use host::Host;
 use jiff::SignedDuration;

@@ -183,6 +183,7 @@ fn machines() -> Vec<Case> {
         may("read images", call("ec2:DescribeImages", "*", &[])),
         may("read groups", call("ec2:DescribeSecurityGroups", "*", &[])),
         may("read kinds", call("ec2:DescribeInstanceTypes", "*", &[])),
+        may("read spot prices", call("ec2:DescribeSpotPriceHistory", "*", &[])),
         may("read offerings", call("ec2:DescribeInstanceTypeOfferings", "*", &[])),
         stopped(
             "list machines of another region",
