@@ -172,7 +172,8 @@ const VERBS: [&str; 21] = [
 ];
 
 /// Names that are no operation, or an operation that needs no right.
-const NO_CALLS: [&str; 3] = ["delete_on_termination", "get_caller_identity", "list_open"];
+const NO_CALLS: [&str; 4] =
+    ["delete_on_termination", "get_caller_identity", "list_open", "list_pauses"];
 
 fn sources(dir: &Path, into: &mut String) {
     for entry in fs::read_dir(dir).unwrap() {
