@@ -8,7 +8,6 @@ mod get;
 mod init;
 mod insecure;
 mod paused;
-mod usage;
 mod values;
 mod webhook;
 
@@ -26,7 +25,6 @@ pub(super) use get::Get;
 pub(super) use init::{Init, InitCloud};
 pub(super) use insecure::Insecure;
 pub(super) use paused::Paused;
-pub(super) use usage::{Usage, UsageOutput};
 pub(super) use values::{Output, Phase, SchemaKind, ServerLine, TextOrJson};
 pub(super) use webhook::{Webhook, WebhookOptions};
 
@@ -133,9 +131,6 @@ pub(super) enum Verb {
     /// Show what differs between runs, machines and registrations for longer than it may
     #[command(after_help = CODES_DRIFT)]
     Drift(Drift),
-    /// Show what the machines of a month did, and what that cost
-    #[command(after_help = CODES)]
-    Usage(Usage),
     /// Say why a job waits, and what would unblock it
     #[command(after_help = CODES)]
     Why {

@@ -10,7 +10,6 @@ mod keys;
 mod load;
 mod log_filter;
 mod mistake;
-mod prices;
 mod reader;
 mod renamed;
 mod schema;

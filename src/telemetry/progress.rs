@@ -49,10 +49,7 @@ fn log_event(report: &Report, event: &Event) {
                 "attention no longer needed"
             );
         }
-        Event::Created
-        | Event::Counted { .. }
-        | Event::BreakerOpened { .. }
-        | Event::BreakerClosed { .. } => {}
+        Event::Created | Event::BreakerOpened { .. } | Event::BreakerClosed { .. } => {}
     }
 }
 

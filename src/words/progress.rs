@@ -31,10 +31,7 @@ pub fn sentence(event: &Event) -> Option<String> {
                 precisely(SignedDuration::from_secs(*held_seconds))
             )
         }
-        Event::Created
-        | Event::Counted { .. }
-        | Event::BreakerOpened { .. }
-        | Event::BreakerClosed { .. } => return None,
+        Event::Created | Event::BreakerOpened { .. } | Event::BreakerClosed { .. } => return None,
     })
 }
 

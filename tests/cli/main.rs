@@ -20,7 +20,6 @@ mod serve;
 mod status;
 mod suggested;
 mod terminal;
-mod usage;
 mod webhook;
 
 use std::path::Path;

@@ -15,7 +15,6 @@ mod page;
 mod pauses;
 mod reload;
 mod status;
-mod usage;
 mod webhooks;
 mod why;
 mod world;

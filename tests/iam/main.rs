@@ -114,7 +114,7 @@ fn actions_are_sorted_and_grants_have_no_wildcard() {
 }
 
 /// Each call of the adapters and its action. (A batch needs the action of a single call.)
-const CALLS: [(&str, &str); 29] = [
+const CALLS: [(&str, &str); 28] = [
     ("batch_get_item", "dynamodb:BatchGetItem"),
     ("create_queue", "sqs:CreateQueue"),
     ("create_table", "dynamodb:CreateTable"),
@@ -126,7 +126,6 @@ const CALLS: [(&str, &str); 29] = [
     ("describe_instance_types", "ec2:DescribeInstanceTypes"),
     ("describe_instances", "ec2:DescribeInstances"),
     ("describe_security_groups", "ec2:DescribeSecurityGroups"),
-    ("describe_spot_price_history", "ec2:DescribeSpotPriceHistory"),
     ("describe_subnets", "ec2:DescribeSubnets"),
     ("describe_table", "dynamodb:DescribeTable"),
     ("describe_time_to_live", "dynamodb:DescribeTimeToLive"),

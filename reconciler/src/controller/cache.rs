@@ -16,8 +16,8 @@ use super::launch_queue::LaunchQueue;
 use super::polled::Polled;
 use super::queued::Queued;
 use crate::model::{
-    AttemptId, Cause, ClassName, Machine, MachineId, MachineSpec, MachineState, Pause,
-    Registration, RunName, UnavailableOffering,
+    AttemptId, Cause, ClassName, Machine, MachineId, MachineSpec, Pause, Registration, RunName,
+    UnavailableOffering,
 };
 use crate::plan::times::after;
 use crate::ports::PortError;
@@ -35,8 +35,6 @@ const AUDITED_EVERY: SignedDuration = SignedDuration::from_hours(1);
 const MISSING_KEPT: usize = 10_000;
 /// The maximum number of cached reclaimed machines.
 const RECLAIMED_KEPT: usize = 10_000;
-/// The maximum number of cached ended machines, unless more are listed.
-const ENDED_KEPT: usize = 10_000;
 
 /// Machines by the run of their attempt ID.
 pub(super) type Machines = ByRun<Machine>;
@@ -71,8 +69,6 @@ struct Inner {
     unavailable: Vec<UnavailableOffering>,
     /// Machines that were seen reclaimed: each counts once.
     reclaimed: BTreeSet<MachineId>,
-    /// Machines whose runs were reconciled, or woken, after their end.
-    ended: BTreeSet<MachineId>,
     dues: BTreeMap<RunName, Timestamp>,
     woken: HashMap<RunName, Timestamp>,
     /// The classes of the last listed machines.
@@ -144,29 +140,6 @@ impl Cache {
         if first {
             self.skip(machine, Cause::Reclaimed, now);
         }
-    }
-
-    /// Records that a run was reconciled after the end of these machines.
-    pub(super) fn saw_ended(&self, machines: &[Machine]) {
-        let mut gone = machines.iter().filter(|m| m.state == MachineState::Gone).peekable();
-        if gone.peek().is_some() {
-            let mut inner = self.inner();
-            if inner.ended.len() >= ENDED_KEPT {
-                inner.ended.clear();
-            }
-            inner.ended.extend(gone.map(|m| m.id.clone()));
-        }
-    }
-
-    /// Returns the machines of a list that have ended, each once: nothing else may ever wake their
-    /// runs, which count their seconds.
-    pub(super) fn newly_ended<'m>(&self, listed: &'m [Machine]) -> Vec<&'m Machine> {
-        let gone: Vec<&Machine> = listed.iter().filter(|m| m.state == MachineState::Gone).collect();
-        let mut inner = self.inner();
-        let known = std::mem::take(&mut inner.ended);
-        inner.ended = gone.iter().map(|m| m.id.clone()).collect();
-        drop(inner);
-        gone.into_iter().filter(|m| !known.contains(&m.id)).collect()
     }
 
     /// Returns the offerings that are unavailable now.

@@ -15,7 +15,6 @@ mod run;
 mod secret;
 mod stored;
 mod timeline;
-mod usage;
 
 pub use attempt::{
     Answer, Attempt, Boot, BootPromise, End, Ended, PastAttempt, PastPlacement, Placement, Refused,
@@ -42,4 +41,3 @@ pub use run::{About, Condition, JobRef, Phase, Reason, Run, Spec, Status};
 pub use secret::Secret;
 pub use stored::{decode, encode};
 pub use timeline::{Happened, Milestone, SeenBy};
-pub use usage::{Amount, MicroUsd, RunUsage, Seconds, Usage, UsageKey, UsedMachine};

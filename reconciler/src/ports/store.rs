@@ -1,14 +1,11 @@
-//! The store port: runs, seats, pauses, leases and usage.
+//! The store port: runs, seats, pauses and leases.
 
 use async_trait::async_trait;
-use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::error::PortError;
-use crate::model::{
-    AttemptId, ClassName, Pause, Phase, Reason, Run, RunName, SeatLimits, Uid, Usage,
-};
+use crate::model::{AttemptId, ClassName, Pause, Phase, Reason, Run, RunName, SeatLimits, Uid};
 
 /// The version that a write expects to find. There is no unconditional write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,10 +100,7 @@ pub struct Seat {
     pub repo: String,
 }
 
-/// The months for which usage is kept.
-pub const USAGE_MONTHS: i8 = 13;
-
-/// Stores runs, seats, pauses, leases and usage. Every call has its own deadline.
+/// Stores runs, seats, pauses and leases. Every call has its own deadline.
 #[async_trait]
 pub trait RunStore: Send + Sync {
     /// Reads a record with strong consistency.
@@ -117,15 +111,6 @@ pub trait RunStore: Send + Sync {
     /// # Errors
     /// `Conflict` if the stored record is not as expected.
     async fn put(&self, run: &Run, expect: Expect) -> Result<u64, PortError>;
-    /// Writes a run as [`Self::put`] does, and adds to the usage in the same transaction: both
-    /// happen, or neither.
-    ///
-    /// # Errors
-    /// `Conflict` if the stored record is not as expected.
-    async fn put_counting(&self, run: &Run, expect: Expect, used: &Usage)
-    -> Result<u64, PortError>;
-    /// Returns the usage of these days, the last one included. May lag. It is kept for 13 months.
-    async fn usage(&self, first: Date, last: Date) -> Result<Vec<Usage>, PortError>;
     /// Removes a record. Succeeds if there is none.
     ///
     /// # Errors

@@ -5,4 +5,3 @@ mod drift;
 mod names;
 mod records;
 mod repositories;
-mod usage;

@@ -113,10 +113,7 @@ pub(super) fn instance(
     }
     if over {
         let (code, message) = reason(record, machine.ended_by);
-        let at = machine
-            .ended_at()
-            .map_or_else(String::new, |at| format!("{} GMT", at.strftime("%Y-%m-%d %H:%M:%S")));
-        parts.push(leaf("reason", format!("{message} ({at})")));
+        parts.push(leaf("reason", message));
         parts.push(node("stateReason", [leaf("code", code), leaf("message", message)]));
     }
     Some(parts)

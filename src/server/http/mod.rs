@@ -40,7 +40,6 @@ mod sides;
 mod socket;
 mod status;
 mod sweep;
-mod usage;
 mod webhook;
 mod work;
 

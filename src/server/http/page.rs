@@ -11,7 +11,6 @@ mod overview;
 mod parts;
 mod run;
 mod runs;
-mod usage;
 
 use std::sync::Arc;
 
@@ -41,8 +40,6 @@ pub(super) fn routes(app: &Arc<App>, deadlines: Deadlines) -> Router<Arc<App>> {
         .route("/runs/{name}", get(run::page))
         .route("/machines", get(machines::page))
         .route("/classes", get(classes::page))
-        .route("/usage", get(usage::page))
-        .route("/usage.csv", get(usage::csv))
         .layer(middleware::from_fn_with_state(app.clone(), admitted))
         .layer(deadline(deadlines.sweep));
     screens.route("/assets/{file}", get(assets::file))

@@ -14,8 +14,7 @@ use std::task::{Context, Poll, Waker};
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::{Mutex, MutexGuard};
 use tinqs_ci_reconciler::model::{
-    Amount, ClassName, Job, JobRunner, JobTimes, Machine, MachineSpec, Pause, Registration, Run,
-    RunName, UsageKey,
+    ClassName, Job, JobRunner, JobTimes, Machine, MachineSpec, Pause, Registration, Run, RunName,
 };
 use tinqs_ci_reconciler::ports::{
     ErrorKind, InboxItem, PortError, Ports, RegistrationLists, Seat, WaitingJob,
@@ -61,8 +60,6 @@ pub struct State {
     pub seats: Vec<(ClassName, Seat)>,
     /// The pauses.
     pub pauses: Vec<Pause>,
-    /// What was counted, by its key.
-    pub usage: BTreeMap<UsageKey, Amount>,
     /// The holder of each lease, and when it ends.
     pub leases: BTreeMap<String, (String, Timestamp)>,
     /// The requested duration of each lease, in the order of the calls.
@@ -176,7 +173,6 @@ impl TestWorld {
             writes: 0,
             seats: Vec::new(),
             pauses: Vec::new(),
-            usage: BTreeMap::new(),
             leases: BTreeMap::new(),
             lease_ttls: Vec::new(),
             led_by_another: false,

@@ -22,7 +22,6 @@ mod seats;
 mod sweep;
 mod timeline;
 mod unlisted;
-mod usage;
 mod waits;
 
 use jiff::SignedDuration;

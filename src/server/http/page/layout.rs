@@ -7,13 +7,8 @@ use maud::{DOCTYPE, Markup, html};
 use super::assets::{SCRIPT, STYLE};
 
 /// The screens of the navigation: path and title.
-const SCREENS: [(&str, &str); 5] = [
-    ("/", "Overview"),
-    ("/runs", "Runs"),
-    ("/machines", "Machines"),
-    ("/classes", "Classes"),
-    ("/usage", "Usage"),
-];
+const SCREENS: [(&str, &str); 4] =
+    [("/", "Overview"), ("/runs", "Runs"), ("/machines", "Machines"), ("/classes", "Classes")];
 
 /// Returns a whole page. `here` is the path of its entry in the navigation.
 pub(super) fn page(
