@@ -1,6 +1,6 @@
 //! Rules 3 and 5: a running job whose machine is gone. It only tells: nothing is ended for it.
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use super::decide::{Decision, Lost};
 use super::times::older;
@@ -56,7 +56,8 @@ impl Decision<'_> {
         }
         // Absence from the list is no evidence.
         let machine = machines().find(|m| m.placement == current)?;
-        let by_age = machine.ended_by != Some(EndedBy::Cloud) && self.now() >= machine.deadline;
+        let by_age =
+            machine.ended_by != Some(EndedBy::Cloud) && is_reached(machine.deadline, self.now());
         let reason = if by_age { Reason::MaxAge } else { Reason::MachineLost };
         let message = describe(machine, by_age);
         let (machine, ended_by) = (machine.id.clone(), machine.ended_by);
@@ -96,8 +97,14 @@ impl Decision<'_> {
             && machines.all(|m| !m.is_live() && m.ended_by != Some(EndedBy::Cloud));
         let over = status.finished_at.unwrap_or(self.now());
         let deadline = attempt.boot.deadline;
-        own && is_gone && over >= deadline && !older(over, deadline, SEEN_WITHIN)
+        own && is_gone && is_reached(deadline, over) && !older(over, deadline, SEEN_WITHIN)
     }
+}
+
+/// Whether a machine with this deadline has ended itself by now. Machines count whole seconds, and so
+/// end up to a second before a deadline between two.
+fn is_reached(deadline: Timestamp, now: Timestamp) -> bool {
+    now.as_second() >= deadline.as_second()
 }
 
 /// Returns the attempt of this run whose runner has this name, and its current placement.

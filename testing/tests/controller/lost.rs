@@ -109,6 +109,25 @@ fn a_job_that_fails_at_the_deadline_of_its_machine_has_reached_its_maximum_age()
 }
 
 #[test]
+fn a_machine_ends_up_to_a_second_before_a_deadline_between_two_seconds() {
+    let harness = Harness::new();
+    harness.pass(SignedDuration::from_millis(700));
+    let name = running(&harness);
+    let deadline = harness.state().machines[0].deadline;
+    assert_ne!(deadline.subsec_nanosecond(), 0);
+    let second = jiff::Timestamp::from_second(deadline.as_second()).expect("a time");
+    harness.pass(second.duration_since(harness.now()));
+    {
+        let mut state = harness.state();
+        (state.machines[0].state, state.machines[0].ended_by) =
+            (MachineState::Gone, Some(EndedBy::Itself));
+    }
+    harness.job_is(&name, FAILED);
+    harness.reconcile(&name);
+    assert_eq!(harness.run(&name).status.outcome, Some(Outcome::MaxAge));
+}
+
+#[test]
 fn a_job_that_fails_before_the_deadline_of_its_machine_has_failed() {
     let harness = Harness::new();
     let name = running(&harness);
