@@ -262,7 +262,7 @@ fn hung_by_one_reading(seen: &Observation) -> Plan {
     let earlier = |promise: &mut BootPromise| promise.start_by -= READINGS_APART;
     let read = Some(seen.now - READINGS_APART);
     if let Some(run) = &mut shown.run {
-        for attempt in &mut run.status.attempt {
+        if let Some(attempt) = &mut run.status.attempt {
             attempt.boot.start_by.iter_mut().for_each(|at| *at -= READINGS_APART);
             attempt.hung_since = read;
         }
