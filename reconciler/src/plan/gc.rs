@@ -1,6 +1,6 @@
 //! Garbage collection: rules 20 to 26. Each of their reasons, once true, stays true. There is no
 //! other reason: a machine that appears idle may be taking a job at this moment. Rule 22 is in
-//! [`super::hung`].
+//! `hung`.
 
 use jiff::{SignedDuration, Timestamp};
 
