@@ -1,4 +1,4 @@
-//! Tells of pauses that this or another replica was asked for.
+//! Adds an event for each pause and resume, whichever replica was asked for it.
 
 use tinqs_ci_reconciler::controller::Controller;
 

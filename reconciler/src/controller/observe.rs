@@ -250,7 +250,8 @@ impl Controller {
         Ok(())
     }
 
-    /// Reads which runners have jobs, where that matters for a machine that may hang. A reading that fails is no evidence, and keeps the reconcile from nothing else.
+    /// Reads which runners have jobs, where that matters for a machine that may hang. A reading that
+    /// fails is no evidence, and keeps the reconcile from nothing else.
     async fn ask_for_jobs(&self, seen: &mut Observation) {
         let hung = suspects(seen);
         let counting = hung.iter().filter(|suspect| suspect.counts(seen.now));

@@ -18,7 +18,7 @@ pub(super) struct Steadiness {
 }
 
 impl Steadiness {
-    /// Returns what an observation tells of them, after the registrations were read.
+    /// Returns what an observation holds of these readings. `at`: when the registrations were read.
     pub(super) fn read(&self, at: Timestamp) -> ForgeRead {
         let cannot_disable = self.cannot_disable.load(Ordering::Relaxed);
         ForgeRead { steady_since: *self.since.lock(), at, cannot_disable }

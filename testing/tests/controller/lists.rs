@@ -4,7 +4,7 @@ use tinqs_ci_reconciler::model::{AttemptId, Job, Registration, RunName};
 use tinqs_ci_reconciler::ports::RegistrationLists;
 use tinqs_ci_testing::ready;
 
-use super::{MINUTE, SECOND};
+use super::{MINUTE, SECOND, reading};
 use crate::harness::Harness;
 
 /// The repository of the harness's jobs.
@@ -17,17 +17,7 @@ fn harness() -> Harness {
 }
 
 fn row(id: i64, repo_id: i64, attempt_id: AttemptId) -> Registration {
-    let (online, busy, missing_since) = (false, false, None);
-    Registration {
-        id,
-        repo_id,
-        attempt_id,
-        uuid: None,
-        online,
-        busy,
-        disabled: None,
-        missing_since,
-    }
+    Registration { repo_id, ..reading::row(id, attempt_id) }
 }
 
 fn ids(harness: &Harness) -> Vec<i64> {

@@ -2,10 +2,9 @@
 
 use tinqs_ci_reconciler::model::Run;
 use tinqs_ci_reconciler::ports::{Filter, PortError};
-use tinqs_ci_workflow::Dialect;
 
 use super::target::{self, Page};
-use super::{App, PAGE};
+use super::{App, PAGE, workflow_run};
 
 /// The maximum number of pages of a repository that are searched.
 const SEARCHED: usize = 40;
@@ -48,8 +47,8 @@ pub(super) async fn runs(
 /// Gitea 1.26. If the forge's version is not known, the runs are searched.
 async fn names_its_run(app: &App, page: &Page) -> bool {
     let (Some(pushes), Some(_)) = (&app.pushes, page.job) else { return false };
-    let dialect = tokio::time::timeout(super::FORGE_DEADLINE, pushes.demand().dialect()).await;
-    matches!(dialect, Ok(Ok(dialect)) if dialect >= Dialect::V1_26)
+    let has_ids = workflow_run::has_ids(pushes.demand());
+    matches!(tokio::time::timeout(super::FORGE_DEADLINE, has_ids).await, Ok(Ok(true)))
 }
 
 /// Returns the name of the page's repository as the records spell it.

@@ -9,7 +9,7 @@ use super::target::{self, Page};
 use super::{App, FORGE_DEADLINE, Refusal};
 use crate::api::status::RunReason;
 use crate::words::jobs;
-use tinqs_ci_gitea::client::{RunJob, WorkflowRun};
+use tinqs_ci_gitea::client::{Client, RunJob, WorkflowRun};
 use tinqs_ci_gitea::demand::Mode;
 use tinqs_ci_gitea::demand::by_mode::DemandSource;
 
@@ -55,7 +55,7 @@ pub(super) async fn job_by_index(app: &App, page: &Page) -> Result<Option<RunJob
         if has_ids(demand).await? || demand.mode().await? != Mode::Jobs {
             return Ok(None);
         }
-        ask(app, page).await.map(Some)
+        by_number(demand.client(), &page.repo, number).await.map(Some)
     };
     let asked = tokio::time::timeout(FORGE_DEADLINE, asked).await;
     let Some(found) = asked.map_err(|_| too_late())?? else { return Ok(None) };
@@ -93,18 +93,22 @@ async fn ask(app: &App, page: &Page) -> Result<Asked, Refusal> {
         return Err(no_run());
     }
     let client = demand.client();
-    let id = if has_ids(demand).await? {
-        shown
-    } else {
-        let Some(id) = client.workflow_run_id(&page.repo, shown).await? else { return Ok(None) };
-        id
-    };
-    Ok(client.workflow_run(&page.repo, id).await?)
+    if has_ids(demand).await? {
+        return Ok(client.workflow_run(&page.repo, shown).await?);
+    }
+    Ok(by_number(client, &page.repo, shown).await?)
+}
+
+async fn by_number(client: &Client, repo: &str, number: i64) -> Result<Asked, PortError> {
+    match client.workflow_run_id(repo, number).await? {
+        Some(id) => client.workflow_run(repo, id).await,
+        None => Ok(None),
+    }
 }
 
 /// Whether the forge's pages name workflow runs and jobs by ID. Before Gitea 1.26 they have the
 /// number of the run in its repository, and the index of the job in the run.
-async fn has_ids(demand: &DemandSource) -> Result<bool, PortError> {
+pub(super) async fn has_ids(demand: &DemandSource) -> Result<bool, PortError> {
     Ok(demand.dialect().await? >= Dialect::V1_26)
 }
 
