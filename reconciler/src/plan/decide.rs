@@ -79,8 +79,9 @@ impl Decision<'_> {
             }
             Job::Absent => return self.finish(Rule::JobGone, Outcome::JobGone),
             Job::Running { runner } => {
-                let lost = self.lost(runner);
-                self.status.runner = Some(runner.clone());
+                let runner = self.known_runner(runner);
+                let lost = self.lost(&runner);
+                self.status.runner = Some(runner);
                 self.status.wait.starts(self.seen.times, self.status.waiting_since);
                 self.numbered();
                 return self.running(Rule::Running, lost);

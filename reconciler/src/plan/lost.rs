@@ -40,6 +40,14 @@ impl Decision<'_> {
         current.chain(past).max()
     }
 
+    /// Rule 5: the name of the runner of a running job. The forge names none once the runner's
+    /// registration is removed, as that of a lost machine is; the job is still on the same one.
+    pub(super) fn known_runner(&self, named: &str) -> String {
+        let known = &self.run.status;
+        let recorded = known.runner.as_deref().filter(|_| known.phase == Phase::Running);
+        if named.is_empty() { recorded.unwrap_or_default() } else { named }.to_owned()
+    }
+
     /// Rule 5: the condition of a job whose own machine is gone. Once told, it holds as long as the
     /// job is on the same runner and no machine of it is seen.
     pub(super) fn lost(&self, runner: &str) -> Option<Lost> {

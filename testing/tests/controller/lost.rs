@@ -58,6 +58,13 @@ fn a_machine_that_the_cloud_takes_back_mid_job_is_told_and_is_the_outcome() {
         (harness.writes(), reason(&harness, &name)),
         (written + 1, Some(Reason::MachineLost))
     );
+    // Without a registration the forge names no runner any more.
+    harness.job_is(&name, Job::Running { runner: String::new() });
+    harness.reconcile(&name);
+    assert_eq!(
+        (harness.writes(), reason(&harness, &name)),
+        (written + 1, Some(Reason::MachineLost))
+    );
     assert_eq!(harness.run(&name).status.conditions[0].since, since);
     harness.job_is(&name, FAILED);
     harness.reconcile(&name);
