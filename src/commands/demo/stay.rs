@@ -16,6 +16,8 @@ use super::{Error, Fault, faults};
 
 /// A little more than the story takes in simulated time: the clock has caught up after it.
 const STORY: SignedDuration = SignedDuration::from_mins(9);
+/// What a busy host may add to it in real time.
+const DELAY: SignedDuration = SignedDuration::from_secs(3);
 /// The interval of pushes.
 const PUSHED_EVERY: Duration = Duration::from_secs(25);
 /// No push follows while so many jobs are not done.
@@ -33,7 +35,10 @@ const INTERRUPTED_AT: i64 = 10;
 /// Returns how far the simulated time begins behind the real one.
 pub(super) fn behind(factor: u32) -> SignedDuration {
     // At the pace of the real time it would never catch up.
-    if factor > 1 { STORY } else { SignedDuration::ZERO }
+    if factor == 1 {
+        return SignedDuration::ZERO;
+    }
+    STORY.saturating_add(DELAY.saturating_mul(i32::try_from(factor).unwrap_or(i32::MAX)))
 }
 
 /// The signals that end the demo.
