@@ -79,7 +79,7 @@ pub async fn backends(
     let mut ends: Option<Arc<dyn MachineEnds>> = None;
     let (compute, owners): (Arc<dyn Compute>, _) = match &settings.compute {
         ComputeUrl::Process(dir) => {
-            let ProcessUser { user, directory } = settings.process.clone();
+            let ProcessUser { user, directory, .. } = settings.process.clone();
             let options = Options::inherit(environment);
             let options = Options { user, user_directory: directory, ..options };
             let processes = Processes::new(dir, clock.clone(), options);

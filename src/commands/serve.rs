@@ -41,10 +41,15 @@ async fn allowed(loaded: &Loaded, insecure: Insecure) -> Result<(), Failure> {
     }
     let settings = &loaded.settings;
     if matches!(settings.compute, ComputeUrl::Process(_)) && settings.process.user.is_none() {
-        tracing::warn!(
-            fix = "set `process.user` to a user of its own for jobs; see docs/security.md",
-            "jobs run as the user of this server: they can read its secrets and end it",
-        );
+        if settings.process.own {
+            tracing::info!("jobs run as the user of this server, as process.user says");
+        } else {
+            tracing::warn!(
+                fix = "set `process.user` to a user of its own for jobs, or to \"self\" if you \
+                       trust them; see docs/security.md",
+                "jobs run as the user of this server: they can read its secrets and end it",
+            );
+        }
     }
     Ok(())
 }

@@ -83,10 +83,15 @@ fn compute(text: &str, data: &Path) -> Result<ComputeUrl, String> {
     }
 }
 
+/// The value of `process.user` for the server's own user.
+const OWN_USER: &str = "self";
+
 /// Reads `[process]`.
 fn process_user(top: &Reader<'_>, compute: &ComputeUrl) -> ProcessUser {
     let r = top.table("process");
     let user = r.text("user").map(std::borrow::Cow::into_owned);
+    let own = user.as_deref() == Some(OWN_USER);
+    let user = user.filter(|_| !own);
     let directory = r.text("directory").map(|directory| PathBuf::from(directory.into_owned()));
     if user.as_deref() == Some("root") {
         r.mistake("user", "is root: a job would own this host; create a user for jobs");
@@ -99,14 +104,15 @@ fn process_user(top: &Reader<'_>, compute: &ComputeUrl) -> ProcessUser {
     }
     match &user {
         None if directory.is_some() => {
-            r.mistake("directory", "needs `user`: without it, machines work in the data directory");
+            let why = "needs a user in `user`: without one, machines work in the data directory";
+            r.mistake("directory", why);
         }
-        Some(_) if matches!(compute, ComputeUrl::Ec2(_)) => {
+        _ if (own || user.is_some()) && matches!(compute, ComputeUrl::Ec2(_)) => {
             r.warn("user", "has no effect: machines run in EC2");
         }
         _ => {}
     }
-    ProcessUser { user, directory }
+    ProcessUser { user, own, directory }
 }
 
 const DAY: i64 = 24 * HOUR;

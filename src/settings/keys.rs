@@ -217,7 +217,7 @@ pub(super) const PROCESS: &[Key] = &[
             pattern: "^[a-z_][a-z0-9_-]{0,31}$",
             expected: "the name of a user of this host such as \"ci-job\"",
         },
-        "The user as whom every machine runs, so that a job reaches neither the server's files nor the server. The server then needs CAP_SETUID, CAP_SETGID and CAP_KILL, which the shipped systemd unit grants. By default machines run as the server's own user.",
+        "The user as whom every machine runs, so that a job reaches neither the server's files nor the server. The server then needs CAP_SETUID, CAP_SETGID and CAP_KILL, which the shipped systemd unit grants. Without it machines run as the server's own user, and each start warns; `self` says that this is intended.",
     ),
     key(
         "directory",

@@ -73,6 +73,8 @@ pub enum ComputeUrl {
 pub struct ProcessUser {
     /// The user; `None`: the server's own.
     pub user: Option<String>,
+    /// Whether the configuration asks for the server's own user, by the name `self`.
+    pub own: bool,
     /// The directory in which its machines work; `None`: `machines` in its home.
     pub directory: Option<PathBuf>,
 }

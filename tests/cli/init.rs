@@ -120,8 +120,13 @@ fn init_with_flags_writes_a_valid_configuration() {
         # The directory for runs, and for machines in machines/ below it; relative to the
         # working directory of serve.
         store   = "redb:./data"
-        # Machines are child processes on this host, with the user that runs serve.
+        # Machines are child processes on this host.
         compute = "process:"
+
+        [process]
+        # "self": jobs run as the user that runs serve, and can read what it can read. Serve only
+        # repositories whose authors you trust, or name a user for jobs here; see docs/security.md.
+        user = "self"
 
         [forge]
         url            = "URL"

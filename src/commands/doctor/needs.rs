@@ -122,14 +122,21 @@ pub(super) fn user_check(settings: &Settings) -> Option<Check> {
     if !matches!(settings.compute, ComputeUrl::Process(_)) {
         return None;
     }
-    let ProcessUser { user, .. } = &settings.process;
+    let ProcessUser { user, own, .. } = &settings.process;
+    if *own {
+        return Some(Check::ok(
+            NAME,
+            "jobs run as the user that runs serve, as `process.user` says: serve only repositories \
+             whose authors you trust",
+        ));
+    }
     let Some(user) = user else {
         return Some(Check::warn(
             NAME,
             "jobs run as the user that runs serve: they can read its credentials and its store, \
              and end it",
-            "set `process.user` to a user of its own for jobs; or serve only repositories whose \
-             authors you trust; see docs/security.md",
+            "set `process.user` to a user of its own for jobs; or to \"self\", and serve only \
+             repositories whose authors you trust; see docs/security.md",
         ));
     };
     Some(match tinqs_ci_local::process::is_usable(user) {

@@ -88,8 +88,12 @@ impl Files {
              # The directory for runs, and for machines in machines/ below it; relative to the\n\
              # working directory of serve.\n\
              store   = \"redb:./data\"\n\
-             # Machines are child processes on this host, with the user that runs serve.\n\
-             compute = \"process:\"\n\n[forge]\n",
+             # Machines are child processes on this host.\n\
+             compute = \"process:\"\n\n\
+             [process]\n\
+             # \"self\": jobs run as the user that runs serve, and can read what it can read. Serve only\n\
+             # repositories whose authors you trust, or name a user for jobs here; see docs/security.md.\n\
+             user = \"self\"\n\n[forge]\n",
         );
         let _ = writeln!(text, "url            = {}", quoted(&answers.url));
         let _ = writeln!(text, "token          = {token}");
