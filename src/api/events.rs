@@ -46,7 +46,8 @@ pub struct Event {
     /// When it happened last.
     #[schemars(with = "String")]
     pub last_at: Timestamp,
-    /// Who did it: `person`; `null` if nobody did.
+    /// Who did it: the name of the token, or `uid` and the number; `person` if that is not known;
+    /// `null` if nobody did.
     pub by: Option<String>,
 }
 

@@ -15,5 +15,5 @@ pub use log::{LOG_CUT, LOG_TAIL_LIMIT, MACHINE_STATE};
 pub use plan_view::plan_view;
 pub use types::{
     Change, Class, Doing, Health, List, MachineJob, MachineView, Part, Pauses, Plan, Problem,
-    Ready, Registration, Reloaded,
+    Ready, Registration, Reloaded, SignIn,
 };

@@ -129,6 +129,20 @@ pub struct Pauses {
     pub pauses: Vec<Pause>,
 }
 
+/// A one-time address that signs a browser in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SignIn {
+    /// The path and the query of the address, at the address of the request.
+    pub path: String,
+    /// When it ends, if nobody has used it before.
+    #[schemars(with = "String")]
+    pub expires_at: Timestamp,
+    /// As whom it signs in: the name of a token, or `uid` and the number.
+    pub who: String,
+    /// What that allows: `read` or `operate`.
+    pub may: String,
+}
+
 /// The observation of a run, and what a reconcile would do now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Plan {

@@ -243,6 +243,12 @@ pub(super) enum Verb {
     /// Launch machines again
     #[command(after_help = CODES)]
     Resume(Paused),
+    /// Print a one-time address that signs a browser in to the page; opens nothing
+    #[command(after_help = CODES)]
+    Open {
+        #[command(flatten)]
+        server: Server,
+    },
     /// Check all jobs, machines and registrations now
     #[command(after_help = CODES)]
     Sweep {

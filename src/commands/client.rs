@@ -17,6 +17,7 @@ mod error;
 mod events;
 mod passes;
 mod pauses;
+mod sign_in;
 mod status;
 
 pub use error::Error;

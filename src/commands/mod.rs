@@ -19,6 +19,7 @@ mod live;
 mod local;
 mod logs;
 mod man;
+mod open;
 mod pauses;
 pub mod print;
 mod reach;
@@ -201,6 +202,7 @@ async fn dispatch(
         Verb::Terminate { machine, dry, server } => {
             change::terminate(&machine, &dry, &server, env).await
         }
+        Verb::Open { server } => open::open(&server, env).await,
         Verb::Pause(args) => pauses::pause(args, env).await,
         Verb::Resume(args) => pauses::resume(args, env).await,
         Verb::Sweep { output, server } => remote::sweep(output, &server, env).await,

@@ -44,6 +44,7 @@ pub fn answers() -> Value {
     generator.subschema_for::<SweepReport>();
     generator.subschema_for::<api::Reloaded>();
     generator.subschema_for::<api::Pauses>();
+    generator.subschema_for::<api::SignIn>();
     generator.subschema_for::<Ready>();
     generator.subschema_for::<Problem>();
     definitions(generator, "The answers of /v1 and /readyz")

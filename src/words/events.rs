@@ -38,7 +38,12 @@ pub enum What {
         held: SignedDuration,
     },
     /// A person terminated a machine of the run.
-    Terminated(MachineId),
+    Terminated {
+        /// The machine.
+        machine: MachineId,
+        /// Who did it, if that is known.
+        by: Option<String>,
+    },
     /// The record of the run was removed.
     Removed,
     /// The breaker of a class opened.
@@ -107,8 +112,9 @@ pub fn told(what: &What) -> Told {
             "ConditionEnded".into(),
             format!("no longer {reason}, after {}", lasting(*held)),
         ),
-        What::Terminated(machine) => {
-            let message = format!("a person terminated machine {}", cut(&machine.0, 100));
+        What::Terminated { machine, by } => {
+            let who = timeline::person(by.as_deref());
+            let message = format!("{who} terminated machine {}", cut(&machine.0, 100));
             (true, "Terminated".into(), message)
         }
         What::Removed => (false, "Removed".into(), "the record of the run was removed".to_owned()),
@@ -154,8 +160,8 @@ fn milestone(happened: &Happened) -> (bool, Cow<'static, str>, String) {
         Happened::Blocked => (false, "Blocked"),
         Happened::Unblocked => (false, "Unblocked"),
         Happened::GaveUp => (true, "GaveUp"),
-        Happened::Retried => (false, "Retried"),
-        Happened::Deleted => (false, "Deleted"),
+        Happened::Retried { .. } => (false, "Retried"),
+        Happened::Deleted { .. } => (false, "Deleted"),
         Happened::Finished { outcome } => (is_bad(*outcome), "Finished"),
         Happened::Reopened { .. } => (false, "Reopened"),
         Happened::Unknown => (false, "Unknown"),
@@ -184,18 +190,17 @@ pub fn is_milestone(reason: Reason) -> bool {
 }
 
 impl What {
-    /// Returns who did it, if a person did; `person` if the name is not known.
+    /// Returns who did it, if a person did: the name of the token, or `uid` and the number;
+    /// `person` if that is not known.
     pub fn by(&self) -> Option<String> {
-        match self {
-            Self::Terminated(_) | Self::Milestone(Happened::Retried | Happened::Deleted) => {
-                Some("person".to_owned())
-            }
-            Self::Paused(pause) => Some(cut(&pause.by, BY)),
-            Self::Resumed { by, .. } => {
-                Some(by.as_ref().map_or_else(|| "person".to_owned(), |by| cut(by, BY)))
-            }
-            _ => None,
-        }
+        let by = match self {
+            Self::Terminated { by, .. }
+            | Self::Milestone(Happened::Retried { by } | Happened::Deleted { by })
+            | Self::Resumed { by, .. } => by.as_deref(),
+            Self::Paused(pause) => Some(pause.by.as_str()),
+            _ => return None,
+        };
+        Some(by.map_or_else(|| "person".to_owned(), |by| cut(by, BY)))
     }
 
     /// Hashes what makes two events the same one that is repeated. Numbers of attempts and
@@ -206,7 +211,7 @@ impl What {
             Self::Milestone(happened) => hash_milestone(happened, state),
             Self::Began { reason, message } => (reason, message).hash(state),
             Self::Ended { reason, .. } => reason.hash(state),
-            Self::Terminated(machine) => machine.hash(state),
+            Self::Terminated { machine, by } => (machine, by).hash(state),
             Self::BreakerOpened { message } => message.hash(state),
             Self::Paused(pause) => pause.hash(state),
             Self::ServiceFails { kind, message, .. } => (kind, message).hash(state),
@@ -244,6 +249,10 @@ mod tests {
         state.finish()
     }
 
+    fn terminated(by: Option<&str>) -> What {
+        What::Terminated { machine: MachineId("i-1".to_owned()), by: by.map(str::to_owned) }
+    }
+
     #[test]
     fn each_event_has_a_type_a_reason_and_a_sentence() {
         let minute = SignedDuration::from_mins(1);
@@ -279,9 +288,10 @@ mod tests {
                 What::Ended { reason: Reason::BreakerOpen, held: minute },
                 (false, "ConditionEnded", "no longer BreakerOpen, after 1 min"),
             ),
+            (terminated(None), (true, "Terminated", "a person terminated machine i-1")),
             (
-                What::Terminated(MachineId("i-1".to_owned())),
-                (true, "Terminated", "a person terminated machine i-1"),
+                terminated(Some("ops\u{1b}")),
+                (true, "Terminated", "ops\\u{1b} terminated machine i-1"),
             ),
             (
                 What::Resumed { after: minute, by: None },
@@ -322,8 +332,11 @@ mod tests {
     #[test]
     fn only_people_delete_retry_and_terminate() {
         let person = Some("person".to_owned());
-        assert_eq!(What::Milestone(Happened::Deleted).by(), person);
-        assert_eq!(What::Terminated(MachineId("i-1".to_owned())).by(), person);
+        assert_eq!(What::Milestone(Happened::Deleted { by: None }).by(), person);
+        assert_eq!(terminated(None).by(), person);
+        let ops = Some("ops".to_owned());
+        assert_eq!(terminated(Some("ops")).by(), ops);
+        assert_eq!(What::Milestone(Happened::Retried { by: ops.clone() }).by(), ops);
         assert_eq!((What::Milestone(Happened::GaveUp).by(), What::Removed.by()), (None, None));
         let since = jiff::Timestamp::UNIX_EPOCH;
         let pause = What::Paused(Pause { class: None, since, by: "ops".to_owned() });

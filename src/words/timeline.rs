@@ -26,8 +26,8 @@ pub fn happened(what: &Happened) -> String {
         Happened::Blocked => "the forge blocked the job".to_owned(),
         Happened::Unblocked => "the forge unblocked the job".to_owned(),
         Happened::GaveUp => jobs::finished("GaveUp"),
-        Happened::Retried => "a person retried the run".to_owned(),
-        Happened::Deleted => "a person deleted the run".to_owned(),
+        Happened::Retried { by } => format!("{} retried the run", person(by.as_deref())),
+        Happened::Deleted { by } => format!("{} deleted the run", person(by.as_deref())),
         Happened::Finished { outcome } => jobs::finished(&format!("{outcome:?}")),
         Happened::Reopened { job_attempt } => {
             numbered("the job waits again: it was re-run".to_owned(), *job_attempt)
@@ -42,6 +42,11 @@ fn numbered(told: String, job_attempt: Option<u32>) -> String {
         Some(attempt) => format!("{told} ({attempt})"),
         None => told,
     }
+}
+
+/// Returns the name of the person who did something, as far as it is known.
+pub fn person(by: Option<&str>) -> String {
+    by.map_or_else(|| "a person".to_owned(), |by| cut(by, SHOWN))
 }
 
 fn named(machine: &MachineId) -> String {
@@ -134,8 +139,9 @@ mod tests {
             (Happened::Blocked, "the forge blocked the job"),
             (Happened::Unblocked, "the forge unblocked the job"),
             (Happened::GaveUp, "the run was given up: the job waited longer than `give_up_after`"),
-            (Happened::Retried, "a person retried the run"),
-            (Happened::Deleted, "a person deleted the run"),
+            (Happened::Retried { by: None }, "a person retried the run"),
+            (Happened::Deleted { by: None }, "a person deleted the run"),
+            (Happened::Retried { by: Some("o\u{1b}ps".to_owned()) }, "o\\u{1b}ps retried the run"),
             (finished(Outcome::Succeeded), "the job succeeded"),
             (finished(Outcome::MachineLost), "the machine of the job was lost while it ran"),
             (again, "the job started on its own machine (2nd attempt of the job)"),

@@ -12,6 +12,7 @@ mod init;
 mod local;
 mod logs;
 mod narrow;
+mod open;
 mod pauses;
 mod registration;
 mod remote;

@@ -143,6 +143,15 @@ fn serve_starts_answers_commands_and_stops() {
     assert_eq!(asked(folder.path(), &["retry", "job-1"]).code, 3);
     let unknown = asked(folder.path(), &["terminate", "machine/none"]);
     assert_eq!(unknown.code, 3, "{}", unknown.err);
+    // By the socket: as the user of this process, whose session a token of the server signs.
+    let opened = asked(folder.path(), &["open"]);
+    let page = format!("http://127.0.0.1:{port}/sign-in?code=own:");
+    assert!(opened.out.starts_with(&page), "{} {}", opened.out, opened.err);
+    assert!(
+        opened.err.contains("signs in uid ") && opened.err.contains("may operate"),
+        "{}",
+        opened.err
+    );
     let doctor = tinqs_in(folder.path(), &["doctor", "--offline"], &[]);
     assert!(doctor.out.contains(&format!("running at 127.0.0.1:{port}")), "{}", doctor.out);
 

@@ -266,6 +266,9 @@ async fn a_machine_of_the_installation_is_terminated() {
     assert_eq!(answer.status, StatusCode::NOT_FOUND, "{answer:?}");
     assert_eq!(answer.json()["detail"], "this machine is gone already");
     assert_eq!(asked.world.calls("terminate"), 1);
+    let events = asked.get("/v1/events?run=job-1").await.json();
+    let event = events["items"].as_array().and_then(|items| items.last()).expect("an event");
+    assert_eq!((&event["reason"], &event["by"]), (&"Terminated".into(), &"ops".into()));
 }
 
 #[tokio::test]

@@ -112,7 +112,7 @@ impl TestServer {
         Self::of(self.world.clone(), &parts, Role::All, true, Deadlines::default())
     }
 
-    fn over(
+    pub(crate) fn over(
         world: Arc<TestWorld>,
         settings: Settings,
         role: Role,

@@ -81,7 +81,12 @@ async fn the_address_of_the_api_takes_no_webhooks_and_always_needs_a_token() {
             StatusCode::OK
         );
     }
+    let api = door(settings(), Role::All, LOOPBACK, |doors| doors.api);
+    let front = api.ask("GET", "/", &NO_TOKEN, Body::empty()).await.text;
+    assert!(front.contains("API, /v1") && front.contains("`tinqs-ci open`"), "{front}");
+    assert!(!front.contains("webhook") && front.lines().count() == 1, "{front}");
     let ingest = door(settings(), Role::Ingest, LOOPBACK, |doors| doors.api);
+    assert!(ingest.get("/").await.text.contains("has no API"));
     let answer = ingest.get("/v1/runs").await;
     assert_eq!(answer.status, StatusCode::NOT_FOUND);
     assert!(answer.text.contains("role `ingest`"), "{answer:?}");

@@ -98,7 +98,10 @@ async fn what_happens_to_a_run_is_told_with_type_reason_object_and_by_whom() {
         (&1.into(), &"a webhook announced the job".into())
     );
     assert!(first["first_at"].is_string() && first["last_at"] == first["first_at"], "{first}");
-    assert_eq!(all["items"][2]["by"], "person");
+    assert_eq!(
+        (&all["items"][2]["by"], &all["items"][2]["message"]),
+        (&"ops".into(), &"ops deleted the run".into())
+    );
     let last = all["last_id"].as_str().expect("an ID");
     assert!(last.starts_with("replica-1:"), "{last}");
     assert_eq!(all["items"][2]["id"], last);

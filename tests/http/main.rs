@@ -14,6 +14,7 @@ mod openapi;
 mod page;
 mod pauses;
 mod reload;
+mod sign_in;
 mod status;
 mod webhooks;
 mod why;

@@ -1,13 +1,13 @@
 //! Headless Chromium, one process per page.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::host::Host;
 
 /// The longest that a page may take.
-const PATIENCE: Duration = Duration::from_mins(1);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 pub(crate) struct Browser {
     program: PathBuf,
@@ -24,15 +24,34 @@ impl Browser {
         Some(Self { program })
     }
 
+    pub(crate) fn program(&self) -> &Path {
+        &self.program
+    }
+
+    /// Returns the arguments of a browser that does nothing by itself.
+    pub(crate) fn quiet(profile: &Path) -> Vec<String> {
+        let fixed = [
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--no-first-run",
+            "--disable-extensions",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--hide-scrollbars",
+        ];
+        let profile = format!("--user-data-dir={}", profile.display());
+        fixed.into_iter().map(str::to_owned).chain([profile]).collect()
+    }
+
     /// Runs the browser until it ends, and returns its output.
     fn run(&self, more: &[String], url: &str) -> Vec<u8> {
         let profile = tempfile::tempdir().expect("a folder");
         let mut command = Command::new(&self.program);
         command
-            .args(["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"])
-            .args(["--no-first-run", "--disable-extensions", "--disable-background-networking"])
-            .args(["--disable-component-update", "--disable-sync", "--hide-scrollbars"])
-            .arg(format!("--user-data-dir={}", profile.path().display()))
+            .args(Self::quiet(profile.path()))
             .args(more)
             .arg(url)
             .stdin(Stdio::null())

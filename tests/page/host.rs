@@ -27,8 +27,8 @@ use tinqs_ci_testing::{TestWorld, make};
 pub(crate) const HOSTILE: &str = "</td><img src=x onerror=\"document.body.dataset.attacked=1\">\
                                   <script>document.body.dataset.attacked=2</script>";
 
-/// The token of the API.
-const TOKEN: &str = "a-token-of-the-page";
+/// A token that may read.
+pub(crate) const READS: &str = "a-token-of-the-page";
 
 type Action = Box<dyn FnOnce(&Host) + Send>;
 
@@ -36,7 +36,10 @@ type Action = Box<dyn FnOnce(&Host) + Send>;
 #[derive(Clone)]
 pub(crate) struct Host {
     world: Arc<TestWorld>,
+    /// Where requests get the token.
     address: SocketAddr,
+    /// Where they do not.
+    door: SocketAddr,
     gate: Arc<Gate>,
     _runtime: Arc<tokio::runtime::Runtime>,
 }
@@ -64,17 +67,12 @@ impl Host {
             Role::All,
             Some(([127, 0, 0, 1], 8081).into()),
         );
-        let screens = everything(&app, Deadlines::default())
-            .layer(middleware::from_fn_with_state(gate.clone(), pass));
-        let screens = screens.merge(Router::new().route("/measure", get(measure)));
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-        listener.set_nonblocking(true).expect("set");
-        let address = listener.local_addr().expect("bound");
-        runtime.spawn(async move {
-            let listener = tokio::net::TcpListener::from_std(listener).expect("a listener");
-            axum::serve(listener, screens).await
-        });
-        let host = Self { world, address, gate, _runtime: Arc::new(runtime) };
+        let bare = everything(&app, Deadlines::default());
+        let door = serve(&runtime, bare.clone());
+        let screens = bare.layer(middleware::from_fn_with_state(gate.clone(), pass));
+        let others = Router::new().route("/measure", get(measure)).route("/attack", get(attack));
+        let address = serve(&runtime, screens.merge(others));
+        let host = Self { world, address, door, gate, _runtime: Arc::new(runtime) };
         for id in 1..=count {
             host.add(id, &format!("build ({id})"));
         }
@@ -83,6 +81,27 @@ impl Host {
 
     pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
+    }
+
+    /// Returns the address of a screen that asks who reads it.
+    pub(crate) fn door(&self, path: &str) -> String {
+        format!("http://{}{path}", self.door)
+    }
+
+    /// Returns the address of a page at another port that sends a form to this path.
+    pub(crate) fn attack(&self, path: &str) -> String {
+        self.url(&format!("/attack?action={}", self.door(path)))
+    }
+
+    /// Returns an address that signs in once.
+    pub(crate) fn one_time_address(&self) -> String {
+        let answer = exchange(
+            self.door,
+            &format!("POST /v1/sign-in HTTP/1.1\r\nauthorization: Bearer {READS}\r\n"),
+        );
+        let body = answer.split("\r\n\r\n").nth(1).expect("a body");
+        let made: serde_json::Value = serde_json::from_str(body).expect("JSON");
+        self.door(made["path"].as_str().expect("a path"))
     }
 
     /// Puts a run of a waiting job.
@@ -111,22 +130,36 @@ impl Host {
 
     /// Returns a screen without a browser.
     pub(crate) fn fetch(&self, path: &str) -> String {
-        let mut stream = TcpStream::connect(self.address).expect("it listens");
-        let head = format!(
-            "GET {path} HTTP/1.1\r\nhost: {}\r\naccept: text/html\r\nconnection: close\r\n\r\n",
-            self.address
-        );
-        stream.write_all(head.as_bytes()).expect("written");
-        let mut text = String::new();
-        stream.read_to_string(&mut text).expect("an answer");
-        assert!(text.starts_with("HTTP/1.1 200"), "{text}");
-        text
+        exchange(self.address, &format!("GET {path} HTTP/1.1\r\naccept: text/html\r\n"))
     }
+}
+
+/// Sends the first lines of a head, and returns the answer.
+fn exchange(to: SocketAddr, head: &str) -> String {
+    let mut stream = TcpStream::connect(to).expect("it listens");
+    let head = format!("{head}host: {to}\r\nconnection: close\r\n\r\n");
+    stream.write_all(head.as_bytes()).expect("written");
+    let mut text = String::new();
+    stream.read_to_string(&mut text).expect("an answer");
+    assert!(text.starts_with("HTTP/1.1 200"), "{text}");
+    text
+}
+
+/// Serves these routes at a port of loopback.
+fn serve(runtime: &tokio::runtime::Runtime, routes: Router) -> SocketAddr {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.set_nonblocking(true).expect("set");
+    let address = listener.local_addr().expect("bound");
+    runtime.spawn(async move {
+        let listener = tokio::net::TcpListener::from_std(listener).expect("a listener");
+        axum::serve(listener, routes).await
+    });
+    address
 }
 
 /// Adds the token to requests, counts those for screens, and refuses them once told to.
 async fn pass(State(gate): State<Arc<Gate>>, mut request: Request, next: Next) -> Response {
-    let token = HeaderValue::from_str(&format!("Bearer {TOKEN}")).expect("a value");
+    let token = HeaderValue::from_str(&format!("Bearer {READS}")).expect("a value");
     request.headers_mut().insert(header::AUTHORIZATION, token);
     // The browser's own time stands still while a stream is open: the script then polls.
     if request.uri().path() == "/v1/events" {
@@ -144,6 +177,19 @@ async fn pass(State(gate): State<Arc<Gate>>, mut request: Request, next: Next) -
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     }
     next.run(request).await
+}
+
+#[derive(Deserialize)]
+struct Attack {
+    action: String,
+}
+
+/// A page that sends a form elsewhere, as soon as it is loaded.
+async fn attack(Query(Attack { action }): Query<Attack>) -> Html<String> {
+    Html(format!(
+        "<!DOCTYPE html><body><form method=post action='{action}'></form>\
+         <script>document.forms[0].submit()</script></body>"
+    ))
 }
 
 #[derive(Deserialize)]
@@ -193,7 +239,7 @@ fn settings() -> Settings {
             event_clients: 256,
             tokens: vec![Token {
                 name: "page".to_owned(),
-                secret: Secret::new(TOKEN),
+                secret: Secret::new(READS),
                 may: Right::Read,
             }],
             own_token: None,

@@ -3,18 +3,12 @@
 //! The browser comes from `CHROMIUM`, else from `PATH`. Without one, each test prints a loud line
 //! and checks nothing; `.ci/run` installs the Debian package where it can.
 
-mod browser;
-mod host;
-
 use std::time::Instant;
-
-use browser::Browser;
-use host::{HOSTILE, Host};
 
 /// Returns the browser; prints a loud line if there is none.
 macro_rules! browser {
     () => {
-        match Browser::find() {
+        match $crate::browser::Browser::find() {
             Some(browser) => browser,
             None => {
                 println!(
@@ -25,6 +19,13 @@ macro_rules! browser {
         }
     };
 }
+
+mod browser;
+mod devtools;
+mod host;
+mod signing_in;
+
+use host::{HOSTILE, Host};
 
 #[test]
 fn a_thousand_runs_load_and_are_filtered_by_the_address() {

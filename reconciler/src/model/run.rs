@@ -282,14 +282,14 @@ impl Run {
         self.status.phase != Phase::Finished
     }
 
-    /// Deletes the run for a person: its job gets no machine. With `terminate` its machine is
+    /// Deletes the run for the person `by`: its job gets no machine. With `terminate` its machine is
     /// terminated too. Voids the attempt number that may be in preparation.
-    pub fn delete(&mut self, now: Timestamp, terminate: bool) {
+    pub fn delete(&mut self, now: Timestamp, terminate: bool, by: Option<&str>) {
         let requested = (self.deleted_at.is_some(), self.terminate_now);
         self.deleted_at.get_or_insert(now);
         self.terminate_now |= terminate;
         if requested != (true, self.terminate_now) {
-            self.status.happened(now, Happened::Deleted);
+            self.status.happened(now, Happened::Deleted { by: by.map(str::to_owned) });
         }
         self.status.next = self.status.next.saturating_add(1);
         self.status.due = now;
@@ -301,8 +301,8 @@ impl Run {
         self.is_open() || self.deleted_at.is_some() || gave_up
     }
 
-    /// Retries the run now for a person. Clears backoff, giving up and deletion.
-    pub fn retry(&mut self, now: Timestamp) {
+    /// Retries the run now for the person `by`. Clears backoff, giving up and deletion.
+    pub fn retry(&mut self, now: Timestamp, by: Option<&str>) {
         self.deleted_at = None;
         self.terminate_now = false;
         let status = &mut self.status;
@@ -315,7 +315,7 @@ impl Run {
         status.retry_at = None;
         status.waiting_since = now;
         status.due = now;
-        status.happened(now, Happened::Retried);
+        status.happened(now, Happened::Retried { by: by.map(str::to_owned) });
     }
 }
 

@@ -87,9 +87,17 @@ pub enum Happened {
     /// The job waited too long.
     GaveUp,
     /// A person retried the run.
-    Retried,
+    Retried {
+        /// The name of the token or the user who asked; `None` if it is not known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<String>,
+    },
     /// A person deleted the run.
-    Deleted,
+    Deleted {
+        /// The name of the token or the user who asked; `None` if it is not known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<String>,
+    },
     /// The run finished, or its outcome changed.
     Finished {
         /// The outcome.

@@ -257,7 +257,7 @@ fn a_stored_record_round_trips_with_its_credentials() {
     all.push(bare);
     let mut none = run(8);
     none.status.attempt = None;
-    none.delete(now(), true);
+    none.delete(now(), true, None);
     all.push(none);
     for run in all {
         assert_eq!(decode(&encode(&run)).ok(), Some(run));

@@ -84,25 +84,25 @@ fn every_reason_is_written_in_camel_case_and_labeled_in_snake_case() {
 fn deleting_a_run_marks_it_and_voids_the_number_in_preparation() {
     let mut run = started("linux");
     run.status.due = at(60);
-    run.delete(at(10), false);
+    run.delete(at(10), false, None);
     assert_eq!((run.deleted_at, run.terminate_now), (Some(at(10)), false));
     assert_eq!((run.status.next, run.status.due), (3, at(10)));
     // Again, with its machine: the time of deletion stays.
-    run.delete(at(20), true);
+    run.delete(at(20), true, None);
     assert_eq!((run.deleted_at, run.terminate_now, run.status.next), (Some(at(10)), true, 4));
     // The request to terminate is not withdrawn.
-    run.delete(at(30), false);
+    run.delete(at(30), false, None);
     assert!(run.terminate_now);
 }
 
 #[test]
 fn a_retry_clears_backoff_giving_up_and_deletion() {
     let mut run = started("linux");
-    run.delete(at(5), true);
+    run.delete(at(5), true, None);
     let status = &mut run.status;
     (status.failures, status.retry_at, status.phase) = (9, Some(at(500)), Phase::Finished);
     (status.outcome, status.finished_at) = (Some(Outcome::GaveUp), Some(at(9)));
-    run.retry(at(10));
+    run.retry(at(10), None);
     assert_eq!((run.deleted_at, run.terminate_now), (None, false));
     let status = &run.status;
     assert_eq!((status.phase, status.outcome, status.finished_at), (Phase::Waiting, None, None));
@@ -115,7 +115,7 @@ fn a_retry_does_not_reopen_a_succeeded_run() {
     let mut run = started("linux");
     run.status.phase = Phase::Finished;
     (run.status.outcome, run.status.finished_at) = (Some(Outcome::Succeeded), Some(at(9)));
-    run.retry(at(10));
+    run.retry(at(10), None);
     assert_eq!((run.status.phase, run.status.outcome), (Phase::Finished, Some(Outcome::Succeeded)));
     assert_eq!((run.status.finished_at, run.status.due), (Some(at(9)), at(10)));
 }
@@ -140,7 +140,7 @@ fn the_list_of_open_runs_shows_which_run_waits_for_a_seat() {
     run.status.conditions = vec![condition(Reason::BackingOff)];
     assert!(!OpenRun::of(&run).at_limit);
     let mut run = started("linux");
-    run.delete(at(3), false);
+    run.delete(at(3), false, None);
     let listed = OpenRun::of(&run);
     assert_eq!((listed.attempt, listed.deleted), (Some(run.attempt_id(1)), true));
     assert_eq!((listed.repo.as_str(), listed.runs_on), ("acme/site", vec!["linux".to_owned()]));
@@ -358,21 +358,21 @@ fn a_status_that_differs_in_more_than_its_due_is_written() {
 fn a_timeline_keeps_its_beginning_and_its_end() {
     let mut run = run(RunName::job(42));
     for second in 1..100 {
-        run.retry(at(second));
+        run.retry(at(second), None);
     }
     let timeline = &run.status.timeline;
     let seconds: Vec<i64> = timeline.iter().map(|milestone| milestone.at.as_second()).collect();
     let kept: Vec<i64> = (0..4).chain(80..100).collect();
     assert_eq!(seconds, kept);
     assert_eq!(timeline[0].what, Happened::Seen { by: SeenBy::Webhook });
-    assert_eq!(timeline[23].what, Happened::Retried);
+    assert_eq!(timeline[23].what, Happened::Retried { by: None });
 }
 
 #[test]
 fn deleting_a_run_again_tells_nothing_new() {
     let mut run = run(RunName::job(42));
     for (second, terminate) in [(1, false), (2, false), (3, true), (4, true)] {
-        run.delete(at(second), terminate);
+        run.delete(at(second), terminate, None);
     }
     let told: Vec<i64> = run.status.timeline.iter().map(|m| m.at.as_second()).collect();
     assert_eq!(told, [0, 1, 3]);

@@ -327,9 +327,9 @@ pub(crate) fn person(state: &mut State, run: usize, user_action: UserAction) {
             state.jobs[run] = Job::Done(Conclusion::Cancelled);
         }
         UserAction::Rerun => state.jobs[run] = Job::Waiting,
-        UserAction::Delete => record(state, &|r| r.delete(now(), false)),
-        UserAction::DeleteNow => record(state, &|r| r.delete(now(), true)),
-        UserAction::Retry => record(state, &|r| r.retry(now())),
+        UserAction::Delete => record(state, &|r| r.delete(now(), false, None)),
+        UserAction::DeleteNow => record(state, &|r| r.delete(now(), true, None)),
+        UserAction::Retry => record(state, &|r| r.retry(now(), None)),
         UserAction::Unregister => {
             if let Some(at) = state.rows.iter().position(|row| index(&row.attempt_id.run) == run) {
                 state.rows.remove(at);

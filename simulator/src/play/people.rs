@@ -40,9 +40,9 @@ pub(super) fn act(
             }
         }
         UserAction::Delete { ago: n, now: end } => {
-            with_record(world, ago(n), |run| run.delete(now, end));
+            with_record(world, ago(n), |run| run.delete(now, end, None));
         }
-        UserAction::Retry(n) => with_record(world, ago(n), |run| run.retry(now)),
+        UserAction::Retry(n) => with_record(world, ago(n), |run| run.retry(now, None)),
         UserAction::Terminate(n) => {
             let ids: Vec<_> = world.cloud.live().map(|m| m.id.clone()).collect();
             if let Some(id) = ids.get(n % ids.len().max(1)) {

@@ -70,7 +70,7 @@ pub(super) async fn until_signal(reporter: &mut Reporter, host: &mut Host) -> Re
     host.settle().await?;
     let (url, token) = (host.server_url(), TOKEN);
     reporter.say(&format!("the server keeps running at {url} until Ctrl-C; open it in a browser"));
-    reporter.say(&format!("(any user name, password {token}), or"));
+    reporter.say(&format!("(and sign in with the token {token}), or"));
     reporter.say(&format!("  TINQS_CI_API_TOKEN={token} tinqs-ci get runs --server {url}"));
     let mut pushes = 0;
     let mut next = Instant::now();

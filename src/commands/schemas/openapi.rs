@@ -19,7 +19,7 @@ fn condition(status: u16) -> &'static str {
     match status {
         400 => "The path, the query or a header is invalid; the detail names what is known.",
         401 => "The token is missing or wrong.",
-        403 => "The token may only read.",
+        403 => "The token may only read, or another site made a browser send the request.",
         404 => "There is no such thing, or this replica has no API.",
         406 => "This server does not stream.",
         409 => "The state does not allow it, or concurrent writes prevent it.",
@@ -58,7 +58,7 @@ pub fn document() -> Value {
             "license": { "name": env!("CARGO_PKG_LICENSE") },
         },
         "servers": [{ "url": "/" }],
-        "security": [{ "token": [] }],
+        "security": [{ "token": [] }, { "session": [] }],
         "paths": paths,
         "components": {
             "schemas": schemas,
@@ -67,6 +67,13 @@ pub fn document() -> Value {
                     "type": "http",
                     "scheme": "bearer",
                     "description": "A token of `[[server.token]]`.",
+                },
+                "session": {
+                    "type": "apiKey",
+                    "in": "cookie",
+                    "name": "tinqs-ci.INSTALLATION",
+                    "description": "The cookie of a browser that has signed in; its changes must \
+                                    come from the page of this server.",
                 },
             },
         },

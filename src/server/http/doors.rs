@@ -7,13 +7,13 @@ use axum::extract::Request;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{get, post};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use super::{App, Deadlines, Refusal, deadline};
 use super::{
     drift, events, explain, front, guard, health, hosts, log, openapi, page, pauses, problem,
-    reload, runs, sides, status, sweep, webhook,
+    reload, runs, session, sides, status, sweep, webhook,
 };
 
 /// The routes of each address.
@@ -42,7 +42,7 @@ impl Doors {
             });
         let api = probes(deadlines)
             .merge(guarded(app, deadlines))
-            .merge(page_or(app, deadlines, get(front::of_no_api)))
+            .merge(page_or(app, deadlines, front::of_api))
             .fallback(missing)
             .layer(middleware::from_fn_with_state(app.clone(), hosts::named));
         let metrics = Router::new()
@@ -59,21 +59,18 @@ impl Doors {
 /// Returns the routes of the role at one address, where only one can be had.
 pub fn everything(app: &Arc<App>, deadlines: Deadlines) -> Router {
     let routes = probes(deadlines).merge(hooks(app, deadlines)).merge(guarded(app, deadlines));
-    let routes = routes.merge(page_or(app, deadlines, get(front::of_everything)));
+    let routes = routes.merge(page_or(app, deadlines, front::of_everything));
     finish(routes.fallback(missing), app)
 }
 
-/// The page, or this answer at `/` of a replica that has none.
-fn page_or(
-    app: &Arc<App>,
-    deadlines: Deadlines,
-    front: MethodRouter<Arc<App>>,
-) -> Router<Arc<App>> {
+/// The page, with this line at `/` for a caller that reads no HTML; of a replica without a page the
+/// line alone.
+fn page_or(app: &Arc<App>, deadlines: Deadlines, line: front::Line) -> Router<Arc<App>> {
     if app.role.reconciles() {
-        page::routes(app, deadlines)
-    } else {
-        Router::new().route("/", front)
+        return page::routes(app, deadlines, line);
     }
+    let line = line(app.role);
+    Router::new().route("/", get(move || async move { line }))
 }
 
 async fn missing() -> Refusal {
@@ -110,7 +107,9 @@ fn guarded(app: &Arc<App>, deadlines: Deadlines) -> Router<Arc<App>> {
             .nest("/v1", v1(deadlines))
             .route("/openapi.json", get(openapi::document))
             .layer(middleware::from_fn_with_state(app.clone(), guard::guarded));
-        return metrics.merge(v1);
+        // A token that may read signs in, too: the handler asks for any.
+        let sign_in = Router::new().route("/v1/sign-in", post(session::create));
+        return metrics.merge(v1).merge(sign_in.layer(deadline(deadlines.request)));
     }
     metrics.nest("/v1", Router::new().fallback(front::no_api))
 }

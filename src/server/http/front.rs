@@ -1,23 +1,31 @@
 //! `GET /`: one line for people who open an address, and what a replica without the API answers.
 
-use axum::extract::State;
 use axum::http::StatusCode;
 
-use super::{Ctx, Refusal};
+use super::Refusal;
+use crate::server::state::Role;
+
+/// What an address answers at `/`, by the role of its replica.
+pub(super) type Line = fn(Role) -> &'static str;
 
 /// `GET /` at the address of webhooks.
 pub(super) async fn of_webhooks() -> &'static str {
     "This address takes the webhooks of tinqs-ci: POST /webhook.\n"
 }
 
-/// `GET /` at the address of the API of a replica that has none.
-pub(super) async fn of_no_api() -> &'static str {
-    "This replica of tinqs-ci has no API: it only takes webhooks.\n"
+/// `GET /` at the address of the API, for a caller that reads no HTML.
+pub(super) fn of_api(role: Role) -> &'static str {
+    if role.reconciles() {
+        "tinqs-ci: this address serves the API, /v1, and a page for browsers, both to holders of a \
+         token; `tinqs-ci open` signs a browser in, `tinqs-ci status` says how it is\n"
+    } else {
+        "This replica of tinqs-ci has no API: it only takes webhooks.\n"
+    }
 }
 
-/// `GET /` where one address has everything.
-pub(super) async fn of_everything(State(app): Ctx) -> &'static str {
-    match (app.role.ingests(), app.role.reconciles()) {
+/// The same where one address has everything.
+pub(super) fn of_everything(role: Role) -> &'static str {
+    match (role.ingests(), role.reconciles()) {
         (true, true) => {
             "tinqs-ci: webhooks go to /webhook, the API is /v1, the state is at /readyz; see \
              `tinqs-ci status`\n"

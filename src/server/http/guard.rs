@@ -1,4 +1,5 @@
-//! Authorization: a token of the API, or a process that the socket has admitted.
+//! Authorization: a token of the API, a process that the socket has admitted, or a browser that has
+//! signed in.
 
 use std::sync::Arc;
 
@@ -6,16 +7,16 @@ use axum::extract::{Request, State};
 use axum::http::{Extensions, HeaderMap, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use super::hosts::is_loopback;
 use super::peer::Peer;
-use super::{App, Refusal};
+use super::ticket::{Purpose, Ticket, uid_name};
+use super::{App, Refusal, origin, session};
 use crate::server::audit::Change;
 use crate::server::live::Live;
-use crate::settings::Right;
+use crate::settings::{Right, Token};
 
 /// Headers that a proxy adds; the caller is then not on this host.
 const FORWARDING: [&str; 5] = ["forwarded", "x-real-ip", "x-client-ip", "via", "cf-connecting-ip"];
@@ -35,6 +36,19 @@ pub(super) struct Identity {
     pub(super) who: String,
     /// What the caller may do.
     pub(super) may: Right,
+    /// How it is known.
+    pub(super) by: Means,
+}
+
+/// How a caller is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Means {
+    /// By a token.
+    Token,
+    /// By the socket: the ID of the user.
+    Socket(u32),
+    /// By the cookie of a session, which a browser also adds to what other pages make it send.
+    Session,
 }
 
 impl Guard {
@@ -43,47 +57,92 @@ impl Guard {
         Self { live, loopback }
     }
 
-    /// Finds out who calls.
+    /// Finds out which program calls.
     pub(super) fn identify(
         &self,
         headers: &HeaderMap,
         extensions: &Extensions,
     ) -> Result<Identity, Refusal> {
         if let Some(Peer::Unix { uid }) = Peer::of(extensions) {
-            return Ok(Identity { who: format!("uid {uid}"), may: Right::Operate });
+            let by = Means::Socket(uid);
+            return Ok(Identity { who: uid_name(uid), may: Right::Operate, by });
         }
-        self.holder(&bearer(headers).map(digest).ok_or_else(unauthorized)?)
+        self.holder(bearer(headers).ok_or_else(unauthorized)?).ok_or_else(unauthorized)
     }
 
-    /// Returns whose token has this digest.
-    fn holder(&self, given: &[u8; 32]) -> Result<Identity, Refusal> {
+    /// Returns whose token this is.
+    pub(super) fn holder(&self, given: &[u8]) -> Option<Identity> {
+        let given = digest(given);
         let mut found = None;
         // Every token is compared, so that the duration does not tell which one it is.
         for token in self.live.settings().server.tokens() {
-            if is_token(token.secret.expose(), given) {
-                found = Some(Identity { who: token.name.clone(), may: token.may });
+            if is_token(token.secret.expose(), &given) {
+                let (who, by) = (token.name.clone(), Means::Token);
+                found = Some(Identity { who, may: token.may, by });
             }
         }
-        found.ok_or_else(unauthorized)
+        found
     }
 
-    /// Finds out who reads a page: a browser sends a token as the password of Basic credentials.
-    /// Never for changes: a browser adds such credentials to what other sites make it send, too.
-    pub(super) fn identify_reader(
+    /// Finds out who calls: a program, or a browser with the cookie of a session.
+    pub(super) fn identify_any(
         &self,
         headers: &HeaderMap,
         extensions: &Extensions,
+        now: Timestamp,
     ) -> Result<Identity, Refusal> {
-        match password(headers) {
-            Some(password) => self.holder(&digest(&password)),
-            None => self.identify(headers, extensions),
+        let program = self.identify(headers, extensions);
+        // A token that is given counts, also if it is wrong. Other credentials are those of a proxy.
+        if program.is_ok() || bearer(headers).is_some() {
+            return program;
         }
+        let settings = self.live.settings();
+        let mut sessions = session::cookies(headers, &settings.installation);
+        let open = |sealed| self.open(sealed, Purpose::Session, now);
+        sessions.find_map(open).map(|(_, caller)| caller).ok_or_else(unauthorized)
+    }
+
+    /// Returns the ticket for this purpose, and whom it admits.
+    pub(super) fn open(
+        &self,
+        sealed: &str,
+        purpose: Purpose,
+        now: Timestamp,
+    ) -> Option<(Ticket, Identity)> {
+        let settings = self.live.settings();
+        let (ticket, token) = Ticket::open(sealed, purpose, settings.server.tokens(), now)?;
+        let identity = Identity { who: ticket.who(), may: token.may, by: Means::Session };
+        Some((ticket, identity))
+    }
+
+    /// Returns a ticket that admits this caller, and what it allows; `None` if no token can sign it.
+    pub(super) fn ticket(
+        &self,
+        caller: &Identity,
+        purpose: Purpose,
+        expires: Timestamp,
+    ) -> Option<(String, Right)> {
+        let settings = self.live.settings();
+        let uid = match caller.by {
+            Means::Socket(uid) => Some(uid),
+            Means::Token | Means::Session => None,
+        };
+        let mut signers = settings.server.tokens();
+        let signer: Option<&Token> = match uid {
+            // The socket has no token: any that allows the same signs, else any.
+            Some(_) => signers
+                .find(|token| token.may >= caller.may)
+                .or_else(|| settings.server.tokens().next()),
+            None => signers.find(|token| token.name == caller.who),
+        };
+        let ticket = Ticket { token: signer?.name.clone(), uid, expires };
+        Some((ticket.sealed(purpose, signer?), signer?.may))
     }
 
     /// Checks a reader of metrics: if only this host reaches the API, a caller on it needs no
     /// token.
-    fn check_metrics(&self, request: &Request) -> Result<(), Refusal> {
-        match self.identify(request.headers(), request.extensions()) {
+    fn check_metrics(&self, request: &Request, now: Timestamp) -> Result<(), Refusal> {
+        match self.identify_any(request.headers(), request.extensions(), now) {
             Ok(_) => Ok(()),
             Err(_) if self.loopback => is_local(request.headers(), request.uri()),
             Err(refusal) => Err(refusal),
@@ -100,6 +159,14 @@ impl Identity {
         let detail =
             format!("the token `{}` may only read: use one whose `may` is \"operate\"", self.who);
         Err(Refusal::new(StatusCode::FORBIDDEN, detail))
+    }
+
+    /// Checks a change: the caller may operate, and a browser sends it from the page of this server.
+    pub(super) fn may_change(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+        if self.by == Means::Session {
+            origin::check(headers)?;
+        }
+        self.needs(Right::Operate)
     }
 
     /// Begins the audit of a change that this caller asks for.
@@ -124,19 +191,16 @@ pub(super) async fn guarded(
     mut request: Request,
     next: Next,
 ) -> Response {
-    if matches!(*request.method(), Method::GET | Method::HEAD) {
-        // The script of the page follows events.
-        return match app.guard.identify_reader(request.headers(), request.extensions()) {
-            Ok(_) => next.run(request).await,
-            Err(refusal) => refusal.into_response(),
-        };
-    }
-    let caller = match app.guard.identify(request.headers(), request.extensions()) {
+    let now = app.telemetry.now();
+    let caller = match app.guard.identify_any(request.headers(), request.extensions(), now) {
         Ok(caller) => caller,
         Err(refusal) => return refusal.into_response(),
     };
+    if matches!(*request.method(), Method::GET | Method::HEAD) {
+        return next.run(request).await;
+    }
     let change = caller.change(request.extensions(), request.method(), request.uri());
-    let response = match caller.needs(Right::Operate) {
+    let response = match caller.may_change(request.headers()) {
         Ok(()) => {
             request.extensions_mut().insert(caller);
             next.run(request).await
@@ -149,7 +213,7 @@ pub(super) async fn guarded(
 
 /// Middleware of `/metrics`.
 pub(super) async fn metrics(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    match app.guard.check_metrics(&request) {
+    match app.guard.check_metrics(&request, app.telemetry.now()) {
         Ok(()) => next.run(request).await,
         Err(refusal) => refusal.into_response(),
     }
@@ -174,19 +238,6 @@ fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
     let (scheme, token) = value.split_at_checked(7)?;
     let is_bearer = scheme.eq_ignore_ascii_case(b"bearer ") && values.next().is_none();
     is_bearer.then(|| token.trim_ascii())
-}
-
-/// Returns the password of Basic credentials; `None` if there are several headers.
-fn password(headers: &HeaderMap) -> Option<Vec<u8>> {
-    let mut values = headers.get_all(header::AUTHORIZATION).iter();
-    let value = values.next()?.as_bytes();
-    let (scheme, encoded) = value.split_at_checked(6)?;
-    if !scheme.eq_ignore_ascii_case(b"basic ") || values.next().is_some() {
-        return None;
-    }
-    let mut pair = STANDARD.decode(encoded.trim_ascii()).ok()?;
-    let colon = pair.iter().position(|byte| *byte == b':')?;
-    Some(pair.split_off(colon + 1))
 }
 
 /// Checks that a caller without a token is on this host: not behind a proxy, and not a page of
@@ -250,27 +301,46 @@ mod tests {
         guard.identify(&headers, &Extensions::new())
     }
 
-    #[test]
-    fn a_reader_may_send_a_token_as_the_password_and_a_change_may_not() {
-        let guard = guard(&[("s3cret:with-colon", Right::Read)]);
-        let encoded = |pair: &str| format!("Basic {}", STANDARD.encode(pair));
-        let cases = [
-            (encoded("anybody:s3cret:with-colon"), true),
-            (encoded(":s3cret:with-colon"), true),
-            (encoded("anybody:wrong"), false),
-            (encoded("s3cret:with-colon"), false),
-            (encoded("anybody:"), false),
-            ("Basic ???".to_owned(), false),
-            ("Bearer s3cret:with-colon".to_owned(), true),
-        ];
-        for (authorization, admitted) in cases {
-            let mut headers = HeaderMap::new();
+    fn with_cookie(guard: &Guard, cookie: &str, authorization: Option<&str>) -> Option<Identity> {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::COOKIE, cookie.parse().expect("a value"));
+        if let Some(authorization) = authorization {
             headers.insert(header::AUTHORIZATION, authorization.parse().expect("a value"));
-            let reader = guard.identify_reader(&headers, &Extensions::new());
-            assert_eq!(reader.is_ok(), admitted, "{authorization}");
-            let is_bearer = authorization.starts_with("Bearer");
-            assert_eq!(identify(&guard, &authorization).is_ok(), is_bearer, "{authorization}");
         }
+        guard.identify_any(&headers, &Extensions::new(), Timestamp::UNIX_EPOCH).ok()
+    }
+
+    #[test]
+    fn a_session_admits_like_the_token_that_signs_it_and_a_given_token_counts_more() {
+        let guard = guard(&[("reads", Right::Read), ("operates", Right::Operate)]);
+        let expires = Timestamp::UNIX_EPOCH + super::super::ticket::SESSION;
+        for secret in ["reads", "operates"] {
+            let caller = guard.holder(secret.as_bytes()).expect("known");
+            let (sealed, may) = guard.ticket(&caller, Purpose::Session, expires).expect("signed");
+            let cookie = format!("other=1; tinqs-ci.tinqs-ci={sealed}");
+            let expected = Identity { by: Means::Session, ..caller.clone() };
+            assert_eq!(with_cookie(&guard, &cookie, None), Some(expected));
+            assert_eq!(may, caller.may);
+            assert_eq!(with_cookie(&guard, &cookie, Some("Bearer wrong")), None);
+            let given = with_cookie(&guard, &cookie, Some("Bearer reads")).expect("known");
+            assert_eq!((given.may, given.by), (Right::Read, Means::Token));
+        }
+    }
+
+    #[test]
+    fn a_session_of_the_socket_keeps_its_user_and_allows_what_its_signer_allows() {
+        let caller = Identity { who: uid_name(7), may: Right::Operate, by: Means::Socket(7) };
+        let expires = Timestamp::UNIX_EPOCH + super::super::ticket::SESSION;
+        let both = [("reads", Right::Read), ("operates", Right::Operate)];
+        for (tokens, may) in [(&both[..], Right::Operate), (&both[..1], Right::Read)] {
+            let guard = guard(tokens);
+            let (sealed, allowed) =
+                guard.ticket(&caller, Purpose::Session, expires).expect("signed");
+            let found = with_cookie(&guard, &format!("tinqs-ci.tinqs-ci={sealed}"), None);
+            let found = found.expect("admitted");
+            assert_eq!((found.who.as_str(), found.may, allowed), ("uid 7", may, may));
+        }
+        assert_eq!(guard(&[]).ticket(&caller, Purpose::Session, expires), None);
     }
 
     #[test]

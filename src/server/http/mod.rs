@@ -29,17 +29,20 @@ mod hosts;
 mod listen;
 mod log;
 mod openapi;
+mod origin;
 mod page;
 mod pauses;
 mod peer;
 mod problem;
 mod reload;
 mod runs;
+mod session;
 mod shares;
 mod sides;
 mod socket;
 mod status;
 mod sweep;
+mod ticket;
 mod webhook;
 mod work;
 
@@ -89,6 +92,8 @@ pub struct App {
     bodies: Arc<Shares>,
     /// Who follows events.
     event_clients: events::Clients,
+    /// The codes of one-time addresses.
+    codes: ticket::Codes,
 }
 
 impl App {
@@ -115,6 +120,7 @@ impl App {
             api,
             bodies: Shares::new(BODIES_LIMIT / body::PIECE),
             event_clients: events::Clients::new(live.settings().server.event_clients),
+            codes: ticket::Codes::default(),
         })
     }
 }

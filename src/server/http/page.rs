@@ -2,6 +2,7 @@
 //!
 //! Each screen shows the answer of a function that `/v1` uses too, so that both never disagree. It
 //! reads only. Without a script it is current when it is loaded; the script loads it again.
+//! A person signs in with a token or a one-time address, and a cookie stands for that.
 
 mod assets;
 mod classes;
@@ -11,53 +12,76 @@ mod overview;
 mod parts;
 mod run;
 mod runs;
+mod sign_in;
 
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use maud::Markup;
 
-use super::{App, Deadlines, Refusal, deadline, front};
+use super::front::Line;
+use super::{App, Deadlines, Refusal, deadline, problem};
 
 /// Only own files: no inline scripts or styles, and nothing from elsewhere.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
                       connect-src 'self'; form-action 'self'; base-uri 'none'; \
                       frame-ancestors 'none'";
 
+/// The maximum size of a form, in bytes.
+const FORM: usize = 8 * 1024;
+
 /// A screen for a caller that does not read HTML.
 const PLAIN: &str = "tinqs-ci: the page for browsers; see /v1/status, /healthz and /metrics\n";
 
-/// Returns the routes of the page, behind the guard, and those of its files.
-pub(super) fn routes(app: &Arc<App>, deadlines: Deadlines) -> Router<Arc<App>> {
+/// Returns the routes of the page, behind the guard, and those of its files. `line` is for a caller
+/// that reads no HTML.
+pub(super) fn routes(app: &Arc<App>, deadlines: Deadlines, line: Line) -> Router<Arc<App>> {
     let screens = Router::new()
         .route("/", get(overview::page))
         .route("/runs", get(runs::page))
         .route("/runs/{name}", get(run::page))
         .route("/machines", get(machines::page))
         .route("/classes", get(classes::page))
-        .layer(middleware::from_fn_with_state(app.clone(), admitted))
+        .layer(middleware::from_fn_with_state((app.clone(), line), admitted))
         .layer(deadline(deadlines.sweep));
-    screens.route("/assets/{file}", get(assets::file))
+    let sign_in = Router::new()
+        .route("/sign-in", get(sign_in::page).post(sign_in::submit))
+        .route("/sign-out", post(sign_in::out))
+        .layer(DefaultBodyLimit::max(FORM))
+        .layer(deadline(deadlines.request));
+    screens.merge(sign_in).route("/assets/{file}", get(assets::file))
 }
 
-/// Middleware of the screens. A browser asks its user for a token, as the password.
-async fn admitted(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+/// Middleware of the screens. Whoever is not signed in gets the page for that.
+async fn admitted(
+    State((app, line)): State<(Arc<App>, Line)>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let headers = request.headers();
     if !reads_html(headers) && request.uri().path() == "/" {
-        return front::of_everything(State(app)).await.into_response();
+        return line(app.role).into_response();
     }
-    let Err(refusal) = app.guard.identify_reader(headers, request.extensions()) else {
-        return next.run(request).await;
-    };
-    let mut response = refused(headers, refusal);
-    let ask = HeaderValue::from_static("Basic realm=\"tinqs-ci: a token as the password\"");
-    response.headers_mut().insert(header::WWW_AUTHENTICATE, ask);
-    response
+    match app.guard.identify_any(headers, request.extensions(), app.telemetry.now()) {
+        Ok(caller) => {
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
+        Err(refusal) if !reads_html(headers) => refusal.into_response(),
+        Err(refusal) => {
+            let asked = request.uri().path_and_query().map_or("/", |path| path.as_str());
+            let form = sign_in::form(&app, asked, None);
+            let mut response = answer(headers, refusal.status, form);
+            let scheme = problem::BEARER;
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
+            response
+        }
+    }
 }
 
 /// Whether a caller reads HTML.
@@ -75,7 +99,9 @@ fn answer(headers: &HeaderMap, status: StatusCode, markup: Markup) -> Response {
     let headers = [
         (header::CONTENT_TYPE, "text/html; charset=utf-8"),
         (header::CONTENT_SECURITY_POLICY, POLICY),
-        (header::VARY, "accept"),
+        // A form of the page says where it comes from; other sites learn nothing.
+        (header::REFERRER_POLICY, "same-origin"),
+        (header::VARY, "accept, cookie"),
     ];
     (status, headers, markup.into_string()).into_response()
 }

@@ -7,6 +7,8 @@ use tinqs_ci_reconciler::ports::{ErrorKind, PortError};
 use crate::api::Problem;
 
 const MEDIA_TYPE: &str = "application/problem+json";
+/// The scheme of `WWW-Authenticate`. Browsers ask nobody for it.
+pub(super) const BEARER: HeaderValue = HeaderValue::from_static("Bearer realm=\"tinqs-ci\"");
 
 /// The reason why a request is rejected.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,8 +44,7 @@ impl Refusal {
         let body = serde_json::to_vec(body).unwrap_or_default();
         let mut answer = (self.status, [(header::CONTENT_TYPE, MEDIA_TYPE)], body).into_response();
         if self.status == StatusCode::UNAUTHORIZED {
-            let scheme = HeaderValue::from_static("Bearer realm=\"tinqs-ci\"");
-            answer.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
+            answer.headers_mut().insert(header::WWW_AUTHENTICATE, BEARER);
         }
         if let Some(seconds) = self.retry_after {
             answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Extension, Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
@@ -14,6 +14,7 @@ use tinqs_ci_reconciler::plan::still_up;
 use tinqs_ci_reconciler::ports::{ErrorKind, Expect, Filter};
 
 use super::etag::{Wanted, etag};
+use super::guard::Identity;
 use super::{App, Ctx, Refusal};
 use crate::api::{List, Plan, plan_view};
 
@@ -175,6 +176,7 @@ pub(super) struct Deletion {
 /// `DELETE /v1/runs/{name}[?now=true]`.
 pub(super) async fn delete(
     State(app): Ctx,
+    Extension(caller): Extension<Identity>,
     Path(name): Path<String>,
     deletion: Result<Query<Deletion>, QueryRejection>,
     headers: HeaderMap,
@@ -187,42 +189,59 @@ pub(super) async fn delete(
             return Err(Refusal::new(StatusCode::BAD_REQUEST, detail));
         }
     };
-    let delete = |run: &mut Run, at: Timestamp| {
-        run.delete(at, now);
-        Ok(())
-    };
-    edit(&app, &name, &headers, delete).await
+    Ok(changed(
+        &edit(&app, &name, &Wanted::to_change(&headers)?, |run, at| deleted(run, at, now, &caller))
+            .await?,
+    ))
+}
+
+/// Deletes a run for this caller; with `now` its machine is terminated too.
+pub(super) fn deleted(
+    run: &mut Run,
+    at: Timestamp,
+    now: bool,
+    caller: &Identity,
+) -> Result<(), Refusal> {
+    run.delete(at, now, Some(&caller.who));
+    Ok(())
 }
 
 /// `POST /v1/runs/{name}/retry`.
 pub(super) async fn retry(
     State(app): Ctx,
+    Extension(caller): Extension<Identity>,
     Path(name): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    let retry = |run: &mut Run, at: Timestamp| {
-        if !run.can_retry() {
-            let detail = format!(
-                "run `{}` is finished: there is nothing to retry; re-run its job at the forge",
-                run.name
-            );
-            return Err(Refusal::new(StatusCode::CONFLICT, detail));
-        }
-        run.retry(at);
-        Ok(())
-    };
-    edit(&app, &name, &headers, retry).await
+    let wanted = Wanted::to_change(&headers)?;
+    Ok(changed(&edit(&app, &name, &wanted, |run, at| retried(run, at, &caller)).await?))
 }
 
-/// Changes a run by compare-and-set: exactly the version of `If-Match`, or any version without it.
-async fn edit(
+/// Retries a run for this caller.
+pub(super) fn retried(run: &mut Run, at: Timestamp, caller: &Identity) -> Result<(), Refusal> {
+    if !run.can_retry() {
+        let detail = format!(
+            "run `{}` is finished: there is nothing to retry; re-run its job at the forge",
+            run.name
+        );
+        return Err(Refusal::new(StatusCode::CONFLICT, detail));
+    }
+    run.retry(at, Some(&caller.who));
+    Ok(())
+}
+
+fn changed(run: &Run) -> Response {
+    (StatusCode::ACCEPTED, [etag(run.version)], Json(run)).into_response()
+}
+
+/// Changes a run by compare-and-set, and returns it: exactly the wanted version, or any.
+pub(super) async fn edit(
     app: &Arc<App>,
     name: &str,
-    headers: &HeaderMap,
+    wanted: &Wanted,
     change: impl Fn(&mut Run, Timestamp) -> Result<(), Refusal>,
-) -> Result<Response, Refusal> {
+) -> Result<Run, Refusal> {
     let name = parse(name)?;
-    let wanted = Wanted::to_change(headers)?;
     let stale = || {
         let detail = format!("run `{name}` has changed meanwhile: read it again");
         Refusal::new(StatusCode::PRECONDITION_FAILED, detail)
@@ -249,7 +268,7 @@ async fn edit(
             // The run is due, so it is woken later.
             tracing::warn!(run = name.as_str(), error = %error, "cannot wake run");
         }
-        return Ok((StatusCode::ACCEPTED, [etag(run.version)], Json(run)).into_response());
+        return Ok(run);
     }
     let detail = format!("run `{name}` is written concurrently: try again");
     Err(Refusal::new(StatusCode::CONFLICT, detail).again_in(1))

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::{Extension, Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use tinqs_ci_reconciler::model::{
@@ -12,6 +12,7 @@ use tinqs_ci_reconciler::model::{
 use tinqs_ci_reconciler::ports::{Filter, OpenRun};
 
 use super::etag::Wanted;
+use super::guard::Identity;
 use super::work::Work;
 use super::{App, Ctx, Refusal};
 use crate::api::{Class, List, MachineView, Registration};
@@ -50,15 +51,22 @@ pub(super) fn unknown_machine() -> Refusal {
 /// `POST /v1/machines/{id}/terminate`: terminates a machine of this installation, even mid-job.
 pub(super) async fn terminate(
     State(app): Ctx,
+    Extension(caller): Extension<Identity>,
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    let id = machine_id(&id)?;
     // A machine has no version to match.
     if matches!(Wanted::to_change(&headers)?, Wanted::OneOf(_)) {
         let detail = "a machine has no version: remove `If-Match`";
         return Err(Refusal::new(StatusCode::PRECONDITION_FAILED, detail));
     }
+    let before = end(&app, &id, &caller).await?;
+    Ok((StatusCode::ACCEPTED, Json(before)).into_response())
+}
+
+/// Terminates a machine for this caller. Returns it as it was before.
+pub(super) async fn end(app: &App, id: &str, caller: &Identity) -> Result<MachineView, Refusal> {
+    let id = machine_id(id)?;
     let ports = app.controller.ports();
     let found = ports.compute.find(&id).await?.ok_or_else(unknown_machine)?;
     if found.state == MachineState::Gone {
@@ -68,15 +76,14 @@ pub(super) async fn terminate(
     app.telemetry.acted_on(&id.0);
     let run = found.attempt_id.run.as_str();
     tracing::info!(run, machine = id.0, action = "terminate", "terminated machine on request");
-    let what = What::Terminated(id);
+    let what = What::Terminated { machine: id, by: Some(caller.who.clone()) };
     app.telemetry.events.tell_run(&found.attempt_id.run, what, app.telemetry.now());
     if let Err(error) = ports.queue.wake(&found.attempt_id.run).await {
         // The sweep notices that the machine is gone.
         tracing::warn!(run, error = %error, "cannot wake run");
     }
     // The record of the run still shows the job.
-    let before = Work::of(&app, std::slice::from_ref(&found)).await.view(&found);
-    Ok((StatusCode::ACCEPTED, Json(before)).into_response())
+    Ok(Work::of(app, std::slice::from_ref(&found)).await.view(&found))
 }
 
 /// `GET /v1/registrations`, newest first.

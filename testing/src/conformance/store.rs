@@ -106,7 +106,7 @@ async fn open_runs_are_projected(store: &dyn RunStore) {
     one.status.attempt = Some(attempt(&one.attempt_id(1), "linux", 1, at(9_000)));
     one.status.phase = Phase::Starting;
     one.status.due = at(1_400);
-    one.delete(at(1_350), false);
+    one.delete(at(1_350), false, None);
     store.put(&one, Expect::At(one.uid, 1)).await.unwrap();
     let projected = OpenRun::of(&one);
     assert!(projected.deleted && projected.attempt == Some(one.attempt_id(1)), "{projected:?}");

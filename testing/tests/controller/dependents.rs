@@ -87,7 +87,7 @@ fn a_run_is_blocked_until_all_that_it_needs_have_worked() {
     );
     let deleted = |harness: &Harness, name: &RunName| {
         let now = harness.now();
-        harness.change(name, |run| run.delete(now, false));
+        harness.change(name, |run| run.delete(now, false, None));
     };
     assert_eq!(observed(&deleted), Job::Unobservable);
 }

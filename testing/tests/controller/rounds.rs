@@ -218,7 +218,7 @@ fn a_tombstone_is_removed_once_nothing_is_left_of_it() {
     let name = harness.jobs(1, "good").remove(0);
     harness.reconcile(&name);
     let now = harness.now();
-    harness.change(&name, |run| run.delete(now, true));
+    harness.change(&name, |run| run.delete(now, true, None));
     let report = harness.reconcile(&name);
     assert_eq!(effects(&report), [("2", ActionKind::Terminate), ("2", ActionKind::Put)]);
     assert_eq!((report.reason, report.due), (Some(Reason::Deleted), Some(now + MINUTE)));
@@ -242,7 +242,7 @@ fn a_record_that_another_wrote_is_not_removed() {
     let harness = Harness::new();
     let name = harness.jobs(1, "good").remove(0);
     let now = harness.now();
-    harness.change(&name, |run| run.delete(now, false));
+    harness.change(&name, |run| run.delete(now, false, None));
     harness.job_is(&name, Job::Done { conclusion: Conclusion::Cancelled });
     let other = name.clone();
     harness.when("remove", move |state| state.runs.get_mut(&other).expect("a run").version += 1);

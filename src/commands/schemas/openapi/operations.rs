@@ -8,7 +8,7 @@ use crate::api::explain::{JobExplained, PushExplained};
 use crate::api::status::{StatusView, Why};
 use crate::api::{
     Class, DriftList, EventList, LOG_CUT, LOG_TAIL_LIMIT, List, MACHINE_STATE, MachineView, Pauses,
-    Plan, Registration, Reloaded,
+    Plan, Registration, Reloaded, SignIn,
 };
 
 /// A route of `/v1` with a method.
@@ -350,6 +350,16 @@ pub(super) const OPERATIONS: &[Operation] = &[
             query("repo", Form::Text, "Needed if the job has no run and does not wait."),
         ],
         answers: &[json_of("The job.", of::<JobExplained>)],
+        errors: &[409],
+    },
+    Operation {
+        method: "post",
+        path: "/v1/sign-in",
+        id: "signIn",
+        about: "Makes a one-time address at which a browser signs in as the caller. A token that \
+                may read suffices; a cookie does not.",
+        parameters: &[],
+        answers: &[json_of("The address.", of::<SignIn>)],
         errors: &[409],
     },
     Operation {

@@ -1,6 +1,6 @@
 //! The classes: their use, what keeps them from launching, and their configuration in force.
 
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use jiff::{SignedDuration, Timestamp};
@@ -11,10 +11,15 @@ use super::parts::{age, name, sentence, span};
 use super::{answer, layout, refused};
 use crate::api::Class;
 use crate::server::http::Ctx;
+use crate::server::http::guard::Identity;
 use crate::server::http::sides::class_views;
 
 /// `GET /classes`.
-pub(super) async fn page(State(app): Ctx, headers: HeaderMap) -> Response {
+pub(super) async fn page(
+    State(app): Ctx,
+    Extension(caller): Extension<Identity>,
+    headers: HeaderMap,
+) -> Response {
     let now = app.telemetry.now();
     let machines = app.telemetry.seen.machines().1;
     let views = match class_views(&app, &machines).await {
@@ -38,7 +43,7 @@ pub(super) async fn page(State(app): Ctx, headers: HeaderMap) -> Response {
         }
     };
     let installation = &app.live.settings().installation;
-    let page = layout::page(installation, "/classes", "Classes", now, &main);
+    let page = layout::page(installation, Some(&caller), ("/classes", "Classes"), now, &main);
     answer(&headers, StatusCode::OK, page)
 }
 

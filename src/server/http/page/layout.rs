@@ -5,16 +5,19 @@ use jiff::Timestamp;
 use maud::{DOCTYPE, Markup, html};
 
 use super::assets::{SCRIPT, STYLE};
+use crate::server::http::guard::{Identity, Means};
+use crate::server::http::session;
 
 /// The screens of the navigation: path and title.
 const SCREENS: [(&str, &str); 4] =
     [("/", "Overview"), ("/runs", "Runs"), ("/machines", "Machines"), ("/classes", "Classes")];
 
-/// Returns a whole page. `here` is the path of its entry in the navigation.
+/// Returns a whole page for this caller, if one is known. `here` is the path of its entry in the
+/// navigation.
 pub(super) fn page(
     installation: &str,
-    here: &str,
-    title: &str,
+    caller: Option<&Identity>,
+    (here, title): (&str, &str),
     now: Timestamp,
     main: &Markup,
 ) -> Markup {
@@ -52,8 +55,19 @@ pub(super) fn page(
                 footer {
                     span #shown data-live { "as of " (clock(now)) " UTC" }
                     noscript { " · without scripts: reload for current values" }
+                    @if let Some(caller) = caller { (signed_in(caller)) }
                 }
             }
+        }
+    }
+}
+
+/// Says who reads the page; a session can be ended.
+fn signed_in(caller: &Identity) -> Markup {
+    html! {
+        " · " (caller.who) " may " (session::word(caller.may))
+        @if caller.by == Means::Session {
+            form.inline method="post" action="/sign-out" { button type="submit" { "Sign out" } }
         }
     }
 }
@@ -66,7 +80,7 @@ pub(super) fn failure(status: StatusCode, detail: &str) -> Markup {
         p { (detail) }
         p { a href="/" { "Overview" } }
     };
-    page("", "", title, Timestamp::now(), &main)
+    page("", None, ("", title), Timestamp::now(), &main)
 }
 
 fn clock(at: Timestamp) -> String {

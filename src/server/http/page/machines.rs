@@ -1,6 +1,6 @@
 //! The machines as last listed.
 
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use jiff::Timestamp;
@@ -10,16 +10,21 @@ use super::parts::{self, age, name, run_link, span};
 use super::{answer, layout};
 use crate::api::{Doing, MachineView};
 use crate::server::http::Ctx;
+use crate::server::http::guard::Identity;
 use crate::server::http::sides::machine_views;
 
 /// `GET /machines`.
-pub(super) async fn page(State(app): Ctx, headers: HeaderMap) -> Response {
+pub(super) async fn page(
+    State(app): Ctx,
+    Extension(caller): Extension<Identity>,
+    headers: HeaderMap,
+) -> Response {
     let now = app.telemetry.now();
     let (listed_at, machines) = app.telemetry.seen.machines();
     let machines = machine_views(&app, machines).await;
     let main = main(listed_at, &machines, now);
     let installation = &app.live.settings().installation;
-    let page = layout::page(installation, "/machines", "Machines", now, &main);
+    let page = layout::page(installation, Some(&caller), ("/machines", "Machines"), now, &main);
     answer(&headers, StatusCode::OK, page)
 }
 

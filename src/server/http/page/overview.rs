@@ -1,6 +1,6 @@
 //! The overview: what is well, what drifts, the classes, and the latest events.
 
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use jiff::{SignedDuration, Timestamp};
@@ -12,6 +12,7 @@ use super::{answer, layout};
 use crate::api::Health;
 use crate::api::status::{ClassStatus, Service, StatusView};
 use crate::server::http::Ctx;
+use crate::server::http::guard::Identity;
 use crate::server::http::runs::{RunQuery, page_of};
 use crate::server::http::status::read_status;
 use crate::words::timeline::happened;
@@ -22,7 +23,11 @@ const DRIFT: usize = 10;
 const EVENTS: usize = 20;
 
 /// `GET /`.
-pub(super) async fn page(State(app): Ctx, headers: HeaderMap) -> Response {
+pub(super) async fn page(
+    State(app): Ctx,
+    Extension(caller): Extension<Identity>,
+    headers: HeaderMap,
+) -> Response {
     if !super::reads_html(&headers) {
         return answer(&headers, StatusCode::OK, html! {});
     }
@@ -31,7 +36,7 @@ pub(super) async fn page(State(app): Ctx, headers: HeaderMap) -> Response {
     let runs = newest.map(|list| list.items).unwrap_or_default();
     let main = main(&status, &runs);
     let installation = &app.live.settings().installation;
-    let page = layout::page(installation, "/", "Overview", status.now, &main);
+    let page = layout::page(installation, Some(&caller), ("/", "Overview"), status.now, &main);
     answer(&headers, StatusCode::OK, page)
 }
 

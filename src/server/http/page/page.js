@@ -2,6 +2,8 @@
 // parts that are marked as live. Without this script a reload does the same.
 "use strict";
 (() => {
+  // What is being filled in stays.
+  if (document.querySelector("main form[method=post]") !== null) return;
   const POLL = 5000;
   const SLOW = 30000;
   const SOON = 500;
@@ -47,6 +49,11 @@
     busy = true;
     try {
       const answer = await fetch(here, { headers: { accept: "text/html" }, cache: "no-store" });
+      if (answer.status === 401) {
+        // The session has ended: the page for signing in follows.
+        location.reload();
+        return;
+      }
       if (!answer.ok) throw new Error(String(answer.status));
       replace(new DOMParser().parseFromString(await answer.text(), "text/html"));
       offline.hidden = true;

@@ -1,6 +1,6 @@
 //! One run: where it is on its path, why, its attempts, and the commands to act.
 
-use axum::extract::{Path, State};
+use axum::extract::{Extension, Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use jiff::{SignedDuration, Timestamp};
@@ -13,11 +13,17 @@ use crate::api::machine;
 use crate::api::status::JobWhy;
 use crate::server::http::Ctx;
 use crate::server::http::explain::story_of;
+use crate::server::http::guard::Identity;
 use crate::server::http::runs::find_noted;
 use crate::words::timeline::happened;
 
 /// `GET /runs/{name}`.
-pub(super) async fn page(State(app): Ctx, Path(run): Path<String>, headers: HeaderMap) -> Response {
+pub(super) async fn page(
+    State(app): Ctx,
+    Extension(caller): Extension<Identity>,
+    Path(run): Path<String>,
+    headers: HeaderMap,
+) -> Response {
     let run = match find_noted(&app, &run).await {
         Ok(run) => run,
         Err(refusal) => return refused(&headers, refusal),
@@ -26,7 +32,7 @@ pub(super) async fn page(State(app): Ctx, Path(run): Path<String>, headers: Head
     let why = story_of(&app, &run, now).await;
     let installation = &app.live.settings().installation;
     let main = main(&run, &why, now);
-    let page = layout::page(installation, "/runs", run.name.as_str(), now, &main);
+    let page = layout::page(installation, Some(&caller), ("/runs", run.name.as_str()), now, &main);
     answer(&headers, StatusCode::OK, page)
 }
 

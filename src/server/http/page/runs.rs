@@ -1,7 +1,7 @@
 //! The list of runs, with the filter in its address.
 
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::{Extension, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use jiff::Timestamp;
@@ -11,6 +11,7 @@ use tinqs_ci_reconciler::model::{Phase, Run, serving};
 
 use super::parts::{self, age, name, run_link, span};
 use super::{answer, layout, refused};
+use crate::server::http::guard::Identity;
 use crate::server::http::runs::{RunQuery, page_of};
 use crate::server::http::{App, Ctx, Refusal};
 
@@ -33,6 +34,7 @@ pub(super) struct RunsQuery {
 /// `GET /runs`.
 pub(super) async fn page(
     State(app): Ctx,
+    Extension(caller): Extension<Identity>,
     query: Result<Query<RunsQuery>, QueryRejection>,
     headers: HeaderMap,
 ) -> Response {
@@ -42,7 +44,7 @@ pub(super) async fn page(
         Ok(found) => {
             let main = main(&app, &query, &found, now);
             let installation = &app.live.settings().installation;
-            let page = layout::page(installation, "/runs", "Runs", now, &main);
+            let page = layout::page(installation, Some(&caller), ("/runs", "Runs"), now, &main);
             answer(&headers, StatusCode::OK, page)
         }
         Err(refusal) => refused(&headers, refusal),

@@ -8,7 +8,8 @@ use super::{assets, layout};
 #[test]
 fn the_whole_page_with_its_files_is_small() {
     let now = Timestamp::UNIX_EPOCH + SignedDuration::from_secs(3_600);
-    let page = layout::page("acme", "/", "Overview", now, &html! { p { "x" } }).into_string();
+    let page =
+        layout::page("acme", None, ("/", "Overview"), now, &html! { p { "x" } }).into_string();
     let files = include_str!("page.css").len() + include_str!("page.js").len();
     assert!(page.len() + files < 30_000, "{} and {files} bytes", page.len());
     assert!(page.contains(&assets::STYLE.path) && page.contains(&assets::SCRIPT.path));
