@@ -49,6 +49,7 @@ fn all_commands() {
               terminate   Terminate a machine at once, even mid-job
               pause       Launch no more machines, of a class or of all; nothing that runs is touched
               resume      Launch machines again
+              open        Print a one-time address that signs a browser in to the page; opens nothing
               sweep       Check all jobs, machines and registrations now
               reload      Let the server read its configuration again, as SIGHUP does
               eval        Evaluate the forge's rules: reads one JSON case per line, writes one result per line

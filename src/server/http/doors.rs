@@ -107,11 +107,14 @@ fn guarded(app: &Arc<App>, deadlines: Deadlines) -> Router<Arc<App>> {
             .nest("/v1", v1(deadlines))
             .route("/openapi.json", get(openapi::document))
             .layer(middleware::from_fn_with_state(app.clone(), guard::guarded));
-        // A token that may read signs in, too: the handler asks for any.
-        let sign_in = Router::new().route("/v1/sign-in", post(session::create));
-        return metrics.merge(v1).merge(sign_in.layer(deadline(deadlines.request)));
+        return metrics.merge(v1).merge(sign_in(deadlines));
     }
     metrics.nest("/v1", Router::new().fallback(front::no_api))
+}
+
+/// A token that may read signs in, too: the handler asks for any.
+fn sign_in(deadlines: Deadlines) -> Router<Arc<App>> {
+    Router::new().route("/v1/sign-in", post(session::create)).layer(deadline(deadlines.request))
 }
 
 fn v1(deadlines: Deadlines) -> Router<Arc<App>> {

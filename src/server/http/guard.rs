@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use super::hosts::is_loopback;
 use super::peer::Peer;
 use super::ticket::{Purpose, Ticket, uid_name};
-use super::{App, Refusal, origin, session};
+use super::{App, Refusal, cookie, origin};
 use crate::server::audit::Change;
 use crate::server::live::Live;
 use crate::settings::{Right, Token};
@@ -97,7 +97,7 @@ impl Guard {
             return program;
         }
         let settings = self.live.settings();
-        let mut sessions = session::cookies(headers, &settings.installation);
+        let mut sessions = cookie::values(headers, &settings.installation);
         let open = |sealed| self.open(sealed, Purpose::Session, now);
         sessions.find_map(open).map(|(_, caller)| caller).ok_or_else(unauthorized)
     }

@@ -17,6 +17,7 @@ use crate::server::state::{Parts, PollSignal, Role};
 use crate::telemetry::Telemetry;
 
 mod body;
+mod cookie;
 mod doors;
 mod drift;
 mod etag;

@@ -57,7 +57,7 @@ pub(super) fn routes(app: &Arc<App>, deadlines: Deadlines, line: Line) -> Router
     screens.merge(sign_in).route("/assets/{file}", get(assets::file))
 }
 
-/// Middleware of the screens. Whoever is not signed in gets the page for that.
+/// Middleware of the screens. A person who has not signed in gets the page for that.
 async fn admitted(
     State((app, line)): State<(Arc<App>, Line)>,
     mut request: Request,

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::{answer, layout};
 use crate::server::http::guard::Identity;
 use crate::server::http::ticket::{Purpose, SESSION, Ticket};
-use crate::server::http::{App, Ctx, Refusal, origin, session};
+use crate::server::http::{App, Ctx, Refusal, cookie, origin, session};
 
 const USED: &str = "This address was used already, or has expired: `tinqs-ci open` prints another.";
 const WRONG: &str = "This is no token of this server.";
@@ -113,10 +113,10 @@ fn signed_in(
         return Err((StatusCode::UNAUTHORIZED, WRONG.to_owned()));
     };
     let sealed = ticket.sealed(Purpose::Session, signer);
-    let cookie = session::begun(headers, &settings.installation, &sealed);
+    let set = cookie::begun(headers, &settings.installation, &sealed);
     caller.change(extensions, method, uri).end(StatusCode::OK.as_u16());
     let to = HeaderValue::from_str(own_path(&given.to)).unwrap_or(HeaderValue::from_static("/"));
-    let headers = [(header::SET_COOKIE, cookie), (header::LOCATION, to)];
+    let headers = [(header::SET_COOKIE, set), (header::LOCATION, to)];
     Ok((StatusCode::SEE_OTHER, headers).into_response())
 }
 
@@ -158,7 +158,7 @@ pub(super) async fn out(
         caller.change(&extensions, &method, &uri).end(StatusCode::OK.as_u16());
     }
     let mut response = (StatusCode::SEE_OTHER, [(header::LOCATION, "/sign-in")]).into_response();
-    for cookie in session::ended(&app.live.settings().installation) {
+    for cookie in cookie::ended(&app.live.settings().installation) {
         response.headers_mut().append(header::SET_COOKIE, cookie);
     }
     response
