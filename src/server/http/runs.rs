@@ -189,21 +189,12 @@ pub(super) async fn delete(
             return Err(Refusal::new(StatusCode::BAD_REQUEST, detail));
         }
     };
-    Ok(changed(
-        &edit(&app, &name, &Wanted::to_change(&headers)?, |run, at| deleted(run, at, now, &caller))
-            .await?,
-    ))
-}
-
-/// Deletes a run for this caller; with `now` its machine is terminated too.
-pub(super) fn deleted(
-    run: &mut Run,
-    at: Timestamp,
-    now: bool,
-    caller: &Identity,
-) -> Result<(), Refusal> {
-    run.delete(at, now, Some(&caller.who));
-    Ok(())
+    let wanted = Wanted::to_change(&headers)?;
+    let delete = |run: &mut Run, at: Timestamp| {
+        run.delete(at, now, Some(&caller.who));
+        Ok(())
+    };
+    Ok(changed(&edit(&app, &name, &wanted, delete).await?))
 }
 
 /// `POST /v1/runs/{name}/retry`.

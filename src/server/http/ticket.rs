@@ -202,7 +202,7 @@ mod tests {
         let padded = sealed.replacen("a:7:", "a:07:", 1);
         let huge = "a".repeat(100_000);
         for text in ["", ":", ":::", "a:::", "a:7:999999999999999999:00", &longer, &padded, &huge] {
-            assert_eq!(opens(text, &tokens, NOW), None, "{:.40}", text);
+            assert_eq!(opens(text, &tokens, NOW), None, "{text:.40}");
         }
     }
 
