@@ -26,7 +26,8 @@ impl Change {
 impl Drop for Change {
     fn drop(&mut self) {
         let result = match self.result {
-            Some(200..=299) => "done",
+            // A form of the page leads to another screen when it is done.
+            Some(200..=399) => "done",
             Some(400..=499) => "refused",
             Some(_) => "failed",
             // The connection ended before the answer: the change may have happened.

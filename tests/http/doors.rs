@@ -125,7 +125,7 @@ async fn the_api_answers_under_its_own_names_only() {
 
 /// A log that a test reads.
 #[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Write for Log {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
@@ -139,7 +139,7 @@ impl Write for Log {
 
 impl Log {
     /// Returns who did what with which result, of each line of the audit.
-    fn audit(&self) -> Vec<[String; 3]> {
+    pub(crate) fn audit(&self) -> Vec<[String; 3]> {
         let text = String::from_utf8(self.0.lock().clone()).expect("UTF-8");
         let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
         let audit = lines.filter(|line| line["target"] == "audit");

@@ -1,5 +1,6 @@
 //! The HTTP API, over the router and over a socket, with the ports of the test world.
 
+mod actions;
 mod api;
 mod asking;
 mod canceled;

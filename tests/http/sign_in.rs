@@ -15,14 +15,14 @@ use tinqs_ci_testing::TestWorld;
 use crate::asking::{Answer, TOKEN, TestServer, settings, token};
 use crate::world::add_run;
 
-const READS: &str = "reads-canary-66dd-0123";
-const HTML: (&str, &str) = ("accept", "text/html");
-const NONE: (&str, &str) = ("authorization", "");
+pub(crate) const READS: &str = "reads-canary-66dd-0123";
+pub(crate) const HTML: (&str, &str) = ("accept", "text/html");
+pub(crate) const NONE: (&str, &str) = ("authorization", "");
 /// What a browser says of a request that a page of this server makes it send.
-const OWN: (&str, &str) = ("sec-fetch-site", "same-origin");
-const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
+pub(crate) const OWN: (&str, &str) = ("sec-fetch-site", "same-origin");
+pub(crate) const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
 
-fn two_tokens() -> Settings {
+pub(crate) fn two_tokens() -> Settings {
     let mut settings = settings();
     settings.server.tokens.push(token("dashboard", READS, Right::Read));
     settings
@@ -54,7 +54,7 @@ async fn submit(server: &TestServer, form: String, more: &[(&str, &str)]) -> Ans
 }
 
 /// Signs in, and returns the cookie.
-async fn signed_in(server: &TestServer, token: &str) -> String {
+pub(crate) async fn signed_in(server: &TestServer, token: &str) -> String {
     let code = code(server, token).await;
     let answer = submit(server, format!("code={code}"), &[OWN]).await;
     assert_eq!(answer.status, StatusCode::SEE_OTHER, "{answer:?}");

@@ -30,6 +30,13 @@ pub(crate) const HOSTILE: &str = "</td><img src=x onerror=\"document.body.datase
 /// A token that may read.
 pub(crate) const READS: &str = "a-token-of-the-page";
 
+/// A token that may operate.
+pub(crate) const OPERATES: &str = "a-token-that-operates";
+
+fn token(name: &str, secret: &str, may: Right) -> Token {
+    Token { name: name.to_owned(), secret: Secret::new(secret), may }
+}
+
 type Action = Box<dyn FnOnce(&Host) + Send>;
 
 /// A running server.
@@ -94,14 +101,18 @@ impl Host {
     }
 
     /// Returns an address that signs in once.
-    pub(crate) fn one_time_address(&self) -> String {
+    pub(crate) fn one_time_address(&self, token: &str) -> String {
         let answer = exchange(
             self.door,
-            &format!("POST /v1/sign-in HTTP/1.1\r\nauthorization: Bearer {READS}\r\n"),
+            &format!("POST /v1/sign-in HTTP/1.1\r\nauthorization: Bearer {token}\r\n"),
         );
         let body = answer.split("\r\n\r\n").nth(1).expect("a body");
         let made: serde_json::Value = serde_json::from_str(body).expect("JSON");
         self.door(made["path"].as_str().expect("a path"))
+    }
+
+    pub(crate) fn world(&self) -> &TestWorld {
+        &self.world
     }
 
     /// Puts a run of a waiting job.
@@ -237,11 +248,7 @@ fn settings() -> Settings {
             metrics: None,
             hosts: Vec::new(),
             event_clients: 256,
-            tokens: vec![Token {
-                name: "page".to_owned(),
-                secret: Secret::new(READS),
-                may: Right::Read,
-            }],
+            tokens: vec![token("page", READS, Right::Read), token("ops", OPERATES, Right::Operate)],
             own_token: None,
             webhook_secrets: Vec::new(),
             log: None,

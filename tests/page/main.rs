@@ -20,6 +20,7 @@ macro_rules! browser {
     };
 }
 
+mod acting;
 mod browser;
 mod devtools;
 mod host;

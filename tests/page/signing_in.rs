@@ -33,7 +33,7 @@ fn a_person_signs_in_with_a_token_and_out_again_by_the_keyboard() {
 fn a_one_time_address_needs_one_key_and_works_once() {
     let browser = browser!();
     let host = Host::with_runs(3);
-    let address = host.one_time_address();
+    let address = host.one_time_address(READS);
     let mut tab = Tab::new(&browser);
     tab.go(&address);
     tab.shows("/sign-in", "As page, who may read");
@@ -51,7 +51,7 @@ fn a_page_of_another_port_changes_nothing_with_the_cookie() {
     let browser = browser!();
     let host = Host::with_runs(0);
     let mut tab = Tab::new(&browser);
-    tab.go(&host.one_time_address());
+    tab.go(&host.one_time_address(READS));
     tab.shows("/sign-in", "As page");
     tab.press("Enter");
     tab.shows("/", "No job has been seen yet.");

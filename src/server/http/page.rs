@@ -1,9 +1,10 @@
 //! The web page: the state of the installation for people, rendered on the server.
 //!
-//! Each screen shows the answer of a function that `/v1` uses too, so that both never disagree. It
-//! reads only. Without a script it is current when it is loaded; the script loads it again.
+//! Each screen shows the answer of a function that `/v1` uses too, so that both never disagree; each
+//! action is one of `/v1`. Without a script it is current when it is loaded; the script loads it again.
 //! A person signs in with a token or a one-time address, and a cookie stands for that.
 
+mod actions;
 mod assets;
 mod classes;
 mod layout;
@@ -18,7 +19,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -47,6 +48,8 @@ pub(super) fn routes(app: &Arc<App>, deadlines: Deadlines, line: Line) -> Router
         .route("/runs/{name}", get(run::page))
         .route("/machines", get(machines::page))
         .route("/classes", get(classes::page))
+        .merge(acting())
+        .layer(DefaultBodyLimit::max(FORM))
         .layer(middleware::from_fn_with_state((app.clone(), line), admitted))
         .layer(deadline(deadlines.sweep));
     let sign_in = Router::new()
@@ -55,6 +58,19 @@ pub(super) fn routes(app: &Arc<App>, deadlines: Deadlines, line: Line) -> Router
         .layer(DefaultBodyLimit::max(FORM))
         .layer(deadline(deadlines.request));
     screens.merge(sign_in).route("/assets/{file}", get(assets::file))
+}
+
+/// What a person may do.
+fn acting() -> Router<Arc<App>> {
+    let pause = || get(actions::ask_pause).post(actions::pause);
+    Router::new()
+        .route("/runs/{name}/{action}", get(actions::ask_run).post(actions::do_run))
+        .route("/machines/{id}/terminate", get(actions::ask_terminate).post(actions::terminate))
+        .route("/pause", pause())
+        .route("/resume", pause())
+        .route("/classes/{name}/pause", pause())
+        .route("/classes/{name}/resume", pause())
+        .route("/sweep", get(actions::ask_sweep).post(actions::sweep))
 }
 
 /// Middleware of the screens. A person who has not signed in gets the page for that.
@@ -68,9 +84,21 @@ async fn admitted(
         return line(app.role).into_response();
     }
     match app.guard.identify_any(headers, request.extensions(), app.telemetry.now()) {
-        Ok(caller) => {
+        Ok(caller) if matches!(*request.method(), Method::GET | Method::HEAD) => {
             request.extensions_mut().insert(caller);
             next.run(request).await
+        }
+        Ok(caller) => {
+            let change = caller.change(request.extensions(), request.method(), request.uri());
+            let response = match caller.may_change(headers) {
+                Ok(()) => {
+                    request.extensions_mut().insert(caller);
+                    next.run(request).await
+                }
+                Err(refusal) => refused(headers, refusal),
+            };
+            change.end(response.status().as_u16());
+            response
         }
         Err(refusal) if !reads_html(headers) => refusal.into_response(),
         Err(refusal) => {

@@ -26,10 +26,6 @@ pub(super) async fn pause_class(
     Extension(caller): Extension<Identity>,
     Path(name): Path<String>,
 ) -> Result<Json<Pauses>, Refusal> {
-    let settings = app.controller.settings();
-    if !settings.classes.iter().any(|class| class.name.0 == name) {
-        return Err(unknown(&name));
-    }
     pause(&app, Some(ClassName(name)), &caller).await
 }
 
@@ -41,21 +37,13 @@ pub(super) async fn resume_all(
     resume(&app, None, &caller).await
 }
 
-/// `POST /v1/classes/{name}/resume`. A class that is no longer configured may still be paused.
+/// `POST /v1/classes/{name}/resume`.
 pub(super) async fn resume_class(
     State(app): Ctx,
     Extension(caller): Extension<Identity>,
     Path(name): Path<String>,
 ) -> Result<Json<Pauses>, Refusal> {
-    let class = ClassName(name);
-    let is_known = app.controller.settings().classes.iter().any(|known| known.name == class);
-    if !is_known {
-        let pauses = app.controller.read_pauses().await?;
-        if !pauses.iter().any(|pause| pause.class.as_ref() == Some(&class)) {
-            return Err(unknown(&class.0));
-        }
-    }
-    resume(&app, Some(&class), &caller).await
+    resume(&app, Some(ClassName(name)), &caller).await
 }
 
 /// Pauses a class, or all.
@@ -64,20 +52,33 @@ pub(super) async fn pause(
     class: Option<ClassName>,
     caller: &Identity,
 ) -> Result<Json<Pauses>, Refusal> {
+    if let Some(class) = class.as_ref().filter(|class| !is_configured(app, class)) {
+        return Err(unknown(&class.0));
+    }
     let now = app.telemetry.now();
     let asked = Pause { class, since: now, by: caller.who.clone() };
     let held = app.controller.pause(&asked).await?;
     Ok(answer(app, held == asked, caller))
 }
 
-/// Resumes a class, or all.
+/// Resumes a class, or all. A class that is no longer configured may still be paused.
 pub(super) async fn resume(
     app: &Arc<App>,
-    class: Option<&ClassName>,
+    class: Option<ClassName>,
     caller: &Identity,
 ) -> Result<Json<Pauses>, Refusal> {
-    let ended = app.controller.resume(class).await?;
+    if let Some(class) = class.as_ref().filter(|class| !is_configured(app, class)) {
+        let pauses = app.controller.read_pauses().await?;
+        if !pauses.iter().any(|pause| pause.class.as_ref() == Some(class)) {
+            return Err(unknown(&class.0));
+        }
+    }
+    let ended = app.controller.resume(class.as_ref()).await?;
     Ok(answer(app, !ended.is_empty(), caller))
+}
+
+fn is_configured(app: &App, class: &ClassName) -> bool {
+    app.controller.settings().classes.iter().any(|known| known.name == *class)
 }
 
 fn answer(app: &App, changed: bool, caller: &Identity) -> Json<Pauses> {

@@ -8,11 +8,12 @@ use maud::{Markup, html};
 use tinqs_ci_reconciler::model::{self, MachineSpec, OpenBreaker, Pause, paused};
 
 use super::parts::{age, name, sentence, span};
-use super::{answer, layout, refused};
+use super::{actions, answer, layout, refused};
 use crate::api::Class;
 use crate::server::http::Ctx;
 use crate::server::http::guard::Identity;
 use crate::server::http::sides::class_views;
+use crate::settings::Right;
 
 /// `GET /classes`.
 pub(super) async fn page(
@@ -33,12 +34,18 @@ pub(super) async fn page(
     let breaker = |class: &model::Class| {
         breakers.iter().find(|(name, _)| *name == class.name).map(|(_, breaker)| breaker)
     };
+    let may_act = caller.may >= Right::Operate;
+    let is_paused =
+        |class: &model::ClassName| pauses.iter().any(|pause| pause.class.as_ref() == Some(class));
     let main = html! {
         h1 { "Classes" }
         @if views.is_empty() { p { "No class is configured." } }
         @for (number, (view, class)) in views.iter().zip(&settings.classes).enumerate() {
             section id={ "class-" (number) } data-live aria-label={ "Class " (name(&view.name)) } {
                 (one(view, class, (breaker(class), paused(&pauses, &class.name)), now))
+                @if may_act {
+                    p.acts { (actions::of_launches(Some(&view.name), is_paused(&class.name))) }
+                }
             }
         }
     };

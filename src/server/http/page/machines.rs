@@ -12,6 +12,7 @@ use crate::api::{Doing, MachineView};
 use crate::server::http::Ctx;
 use crate::server::http::guard::Identity;
 use crate::server::http::sides::machine_views;
+use crate::settings::Right;
 
 /// `GET /machines`.
 pub(super) async fn page(
@@ -22,13 +23,18 @@ pub(super) async fn page(
     let now = app.telemetry.now();
     let (listed_at, machines) = app.telemetry.seen.machines();
     let machines = machine_views(&app, machines).await;
-    let main = main(listed_at, &machines, now);
+    let main = main(listed_at, &machines, caller.may >= Right::Operate, now);
     let installation = &app.live.settings().installation;
     let page = layout::page(installation, Some(&caller), ("/machines", "Machines"), now, &main);
     answer(&headers, StatusCode::OK, page)
 }
 
-fn main(listed_at: Option<Timestamp>, machines: &[MachineView], now: Timestamp) -> Markup {
+fn main(
+    listed_at: Option<Timestamp>,
+    machines: &[MachineView],
+    may_act: bool,
+    now: Timestamp,
+) -> Markup {
     html! {
         h1 { "Machines" }
         section #machines data-live aria-label="Machines" {
@@ -39,17 +45,18 @@ fn main(listed_at: Option<Timestamp>, machines: &[MachineView], now: Timestamp) 
                 }
             }
             @if machines.is_empty() { p { "No machine." } }
-            @else { (table(machines, now)) }
+            @else { (table(machines, may_act, now)) }
         }
     }
 }
 
-fn table(machines: &[MachineView], now: Timestamp) -> Markup {
+fn table(machines: &[MachineView], may_act: bool, now: Timestamp) -> Markup {
     html! {
         div.table { table {
             thead { tr {
                 th { "machine" } th { "doing" } th { "run" } th { "class" } th { "kind" } th { "market" }
                 th { "zone" } th.n { "age" } th.n { "ends in" }
+                @if may_act { th { "action" } }
             } }
             tbody { @for machine in machines { tr {
                 td { (name(&machine.id)) }
@@ -61,6 +68,10 @@ fn table(machines: &[MachineView], now: Timestamp) -> Markup {
                 td { (if machine.zone.is_empty() { "–".to_owned() } else { name(&machine.zone) }) }
                 td.n { (age(machine.launched_at, now)) }
                 td.n { (ends(machine, now)) }
+                @if may_act { td { @if !is_over(machine) {
+                    a href={ "/machines/" (machine.id) "/terminate" }
+                        aria-label={ "Terminate " (name(&machine.id)) } { "Terminate" }
+                } } }
             } } }
         } }
     }
@@ -83,11 +94,14 @@ fn doing(machine: &MachineView) -> Markup {
     }
 }
 
+fn is_over(machine: &MachineView) -> bool {
+    matches!(machine.doing, Doing::Ending | Doing::Gone)
+}
+
 fn ends(machine: &MachineView, now: Timestamp) -> Markup {
     let left = machine.deadline.duration_since(now);
-    let is_over = matches!(machine.doing, Doing::Ending | Doing::Gone);
     html! {
-        @if is_over { "–" }
+        @if is_over(machine) { "–" }
         @else if left.is_negative() { span.state.bad { "✗ overdue" } }
         @else { (span(left)) }
     }

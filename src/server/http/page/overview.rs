@@ -8,13 +8,14 @@ use maud::{Markup, html};
 use tinqs_ci_reconciler::model::{Happened, Milestone, Pause, Run};
 
 use super::parts::{self, age, name, run_link, span};
-use super::{answer, layout};
+use super::{actions, answer, layout};
 use crate::api::Health;
 use crate::api::status::{ClassStatus, Service, StatusView};
 use crate::server::http::Ctx;
 use crate::server::http::guard::Identity;
 use crate::server::http::runs::{RunQuery, page_of};
 use crate::server::http::status::read_status;
+use crate::settings::Right;
 use crate::words::timeline::happened;
 
 /// The number of drift that is shown.
@@ -34,13 +35,13 @@ pub(super) async fn page(
     let status = read_status(&app).await;
     let newest = page_of(&app, RunQuery::default()).await;
     let runs = newest.map(|list| list.items).unwrap_or_default();
-    let main = main(&status, &runs);
+    let main = main(&status, &runs, caller.may >= Right::Operate);
     let installation = &app.live.settings().installation;
     let page = layout::page(installation, Some(&caller), ("/", "Overview"), status.now, &main);
     answer(&headers, StatusCode::OK, page)
 }
 
-fn main(status: &StatusView, runs: &[Run]) -> Markup {
+fn main(status: &StatusView, runs: &[Run], may_act: bool) -> Markup {
     let now = status.now;
     html! {
         h1.hidden { "Overview" }
@@ -51,6 +52,13 @@ fn main(status: &StatusView, runs: &[Run]) -> Markup {
                 (paused_part(&status.pauses))
             }
             @if !status.attention.is_empty() { (parts::attention(&status.attention, now)) }
+            @if may_act {
+                @let all_paused = status.pauses.iter().any(|pause| pause.class.is_none());
+                p.acts {
+                    a href="/sweep" { "Sweep" }
+                    (actions::of_launches(None, all_paused))
+                }
+            }
         }
         section #drift data-live aria-label="Drift" {
             h2 { "Drift " small { (open(status)) } }

@@ -8,13 +8,14 @@ use maud::{Markup, html};
 use tinqs_ci_reconciler::model::{Happened, Phase, Run};
 
 use super::parts::{self, age, name, sentence, span};
-use super::{answer, layout, refused};
+use super::{actions, answer, layout, refused};
 use crate::api::machine;
 use crate::api::status::JobWhy;
 use crate::server::http::Ctx;
 use crate::server::http::explain::story_of;
 use crate::server::http::guard::Identity;
 use crate::server::http::runs::find_noted;
+use crate::settings::Right;
 use crate::words::timeline::happened;
 
 /// `GET /runs/{name}`.
@@ -31,12 +32,13 @@ pub(super) async fn page(
     let now = app.telemetry.now();
     let why = story_of(&app, &run, now).await;
     let installation = &app.live.settings().installation;
-    let main = main(&run, &why, now);
+    let may_act = caller.may >= Right::Operate;
+    let main = main(&run, &why, may_act, now);
     let page = layout::page(installation, Some(&caller), ("/runs", run.name.as_str()), now, &main);
     answer(&headers, StatusCode::OK, page)
 }
 
-fn main(run: &Run, why: &JobWhy, now: Timestamp) -> Markup {
+fn main(run: &Run, why: &JobWhy, may_act: bool, now: Timestamp) -> Markup {
     let (repo, job) = parts::job(run);
     html! {
         h1 { (run.name) " · " (name(&repo)) " · " (name(&job)) " " (parts::at_forge(&run.spec.about.url)) }
@@ -44,6 +46,7 @@ fn main(run: &Run, why: &JobWhy, now: Timestamp) -> Markup {
             p.line { (parts::state(run)) span.part { (age(run.created_at, now)) } }
             (path(run, now))
             dl.facts { (facts(why, now)) }
+            @if may_act { (actions::of_run(run)) }
         }
         section #attempts data-live aria-label="Attempts" {
             h2 { "Attempts" }
