@@ -16,6 +16,7 @@ mod open;
 mod pauses;
 mod registration;
 mod remote;
+mod right_path;
 mod scripted;
 mod serve;
 mod status;

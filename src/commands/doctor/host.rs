@@ -201,8 +201,9 @@ fn numbers(text: &str) -> Option<(u32, u32, u32)> {
     })
 }
 
-/// The first runner version that supports ephemeral runners.
-const OLDEST_RUNNER: (u32, u32, u32) = (0, 2, 12);
+/// The oldest `act_runner` that machines accept: earlier ones lose the end of the log. The name
+/// `gitea-runner` is newer than that.
+const OLDEST_RUNNER: (u32, u32, u32) = (0, 3, 1);
 
 /// Checks whether machines on this host can run jobs.
 pub fn compute_checks(compute: &ComputeUrl, programs: &[Program]) -> Vec<Check> {
@@ -218,19 +219,22 @@ pub fn compute_checks(compute: &ComputeUrl, programs: &[Program]) -> Vec<Check> 
             "neither gitea-runner nor act_runner is in PATH",
             "install Gitea's runner (https://gitea.com/gitea/runner/releases) in the PATH of serve",
         ),
-        Some(Program { path, version, .. }) => {
+        Some(Program { name, path, version }) => {
             let at = path.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
             match numbers(version) {
                 Some(numbers) if numbers < OLDEST_RUNNER => Check::fail(
                     NAME,
-                    format!("{at}: {version} does not support ephemeral runners"),
-                    "install 0.2.12 or newer",
+                    format!("{at}: {version} loses the end of a job's log"),
+                    "install gitea-runner, or act_runner 0.3.1 or newer",
                 ),
                 Some(_) => Check::ok(NAME, format!("{at}: {version}")),
+                None if *name == RUNNERS[0] && !version.is_empty() => {
+                    Check::ok(NAME, format!("{at}: {version}"))
+                }
                 None => Check::warn(
                     NAME,
                     format!("{at} does not print its version"),
-                    "run it with --version, and check that it is 0.2.12 or newer",
+                    "run it with --version, and check that it is 0.3.1 or newer",
                 ),
             }
         }
@@ -292,11 +296,13 @@ mod tests {
         };
         let bash = program("bash", true, "GNU bash, version 5.2.15(1)-release");
         let new = program("gitea-runner", true, "gitea-runner version v1.0.8");
-        let old = program("act_runner", true, "act_runner version v0.2.11");
+        let old = program("act_runner", true, "act_runner version v0.3.0");
+        let built = program("gitea-runner", true, "gitea-runner version dev");
         let mute = program("act_runner", true, "");
         let none = program("gitea-runner", false, "");
         assert_eq!(check(&[new.clone(), old.clone(), bash.clone()]), [Outcome::Ok, Outcome::Ok]);
         assert_eq!(check(&[none.clone(), old, bash.clone()]), [Outcome::Fail, Outcome::Ok]);
+        assert_eq!(check(&[built, bash.clone()]), [Outcome::Ok, Outcome::Ok]);
         assert_eq!(check(&[none.clone(), mute, bash]), [Outcome::Warn, Outcome::Ok]);
         assert_eq!(check(&[none]), [Outcome::Fail, Outcome::Fail]);
     }
