@@ -16,6 +16,7 @@ mod run;
 mod secret;
 mod stored;
 mod timeline;
+mod usage;
 
 pub use attempt::{
     Answer, Attempt, Boot, BootPromise, End, Ended, PastAttempt, PastPlacement, Placement, Refused,
@@ -43,3 +44,4 @@ pub use run::{About, Condition, JobRef, Phase, Reason, Run, Spec, Status};
 pub use secret::Secret;
 pub use stored::{decode, encode};
 pub use timeline::{Happened, Milestone, SeenBy};
+pub use usage::{Amount, EndedWithin, MicroUsd, RunUsage, Seconds, Usage, UsageKey, UsedMachine};
