@@ -186,17 +186,24 @@ fn is_token(token: &str, given: &[u8; 32]) -> bool {
 }
 
 /// Middleware of `/v1`: a change needs the right to operate.
-pub(super) async fn guarded(
-    State(app): State<Arc<App>>,
+pub(super) async fn guarded(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let now = app.telemetry.now();
+    match app.guard.identify_any(request.headers(), request.extensions(), now) {
+        Ok(caller) => pass(caller, request, next, |_, refusal| refusal.into_response()).await,
+        Err(refusal) => refusal.into_response(),
+    }
+}
+
+/// Lets the request of this caller pass. A change needs the right to operate, and is a line of the
+/// audit log; `refuse` answers where the caller lacks it.
+pub(super) async fn pass(
+    caller: Identity,
     mut request: Request,
     next: Next,
+    refuse: impl FnOnce(&HeaderMap, Refusal) -> Response,
 ) -> Response {
-    let now = app.telemetry.now();
-    let caller = match app.guard.identify_any(request.headers(), request.extensions(), now) {
-        Ok(caller) => caller,
-        Err(refusal) => return refusal.into_response(),
-    };
     if matches!(*request.method(), Method::GET | Method::HEAD) {
+        request.extensions_mut().insert(caller);
         return next.run(request).await;
     }
     let change = caller.change(request.extensions(), request.method(), request.uri());
@@ -205,7 +212,7 @@ pub(super) async fn guarded(
             request.extensions_mut().insert(caller);
             next.run(request).await
         }
-        Err(refusal) => refusal.into_response(),
+        Err(refusal) => refuse(request.headers(), refusal),
     };
     change.end(response.status().as_u16());
     response

@@ -19,14 +19,14 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use maud::Markup;
 
 use super::front::Line;
-use super::{App, Deadlines, Refusal, deadline, problem};
+use super::{App, Deadlines, Refusal, deadline, guard, problem};
 
 /// Only own files: no inline scripts or styles, and nothing from elsewhere.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
@@ -76,7 +76,7 @@ fn acting() -> Router<Arc<App>> {
 /// Middleware of the screens. A person who has not signed in gets the page for that.
 async fn admitted(
     State((app, line)): State<(Arc<App>, Line)>,
-    mut request: Request,
+    request: Request,
     next: Next,
 ) -> Response {
     let headers = request.headers();
@@ -84,22 +84,7 @@ async fn admitted(
         return line(app.role).into_response();
     }
     match app.guard.identify_any(headers, request.extensions(), app.telemetry.now()) {
-        Ok(caller) if matches!(*request.method(), Method::GET | Method::HEAD) => {
-            request.extensions_mut().insert(caller);
-            next.run(request).await
-        }
-        Ok(caller) => {
-            let change = caller.change(request.extensions(), request.method(), request.uri());
-            let response = match caller.may_change(headers) {
-                Ok(()) => {
-                    request.extensions_mut().insert(caller);
-                    next.run(request).await
-                }
-                Err(refusal) => refused(headers, refusal),
-            };
-            change.end(response.status().as_u16());
-            response
-        }
+        Ok(caller) => guard::pass(caller, request, next, refused).await,
         Err(refusal) if !reads_html(headers) => refusal.into_response(),
         Err(refusal) => {
             let asked = request.uri().path_and_query().map_or("/", |path| path.as_str());
