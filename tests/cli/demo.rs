@@ -6,7 +6,7 @@ use std::process::Stdio;
 
 use jiff::Timestamp;
 
-use crate::{command, said, tinqs};
+use crate::{Running, command, said, tinqs};
 
 #[test]
 fn the_demo_ends_with_nothing_lost_doubled_or_leaked() {
@@ -39,21 +39,11 @@ fn a_missing_temporary_directory_is_reported() {
     );
 }
 
-/// Ends the demo when dropped.
-struct Demo(std::process::Child);
-
-impl Drop for Demo {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 #[test]
 fn a_demo_that_stays_serves_the_page_at_the_pace_of_the_real_time() {
     let mut demo = command(&["demo", "--stay", "--speed", "10"], &[]);
     let mut demo =
-        Demo(demo.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it runs"));
+        Running(demo.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it runs"));
     let lines = BufReader::new(demo.0.stdout.take().expect("piped")).lines();
     let told = lines.map(|line| line.expect("UTF-8"));
     let line = told.into_iter().find(|line| line.contains("keeps running at ")).expect("it stays");

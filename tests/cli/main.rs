@@ -25,7 +25,7 @@ mod terminal;
 mod webhook;
 
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 /// The output and exit code of a command.
 #[derive(Debug)]
@@ -40,6 +40,22 @@ fn command(args: &[&str], env: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tinqs-ci"));
     command.args(args).env_clear().envs(env.iter().copied()).stdin(Stdio::null());
     command
+}
+
+/// A running program, killed at the end of the test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
+    listener.local_addr().expect("an address").port()
 }
 
 fn said(output: Output) -> CommandOutput {

@@ -1,10 +1,9 @@
 //! The steps of the README and of the tutorial, which warn about nothing.
 
 use std::fs::File;
-use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,26 +13,10 @@ use serde_json::Value;
 use tinqs_ci_simulator::forge::{Config, Forge, Line};
 use tinqs_ci_simulator::gitea_wire::{Wire, WireOptions};
 
-use crate::{command, tinqs_in};
+use crate::{Running, command, free_port, tinqs_in};
 
 /// A part of the warning about the user root, as whom tests may run, and whom the tutorial avoids.
 const ROOT: &str = "the server runs as root";
-
-/// A running server, killed at the end of the test.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
-    listener.local_addr().expect("an address").port()
-}
 
 /// Writes the programs that a host with the prerequisites has. Returns the PATH.
 fn programs(folder: &Path) -> String {

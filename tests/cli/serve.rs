@@ -1,34 +1,20 @@
 //! `serve`: starts, answers the other commands, and stops on SIGTERM.
 
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 use crate::scripted::{Answer, Server};
-use crate::{CommandOutput, command, failure_in_log, said, tinqs_in, write_credential};
-
-/// A running server, killed at the end of the test.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
+use crate::{
+    CommandOutput, Running, command, failure_in_log, free_port, said, tinqs_in, write_credential,
+};
 
 fn start(folder: &Path) -> Command {
     let mut command = command(&["serve", "--insecure-root"], &[("PATH", "/usr/bin:/bin")]);
     command.current_dir(folder).stdout(Stdio::null()).stderr(Stdio::piped());
     command
-}
-
-fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
-    listener.local_addr().expect("an address").port()
 }
 
 fn configuration(folder: &Path, port: u16) {

@@ -1,7 +1,7 @@
 //! `webhook`, and `doctor` beside a running server, with a simulated forge.
 
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tinqs_ci_simulator::forge::{Config, Forge, Line, Push};
 use tinqs_ci_simulator::gitea_wire::{Wire, WireOptions};
 
-use crate::{CommandOutput, command, tinqs_in, write_credential};
+use crate::{CommandOutput, Running, command, tinqs_in, write_credential};
 
 const REPO: &str = "acme/widget";
 const SECRET: &str = "the-secret-of-the-webhook";
@@ -24,17 +24,6 @@ struct Site {
     runtime: tokio::runtime::Runtime,
     folder: tempfile::TempDir,
     port: u16,
-}
-
-/// A running server, killed at the end of the test.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 impl Site {
