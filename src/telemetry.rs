@@ -22,6 +22,7 @@ use crate::words::services::ServiceReason;
 use contacts::Change;
 use unserved::Changes;
 
+mod clock;
 mod contacts;
 mod deliveries;
 mod drift;
@@ -232,6 +233,7 @@ impl Telemetry {
         self.drift.note(report);
         log_reconcile(report, elapsed);
         log_breakers(report);
+        clock::log(report);
         self.tell_breakers(report);
         progress::log(report);
     }

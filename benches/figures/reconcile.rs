@@ -16,7 +16,8 @@ use tinqs_ci_reconciler::model::{
     AttemptId, Job, JobRef, JobRunner, Registration, Registrations, RunName, Runner, Secret,
 };
 use tinqs_ci_reconciler::ports::{
-    Forge, PortError, Ports, RegistrationLists, RepoRef, RunStore as _, SeenJob, WaitingJob,
+    Forge, PortError, Ports, RegistrationLists, RepoRef, RunStore as _, SeenJob, TrueTime,
+    WaitingJob,
 };
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -129,6 +130,9 @@ struct Still;
 
 #[async_trait]
 impl Forge for Still {
+    fn true_time(&self) -> TrueTime {
+        TrueTime::Undated
+    }
     async fn waiting(&self) -> std::result::Result<Option<Vec<WaitingJob>>, PortError> {
         Ok(Some(Vec::new()))
     }

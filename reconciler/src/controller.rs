@@ -17,6 +17,7 @@ mod report;
 mod settings;
 mod steady;
 mod sweep;
+mod true_time;
 mod unserved;
 
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use crate::plan::{self, Plan};
 use crate::ports::Ports;
 use cache::Cache;
 use steady::{Steadiness, Watched};
+use true_time::CheckedClock;
 
 pub use drift::DriftReport;
 pub use report::{
@@ -35,6 +37,7 @@ pub use report::{
     UnservedLabels,
 };
 pub use settings::{Hint, Settings};
+pub use true_time::ClockReading;
 
 /// The controller of one replica.
 pub struct Controller {
@@ -42,6 +45,7 @@ pub struct Controller {
     settings: RwLock<Arc<Settings>>,
     cache: Cache,
     steadiness: Arc<Steadiness>,
+    clock: Arc<CheckedClock>,
     plan: fn(&Observation) -> Plan,
 }
 
@@ -49,9 +53,10 @@ impl Controller {
     /// Creates a controller over these ports.
     pub fn new(ports: Ports, settings: Settings) -> Self {
         let settings = RwLock::new(Arc::new(settings));
-        let (forge, steadiness) = Watched::new(ports.forge, ports.clock.clone());
-        let ports = Ports { forge: Arc::new(forge), ..ports };
-        Self { ports, settings, cache: Cache::default(), steadiness, plan: plan::plan }
+        let clock = Arc::new(CheckedClock::new(ports.clock, ports.forge.clone()));
+        let (forge, steadiness) = Watched::new(ports.forge, clock.clone());
+        let ports = Ports { clock: clock.clone(), forge: Arc::new(forge), ..ports };
+        Self { ports, settings, cache: Cache::default(), steadiness, clock, plan: plan::plan }
     }
 
     /// Replaces the decision: tests show with wrong ones that the simulation's laws detect them.

@@ -285,6 +285,13 @@ fn stopped(seen: &Observation, decided: &Plan) -> Result<(), String> {
 
 fn allowed(seen: &Observation, status: Option<&Status>, action: &Action) -> Result<(), String> {
     let now_deleted = seen.run.as_ref().is_some_and(|r| r.deleted_at.is_some() && r.terminate_now);
+    // Some seats and registrations go by other grounds than a wait.
+    let waits = matches!(action, Action::Disable { .. } | Action::Remove)
+        || matches!(action, Action::Terminate { rule, .. } if *rule != Rule::Deleted);
+    let deleted = seen.run.as_ref().is_some_and(|run| run.deleted_at.is_some());
+    if waits && !seen.clock.agrees() && !(deleted && *action == Action::Remove) {
+        return Err(format!("{action:?} after a wait by a clock that does not agree"));
+    }
     let fine = match action {
         Action::Launch { attempt_id, placement } => {
             let attempt = status.and_then(|s| s.attempt.as_ref());

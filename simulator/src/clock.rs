@@ -89,18 +89,27 @@ impl Clock for AcceleratedClock {
     }
 }
 
-/// A clock that is wrong by a constant.
+/// A clock that is wrong, and may be set while it runs.
 #[derive(Clone, Debug)]
 pub struct Skewed {
     /// The true time.
     pub right: Virtual,
-    /// The lead of this clock.
-    pub by: SignedDuration,
+    /// When it is set, and its lead from then on; in order. Before, it is right.
+    pub leads: Vec<(Timestamp, SignedDuration)>,
+}
+
+impl Skewed {
+    /// Returns its lead now.
+    pub fn lead(&self) -> SignedDuration {
+        let now = self.right.now();
+        let set = self.leads.iter().rev().find(|(at, _)| *at <= now);
+        set.map_or(SignedDuration::ZERO, |(_, lead)| *lead)
+    }
 }
 
 impl Clock for Skewed {
     fn now(&self) -> Timestamp {
-        self.right.now() + self.by
+        self.right.now() + self.lead()
     }
 }
 
@@ -115,8 +124,15 @@ mod tests {
         clock.set(Timestamp::UNIX_EPOCH + SignedDuration::from_secs(5));
         copy.set(Timestamp::UNIX_EPOCH);
         assert_eq!(copy.now(), Timestamp::UNIX_EPOCH + SignedDuration::from_secs(5));
-        let ahead = Skewed { right: clock, by: SignedDuration::from_secs(2) };
-        assert_eq!(ahead.now(), Timestamp::UNIX_EPOCH + SignedDuration::from_secs(7));
+        let second = |at| Timestamp::UNIX_EPOCH + SignedDuration::from_secs(at);
+        let leads = vec![
+            (second(0), SignedDuration::from_secs(2)),
+            (second(6), SignedDuration::from_secs(-3)),
+        ];
+        let skewed = Skewed { right: clock.clone(), leads };
+        assert_eq!(skewed.now(), second(7));
+        clock.set(second(6));
+        assert_eq!(skewed.now(), second(3));
     }
 
     #[test]

@@ -119,6 +119,9 @@ pub struct FaultProfile {
     pub no_tokens: bool,
     /// Difference between the clocks of consecutive replicas.
     pub clocks_apart: SignedDuration,
+    /// The clock of each replica is set at random while it runs, by up to hours. It is right at the
+    /// end of the faults.
+    pub clocks_set: bool,
     /// End of the faults; `None`: never.
     pub until: Option<Timestamp>,
 }

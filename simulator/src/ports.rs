@@ -14,7 +14,7 @@ mod tests;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use parking_lot::MutexGuard;
+use parking_lot::{Mutex, MutexGuard};
 use tinqs_ci_reconciler::ports::{Clock, ErrorKind, PortError, Ports};
 
 use crate::executor::{Group, Scheduler};
@@ -29,6 +29,10 @@ pub(crate) use forge::{hint, registration, waiting_job};
 pub struct SimulatedPorts {
     world: Shared,
     pace: Pace,
+    /// The true time.
+    clock: Arc<dyn Clock>,
+    /// How old the date of the forge's last answer was, because dates count seconds.
+    date: Arc<Mutex<Option<SignedDuration>>>,
 }
 
 #[derive(Clone)]
@@ -92,12 +96,17 @@ enum CallOutcome {
 impl SimulatedPorts {
     /// Creates the ports of a replica in a simulation.
     pub fn simulated(world: Shared, scheduler: Scheduler, group: Group) -> Self {
-        Self { world, pace: Pace::Simulated { scheduler, group } }
+        Self::with(world, Pace::Simulated { scheduler, group })
     }
 
     /// Creates the ports on the world's own clock, without faults, under any tokio runtime.
     pub fn live(world: Shared) -> Self {
-        Self { world, pace: Pace::Live }
+        Self::with(world, Pace::Live)
+    }
+
+    fn with(world: Shared, pace: Pace) -> Self {
+        let clock = world.lock().clock.clone();
+        Self { world, pace, clock, date: Arc::default() }
     }
 
     /// Returns all five ports, with a clock.
@@ -128,6 +137,10 @@ impl SimulatedPorts {
             let mut world = self.world();
             let now = world.now();
             world.unread.insert(replica, now);
+        }
+        if result.is_ok() && name.starts_with(Port::Forge.name()) {
+            let now = self.clock.now().as_microsecond();
+            *self.date.lock() = Some(SignedDuration::from_micros(now.rem_euclid(1_000_000)));
         }
         result
     }

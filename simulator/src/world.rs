@@ -162,7 +162,8 @@ impl World {
             if deaths > std::mem::replace(&mut self.deaths, deaths) {
                 self.stands_still(now + LEARNS_WITHIN);
             }
-            let forgotten = now < self.stands_still_until;
+            let clocks_set = self.faults.at(now - LEARNS_WITHIN).clocks_set;
+            let forgotten = clocks_set || now < self.stands_still_until;
             let unreadable = self.is_unreadable(now);
             let excuse = Allowance { forgotten, unreadable, ..self.excuse(now, &forge) };
             self.laws.every_minute(now, &self.cloud, &forge, &excuse);
@@ -249,6 +250,7 @@ impl World {
             || calls.into_iter().any(|probability| probability > 0.0)
             || faults.list_lag > SignedDuration::ZERO
             || faults.clocks_apart != SignedDuration::ZERO
+            || faults.clocks_set
             || self.periods.iter().any(recently)
     }
 

@@ -210,6 +210,15 @@ fn hung() {
     assert!(terminated > 0, "no machine was ended");
 }
 
+/// No job is ended by a clock that is hours off; everything is removed once it is right.
+#[test]
+fn skew() {
+    let faults = ["never_online", "hangs_idle", "hangs_after_job", "silent", "crash"];
+    let outcomes = with_faults(&Profile::skew(), SEEDS, &faults);
+    let terminated = sum(&outcomes, |o| o.calls.get("compute.terminate").copied().unwrap_or(0));
+    assert!(terminated > 0, "no machine was ended while the clocks agreed");
+}
+
 /// Each repository has a list of registrations of its own; no job runs on a machine of another one.
 #[test]
 fn hijack() {

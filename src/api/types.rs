@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tinqs_ci_reconciler::model::{MachineState, Market, Observation, Pause, Phase, Reason};
+use tinqs_ci_reconciler::model::{
+    ClockCheck, MachineState, Market, Observation, Pause, Phase, Reason,
+};
 
 /// A list, or a page of one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -199,6 +201,12 @@ pub struct Ready {
     pub ready: bool,
     /// The services by name: `store`, `queue`, `forge`, `compute`.
     pub parts: BTreeMap<String, Part>,
+    /// Whether the clock of this process agrees with the true time, as the forge's answers tell it.
+    /// If not, the process is ready, and concludes nothing from a wait.
+    #[serde(default)]
+    pub clock: ClockCheck,
+    /// How many seconds it is ahead, negative if behind; `null` if the forge has not told its time.
+    pub clock_ahead_seconds: Option<i64>,
 }
 
 /// The state of a service. Error messages stay in the log, because this answer is public.

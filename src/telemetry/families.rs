@@ -125,6 +125,9 @@ families! {
     SERVICE_FAILING = "service_failing_timestamp_seconds" Gauge ["service"] Beta
         "Unix time since when calls to the service fail; 0 if they succeed.",
         "time() - (tinqs_ci_service_failing_timestamp_seconds > 0)";
+    CLOCK_AHEAD = "clock_ahead_seconds" Gauge [] Beta
+        "How far the clock of this process is ahead of the forge's, negative if behind; 0 if the forge has not told its time. More than 120 in either direction: nothing is ended, retired or given back after a wait.",
+        "abs(tinqs_ci_clock_ahead_seconds) > 120";
     UNREADABLE_RECORDS = "unreadable_records" Gauge [] Beta
         "Records that could not be decoded when last read, and are skipped.",
         "tinqs_ci_unreadable_records > 0";

@@ -53,6 +53,7 @@ pub struct Metrics {
     jobs: GaugeVec,
     oldest_waiting: GaugeVec,
     unreadable: Gauge,
+    clock_ahead: Gauge,
     job_wait: HistogramVec,
     steps: HistogramVec,
     outcomes: IntCounterVec,
@@ -104,6 +105,7 @@ impl Metrics {
             jobs: gauges(r, f::JOBS),
             oldest_waiting: gauges(r, f::OLDEST_WAITING),
             unreadable: gauge(r, f::UNREADABLE_RECORDS),
+            clock_ahead: gauge(r, f::CLOCK_AHEAD),
             job_wait: histograms(r, f::JOB_WAIT, &WAIT_BUCKETS),
             steps: histograms(r, f::STEP_DURATION, &WAIT_BUCKETS),
             outcomes: counters(r, f::RUN_OUTCOMES),
@@ -205,6 +207,8 @@ impl Metrics {
                 }
                 Event::Created
                 | Event::Launched { .. }
+                | Event::ClockDiffers { .. }
+                | Event::ClockAgrees
                 | Event::ConditionBegan { .. }
                 | Event::ConditionEnded { .. } => {}
                 Event::BreakerOpened { class, breaker } => self.stopped(class, breaker.since),
@@ -248,6 +252,11 @@ impl Metrics {
     /// Sets the number of records that could not be decoded.
     pub(super) fn unreadable(&self, records: usize) {
         self.unreadable.set(count(records));
+    }
+
+    /// Sets how far the clock is ahead of the true time.
+    pub(super) fn clock(&self, ahead: Option<SignedDuration>) {
+        self.clock_ahead.set(ahead.unwrap_or_default().as_secs_f64());
     }
 
     /// Sets the number of waiting jobs that no class serves.

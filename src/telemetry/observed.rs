@@ -14,7 +14,8 @@ use tinqs_ci_reconciler::model::{
 };
 use tinqs_ci_reconciler::ports::{
     Compute, Delivery, ErrorKind, Expect, Filter, Forge, MachineLog, OpenRun, Page, PortError,
-    Ports, Queue, QueueDepth, RegistrationLists, RepoRef, RunStore, Seat, SeenJob, WaitingJob,
+    Ports, Queue, QueueDepth, RegistrationLists, RepoRef, RunStore, Seat, SeenJob, TrueTime,
+    WaitingJob,
 };
 
 use super::{Telemetry, labels};
@@ -269,6 +270,9 @@ impl Compute for Observed<dyn Compute> {
 
 #[async_trait]
 impl Forge for Observed<dyn Forge> {
+    fn true_time(&self) -> TrueTime {
+        self.inner.true_time()
+    }
     async fn waiting(&self) -> Result<Option<Vec<WaitingJob>>, PortError> {
         self.call("forge", "waiting", self.inner.waiting()).await
     }

@@ -49,7 +49,11 @@ fn log_event(report: &Report, event: &Event) {
                 "attention no longer needed"
             );
         }
-        Event::Created | Event::BreakerOpened { .. } | Event::BreakerClosed { .. } => {}
+        Event::Created
+        | Event::BreakerOpened { .. }
+        | Event::BreakerClosed { .. }
+        | Event::ClockDiffers { .. }
+        | Event::ClockAgrees => {}
     }
 }
 

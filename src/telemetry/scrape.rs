@@ -80,6 +80,7 @@ impl Telemetry {
         self.metrics.queues.depth("wake", held);
         self.metrics.queues.oldest("wake", *self.held.oldest.lock());
         self.metrics.unreadable(unreadable);
+        self.metrics.clock(controller.clock().ahead);
         self.metrics.text()
     }
 

@@ -1,6 +1,7 @@
 //! Sentences for people: reasons, services, ends, events and durations, and what to do about them.
 
 pub mod blocked;
+pub mod clock;
 pub mod drift;
 mod durations;
 pub mod events;

@@ -31,7 +31,11 @@ pub fn sentence(event: &Event) -> Option<String> {
                 precisely(SignedDuration::from_secs(*held_seconds))
             )
         }
-        Event::Created | Event::BreakerOpened { .. } | Event::BreakerClosed { .. } => return None,
+        Event::Created
+        | Event::BreakerOpened { .. }
+        | Event::BreakerClosed { .. }
+        | Event::ClockDiffers { .. }
+        | Event::ClockAgrees => return None,
     })
 }
 

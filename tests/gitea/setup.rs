@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use tinqs_ci_gitea::client::{Access, Client, Error};
 use tinqs_ci_gitea::demand::{self, DemandConfig, Mode, Refusal};
@@ -9,7 +10,7 @@ use tinqs_ci_gitea::version::Version;
 use tinqs_ci_gitea::{Config, Demand, Scope};
 use tinqs_ci_local::SystemClock;
 use tinqs_ci_reconciler::model::Secret;
-use tinqs_ci_reconciler::ports::ErrorKind;
+use tinqs_ci_reconciler::ports::{ErrorKind, Forge as _, TrueTime};
 
 use crate::script::{
     RecordedRequest, Script, TOKEN, html, json_answer, not_found, settings, version,
@@ -264,6 +265,23 @@ async fn the_user_and_the_clock_are_read() {
     assert_eq!((user.login.as_str(), user.is_admin), ("bot", true));
     let time = client.server_time().await.expect("told");
     assert_eq!(time, Some("2026-08-01T10:00:00Z".parse().expect("a time")));
+}
+
+#[tokio::test]
+async fn every_answer_tells_the_true_time_also_one_that_refuses() {
+    let script = Script::new(|_: &RecordedRequest| {
+        let mut answer = json_answer(403, json!({ "message": "no" }));
+        let date = "Sat, 01 Aug 2026 10:00:00 GMT".parse().expect("a header");
+        answer.headers_mut().insert("date", date);
+        answer
+    })
+    .await;
+    let client = script.client();
+    assert_eq!(client.true_time(), TrueTime::Unknown, "it has not answered yet");
+    client.whoami().await.expect_err("refused");
+    let TrueTime::About(time) = client.true_time() else { panic!("it has a date") };
+    let date: Timestamp = "2026-08-01T10:00:00Z".parse().expect("a time");
+    assert!((0..600).contains(&time.duration_since(date).as_secs()), "{time}");
 }
 
 #[test]

@@ -3,9 +3,10 @@
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use tinqs_ci_reconciler::model::{About, JobRef};
-use tinqs_ci_reconciler::ports::{ErrorKind, WaitingJob};
+use tinqs_ci_reconciler::ports::{ErrorKind, TrueTime, WaitingJob};
 
 use crate::asking::{TestServer, queued, settings};
 use crate::world::add_run;
@@ -45,6 +46,25 @@ fn attention(status: &Value) -> Vec<(String, String)> {
 fn service<'a>(status: &'a Value, name: &str) -> &'a Value {
     let services = status["services"].as_array().expect("a list");
     services.iter().find(|service| service["name"] == name).expect("the service")
+}
+
+#[tokio::test]
+async fn a_clock_that_differs_from_the_forge_s_is_told_and_the_server_is_ready() {
+    let asked = TestServer::new(settings());
+    let ready = asked.get("/readyz").await.json();
+    assert_eq!((&ready["clock"], &ready["clock_ahead_seconds"]), (&"agrees".into(), &Value::Null));
+    let truth = Timestamp::now() - SignedDuration::from_mins(13);
+    asked.world.state().true_time = TrueTime::About(truth);
+    let ready = asked.get("/readyz").await.json();
+    assert_eq!((&ready["ready"], &ready["clock"]), (&true.into(), &"ahead".into()), "{ready}");
+    assert!(ready["clock_ahead_seconds"].as_i64().is_some_and(|ahead| ahead >= 780), "{ready}");
+    let told = status(&asked).await;
+    assert_eq!(attention(&told), [("ClockDiffers".to_owned(), "clock".to_owned())]);
+    let message = told["attention"][0]["message"].as_str().expect("a message");
+    assert!(message.starts_with("this host's clock is 13 min ahead of the forge's"), "{message}");
+    let metrics = asked.get("/metrics").await.text;
+    let ahead = metrics.lines().find_map(|line| line.strip_prefix("tinqs_ci_clock_ahead_seconds "));
+    assert!(ahead.and_then(|text| text.parse().ok()).is_some_and(|ahead: f64| ahead >= 780.0));
 }
 
 #[tokio::test]

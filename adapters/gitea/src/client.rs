@@ -9,6 +9,7 @@ mod cache;
 mod call;
 mod contents;
 mod credentials;
+mod dates;
 mod jobs;
 mod levels;
 mod pages;

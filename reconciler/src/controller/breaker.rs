@@ -217,6 +217,11 @@ impl Breakers {
         }
     }
 
+    /// Forgets every breaker: each class is untried again.
+    pub(super) fn forget(&self) {
+        self.0.lock().clear();
+    }
+
     /// Lets a class whose configuration changed launch again. Returns the runs that waited.
     pub(super) fn reset(&self, class: &ClassName, now: Timestamp) -> BTreeSet<RunName> {
         match &mut *self.of(class).state() {

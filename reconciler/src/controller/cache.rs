@@ -174,6 +174,16 @@ impl Cache {
         self.inner().audit = (next, now + rests);
     }
 
+    /// Forgets everything that has a time.
+    pub(super) fn forget_times(&self) {
+        *self.inner() = Inner::default();
+        self.rows.forget_times();
+        self.polled.forget();
+        self.breakers.forget();
+        self.launch_queue.forget();
+        self.queued.forget();
+    }
+
     /// Ends idle mode: what was not found may exist now.
     pub(super) fn reset_idle(&self) {
         self.inner().idle = Idle::default();

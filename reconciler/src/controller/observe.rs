@@ -73,6 +73,7 @@ impl Controller {
             run.as_ref().and_then(|run| serving(&settings.classes, &run.spec.runs_on)).cloned();
         let mut seen = Observation {
             now,
+            clock: self.clock.read().check,
             name: name.clone(),
             job,
             times,

@@ -32,6 +32,12 @@ impl Polled {
         *self.open.lock() = open.cloned();
     }
 
+    /// Forgets since when registrations are in a state.
+    pub(super) fn forget(&self) {
+        self.idle.lock().clear();
+        self.alone.lock().clear();
+    }
+
     /// Returns the open runs of the last poll or sweep.
     pub(super) fn open(&self) -> Option<Arc<Vec<OpenRun>>> {
         self.open.lock().clone()

@@ -38,6 +38,11 @@ impl Queued {
         self.0.lock().polled = Some((began, ids));
     }
 
+    /// Forgets when the last poll began.
+    pub(super) fn forget(&self) {
+        self.0.lock().polled = None;
+    }
+
     fn saw_blocked(&self, job_id: i64) {
         let mut inner = self.0.lock();
         if inner.blocked.len() >= KEPT {

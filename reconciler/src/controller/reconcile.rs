@@ -43,6 +43,8 @@ struct Reconcile<'a> {
 enum Stop {
     /// It took too long.
     Late,
+    /// The clock agreed with the true time when it was read, and does not any more.
+    Clock,
     /// A port failed.
     Port(PortError),
 }
@@ -85,6 +87,7 @@ impl Controller {
                 return report;
             }
         };
+        report.events.extend(self.note_clock(seen.clock));
         report.phase_before = seen.run.as_ref().map(|r| r.status.phase);
         report.class = seen.class.as_ref().map(|observed| observed.class.name.clone());
         if let Some(Spec { job, about, .. }) = seen.run.as_ref().map(|run| &run.spec) {
@@ -105,9 +108,14 @@ impl Controller {
         match Box::pin(reconcile.go()).await {
             Ok(()) => {}
             Err(Stop::Late) => {
+                let what = "the reconcile took longer than 60 s; the next one continues";
                 reconcile.report.result = ReconcileOutcome::Error;
-                reconcile.report.error =
-                    Some("the reconcile took longer than 60 s; the next one continues".to_owned());
+                reconcile.report.error = Some(what.to_owned());
+            }
+            Err(Stop::Clock) => {
+                let what = "the clock was set during the reconcile; the next one continues";
+                reconcile.report.result = ReconcileOutcome::Error;
+                reconcile.report.error = Some(what.to_owned());
             }
             Err(Stop::Port(error)) => fail(&mut reconcile.report, &error),
         }
@@ -193,8 +201,12 @@ impl Reconcile<'_> {
 
     fn now_in_time(&self) -> Result<Timestamp, Stop> {
         let now = self.controller.ports.clock.now();
-        let late = now > self.seen.now + RECONCILE_ENDS_AFTER;
-        if late { Err(Stop::Late) } else { Ok(now) }
+        if now > self.seen.now + RECONCILE_ENDS_AFTER {
+            return Err(Stop::Late);
+        }
+        // What was concluded from a wait must still be true at the moment of the effect.
+        let agrees = self.controller.clock.read().check.agrees();
+        if self.seen.clock.agrees() && !agrees { Err(Stop::Clock) } else { Ok(now) }
     }
 
     fn note(

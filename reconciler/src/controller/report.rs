@@ -166,6 +166,14 @@ pub enum Event {
         /// Why, and until when.
         breaker: OpenBreaker,
     },
+    /// This process's clock began to differ from the true time by more than two minutes: nothing is
+    /// ended, retired or given back after a wait.
+    ClockDiffers {
+        /// How far it is ahead, in seconds; behind if negative.
+        ahead_seconds: i64,
+    },
+    /// The clock agrees with the true time again.
+    ClockAgrees,
     /// A breaker closed: the class may launch again.
     BreakerClosed {
         /// The class.

@@ -9,7 +9,9 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 
 use crate::model::{AttemptId, ForgeRead, JobRef, JobRunner, Registration, Registrations, Runner};
-use crate::ports::{Clock, Forge, PortError, RegistrationLists, RepoRef, SeenJob, WaitingJob};
+use crate::ports::{
+    Clock, Forge, PortError, RegistrationLists, RepoRef, SeenJob, TrueTime, WaitingJob,
+};
 
 /// What is known of the readings of one process.
 pub(super) struct Steadiness {
@@ -18,6 +20,11 @@ pub(super) struct Steadiness {
 }
 
 impl Steadiness {
+    /// Forgets every reading before this time.
+    pub(super) fn begin(&self, now: Timestamp) {
+        *self.since.lock() = now;
+    }
+
     /// Returns what an observation holds of these readings. `at`: when the registrations were read.
     pub(super) fn read(&self, at: Timestamp) -> ForgeRead {
         let cannot_disable = self.cannot_disable.load(Ordering::Relaxed);
@@ -50,6 +57,10 @@ impl Watched {
 
 #[async_trait]
 impl Forge for Watched {
+    fn true_time(&self) -> TrueTime {
+        self.forge.true_time()
+    }
+
     async fn waiting(&self) -> Result<Option<Vec<WaitingJob>>, PortError> {
         self.noted(self.forge.waiting().await)
     }

@@ -7,7 +7,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{Controller, SweepReport, unserved};
 use crate::model::{
-    AttemptId, Machine, MachineState, Outcome, Phase, Run, RunName, SeenBy, Times, serving,
+    AttemptId, ClockCheck, Machine, MachineState, Outcome, Phase, Run, RunName, SeenBy, Times,
+    serving,
 };
 use crate::plan::times::after;
 use crate::plan::{LONGEST_BACKOFF_PUSH, LONGEST_DUE};
@@ -193,6 +194,12 @@ impl Controller {
         let beats = settings.poll_every * 3;
         // When idle, the lease is extended only once a minute.
         let ttl = beats.max(SignedDuration::from_secs(if self.cache.was_idle() { 90 } else { 30 }));
+        // A clock that is ahead must not keep the lease from others. Only an answer of the forge
+        // tells, and a failed one shows at the next call.
+        if self.clock.read().check == ClockCheck::Unchecked {
+            let _ = self.ports.forge.waiting().await;
+        }
+        let now = now.min(self.clock.truth());
         match self.ports.store.lease("sweep", &settings.replica, now, ttl).await {
             Ok(leads) => report.leader = leads,
             Err(error) => report.errors.push(error.to_string()),

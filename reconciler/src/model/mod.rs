@@ -2,6 +2,7 @@
 
 mod attempt;
 mod class;
+mod clock_check;
 mod drift;
 mod friendly;
 mod job_times;
@@ -24,6 +25,7 @@ pub use class::{
     Class, ClassName, HOST, NearestClass, SeatLimits, Times, label_name, labels_match, nearest,
     serving,
 };
+pub use clock_check::{CLOCKS_AGREE_WITHIN, ClockCheck};
 pub use drift::{Blocker, Drift, DriftKind, Failing, NextStep, SeenSince};
 pub use friendly::Friendly;
 pub use job_times::{JobTimes, JobWait};

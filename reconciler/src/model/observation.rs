@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::attempt::{BootPromise, is_zero};
 use super::class::{Class, ClassName};
+use super::clock_check::ClockCheck;
 use super::job_times::JobTimes;
 use super::machine::{Cause, MachineSpec, Market, OpenBreaker, UnavailableOffering};
 use super::names::{AttemptId, MachineId, RunName};
@@ -19,6 +20,9 @@ pub struct Observation {
     /// The time of the decision; no other clock reading is used.
     #[cfg_attr(feature = "schemars", schemars(with = "String"))]
     pub now: Timestamp,
+    /// Whether a wait may be concluded from that time.
+    #[serde(default, skip_serializing_if = "ClockCheck::agrees")]
+    pub clock: ClockCheck,
     /// The name of the run.
     pub name: RunName,
     /// The record, read with strong consistency before the rest, and again after it if needed.

@@ -48,6 +48,11 @@ impl<'a> Decision<'a> {
                     self.starting(SignedDuration::from_secs(10));
                     return self.write(Rule::Unseen);
                 }
+                // Nothing is concluded from a wait by a clock that may be wrong.
+                (Some(_), _) | (None, None) if !self.seen.clock.agrees() => {
+                    self.starting(SignedDuration::from_secs(10));
+                    return self.write(Rule::Unseen);
+                }
                 (Some(answer), _) if !older(now, answer.at, VISIBLE_WITHIN) => {
                     self.starting(SignedDuration::from_secs(10));
                     return self.write(Rule::Unseen);

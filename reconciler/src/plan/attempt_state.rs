@@ -95,6 +95,9 @@ fn late(
     consumed: bool,
     times: &Times,
 ) -> Option<End> {
+    if !seen.clock.agrees() {
+        return None;
+    }
     let since = machine.launched_at;
     let online = match &seen.registrations {
         Registrations::Seen(_) => {
@@ -126,6 +129,7 @@ fn over(seen: &Observation, attempt: &Attempt, attempt_state: AttemptState) -> O
         return Some(End::Refused(refused.why));
     }
     match &placement.answered {
+        _ if !seen.clock.agrees() => None,
         Some(answer) if older(seen.now, answer.at, VISIBLE_WITHIN) => Some(End::NeverSeen),
         None if seen.now >= after(launch_by(attempt), SHOWN_AFTER) => Some(End::NeverAnswered),
         Some(_) | None => None,

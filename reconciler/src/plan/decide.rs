@@ -50,6 +50,11 @@ impl Decision<'_> {
         self.seen.now
     }
 
+    /// Returns whether a wait is over, by a clock that agrees with the true time.
+    fn is_over(&self, since: Timestamp, wait: SignedDuration) -> bool {
+        self.seen.clock.agrees() && older(self.now(), since, wait)
+    }
+
     pub(super) fn write(self, rule: Rule) -> Plan {
         Plan { rule, status: Some(self.status), prepare: None, actions: Vec::new() }
     }
@@ -108,7 +113,7 @@ impl Decision<'_> {
             }
         }
         let given_up = self.status.outcome == Some(Outcome::GaveUp);
-        if given_up || older(self.now(), self.status.waiting_since, self.times.give_up_after) {
+        if given_up || self.is_over(self.status.waiting_since, self.times.give_up_after) {
             return self.finish(Rule::GiveUp, Outcome::GaveUp);
         }
         match &self.seen.class {
@@ -120,7 +125,7 @@ impl Decision<'_> {
     /// Rule 1.
     fn may_be_removed(&self) -> bool {
         let job_waits = matches!(self.seen.job, Job::Waiting | Job::Blocked);
-        let within_keep = |since: Timestamp| !older(self.now(), since, self.times.keep);
+        let within_keep = |since: Timestamp| !self.is_over(since, self.times.keep);
         let over = match (self.run.deleted_at, self.status.finished_at) {
             (Some(deleted), _) if !job_waits || !within_keep(deleted) => true,
             (_, Some(finished)) => !within_keep(finished),

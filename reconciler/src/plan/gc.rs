@@ -1,6 +1,6 @@
 //! Garbage collection: rules 20 to 26. Each of their reasons, once true, stays true. There is no
 //! other reason: a machine that appears idle may be taking a job at this moment. Rule 22 is in
-//! `hung`.
+//! `hung`. A reason that is a wait needs a clock that agrees with the true time.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -62,13 +62,18 @@ pub fn gc(seen: &Observation) -> Vec<Action> {
     actions
 }
 
+/// Returns whether a wait is over, by a clock that agrees with the true time.
+fn is_over(seen: &Observation, since: Timestamp, wait: SignedDuration) -> bool {
+    seen.clock.agrees() && older(seen.now, since, wait)
+}
+
 /// Rules 20 and 21.
 fn machines(seen: &Observation) -> impl Iterator<Item = Action> + '_ {
     seen.machines.iter().filter(|m| m.is_live()).filter_map(|machine| {
         let missing = seen.registrations.by_id(machine.registration).and_then(|r| r.missing_since);
-        let rule = if older(seen.now, machine.deadline, OVERDUE_AFTER) {
+        let rule = if is_over(seen, machine.deadline, OVERDUE_AFTER) {
             Rule::Overdue
-        } else if missing.is_some_and(|since| older(seen.now, since, UNREGISTERED_AFTER)) {
+        } else if missing.is_some_and(|since| is_over(seen, since, UNREGISTERED_AFTER)) {
             Rule::Unregistered
         } else {
             return None;
@@ -179,10 +184,10 @@ fn spent(seen: &Observation, attempt_id: &AttemptId, recorded: &Recorded<'_>) ->
             .find(|m| m.attempt_id == *attempt_id && usize::try_from(m.placement) == Ok(index));
         let gone = of_it.is_some_and(|m| m.state == MachineState::Gone);
         let keep_for = if placement.again { REFUSED_AGAIN_FOR } else { REFUSED_FOR };
-        let refused = placement.refused.is_some_and(|r| older(seen.now, r.at, keep_for));
+        let refused = placement.refused.is_some_and(|r| is_over(seen, r.at, keep_for));
         let forgotten = of_it.is_none()
             && placement.answered.is_none()
-            && older(seen.now, recorded.decided_at, FORGOTTEN_AFTER);
+            && is_over(seen, recorded.decided_at, FORGOTTEN_AFTER);
         gone || refused || forgotten
     })
 }

@@ -64,7 +64,7 @@ fn recorded(run: &Run, number: u32) -> Option<Recorded> {
 /// Returns the machines that may be hung. None where registrations, jobs or records cannot be read.
 pub(crate) fn suspects(seen: &Observation) -> Vec<Suspect<'_>> {
     let (Some(run), Some(read)) = (&seen.run, seen.forge_read) else { return Vec::new() };
-    if seen.job == Job::Unobservable {
+    if seen.job == Job::Unobservable || !seen.clock.agrees() {
         return Vec::new();
     }
     let uid = run.uid.short();

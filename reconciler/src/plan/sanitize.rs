@@ -4,11 +4,11 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::times::{LONGEST_BACKOFF, LONGEST_BACKOFF_PUSH, after};
-use crate::model::{Ended, Job, Observation, Outcome, Phase, Run, Status};
+use crate::model::{ClockCheck, Ended, Job, Observation, Outcome, Phase, Run, Status};
 
-/// The maximum lead of another replica's time: its clock may be a minute ahead, and a reconcile may
-/// begin a minute before its record can be read.
-const CLOCKS_APART: SignedDuration = SignedDuration::from_mins(2);
+/// The maximum lead of another replica's time: both clocks agree with the true time within two
+/// minutes, and a reconcile may begin a minute before its record can be read.
+const CLOCKS_APART: SignedDuration = SignedDuration::from_mins(5);
 /// The highest attempt number that is accepted.
 const LAST_NUMBER: u32 = u32::MAX / 2;
 /// A number further ahead than this is ignored as foreign.
@@ -16,7 +16,10 @@ const NUMBERS_AHEAD: u32 = 1000;
 
 /// Sanitizes the status of a bad record.
 pub(super) fn sanitize(status: &mut Status, run: &Run, seen: &Observation) {
-    times(status, seen);
+    // A clock that is behind would take every time for one in the future.
+    if seen.clock != ClockCheck::Unchecked {
+        times(status, seen);
+    }
     if status.phase == Phase::Finished {
         status.finished_at.get_or_insert(seen.now);
         status.outcome.get_or_insert(Outcome::JobGone);

@@ -7,3 +7,14 @@ pub trait Clock: Send + Sync {
     /// Returns the current time.
     fn now(&self) -> Timestamp;
 }
+
+/// What the answers of a service tell about the true time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TrueTime {
+    /// There was no answer yet.
+    Unknown,
+    /// There were answers, and none had a date.
+    Undated,
+    /// The date of the last answer, to the second, plus the monotonic time since then.
+    About(Timestamp),
+}

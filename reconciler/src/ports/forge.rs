@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use jiff::Timestamp;
 
+use super::clock::TrueTime;
 use super::error::PortError;
 use crate::model::{
     About, AttemptId, Job, JobRef, JobRunner, JobTimes, Registration, Registrations, Runner,
@@ -59,6 +60,9 @@ pub enum RegistrationLists {
 /// every repository of the scope; `repo_id` is the ID of that repository, or 0.
 #[async_trait]
 pub trait Forge: Send + Sync {
+    /// Returns the true time, as the last answer tells it. Reads no clock that can be set, and calls
+    /// nothing.
+    fn true_time(&self) -> TrueTime;
     /// Returns the listed jobs that wait for a runner, possibly not all; `None` in push mode.
     async fn waiting(&self) -> Result<Option<Vec<WaitingJob>>, PortError>;
     /// Returns a job.

@@ -12,7 +12,7 @@ mod store;
 
 use std::sync::Arc;
 
-pub use clock::Clock;
+pub use clock::{Clock, TrueTime};
 pub use compute::{Compute, MachineEnds, MachineLog};
 pub use cursor::Cursor;
 pub use error::{ErrorKind, PortError};

@@ -2,11 +2,11 @@
 
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
-    Answer, AtWork, Attempt, AttemptId, Boot, BootPromise, Cause, Class, ClassName, Conclusion,
-    Condition, End, Ended, ForgeRead, Job, JobRef, JobTimes, Machine, MachineId, MachineSpec,
-    MachineState, Market, Observation, ObservedClass, OpenBreaker, Outcome, PastAttempt,
-    PastPlacement, Pause, Phase, Placement, Reason, Refusal, Refused, Registration, Registrations,
-    Run, RunName, Runner, Secret, SeenBy, Spec, Times, Uid8, UnavailableOffering,
+    Answer, AtWork, Attempt, AttemptId, Boot, BootPromise, Cause, Class, ClassName, ClockCheck,
+    Conclusion, Condition, End, Ended, ForgeRead, Job, JobRef, JobTimes, Machine, MachineId,
+    MachineSpec, MachineState, Market, Observation, ObservedClass, OpenBreaker, Outcome,
+    PastAttempt, PastPlacement, Pause, Phase, Placement, Reason, Refusal, Refused, Registration,
+    Registrations, Run, RunName, Runner, Secret, SeenBy, Spec, Times, Uid8, UnavailableOffering,
 };
 use tinqs_ci_reconciler::ports::ErrorKind;
 
@@ -83,6 +83,8 @@ pub(crate) fn observation(index: u64) -> Observation {
     });
     let mut seen = Observation {
         now: now(),
+        // Most of the product is about a clock that agrees.
+        clock: if index % 5 == 4 { ClockCheck::Ahead } else { ClockCheck::Agrees },
         name: run.name.clone(),
         job: job_of(job, &attempt_id),
         times: JobTimes::default(),

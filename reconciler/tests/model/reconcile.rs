@@ -5,8 +5,9 @@ use std::collections::VecDeque;
 
 use jiff::Timestamp;
 use tinqs_ci_reconciler::model::{
-    AttemptId, Class, ClassName, Job as SeenJob, JobTimes, Machine, MachineId, MachineState,
-    Observation, ObservedClass, Phase, Placement, Reason, Registration, Registrations, Run,
+    AttemptId, Class, ClassName, ClockCheck, Job as SeenJob, JobTimes, Machine, MachineId,
+    MachineState, Observation, ObservedClass, Phase, Placement, Reason, Registration,
+    Registrations, Run,
 };
 use tinqs_ci_reconciler::plan::{Action, Plan, Prepare, Rule, VISIBLE_WITHIN};
 
@@ -56,6 +57,7 @@ impl Reconcile {
         let stored = state.runs[run].as_ref().map(|r| (**r).clone());
         let seen = Observation {
             now: now(),
+            clock: ClockCheck::Agrees,
             name: name(run),
             run: stored.clone(),
             job: SeenJob::Unobservable,

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{ConnectInfo, Request, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use jiff::fmt::rfc2822;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -37,11 +38,21 @@ pub(super) async fn run(
         .await;
 }
 
+/// Dates each response by the clock of the forge.
 async fn handle(
     State(shared): State<Arc<Shared>>,
     ConnectInfo(switch): ConnectInfo<Switch>,
     request: Request,
 ) -> Response {
+    let mut response = respond(&shared, &switch, request).await;
+    let now = rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&shared.now());
+    if let Some(date) = now.ok().and_then(|now| HeaderValue::try_from(now).ok()) {
+        response.headers_mut().insert(header::DATE, date);
+    }
+    response
+}
+
+async fn respond(shared: &Arc<Shared>, switch: &Switch, request: Request) -> Response {
     let path = request.uri().path().to_owned();
     let (fault, delay) = {
         let mut state = shared.state();
@@ -56,7 +67,7 @@ async fn handle(
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     }
     match fault {
-        RequestFault::Fine => answer(&shared, request).await,
+        RequestFault::Fine => answer(shared, request).await,
         RequestFault::Fail => {
             let body = json!({"message": "service unavailable"});
             (StatusCode::SERVICE_UNAVAILABLE, axum::Json(body)).into_response()
@@ -71,12 +82,12 @@ async fn handle(
             (StatusCode::INTERNAL_SERVER_ERROR, kind, page).into_response()
         }
         RequestFault::Half => {
-            let response = answer(&shared, request).await;
+            let response = answer(shared, request).await;
             switch.set(HALF);
             response
         }
         RequestFault::Lost => {
-            let response = answer(&shared, request).await;
+            let response = answer(shared, request).await;
             switch.set(CUT);
             response
         }

@@ -2,7 +2,8 @@
 
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
-    Attempt, AttemptId, ClassName, Phase, Placement, Reason, Run, RunName, decode, encode, serving,
+    Attempt, AttemptId, CLOCKS_AGREE_WITHIN, ClassName, Phase, Placement, Reason, Run, RunName,
+    decode, encode, serving,
 };
 use tinqs_ci_reconciler::plan::{HUNG_AFTER, READINGS_APART};
 use tinqs_ci_reconciler::ports::Expect;
@@ -113,7 +114,7 @@ impl Laws {
             self.broken("L4", now, &about, what);
         }
         if let Some(known) = self.attempts.get(&attempt_id) {
-            if let Some(what) = changed(known, attempt) {
+            if let Some(what) = changed(known, attempt, now) {
                 self.broken("L4", now, &about, format!("{attempt_id}: its {what} changed"));
             }
         } else {
@@ -375,21 +376,21 @@ impl Laws {
 }
 
 /// Returns which part of a recorded attempt changed although it must not.
-fn changed(known: &Attempt, now: &Attempt) -> Option<&'static str> {
+/// Returns what changed of an attempt although it is recorded. A time in the future, written by a
+/// clock that was ahead, is repaired.
+fn changed(known: &Attempt, now: &Attempt, time: Timestamp) -> Option<&'static str> {
+    let is_past = |at: Timestamp| at <= time + CLOCKS_AGREE_WITHIN;
     let recipe = |p: &Placement| p.machine.clone();
-    let kept = known.placements.len() <= now.placements.len()
-        && known.placements.iter().map(recipe).eq(now
-            .placements
-            .iter()
-            .take(known.placements.len())
-            .map(recipe));
+    let (old, new) = (&known.placements, &now.placements);
+    let kept =
+        old.len() <= new.len() && old.iter().map(recipe).eq(new.iter().take(old.len()).map(recipe));
     if known.runner != now.runner {
         Some("identity")
     } else if known.boot != now.boot || known.class != now.class || !kept {
         Some("machine spec")
-    } else if known.decided_at != now.decided_at {
+    } else if known.decided_at != now.decided_at && is_past(known.decided_at) {
         Some("time of decision")
-    } else if known.ended.is_some_and(|e| now.ended.is_none_or(|n| n.at != e.at)) {
+    } else if known.ended.is_some_and(|e| now.ended.is_none_or(|n| n.at != e.at && is_past(e.at))) {
         Some("end")
     } else {
         None

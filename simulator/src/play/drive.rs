@@ -1,5 +1,6 @@
 //! Plays a seed's history, from the first push until nothing happens any more.
 
+mod clock;
 mod end;
 mod post;
 
@@ -70,6 +71,8 @@ struct Drive<'a> {
     executor: Executor,
     /// The incarnation of each replica; `None` while it is down.
     replicas: Vec<Option<Replica>>,
+    /// When the clock of each replica is set, and its lead from then on.
+    leads: Vec<Vec<(Timestamp, SignedDuration)>>,
     /// Replicas that will restart, and when.
     restarts: Vec<(Timestamp, usize)>,
     /// The current classes, and the replicas that have yet to learn of them.
@@ -106,10 +109,12 @@ impl<'a> Drive<'a> {
             .collect();
         let (fewest, most) = profile.replicas;
         let replicas = usize::try_from(fewest + rng.below(most - fewest + 1)).unwrap_or(1);
-        let mut world = World::new(rng.next(), Arc::new(clock.clone()), forge_of(line));
-        world.forge().config.tasks_version_race = true;
         let last = user_actions.back().map_or(start, |(at, _)| *at);
         let until = (last + SignedDuration::from_mins(30)).max(start + profile.lasts);
+        let leads = (0..replicas).map(|n| clock::leads(&mut rng, &faults, n, start, until));
+        let leads = leads.collect();
+        let mut world = World::new(rng.next(), Arc::new(clock.clone()), forge_of(line));
+        world.forge().config.tasks_version_race = true;
         world.faults = crate::faults::FaultProfile { until: Some(until), ..faults };
         world.demand = profile.demand;
         world.lists = profile.lists;
@@ -140,6 +145,7 @@ impl<'a> Drive<'a> {
             executor: Executor::new(clock.clone()),
             clock,
             replicas: vec![None; replicas],
+            leads,
             restarts: (0..replicas).map(|n| (start, n)).collect(),
             classes: profile.classes.clone(),
             hears: Vec::new(),
@@ -287,9 +293,8 @@ impl<'a> Drive<'a> {
     fn restart(&mut self, now: Timestamp) {
         for (_, number) in due(&mut self.restarts, now) {
             self.groups += 1;
-            let apart = self.world.lock().faults.clocks_apart;
-            let by = apart * i32::try_from(number).unwrap_or(0);
-            let clock: Arc<dyn Clock> = Arc::new(Skewed { right: self.clock.clone(), by });
+            let (right, leads) = (self.clock.clone(), self.leads[number].clone());
+            let clock: Arc<dyn Clock> = Arc::new(Skewed { right, leads });
             let scheduler = self.executor.scheduler();
             let settings = self.settings(number);
             self.world.lock().tell(&format!("[{}] replica {number} starts", self.groups));

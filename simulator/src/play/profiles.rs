@@ -329,6 +329,7 @@ impl Profile {
             Self::few(),
             Self::hijack(),
             Self::hung(),
+            Self::skew(),
         ]
     }
 }

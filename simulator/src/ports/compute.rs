@@ -2,7 +2,9 @@
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
-use tinqs_ci_reconciler::model::{Attempt, AttemptId, Cause, Machine, MachineId, RunName};
+use tinqs_ci_reconciler::model::{
+    Attempt, AttemptId, CLOCKS_AGREE_WITHIN, Cause, Machine, MachineId, RunName,
+};
 use tinqs_ci_reconciler::ports::{Compute, ErrorKind, MachineLog, PortError};
 
 use super::{Call, SimulatedPorts, error};
@@ -183,7 +185,9 @@ impl World {
             let registered = self.forge.lock().runner(machine.runner.id).is_some();
             let unread = replica.and_then(|replica| self.unread.get(&replica));
             let steady_for = unread.map(|at| now.duration_since(*at));
-            let clocks_apart = self.faults.clocks_apart.abs() * 3;
+            let set =
+                if self.faults.clocks_set { CLOCKS_AGREE_WITHIN } else { SignedDuration::ZERO };
+            let clocks_apart = self.faults.clocks_apart.abs() * 3 + set * 2;
             let truth = TerminateTruth { machine, by_person, registered, steady_for, clocks_apart };
             self.laws.on_terminate(now, truth);
         }

@@ -8,7 +8,7 @@ use tinqs_ci_reconciler::model::{
     Secret, label_name,
 };
 use tinqs_ci_reconciler::ports::{
-    ErrorKind, Forge, PortError, RegistrationLists, RepoRef, SeenJob, WaitingJob,
+    ErrorKind, Forge, PortError, RegistrationLists, RepoRef, SeenJob, TrueTime, WaitingJob,
 };
 
 use super::{Call, SimulatedPorts, error};
@@ -20,6 +20,11 @@ use crate::world::{Demand, World};
 
 #[async_trait]
 impl Forge for SimulatedPorts {
+    fn true_time(&self) -> TrueTime {
+        let now = self.clock.now();
+        self.date.lock().map_or(TrueTime::Unknown, |age| TrueTime::About(now - age))
+    }
+
     async fn waiting(&self) -> Result<Option<Vec<WaitingJob>>, PortError> {
         self.call(Call::new("forge.waiting", ""), |world, _| {
             if world.demand != Demand::Jobs {

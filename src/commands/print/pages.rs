@@ -5,9 +5,10 @@
 use expect_test::expect;
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
-    About, Answer, Attempt, Boot, Class, ClassName, Condition, End, Ended, Job, JobRef, JobTimes,
-    MachineId, MachineSpec, Market, Observation, ObservedClass, Outcome, Phase, Placement, Reason,
-    Refusal, Refused, Registrations, Run, RunName, Runner, Secret, SeenBy, Spec, Times,
+    About, Answer, Attempt, Boot, Class, ClassName, ClockCheck, Condition, End, Ended, Job, JobRef,
+    JobTimes, MachineId, MachineSpec, Market, Observation, ObservedClass, Outcome, Phase,
+    Placement, Reason, Refusal, Refused, Registrations, Run, RunName, Runner, Secret, SeenBy, Spec,
+    Times,
 };
 
 use super::{Detail, describe, json, plan, yaml};
@@ -240,6 +241,7 @@ fn no_output_contains_a_credential() {
 fn seen(run: Run, job: Job, limit: Option<u32>) -> Observation {
     Observation {
         now: now(),
+        clock: ClockCheck::Agrees,
         name: run.name.clone(),
         run: Some(run),
         job,

@@ -5,6 +5,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use tinqs_ci_reconciler::controller::ClockReading;
 
 use super::{Ctx, Refusal};
 use crate::api::{Health, Part, Problem, Ready};
@@ -44,12 +45,15 @@ pub(super) async fn ready(State(app): Ctx) -> Response {
         ((*service).to_owned(), part)
     });
     let parts = parts.collect();
-    if written.is_ok() {
-        return Json(Ready { ready: true, parts }).into_response();
+    let ClockReading { check: clock, ahead } = app.controller.clock();
+    let clock_ahead_seconds = ahead.map(|ahead| ahead.as_secs());
+    let ready = Ready { ready: written.is_ok(), parts, clock, clock_ahead_seconds };
+    if ready.ready {
+        return Json(ready).into_response();
     }
     let detail = "cannot write to the store: webhooks are rejected until it recovers";
     let refusal = Refusal::new(StatusCode::SERVICE_UNAVAILABLE, detail).again_in(5);
-    let body = NotReady { problem: refusal.problem(), ready: Ready { ready: false, parts } };
+    let body = NotReady { problem: refusal.problem(), ready };
     refusal.answer(&body)
 }
 

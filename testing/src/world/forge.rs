@@ -5,13 +5,17 @@ use tinqs_ci_reconciler::model::{
     AttemptId, JobRef, JobRunner, Registration, Registrations, Runner, Secret,
 };
 use tinqs_ci_reconciler::ports::{
-    Forge, PortError, RegistrationLists, RepoRef, SeenJob, WaitingJob,
+    Forge, PortError, RegistrationLists, RepoRef, SeenJob, TrueTime, WaitingJob,
 };
 
 use super::TestWorld;
 
 #[async_trait]
 impl Forge for TestWorld {
+    fn true_time(&self) -> TrueTime {
+        self.state().true_time
+    }
+
     async fn waiting(&self) -> Result<Option<Vec<WaitingJob>>, PortError> {
         Ok(self.call("forge", "waiting")?.waiting.clone())
     }

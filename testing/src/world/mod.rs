@@ -17,7 +17,7 @@ use tinqs_ci_reconciler::model::{
     ClassName, Job, JobRunner, JobTimes, Machine, MachineSpec, Pause, Registration, Run, RunName,
 };
 use tinqs_ci_reconciler::ports::{
-    ErrorKind, InboxItem, PortError, Ports, RegistrationLists, Seat, WaitingJob,
+    ErrorKind, InboxItem, PortError, Ports, RegistrationLists, Seat, TrueTime, WaitingJob,
 };
 use tokio::sync::{Notify, Semaphore};
 
@@ -101,6 +101,8 @@ pub struct State {
     pub cannot_disable: bool,
     /// Which lists show the forge's runners.
     pub lists: RegistrationLists,
+    /// What the forge's answers tell about the true time.
+    pub true_time: TrueTime,
     registered: i64,
     /// The credential that every new registration is given.
     pub runner_token: String,
@@ -192,6 +194,7 @@ impl TestWorld {
             at_work: Some(Vec::new()),
             cannot_disable: false,
             lists: RegistrationLists::One,
+            true_time: TrueTime::Undated,
             registered: 0,
             runner_token: "one job's own".to_owned(),
             waiting: None,

@@ -21,6 +21,7 @@ mod rounds;
 mod seats;
 mod sweep;
 mod timeline;
+mod true_time;
 mod unlisted;
 mod waits;
 

@@ -5,7 +5,7 @@ use tinqs_ci_reconciler::model::{
     AttemptId, JobRef, JobRunner, Registration, Registrations, Runner,
 };
 use tinqs_ci_reconciler::ports::{
-    Forge, PortError, RegistrationLists, RepoRef, SeenJob, WaitingJob,
+    Forge, PortError, RegistrationLists, RepoRef, SeenJob, TrueTime, WaitingJob,
 };
 
 use super::{Client, pages};
@@ -14,6 +14,10 @@ use crate::wire::owner_and_name;
 
 #[async_trait]
 impl Forge for Client {
+    fn true_time(&self) -> TrueTime {
+        self.sender.dates.true_time()
+    }
+
     async fn waiting(&self) -> Result<Option<Vec<WaitingJob>>, PortError> {
         let path = format!("{}/actions/jobs?status=queued", self.scope_path());
         let jobs = pages::read_all::<pages::Jobs>(&self.sender, "waiting", &path).await?;

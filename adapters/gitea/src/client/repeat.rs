@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use backon::ConstantBuilder;
+use tinqs_ci_reconciler::ports::PortError;
 
 use super::call::{Answer, Call};
 
@@ -52,6 +53,30 @@ pub(super) fn policy(pause: Duration) -> ConstantBuilder {
 pub(super) fn fails_for_now(call: &Call, answer: &Answer) -> bool {
     let read_around = call.reads_around && answer.is_own_failure();
     matches!(answer.status.as_u16(), 500 | 502..=504) && !read_around
+}
+
+/// A failed call that may be retried.
+pub(super) enum Failed {
+    /// No complete response.
+    Broken { error: PortError, is_for_now: bool },
+    /// A temporary failure of the forge.
+    Answered(Answer),
+}
+
+impl Failed {
+    pub(super) fn is_for_now(&self) -> bool {
+        match self {
+            Self::Broken { is_for_now, .. } => *is_for_now,
+            Self::Answered(_) => true,
+        }
+    }
+
+    pub(super) fn why(&self) -> String {
+        match self {
+            Self::Broken { error, .. } => error.message.clone(),
+            Self::Answered(answer) => format!("HTTP {}", answer.status),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -15,7 +15,8 @@ use tinqs_ci_reconciler::ports::{Clock, ErrorKind, PortError};
 
 use super::call::{Answer, Call};
 use super::credentials::Credentials;
-use super::repeat::{self, RetryBudget, fails_for_now};
+use super::dates::Dates;
+use super::repeat::{self, Failed, RetryBudget, fails_for_now};
 use crate::config::Config;
 
 /// Most bytes of a response. A page of 50 jobs has about 100 kB.
@@ -60,6 +61,7 @@ pub(super) struct Sender {
     deadlines: Deadlines,
     clock: Arc<dyn Clock>,
     contact: Mutex<Contact>,
+    pub(super) dates: Dates,
     patience: RetryBudget,
     pub(super) credentials: Credentials,
 }
@@ -90,6 +92,7 @@ impl Sender {
             deadlines,
             clock,
             contact: Mutex::default(),
+            dates: Dates::default(),
             patience: RetryBudget::default(),
             credentials: Credentials::new(forge)?,
         })
@@ -284,6 +287,7 @@ impl Sender {
             };
             failed(&what, error)
         })?;
+        self.dates.note(response.headers());
         let mut body = Vec::new();
         while let Some(chunk) = response
             .chunk()
@@ -367,30 +371,6 @@ impl Sender {
             .map(|c| if c == ' ' || c.is_alphanumeric() || c.is_ascii_graphic() { c } else { '?' })
             .collect();
         if line.trim().is_empty() { String::new() } else { format!(" ({})", line.trim()) }
-    }
-}
-
-/// A failed call that may be retried.
-enum Failed {
-    /// No complete response.
-    Broken { error: PortError, is_for_now: bool },
-    /// A temporary failure of the forge.
-    Answered(Answer),
-}
-
-impl Failed {
-    fn is_for_now(&self) -> bool {
-        match self {
-            Self::Broken { is_for_now, .. } => *is_for_now,
-            Self::Answered(_) => true,
-        }
-    }
-
-    fn why(&self) -> String {
-        match self {
-            Self::Broken { error, .. } => error.message.clone(),
-            Self::Answered(answer) => format!("HTTP {}", answer.status),
-        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Calls of `init` and `doctor`: permissions, the token's user, webhooks, the server's clock.
 
-use axum::http::{Method, header};
+use axum::http::Method;
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer};
 use serde_json::json;
@@ -8,6 +8,7 @@ use tinqs_ci_reconciler::model::Secret;
 use tinqs_ci_reconciler::ports::{ErrorKind, PortError};
 
 use super::call::{Answer, Call};
+use super::dates::date;
 use super::pages::{self, Jobs, Page, Runners};
 use super::{Client, VersionAnswer};
 use crate::config::Scope;
@@ -192,9 +193,7 @@ impl Client {
         let call = Call::get("server_time", "/version");
         let answer = self.sender.send(&call).await?;
         self.sender.read::<VersionAnswer>(&call, &answer)?;
-        let date = answer.header(header::DATE);
-        let parse = |date: &str| jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(date);
-        Ok(date.and_then(|date| parse(date).ok()))
+        Ok(date(&answer.headers))
     }
 
     /// Returns the webhooks of the configured scope: system hooks for `all`.

@@ -7,7 +7,7 @@ use tinqs_ci_reconciler::model::{
     AttemptId, Job, JobRef, JobRunner, Registration, Registrations, Runner,
 };
 use tinqs_ci_reconciler::ports::{
-    ErrorKind, Forge, PortError, RegistrationLists, RepoRef, SeenJob, WaitingJob,
+    ErrorKind, Forge, PortError, RegistrationLists, RepoRef, SeenJob, TrueTime, WaitingJob,
 };
 use tokio::sync::OnceCell;
 
@@ -96,6 +96,10 @@ impl DemandSource {
 
 #[async_trait]
 impl Forge for DemandSource {
+    fn true_time(&self) -> TrueTime {
+        self.client.true_time()
+    }
+
     async fn waiting(&self) -> Result<Option<Vec<WaitingJob>>, PortError> {
         match self.mode().await? {
             Mode::Jobs => self.client.waiting().await,

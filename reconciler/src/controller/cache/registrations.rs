@@ -58,6 +58,14 @@ impl ListedRegistrations {
         repositories.entry(repo_id).or_insert_with(fresh).named = now;
     }
 
+    /// Forgets when repositories were named, reconciled and read. Each may have registrations.
+    pub(in crate::controller) fn forget_times(&self) {
+        for repository in self.repositories.lock().values_mut() {
+            *repository =
+                Repository { runs: std::mem::take(&mut repository.runs), ..Repository::default() };
+        }
+    }
+
     pub(in crate::controller) fn reconciled(&self, repo_id: i64, now: Timestamp) {
         self.named(repo_id, now);
         if let Some(repository) = self.repositories.lock().get_mut(&repo_id) {

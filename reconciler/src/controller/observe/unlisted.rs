@@ -33,7 +33,8 @@ pub(super) fn unlisted(seen: &Observation) -> Vec<Machine> {
             let (Some(answer), Ok(index)) = (answer, u32::try_from(index)) else { continue };
             let listed =
                 seen.machines.iter().any(|m| m.attempt_id == *attempt_id && m.placement == index);
-            if !listed && older(seen.now, answer.at, VISIBLE_WITHIN) {
+            let is_over = older(seen.now, answer.at, VISIBLE_WITHIN) && seen.clock.agrees();
+            if !listed && is_over {
                 let (id, launched_at) = (answer.id.clone(), answer.at);
                 all.push(Machine { id, placement: index, launched_at, ..like.clone() });
             }
@@ -101,8 +102,8 @@ mod tests {
 
     use super::*;
     use crate::model::{
-        ClassName, End, Ended, JobTimes, MachineId, PastPlacement, Registrations, RunName, SeenBy,
-        Spec,
+        ClassName, ClockCheck, End, Ended, JobTimes, MachineId, PastPlacement, Registrations,
+        RunName, SeenBy, Spec,
     };
 
     #[test]
@@ -129,6 +130,7 @@ mod tests {
         run.status.past = vec![past(1, Timestamp::MAX), past(2, Timestamp::MIN)];
         let seen = Observation {
             now,
+            clock: ClockCheck::Agrees,
             name: run.name.clone(),
             job: Job::Waiting,
             times: JobTimes::default(),

@@ -2,8 +2,8 @@
 
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
-    Answer, AttemptId, BootPromise, ClassName, Job, Machine, MachineId, MachineState, Market,
-    Observation, Outcome, Phase, Reason, Refusal, Registration, Run, Times,
+    Answer, AttemptId, BootPromise, ClassName, ClockCheck, Job, Machine, MachineId, MachineState,
+    Market, Observation, Outcome, Phase, Reason, Refusal, Registration, Run, Times,
 };
 use tinqs_ci_reconciler::plan::gc::gc;
 use tinqs_ci_reconciler::plan::{Action, Plan, READINGS_APART, Rule, plan};
@@ -35,6 +35,7 @@ pub(crate) fn with(mutant: Mutant) -> Option<fn(&Observation) -> Plan> {
         Mutant::NoRule22 => |seen| without(seen, Rule::Hung),
         Mutant::HungByOneReading => hung_by_one_reading,
         Mutant::HungDespiteFailure => hung_despite_failure,
+        Mutant::ClockIgnored => clock_ignored,
         Mutant::NoRule23 => |seen| without(seen, Rule::Spent),
         Mutant::NoRule24 => |seen| without(seen, Rule::Duplicate),
         Mutant::NoRule25 => |seen| without(seen, Rule::Void),
@@ -254,6 +255,11 @@ fn no_backoff(seen: &Observation) -> Plan {
     run.status = status.clone();
     run.status.retry_at = None;
     plan(&shown)
+}
+
+/// Shows a clock that agrees.
+fn clock_ignored(seen: &Observation) -> Plan {
+    plan(&Observation { clock: ClockCheck::Agrees, ..seen.clone() })
 }
 
 /// Shows a first reading two minutes ago as soon as one would count.

@@ -131,6 +131,8 @@ cases! {
     runners_carry_all_labels_of_the_class: [Mutant::LabelsOfClass], Profile::hijack, [L10], 2;
     only_the_list_of_the_scope_is_read: [Mutant::ListOfScopeOnly], Profile::hijack, [Leak], 5;
     registrations_are_read_in_the_scope: [Mutant::ReadInScope], Profile::hijack, [L3], 10;
+    waits_are_concluded_by_a_wrong_clock: [Mutant::ClockIgnored], Profile::skew, [L3], 3;
+    the_true_time_is_that_of_the_own_clock: [Mutant::TimeOfOwnClock], Profile::skew, [L3], 3;
     no_rule_22: [Mutant::NoRule22], Profile::hung, [L12], 3;
     hung_machines_are_read_once: [Mutant::HungByOneReading], Profile::hung, [L3], 3;
     failed_readings_count: [Mutant::HungDespiteFailure], Profile::hung, [L3], 5;

@@ -106,6 +106,10 @@ mutants! {
     HungWithoutJobList,
     /// Guests start their runner after `start_by`.
     NoStartBy,
+    /// Waits are concluded by a clock that does not agree with the true time.
+    ClockIgnored,
+    /// The true time is taken from the process's own clock.
+    TimeOfOwnClock,
     /// Guests start a runner that failed again after `start_by`, and drain it from then on.
     RestartsAfterStartBy,
 }

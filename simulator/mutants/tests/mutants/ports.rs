@@ -14,7 +14,7 @@ use tinqs_ci_reconciler::model::{
 };
 use tinqs_ci_reconciler::ports::{
     Clock, Compute, Delivery, ErrorKind, Forge, MachineLog, PortError, Ports, Queue,
-    RegistrationLists, RepoRef, SeenJob, WaitingJob,
+    RegistrationLists, RepoRef, SeenJob, TrueTime, WaitingJob,
 };
 use tinqs_ci_simulator::forge::Status;
 use tinqs_ci_simulator::world::Shared;
@@ -238,6 +238,13 @@ impl Compute for ChangedPorts {
 
 #[async_trait]
 impl Forge for ChangedPorts {
+    fn true_time(&self) -> TrueTime {
+        if self.has(Mutant::TimeOfOwnClock) {
+            return TrueTime::About(self.ports.clock.now());
+        }
+        self.ports.forge.true_time()
+    }
+
     async fn waiting(&self) -> Result<Option<Vec<WaitingJob>>, PortError> {
         self.ports.forge.waiting().await
     }

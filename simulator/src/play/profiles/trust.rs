@@ -3,6 +3,7 @@
 use tinqs_ci_reconciler::model::{Class, ClassName};
 use tinqs_ci_reconciler::ports::RegistrationLists;
 
+use super::any_line;
 use crate::faults::{FaultProfile, Rng};
 use crate::play::draw::{KEEP, linux, minutes, one_of, seconds};
 use crate::play::profile::Profile;
@@ -14,6 +15,33 @@ fn class(name: &str, labels: &[&str]) -> Class {
 }
 
 impl Profile {
+    /// The clock of each replica is set while it runs: right, by minutes or by hours. Machines fail in
+    /// every way that is told by a wait.
+    pub fn skew() -> Self {
+        let faults = |rng: &mut Rng| FaultProfile {
+            clocks_set: true,
+            crash: one_of(rng, &[0.0, 0.002]),
+            cloud_reply_lost: one_of(rng, &[0.0, 0.05]),
+            list_lag: one_of(rng, &[seconds(0), seconds(20)]),
+            never_online: 0.03,
+            hangs_idle: 0.03,
+            hangs_after_job: 0.05,
+            ignores_timer: 0.3,
+            silent: 0.3,
+            ..FaultProfile::default()
+        };
+        // A machine that never comes is replaced only once some clock is right.
+        let waits_at_most = minutes(9 * 60);
+        Self {
+            name: "skew",
+            faults,
+            user_actions: user_actions::long_jobs,
+            line: any_line,
+            waits_at_most,
+            ..Self::steal()
+        }
+    }
+
     /// Jobs of three repositories ask for labels of each other's classes and for subsets of them.
     /// Each repository has a list of registrations of its own; lists omit rows.
     pub fn hijack() -> Self {

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
-use tinqs_ci_reconciler::controller::UnservedLabels;
+use tinqs_ci_reconciler::controller::{ClockReading, UnservedLabels};
 use tinqs_ci_reconciler::model::Run;
 use tinqs_ci_reconciler::text::cut;
 
 use super::{ATTENTION, App, Known, class_of, lost};
 use crate::api::status::Attention;
 use crate::telemetry::{Failure, SERVICES};
+use crate::words::clock::{self, CLOCK_DIFFERS};
 use crate::words::reasons::{self, BREAKER_OPEN, NO_CLASS, PAUSED, Weight, advice};
 use crate::words::services::{ServiceReason, service_name};
 use crate::words::unserved::sentence as unserved_sentence;
@@ -26,6 +27,7 @@ const WEBHOOKS_EXPECTED: SignedDuration = SignedDuration::from_mins(10);
 /// Returns everything that is not well. What needs a person comes first.
 pub(in crate::server::http) fn all(app: &App, known: &Known) -> Vec<Attention> {
     let mut all = services(app, known);
+    all.extend(clock(app));
     all.extend(known.pauses.iter().map(|pause| {
         let subject = pause.class.as_ref().map_or_else(
             || "all classes".to_owned(),
@@ -64,6 +66,20 @@ fn of_reason(reason: &str, subject: String, since: Option<Timestamp>, message: &
         fix: fix.to_owned(),
         needs_person: weight == Weight::Person,
     }
+}
+
+/// The clock of this process, if it differs from the true time.
+fn clock(app: &App) -> Option<Attention> {
+    let ClockReading { check, ahead } = app.controller.clock();
+    let ahead = ahead.filter(|_| !check.agrees())?;
+    Some(Attention {
+        reason: CLOCK_DIFFERS.to_owned(),
+        subject: "clock".to_owned(),
+        since: None,
+        message: clock::differs(ahead),
+        fix: clock::FIX.to_owned(),
+        needs_person: true,
+    })
 }
 
 /// Returns the services that fail, with their failures.
