@@ -335,7 +335,10 @@ fn log_unserved(changes: &Changes) {
             job = job.map(|job| job.job_id),
             nearest_class = nearest.map(|near| near.class.0.as_str()),
             lacks = nearest.map(|near| short(&near.lacks.join(","))),
-            "no class serves the labels of waiting jobs",
+            serves_only = nearest
+                .filter(|near| !near.repos.is_empty())
+                .map(|near| short(&near.repos.join(","))),
+            "no class serves waiting jobs",
         );
     }
     let more = changes.new.len().saturating_sub(UNSERVED_LINES);

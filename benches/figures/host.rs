@@ -80,10 +80,11 @@ impl Host {
     /// Returns the server's configuration and its ports, which are free now.
     pub(crate) fn configuration(&self, options: Options) -> Result<(String, [u16; 2])> {
         let ports = free_ports()?;
+        let limit = if options.class.contains("limit =") { "" } else { "limit = \"none\"\n" };
         let text = format!(
             "installation = \"bench\"\nstore = \"redb:{dir}/data\"\ncompute = \"process:{dir}/machines\"\n\
              [forge]\nurl = \"{url}\"\ntoken = \"{TOKEN}\"\nwebhook_secret = \"{SECRET}\"\n\
-             {server}[[class]]\nname = \"linux\"\nlabels = [\"*\"]\n{class}\n",
+             {server}[[class]]\nname = \"linux\"\nlabels = [\"*\"]\n{limit}{class}\n",
             dir = self.dir.path().display(),
             url = self.wire.url(),
             server = configuration(ports),

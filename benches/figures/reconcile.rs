@@ -73,7 +73,7 @@ impl World {
         let class = settings.classes.first().ok_or("no class")?;
         runs::fill(&host.store(), all.iter().cloned()).await?;
         let store = Store::open(&host.store())?;
-        let limits = tinqs_ci_reconciler::model::SeatLimits { class: class.limit, repo: None };
+        let limits = class.seat_limits();
         let holder = all.first().ok_or("no run")?.attempt_id(1);
         if !store.seat(&class.name, &holder, "acme/widget", limits).await? {
             return Err("the seat is taken".into());

@@ -32,7 +32,7 @@ const STORIES: usize = 5;
 /// A law that was broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// The law: `L1` to `L10`, `L12`, `time`, or `drift`.
+    /// The law: `L1` to `L10`, `L12`, `L14`, `time`, or `drift`.
     pub law: &'static str,
     /// Seed of the world.
     pub seed: u64,

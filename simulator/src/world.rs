@@ -263,7 +263,7 @@ impl World {
         let broken = |m: &MachineSpec| {
             self.faults.broken_kind == Some(m.kind.as_str()) || self.has_bad_image(now, m)
         };
-        let class = serving(&self.laws.classes, &job.spec.runs_on);
+        let class = serving(&self.laws.classes, &job.repo, &job.spec.runs_on);
         let clogged = |class: &Class| {
             let hangs =
                 |m: &machine::SimulatedMachine| m.doing == Doing::Hung && m.class == class.name;

@@ -38,6 +38,8 @@ fn class() -> Class {
         // A limit makes the sweep include taking and giving back seats.
         limit: Some(1),
         repo_limit: None,
+        owner_limit: None,
+        repos: Vec::new(),
         times: Times { keep: SignedDuration::from_mins(30), ..Times::default() },
     }
 }

@@ -228,6 +228,17 @@ fn hijack() {
     assert!(outcomes.len() < 10 || shared > outcomes.len(), "only {shared} jobs swapped machines");
 }
 
+/// Limits of repositories and owners hold, and classes serve only the repositories they are for.
+#[test]
+fn flood() {
+    let outcomes = with_faults(&Profile::flood(), 30, &["crash", "reply_lost"]);
+    for outcome in &outcomes {
+        let Outcome { seed, jobs, ran, .. } = outcome;
+        // Those of `umbrella/lab-2` and `lone/one` for `deploy` are canceled.
+        assert!(*ran + 2 >= *jobs && *ran > 100, "seed {seed}: {ran} of {jobs} jobs ran");
+    }
+}
+
 #[test]
 fn lost() {
     let outcomes = with_faults(&Profile::lost(), SEEDS, &["records_lost"]);

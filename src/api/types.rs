@@ -103,10 +103,16 @@ pub struct Class {
     pub name: String,
     /// The labels of its runners.
     pub labels: Vec<String>,
+    /// Patterns of the repositories whose jobs it serves; empty for every repository.
+    #[serde(default)]
+    pub repos: Vec<String>,
     /// The maximum number of machines; `null` for no limit.
     pub limit: Option<u32>,
     /// The maximum number of machines for one repository; `null` for no limit.
     pub repo_limit: Option<u32>,
+    /// The maximum number of machines for all repositories of one owner; `null` for no limit.
+    #[serde(default)]
+    pub owner_limit: Option<u32>,
     /// The number of seats in use; only counted if the class has a limit.
     pub seats: usize,
     /// The number of live machines.

@@ -111,6 +111,7 @@ pub async fn examine(file: Option<&Path>, env: &Env, reach: CheckScope) -> Repor
     let settings = &loaded.settings;
     checks.extend(forge::overlaps(&settings.classes));
     checks.extend(trust::contained(&settings.classes));
+    checks.extend(trust::unlimited(&settings.classes));
     let in_cloud = matches!(settings.store, StoreUrl::Dynamodb(_));
     if reach == CheckScope::Offline || !in_cloud {
         checks.push(data_check(&settings.store, &host::disk(&settings.store)));
@@ -133,7 +134,7 @@ pub async fn examine(file: Option<&Path>, env: &Env, reach: CheckScope) -> Repor
     let mut answers = None;
     if reach == CheckScope::All {
         checks.extend(check_aws(settings).await);
-        let asked = ForgeAnswers::gather(&settings.forge).await;
+        let asked = ForgeAnswers::gather(&settings.forge, &settings.classes).await;
         checks.extend(forge_checks(settings, &asked));
         answers = Some(asked);
     }

@@ -248,7 +248,8 @@ impl Pushes {
             return Ok(None);
         };
         let settings = self.controller.settings();
-        let served = |labels: &[String]| serving(&settings.classes, labels).is_some();
+        let repo = &trigger_event.repo;
+        let served = |labels: &[String]| serving(&settings.classes, repo, labels).is_some();
         let mut created = 0;
         for (name, spec) in runs::runs(&evaluated, served) {
             created += usize::from(self.controller.demand_run(name, spec).await?);

@@ -178,8 +178,10 @@ fn class_keys(before: &Class, after: &Class) -> Vec<&'static str> {
     let differs = [
         ("labels", before.labels != after.labels),
         ("serves_unlabeled", before.serves_unlabeled != after.serves_unlabeled),
+        ("repos", before.repos != after.repos),
         ("limit", before.limit != after.limit),
         ("repo_limit", before.repo_limit != after.repo_limit),
+        ("owner_limit", before.owner_limit != after.owner_limit),
         ("boot_within", old.boot_within != new.boot_within),
         ("idle_within", old.idle_within != new.idle_within),
         ("max_age", old.max_age != new.max_age),

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use tinqs_ci_reconciler::model::{Class, ClassName, HOST, MachineSpec, Market, Times, label_name};
+use tinqs_ci_reconciler::model::{
+    Class, ClassName, HOST, MachineSpec, Market, SeatLimits, Times, label_name, pattern_problem,
+};
 
 use super::ec2;
 use super::forge::{HOUR, forge, not_of_form};
@@ -116,6 +118,8 @@ fn process_user(top: &Reader<'_>, compute: &ComputeUrl) -> ProcessUser {
 }
 
 const DAY: i64 = 24 * HOUR;
+/// The limit of the class that exists without a configured one, and the default of `limit`.
+const DEFAULT_LIMIT: u32 = 20;
 
 fn classes(top: &Reader<'_>, has_file: bool, compute: &ComputeUrl) -> Vec<Class> {
     let in_ec2 = matches!(compute, ComputeUrl::Ec2(_));
@@ -145,28 +149,87 @@ fn hides(earlier: &Class, later: &Class) -> bool {
     !names.is_empty()
         && unlabeled
         && (earlier.is_any() || !later.is_any())
-        && earlier.serves(&names)
+        && earlier.serves_labels(&names)
+        && (earlier.repos.is_empty() || is_narrower(&later.repos, &earlier.repos))
+}
+
+/// Whether every repository that fits one of `narrow` fits one of `wide`, as far as the patterns
+/// show it.
+fn is_narrower(narrow: &[String], wide: &[String]) -> bool {
+    let same = |a: &String, b: &String| a.eq_ignore_ascii_case(b);
+    !narrow.is_empty() && narrow.iter().all(|one| wide.iter().any(|other| same(one, other)))
+}
+
+/// Reads `repos`.
+fn repos(r: &Reader<'_>) -> Vec<String> {
+    let repos = r.texts("repos").unwrap_or_default();
+    for (index, pattern) in repos.iter().enumerate() {
+        let shown = cut(pattern, 60);
+        if let Some(problem) = pattern_problem(pattern) {
+            let example = "expected patterns such as \"acme/site\" or \"acme/infra-*\"";
+            r.mistake("repos", &format!("\"{shown}\" {problem}: {example}"));
+        } else if repos[..index].iter().any(|other| other.eq_ignore_ascii_case(pattern)) {
+            r.mistake("repos", &format!("\"{shown}\" is listed twice"));
+        }
+    }
+    repos
+}
+
+/// Warns about a limit that another one makes useless.
+fn check_limits(r: &Reader<'_>, limits: SeatLimits) {
+    let no_effect = |name: &str, count: u32, other: &str, limit: u32| {
+        r.warn(name, &format!("{count} has no effect: `{other}` is {limit}"));
+    };
+    match (limits.repo, limits.owner, limits.class) {
+        (Some(repo), _, Some(limit)) if repo > limit => {
+            no_effect("repo_limit", repo, "limit", limit);
+        }
+        (Some(repo), Some(owner), _) if repo > owner => {
+            no_effect("repo_limit", repo, "owner_limit", owner);
+        }
+        _ => {}
+    }
+    if let (Some(owner), Some(limit)) = (limits.owner, limits.class)
+        && owner > limit
+    {
+        no_effect("owner_limit", owner, "limit", limit);
+    }
+}
+
+/// Says that jobs of any repository in scope get the rights of the class's machines; `None` if they
+/// get none, or the class is for some repositories only.
+fn profile_for_all(class: &Class) -> Option<String> {
+    let mut profiles = class.machines.iter().map(|machine| &machine.instance_profile);
+    let profile = profiles.find(|profile| !profile.is_empty())?;
+    let anybody = "a job of any repository in `forge.scope` gets the rights of instance profile";
+    class.repos.is_empty().then(|| format!("{anybody} {}", cut(profile, 60)))
 }
 
 fn class(r: &Reader<'_>, in_ec2: bool) -> Class {
     let name = r.parsed("name", named).unwrap_or_default();
     let labels = r.texts("labels").unwrap_or_default();
     check_labels(r, &labels);
-    let (limit, repo_limit) = (r.count("limit"), r.count("repo_limit"));
-    if let (Some(limit), Some(repo)) = (limit, repo_limit)
-        && repo > limit
-    {
-        r.warn("repo_limit", &format!("{repo} has no effect: `limit` is {limit}"));
-    }
-    Class {
+    let limits = SeatLimits {
+        class: r.count_or("limit"),
+        repo: r.count("repo_limit"),
+        owner: r.count("owner_limit"),
+    };
+    check_limits(r, limits);
+    let class = Class {
         name: ClassName(name),
         labels,
         serves_unlabeled: r.switch("serves_unlabeled"),
+        repos: repos(r),
         machines: machines(&r.table("machines"), in_ec2),
-        limit,
-        repo_limit,
+        limit: limits.class,
+        repo_limit: limits.repo,
+        owner_limit: limits.owner,
         times: times(r),
+    };
+    if let Some(anybody) = profile_for_all(&class).filter(|_| in_ec2) {
+        r.warn("repos", &format!("is not set: {anybody}; name the repositories that may"));
     }
+    class
 }
 
 fn times(r: &Reader<'_>) -> Times {
@@ -291,13 +354,34 @@ fn default_class(top: &Reader<'_>, has_file: bool, in_ec2: bool) -> Class {
             ),
         }
     }
-    Class {
+    let class = Class {
         name: ClassName("default".to_owned()),
         labels: vec!["*".to_owned()],
         serves_unlabeled: false,
         machines: if in_ec2 && !has_file { ec2::of_variables(top) } else { vec![process()] },
-        limit: None,
+        limit: if has_file { Some(DEFAULT_LIMIT) } else { limit_of_variable(top) },
         repo_limit: None,
+        owner_limit: None,
+        repos: Vec::new(),
         times,
+    };
+    if let Some(anybody) = profile_for_all(&class).filter(|_| in_ec2) {
+        let cure = "configure a [[class]] with `repos` in a file";
+        top.warn("class", &format!("is not set: {anybody}; {cure}"));
+    }
+    class
+}
+
+/// Reads the predecessor's variable of the number of machines.
+fn limit_of_variable(top: &Reader<'_>) -> Option<u32> {
+    let Some(limit) = top.variable("LIMIT") else { return Some(DEFAULT_LIMIT) };
+    match (limit.trim(), limit.trim().parse()) {
+        ("none", _) => None,
+        (_, Ok(limit @ 1..)) => Some(limit),
+        _ => {
+            let expected = "expected a whole number from 1, or none";
+            top.variable_mistake("LIMIT", "limit", expected);
+            None
+        }
     }
 }

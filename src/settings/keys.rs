@@ -32,6 +32,8 @@ pub enum Form {
     Duration,
     /// A whole number from 1.
     Count,
+    /// A whole number from 1, or this word for no limit.
+    CountOr(&'static str),
     /// `true` or `false`.
     Switch,
     /// `{ env = "NAME" }`, `{ file = "path" }`, or the credential itself.
@@ -62,6 +64,7 @@ impl Form {
             Self::Words(words) => format!("a list of {}", one_of(words)),
             Self::Duration => "a duration such as \"90s\", \"5m\" or \"1h 30m\"".to_owned(),
             Self::Count => "a whole number from 1".to_owned(),
+            Self::CountOr(word) => format!("a whole number from 1, or \"{word}\""),
             Self::Switch => "true or false".to_owned(),
             Self::Secret => {
                 "{ env = \"NAME\" }, { file = \"path\" } or the credential as a string".to_owned()
@@ -300,11 +303,29 @@ pub(super) const CLASS: &[Key] = &[
     .required(),
     key("serves_unlabeled", Form::Switch, "Whether the class also serves jobs without labels.")
         .or("false"),
-    key("limit", Form::Count, "The maximum number of machines. The default is no limit."),
+    key(
+        "repos",
+        Form::Texts {
+            pattern: "^[A-Za-z0-9._*-]+/[A-Za-z0-9._*-]+$",
+            expected: "a list of repositories such as [\"acme/site\", \"acme/infra-*\"]",
+        },
+        "The repositories whose jobs it serves, `owner/name`, in which `*` stands for any part of the owner or of the name; compared without case, as the forge does. The default is every repository in `forge.scope`.",
+    ),
+    key(
+        "limit",
+        Form::CountOr("none"),
+        "The maximum number of machines; `\"none\"`: no limit.",
+    )
+    .or("20"),
     key(
         "repo_limit",
         Form::Count,
-        "The maximum number of machines for one repository. The default is no limit.",
+        "The maximum number of machines for one repository. The default is no limit but `limit`.",
+    ),
+    key(
+        "owner_limit",
+        Form::Count,
+        "The maximum number of machines for all repositories of one owner, a user or an organization. The default is no limit but `limit`.",
     ),
     key("boot_within", Form::Duration, "The time from launch until the runner must be online.")
         .or("5m"),

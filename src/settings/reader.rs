@@ -191,6 +191,17 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Returns a whole number from 1, or its default; `None` for the word that means no limit.
+    pub(super) fn count_or(&self, name: &str) -> Option<u32> {
+        let key = self.key(name);
+        let Form::CountOr(word) = key.form else { return self.count(name) };
+        match self.node(name).map(|node| &node.value) {
+            None => key.default.and_then(|default| default.parse().ok()),
+            Some(Value::Text(text)) if text == word => None,
+            Some(_) => self.count(name),
+        }
+    }
+
     /// Returns a whole number from 1.
     pub(super) fn count(&self, name: &str) -> Option<u32> {
         let node = self.node(name)?;

@@ -39,6 +39,10 @@ fn property(key: &Key) -> Value {
         Form::Word(words) => json!({ "enum": words }),
         Form::Duration => json!({ "type": "string", "pattern": "^[^-].*[0-9a-zA-Z]$" }),
         Form::Count => json!({ "type": "integer", "minimum": 1, "maximum": u32::MAX }),
+        Form::CountOr(word) => json!({ "anyOf": [
+            { "type": "integer", "minimum": 1, "maximum": u32::MAX },
+            { "enum": [word] },
+        ]}),
         Form::Switch => json!({ "type": "boolean" }),
         Form::Secret => json!({ "$ref": "#/$defs/secret" }),
         Form::Secrets => {
@@ -60,7 +64,7 @@ fn property(key: &Key) -> Value {
 fn default_value(form: Form, text: &str) -> Value {
     match form {
         // These TOML values are valid JSON.
-        Form::Words(_) | Form::Texts { .. } | Form::Switch | Form::Count => {
+        Form::Words(_) | Form::Texts { .. } | Form::Switch | Form::Count | Form::CountOr(_) => {
             serde_json::from_str(text).unwrap_or(Value::Null)
         }
         _ => text.into(),

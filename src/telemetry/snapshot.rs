@@ -128,7 +128,7 @@ impl<'a> Snapshot<'a> {
     }
 
     fn class_of(&self, run: &OpenRun) -> &'a str {
-        let class = serving(self.classes, &run.runs_on);
+        let class = serving(self.classes, &run.repo, &run.runs_on);
         class.map_or(labels::NO_CLASS, |class| class.name.0.as_str())
     }
 

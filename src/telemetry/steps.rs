@@ -40,7 +40,8 @@ impl Telemetry {
         let Some(since) = since else { return };
         let served = || {
             let classes = self.classes.read();
-            serving(&classes, &run.spec.runs_on).map(|class| class.name.0.clone())
+            let class = serving(&classes, &run.spec.job.repo, &run.spec.runs_on);
+            class.map(|class| class.name.0.clone())
         };
         let class = run.status.attempt.as_ref().map(|attempt| attempt.class.0.clone());
         let class = class.or_else(served);

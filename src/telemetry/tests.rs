@@ -28,6 +28,8 @@ fn class(name: &str) -> Class {
         machines: vec![tinqs_ci_testing::make::process()],
         limit: Some(20),
         repo_limit: None,
+        owner_limit: None,
+        repos: Vec::new(),
         times: Times::default(),
     }
 }

@@ -95,9 +95,9 @@ fn words(reason: Reason) -> (&'static str, &'static str, &'static str) {
             "",
         ),
         Reason::AtLimit => (
-            "another machine of its class or repository to end",
+            "another machine of its class, repository or owner to end",
             "it gets a machine as soon as one ends; the longest-waiting run goes first",
-            "raise `limit` or `repo_limit` of the class",
+            "raise `limit`, `repo_limit` or `owner_limit` of the class",
         ),
         Reason::Paused => (
             "a person to resume the launches of its class",

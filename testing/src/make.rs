@@ -62,6 +62,8 @@ pub fn class(name: &str, machines: Vec<MachineSpec>) -> Class {
         machines,
         limit: None,
         repo_limit: None,
+        owner_limit: None,
+        repos: Vec::new(),
         times: Times::default(),
     }
 }

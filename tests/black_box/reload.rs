@@ -128,7 +128,7 @@ pub(crate) async fn a_signal_reads_the_configuration_again_and_a_broken_one_chan
     assert_eq!(host.class_names().await, ["linux", "gpu"]);
     let metrics = host.http.get(host.url("/metrics")).send().await.expect("an answer");
     let metrics = metrics.text().await.expect("text");
-    let limit = "tinqs_ci_class_limit_machines{class=\"gpu\",limit=\"max\"} 0";
+    let limit = "tinqs_ci_class_limit_machines{class=\"gpu\",limit=\"max\"} 20";
     assert!(metrics.contains(limit), "the metrics know the new class");
 
     // A broken and a missing file, and two signals in a row.

@@ -148,6 +148,8 @@ fn init_with_flags_writes_a_valid_configuration() {
         [[class]]
         name        = "default"
         labels      = ["linux", "ubuntu-latest", "ubuntu-24.04", "ubuntu-22.04"]
+        # Only jobs of these repositories, such as ["acme/site", "acme/infra-*"]; without it, of all.
+        # repos     = []
         # The maximum number of machines: the number of this host's cores.
         limit       = CORES
         # The maximum age of a machine, even mid-job.

@@ -62,10 +62,19 @@ fn the_predecessors_variables_fill_in_what_the_environment_leaves_unset() {
         "token-of-runners"
     );
     assert_eq!(settings.classes[0].times.max_age, SignedDuration::from_mins(30));
+    assert_eq!(settings.classes[0].limit, Some(20));
+    for (text, limit) in [("7", Some(7)), ("none", None)] {
+        env.insert("LIMIT".into(), text.into());
+        let settings = settings::parse("", None, &env).expect("a limit").settings;
+        assert_eq!(settings.classes[0].limit, limit);
+    }
     env.insert("TIMEOUT_MINUTES".into(), "soon".into());
-    let mistakes = settings::parse("", None, &env).expect_err("not a number");
-    expect!["TIMEOUT_MINUTES: max_age: expected whole minutes from 1 to 43200"]
-        .assert_eq(&mistakes.to_string());
+    env.insert("LIMIT".into(), "0".into());
+    let mistakes = settings::parse("", None, &env).expect_err("no numbers");
+    expect![[r#"
+        LIMIT: limit: expected a whole number from 1, or none
+        TIMEOUT_MINUTES: max_age: expected whole minutes from 1 to 43200"#]]
+    .assert_eq(&mistakes.to_string());
 }
 
 #[cfg(feature = "aws")]
@@ -74,14 +83,17 @@ fn the_predecessors_variables_configure_machines_in_ec2() {
     let mut env = predecessor();
     let loaded = settings::parse("", None, &env).expect("a full configuration");
     let warned = |name: &str| loaded.warnings.iter().any(|warning| warning.starts_with(name));
-    assert!(loaded.warnings.len() == 1 && warned("RUNNER_TOKEN: "), "{:?}", loaded.warnings);
+    assert!(warned("RUNNER_TOKEN: ") && warned("class: is not set"), "{:?}", loaded.warnings);
+    assert_eq!(loaded.warnings.len(), 2, "{:?}", loaded.warnings);
     let settings = loaded.settings;
     assert_eq!(settings.store, StoreUrl::Dynamodb("runs".into()));
     assert_eq!(settings.queue, QueueUrl::Memory);
     assert_eq!(settings.compute, ComputeUrl::Ec2("eu-central-1".into()));
     let [class] = &settings.classes[..] else { panic!("{:?}", settings.classes) };
     assert_eq!((class.name.0.as_str(), &class.labels[..]), ("default", &["*".to_owned()][..]));
-    assert!(!class.serves(&["host".to_owned()]) && class.serves(&["linux".to_owned()]));
+    assert!(
+        !class.serves_labels(&["host".to_owned()]) && class.serves_labels(&["linux".to_owned()])
+    );
     let machine = tinqs_ci_reconciler::model::MachineSpec {
         kind: "t3.small".into(),
         subnet: "subnet-1".into(),

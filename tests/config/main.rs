@@ -13,6 +13,7 @@ use tinqs_ci_gitea::{Demand, RegisterIn, Scope};
 use tinqs_ci_reconciler::model::{Market, Secret, Times};
 
 mod aws;
+mod classes;
 mod process;
 mod server;
 
@@ -112,8 +113,10 @@ may = "read"
 name = "linux"
 labels = ["linux", "ubuntu-latest:docker://node:20", "x64:host"]
 serves_unlabeled = true
+repos = ["acme/*"]
 limit = 20
 repo_limit = 5
+owner_limit = 8
 boot_within = "1m 30s"
 idle_within = "30s"
 max_age = "1h"
@@ -154,7 +157,8 @@ labels = ["*"]
     assert_eq!(tokens, [("ops", Right::Operate), ("monitor", Right::Read)]);
     assert_eq!(settings.server.hosts, ["ci.example.com"]);
     let class = &settings.classes[0];
-    assert_eq!((class.limit, class.repo_limit, class.serves_unlabeled), (Some(20), Some(5), true));
+    let limits = (class.limit, class.repo_limit, class.owner_limit);
+    assert_eq!((limits, class.serves_unlabeled), ((Some(20), Some(5), Some(8)), true));
     assert_eq!(class.times.boot_within, SignedDuration::from_secs(90));
     assert_eq!(class.times.keep, SignedDuration::from_hours(48));
     let order: Vec<_> = class.machines.iter().map(|m| (m.market, &*m.kind, &*m.subnet)).collect();
@@ -249,14 +253,14 @@ fn wrong_types_name_the_expected_type() {
             ci.toml:2: class 1: name: expected up to 40 letters, digits, `-`, `_` or `.`, starting with a letter or a digit, not a number
             ci.toml:3: class 1: labels: expected a list of labels, each `name`, `name:host` or `name:docker://IMAGE`, or ["*"], not a string
             ci.toml:4: class 1: serves_unlabeled: expected true or false, not a string
-            ci.toml:5: class 1: limit: expected a whole number from 1, not a string
+            ci.toml:5: class 1: limit: expected a whole number from 1, or "none", not a string
             ci.toml:6: class 1: machines: expected a table, not a list"#]],
     );
     bad_top(
         "[[class]]\nname = \"a\"\nlabels = [\"a\", 1]\nlimit = 99999999999999999999",
         &expect![[r#"
             ci.toml:3: class "a": labels: contains a number: expected a list of labels, each `name`, `name:host` or `name:docker://IMAGE`, or ["*"]
-            ci.toml:4: class "a": limit: expected a whole number from 1, not a number this large"#]],
+            ci.toml:4: class "a": limit: expected a whole number from 1, or "none", not a number this large"#]],
     );
 }
 

@@ -4,8 +4,10 @@ use std::fmt::Write as _;
 
 use axum::http::StatusCode;
 use serde_json::Value;
-use tinqs_ci_reconciler::model::{About, Condition, Job, Outcome, Phase, Reason};
+use tinqs_ci_reconciler::model::{About, ClassName, Condition, Job, Outcome, Phase, Reason};
+use tinqs_ci_reconciler::ports::Seat;
 use tinqs_ci_testing::TestWorld;
+use tinqs_ci_testing::make::attempt_id;
 
 use crate::asking::{TestServer, settings};
 use crate::status::{sweep, waiting_job};
@@ -189,6 +191,57 @@ async fn a_job_that_no_class_serves_is_found_by_url_and_id() {
     let all = why(&asked, "").await;
     assert_eq!(all["runs"][0]["run"], "job-9", "{all}");
     assert_eq!(all["attention"][0]["reason"], "NoClass", "{all}");
+}
+
+#[tokio::test]
+async fn a_run_at_a_limit_tells_which_one_and_how_much_it_holds() {
+    let limits = |owner| {
+        let mut settings = settings();
+        settings.classes[0].repo_limit = Some(2);
+        settings.classes[0].owner_limit = owner;
+        settings
+    };
+    for (owner, told) in [
+        (None, "its repository holds 2 of 2 machines of class linux"),
+        (Some(3), "its owner holds 3 of 3 machines of class linux"),
+    ] {
+        let asked = TestServer::new(limits(owner));
+        with_page(&asked.world, 3, 12, 0);
+        block(&asked.world, 3, Reason::AtLimit, "class linux is at its limit");
+        let repos = match owner {
+            None => ["acme/web", "acme/web", "acme/shop"],
+            Some(_) => ["acme/web", "acme/a", "acme/b"],
+        };
+        for (job, repo) in (20..).zip(repos) {
+            let seat = Seat { attempt_id: attempt_id(job, 1), repo: repo.to_owned() };
+            asked.world.state().seats.push((ClassName("linux".to_owned()), seat));
+        }
+        let job = why(&asked, "3").await["job"].clone();
+        let state = job["state"].as_str().expect("a state");
+        assert!(state.ends_with(told), "{state}");
+        let explained = asked.get("/v1/explain/job/3").await.json();
+        assert!(explained["why"].to_string().contains(&format!("waits: {told}")), "{explained}");
+    }
+}
+
+#[tokio::test]
+async fn a_job_of_another_repository_tells_which_class_would_fit_it() {
+    let mut settings = settings();
+    settings.classes[0].repos = vec!["acme/infra-*".to_owned()];
+    let asked = TestServer::new(settings);
+    asked.world.state().waiting = Some(vec![waiting_job(9, &["linux"])]);
+    asked.world.state().jobs.insert(9, Job::Waiting);
+    sweep(&asked).await;
+    let job = why(&asked, "9").await["job"].clone();
+    assert_eq!((&job["run"], &job["reason"]), (&Value::Null, &"NoClass".into()));
+    let notes = job["notes"].to_string();
+    assert!(notes.contains("class linux fits") && notes.contains("only acme/infra-*"), "{notes}");
+    assert!(job["fix"].as_str().is_some_and(|fix| fix.contains("`repos` of class linux")), "{job}");
+    let all = why(&asked, "").await;
+    assert!(all["attention"][0]["message"].to_string().contains("only acme/infra-*"), "{all}");
+    assert!(all["attention"][0]["fix"].to_string().contains("`repos`"), "{all}");
+    let explained = asked.get("/v1/explain/job/9").await.json();
+    assert!(explained["why"].to_string().contains("only acme/infra-*"), "{explained}");
 }
 
 #[tokio::test]

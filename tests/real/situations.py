@@ -46,10 +46,52 @@ def forge_unreachable_for_machines(forge, host):
 def at_limit(forge, host):
     with host.configured(lambda text: re.sub(r"(?m)^limit .*$", "limit = 1", text)):
         forge.push("limited", CI, matrix(2, 6))
-        says(host, 0, ["AtLimit", "at its limit"], "why")
+        says(host, 0, ["AtLimit", "holds 1 of 1"], "why")
         all_succeed(forge, "limited", 2, 120)
         says_no_longer(host, ["AtLimit"], "why")
         well(host)
+
+
+def flood_of_one_repository(forge, host):
+    """A repository never runs more than its limit, and another one is not kept waiting by it."""
+    def limited(text):
+        return re.sub(r"(?m)^limit .*$", "limit = 3\nrepo_limit = 2", text)
+
+    with host.configured(limited):
+        forge.push("flood", CI, matrix(8, 5))
+        says(host, 0, ["AtLimit"], "why")
+        waiting = until("a job waits", lambda: jobs_of(forge, "flood", "queued"), 30)
+        says(host, 0, ["its repository holds 2 of 2"], "why", waiting[-1]["html_url"])
+        forge.push("few", CI, matrix(1, 0))
+        most = 0
+        for _ in range(600):
+            most = max(most, len(jobs_of(forge, "flood", "in_progress")))
+            if all(job["status"] == "completed" for job in forge.jobs("flood")):
+                break
+            time.sleep(0.2)
+        assert most == 2, f"{most} jobs of one repository ran at once"
+        all_succeed(forge, "flood", 8, 30)
+        all_succeed(forge, "few", 1, 1)
+        well(host)
+
+
+def repositories_of_a_class(forge, host):
+    """A class serves the repositories that it names, in any case, and says so to others."""
+    def restricted(text):
+        return re.sub(r"(?m)^labels .*$", lambda line: line[0] + '\nrepos = ["Boss/SERVED-*"]', text)
+
+    with host.configured(restricted):
+        before = len(host.machines())
+        forge.push("refused", CI, matrix(1, 0))
+        says(host, 1, ["NoClass", "it serves only Boss/SERVED-*"], "status")
+        says(host, 0, ["NoClass", "`repos` of class default"], "why", page(forge, "refused"))
+        says(host, 1, ["no repository in `forge.scope` fits"], "doctor")
+        forge.push("served-1", CI, matrix(1, 0))
+        all_succeed(forge, "served-1", 1, 120)
+        assert len(host.machines()) == before + 1, "a machine for a repository that no class serves"
+    all_succeed(forge, "refused", 1, 120)
+    says_no_longer(host, ["NoClass"], "status")
+    well(host)
 
 
 def webhook_secret_wrong(forge, host):
@@ -206,6 +248,8 @@ SITUATIONS = [
     runner_missing,
     forge_unreachable_for_machines,
     at_limit,
+    flood_of_one_repository,
+    repositories_of_a_class,
     webhook_secret_wrong,
     host_list_blocks,
     token_revoked_and_replaced,

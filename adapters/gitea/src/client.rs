@@ -15,6 +15,7 @@ mod levels;
 mod pages;
 mod port;
 mod repeat;
+mod repositories;
 mod runners;
 mod send;
 mod setup;

@@ -75,7 +75,7 @@ impl Controller {
         queued_at: Option<Timestamp>,
     ) -> Result<bool, PortError> {
         let settings = self.settings();
-        if serving(&settings.classes, &spec.runs_on).is_none() {
+        if serving(&settings.classes, &spec.job.repo, &spec.runs_on).is_none() {
             return Ok(false);
         }
         self.cache.reset_idle();

@@ -11,7 +11,7 @@ use super::by_run::ByRun;
 use super::cache::{Machines, Seats};
 use crate::model::{
     AtWork, AttemptId, Class, ClassName, Conclusion, EndedBy, Job, Machine, Observation,
-    ObservedClass, Outcome, Phase, Registration, Registrations, Run, RunName, serving,
+    ObservedClass, Outcome, Phase, Registration, Registrations, Run, RunName, nearest, serving,
 };
 use crate::plan::hung::suspects;
 use crate::ports::{ErrorKind, PortError, SeenJob};
@@ -69,8 +69,10 @@ impl Controller {
         let seats = self.cache.seats.after(&self.cache, ticket, self.list_seats()).await?;
         let mut seats: Vec<_> = seats.of(name).cloned().collect();
         seats.extend(self.seats_of_old_classes(run.as_ref()).await?);
-        let class =
-            run.as_ref().and_then(|run| serving(&settings.classes, &run.spec.runs_on)).cloned();
+        let job_of = run.as_ref().map(|run| (run.spec.job.repo.as_str(), &run.spec.runs_on[..]));
+        let class = job_of.and_then(|(repo, labels)| serving(&settings.classes, repo, labels));
+        let class = class.cloned();
+        let nearest = job_of.and_then(|(repo, labels)| nearest(&settings.classes, repo, labels));
         let mut seen = Observation {
             now,
             clock: self.clock.read().check,
@@ -86,6 +88,7 @@ impl Controller {
             at_work: Vec::new(),
             no_replacement: false,
             class: None,
+            nearest,
             run,
         };
         self.remember_reclaimed(&seen);

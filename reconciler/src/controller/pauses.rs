@@ -35,7 +35,7 @@ impl Controller {
         let open = self.ports.store.open(now).await.unwrap_or_default();
         let settings = self.settings();
         for run in open.iter().filter(|run| run.phase == Phase::Waiting && !run.deleted) {
-            let own = serving(&settings.classes, &run.runs_on).map(|class| &class.name);
+            let own = serving(&settings.classes, &run.repo, &run.runs_on).map(|class| &class.name);
             if own.is_some_and(|own| ended.iter().any(|pause| pause.covers(own))) {
                 self.cache.remember_due(&run.name, Some(now));
             }

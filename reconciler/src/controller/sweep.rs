@@ -71,7 +71,9 @@ impl Controller {
         // Push mode has no list.
         let Some(jobs) = jobs else { return true };
         let settings = self.settings();
-        let none_served = jobs.iter().all(|job| serving(&settings.classes, &job.runs_on).is_none());
+        let none_served = jobs
+            .iter()
+            .all(|job| serving(&settings.classes, &job.job.repo, &job.runs_on).is_none());
         if none_served {
             (report.waiting_jobs, report.unserved_jobs) = (jobs.len(), jobs.len());
             report.unserved = Some(unserved::by_labels(&settings.classes, jobs));
@@ -165,7 +167,7 @@ impl Controller {
     /// Returns whether a finished run would be kept too long.
     fn is_misfiled(&self, run: &Run, now: Timestamp) -> bool {
         let settings = self.settings();
-        let class = serving(&settings.classes, &run.spec.runs_on);
+        let class = serving(&settings.classes, &run.spec.job.repo, &run.spec.runs_on);
         let keep = class.map_or_else(|| Times::default().keep, |class| class.times.keep);
         let finished_at = run.status.finished_at.map_or(now, |at| at.min(now));
         run.status.due > after(finished_at, keep)
@@ -247,8 +249,9 @@ impl Controller {
         let open: HashSet<&RunName> =
             open.iter().filter(|r| r.phase != Phase::Finished).map(|r| &r.name).collect();
         report.waiting_jobs = jobs.len();
-        let (served, unserved): (Vec<&WaitingJob>, Vec<&WaitingJob>) =
-            jobs.iter().partition(|job| serving(&settings.classes, &job.runs_on).is_some());
+        let (served, unserved): (Vec<&WaitingJob>, Vec<&WaitingJob>) = jobs
+            .iter()
+            .partition(|job| serving(&settings.classes, &job.job.repo, &job.runs_on).is_some());
         report.unserved_jobs = unserved.len();
         report.unserved = Some(unserved::by_labels(&settings.classes, unserved));
         for job in served {

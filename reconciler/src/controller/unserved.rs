@@ -35,7 +35,7 @@ pub(super) fn by_labels<'a>(
     let mut groups: Vec<UnservedLabels> = groups
         .into_iter()
         .map(|(runs_on, group)| UnservedLabels {
-            nearest: nearest(classes, &runs_on),
+            nearest: group.examples.first().and_then(|job| nearest(classes, &job.repo, &runs_on)),
             runs_on,
             ..group
         })

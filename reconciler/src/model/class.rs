@@ -1,11 +1,16 @@
 //! Classes: the labels they serve, their machine specs and their time limits.
 
+use std::fmt;
+
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
 use super::friendly::Friendly;
 use super::machine::MachineSpec;
 use super::names::text_id;
+use super::repos::pattern_fits;
+use super::seat_limits::SeatLimits;
+use crate::text::cut;
 
 text_id! {
     /// The name of a class.
@@ -23,14 +28,21 @@ pub struct Class {
     /// Whether it also serves jobs without labels.
     #[serde(default)]
     pub serves_unlabeled: bool,
+    /// Patterns of the repositories whose jobs it serves, `owner/name` with `*` for any part of
+    /// either; empty: every repository.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub repos: Vec<String>,
     /// Machine specs in order of preference.
     pub machines: Vec<MachineSpec>,
-    /// The maximum number of machines at once.
+    /// The maximum number of machines at once; `None`: no limit.
     #[serde(default)]
     pub limit: Option<u32>,
-    /// The maximum number of machines at once for one repository.
+    /// The maximum number of machines at once for one repository; `None`: no limit.
     #[serde(default)]
     pub repo_limit: Option<u32>,
+    /// The maximum number of machines at once for all repositories of one owner; `None`: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner_limit: Option<u32>,
     /// Its time limits.
     #[serde(default)]
     pub times: Times,
@@ -74,16 +86,6 @@ impl Default for Times {
     }
 }
 
-/// The maximum number of seats in a class and for one repository in it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
-pub struct SeatLimits {
-    /// The maximum in the class; `None`: no limit.
-    pub class: Option<u32>,
-    /// The maximum for the repository; `None`: no limit.
-    pub repo: Option<u32>,
-}
-
 /// The label that never gets a machine: such jobs belong to a runner on the forge's own host.
 pub const HOST: &str = "host";
 
@@ -99,8 +101,18 @@ pub fn labels_match(labels: &[String], runs_on: &[String]) -> bool {
 }
 
 impl Class {
-    /// Returns whether the class serves jobs with these labels.
-    pub fn serves(&self, runs_on: &[String]) -> bool {
+    /// Returns whether the class serves jobs of this repository (`owner/name`) with these labels.
+    pub fn serves(&self, repo: &str, runs_on: &[String]) -> bool {
+        self.serves_labels(runs_on) && self.is_for(repo)
+    }
+
+    /// Returns whether the class serves jobs of this repository, whatever their labels.
+    pub fn is_for(&self, repo: &str) -> bool {
+        self.repos.is_empty() || self.repos.iter().any(|pattern| pattern_fits(pattern, repo))
+    }
+
+    /// Returns whether the class serves jobs with these labels, of a repository that it is for.
+    pub fn serves_labels(&self, runs_on: &[String]) -> bool {
         if runs_on.is_empty() {
             return self.serves_unlabeled;
         }
@@ -141,9 +153,14 @@ impl Class {
         labels
     }
 
+    /// Returns how many seats may be taken at once.
+    pub fn seat_limits(&self) -> SeatLimits {
+        SeatLimits { class: self.limit, repo: self.repo_limit, owner: self.owner_limit }
+    }
+
     /// Returns whether the class counts seats.
     pub fn has_limit(&self) -> bool {
-        self.limit.is_some() || self.repo_limit.is_some()
+        self.seat_limits() != SeatLimits::default()
     }
 }
 
@@ -153,85 +170,59 @@ fn can_be_any(label: &str) -> bool {
     label != HOST && !label.is_empty() && !label.contains(':')
 }
 
-/// The class that comes closest to serving a set of labels.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// The class that comes closest to serving a job.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct NearestClass {
     /// The class.
     pub class: ClassName,
-    /// The labels that it lacks; empty if only `serves_unlabeled` is missing.
+    /// The labels that it lacks. Empty if it has all of them, and only `serves_unlabeled` is
+    /// missing or it is for other repositories.
     pub lacks: Vec<String>,
+    /// The patterns of the repositories that it is for, if the job's is none of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub repos: Vec<String>,
 }
 
-/// Returns the class that lacks the fewest of these labels, the first of several. `None` if a class
-/// serves them, or if no class has any of them.
-pub fn nearest(classes: &[Class], runs_on: &[String]) -> Option<NearestClass> {
-    if serving(classes, runs_on).is_some() {
+/// Says why the class does not serve the job, as a part of a sentence.
+impl fmt::Display for NearestClass {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { class, lacks, repos } = self;
+        let lacks = cut(&lacks.join(", "), 120);
+        let only = cut(&repos.join(", "), 120);
+        match (lacks.is_empty(), repos.is_empty()) {
+            (true, true) => write!(f, "class {class} lacks `serves_unlabeled = true`"),
+            (true, false) => {
+                write!(f, "class {class} fits but for its `repos`: it serves only {only}")
+            }
+            (false, true) => write!(f, "the nearest, {class}, lacks {lacks}"),
+            (false, false) => {
+                write!(f, "the nearest, {class}, lacks {lacks} and serves only {only}")
+            }
+        }
+    }
+}
+
+/// Returns the class that lacks the fewest of these labels; of several one that is for the
+/// repository, then the first. `None` if a class serves the job, or if no class has any of the
+/// labels.
+pub fn nearest(classes: &[Class], repo: &str, runs_on: &[String]) -> Option<NearestClass> {
+    if serving(classes, repo, runs_on).is_some() {
         return None;
     }
     let lacking = classes.iter().map(|class| (class, class.lacks(runs_on)));
     let related = lacking.filter(|(_, lacks)| lacks.is_empty() || lacks.len() < runs_on.len());
-    let (class, lacks) = related.min_by_key(|(_, lacks)| lacks.len())?;
-    Some(NearestClass { class: class.name.clone(), lacks })
+    let (class, lacks) = related.min_by_key(|(class, lacks)| {
+        (lacks.len(), !class.serves_labels(runs_on), !class.is_for(repo))
+    })?;
+    let repos = if class.is_for(repo) { Vec::new() } else { class.repos.clone() };
+    Some(NearestClass { class: class.name.clone(), lacks, repos })
 }
 
-/// Returns the first class that serves these labels.
-pub fn serving<'a>(classes: &'a [Class], runs_on: &[String]) -> Option<&'a Class> {
-    classes.iter().find(|class| class.serves(runs_on))
+/// Returns the first class that serves a job of this repository (`owner/name`) with these labels.
+pub fn serving<'a>(classes: &'a [Class], repo: &str, runs_on: &[String]) -> Option<&'a Class> {
+    classes.iter().find(|class| class.serves(repo, runs_on))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn class(name: &str, labels: &[&str]) -> Class {
-        Class {
-            name: ClassName(name.to_owned()),
-            labels: labels.iter().map(|label| (*label).to_owned()).collect(),
-            serves_unlabeled: false,
-            machines: Vec::new(),
-            limit: None,
-            repo_limit: None,
-            times: Times::default(),
-        }
-    }
-
-    fn nearest_of(classes: &[Class], runs_on: &[&str]) -> Option<(String, Vec<String>)> {
-        let runs_on: Vec<String> = runs_on.iter().map(|label| (*label).to_owned()).collect();
-        nearest(classes, &runs_on).map(|near| (near.class.0, near.lacks))
-    }
-
-    fn near(class: &str, lacks: &[&str]) -> (String, Vec<String>) {
-        (class.to_owned(), lacks.iter().map(|label| (*label).to_owned()).collect())
-    }
-
-    #[test]
-    fn the_nearest_class_lacks_the_fewest_labels() {
-        let classes = [
-            class("small", &["linux:docker://image"]),
-            class("big", &["linux", "x64", "big"]),
-            class("arm", &["linux", "arm64"]),
-        ];
-        assert_eq!(nearest_of(&classes, &["linux", "x64", "gpu"]), Some(near("big", &["gpu"])));
-        assert_eq!(nearest_of(&classes, &["linux", "gpu"]), Some(near("small", &["gpu"])));
-        assert_eq!(nearest_of(&classes, &["arm64", "x64"]), Some(near("big", &["arm64"])));
-        assert_eq!(nearest_of(&classes, &["windows"]), None, "no label in common");
-        assert_eq!(nearest_of(&classes, &["linux", "big"]), None, "a class serves them");
-        assert_eq!(nearest_of(&[], &["linux"]), None);
-    }
-
-    #[test]
-    fn a_job_without_labels_lacks_only_the_permission() {
-        assert_eq!(nearest_of(&[class("small", &["linux"])], &[]), Some(near("small", &[])));
-        let open = Class { serves_unlabeled: true, ..class("open", &["linux"]) };
-        assert_eq!(nearest_of(&[open], &[]), None);
-    }
-
-    #[test]
-    fn a_class_for_any_labels_lacks_what_no_runner_carries() {
-        let any = [class("any", &["*"])];
-        assert_eq!(nearest_of(&any, &["linux", "host"]), Some(near("any", &["host"])));
-        assert_eq!(nearest_of(&any, &["a:b", "linux"]), Some(near("any", &["a:b"])));
-        assert_eq!(nearest_of(&any, &["host"]), None);
-    }
-}
+mod tests;

@@ -72,7 +72,7 @@ named! {
         Paused = "paused",
         /// Launches are paced.
         Paced = "paced",
-        /// The class, or the repository in it, is at its limit.
+        /// The class, or the repository or the owner in it, is at its limit.
         AtLimit = "at_limit",
         /// The breaker of its class is open.
         BreakerOpen = "breaker_open",

@@ -12,7 +12,9 @@ mod observation;
 mod outcome;
 mod pause;
 mod redactor;
+mod repos;
 mod run;
+mod seat_limits;
 mod secret;
 mod stored;
 mod timeline;
@@ -22,8 +24,7 @@ pub use attempt::{
     Runner,
 };
 pub use class::{
-    Class, ClassName, HOST, NearestClass, SeatLimits, Times, label_name, labels_match, nearest,
-    serving,
+    Class, ClassName, HOST, NearestClass, Times, label_name, labels_match, nearest, serving,
 };
 pub use clock_check::{CLOCKS_AGREE_WITHIN, ClockCheck};
 pub use drift::{Blocker, Drift, DriftKind, Failing, NextStep, SeenSince};
@@ -39,7 +40,9 @@ pub use observation::{
 pub use outcome::{EndedBy, Outcome};
 pub use pause::{Pause, paused};
 pub use redactor::Redactor;
+pub use repos::{owner_of, pattern_problem, same_owner};
 pub use run::{About, Condition, JobRef, Phase, Reason, Run, Spec, Status};
+pub use seat_limits::{LimitOf, LimitReached, SeatLimits};
 pub use secret::Secret;
 pub use stored::{decode, encode};
 pub use timeline::{Happened, Milestone, SeenBy};

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::attempt::{BootPromise, is_zero};
-use super::class::{Class, ClassName};
+use super::class::{Class, ClassName, NearestClass};
 use super::clock_check::ClockCheck;
 use super::job_times::JobTimes;
 use super::machine::{Cause, MachineSpec, Market, OpenBreaker, UnavailableOffering};
@@ -59,6 +59,9 @@ pub struct Observation {
     /// The class that serves the run, with what is known of its offerings and its breaker.
     #[serde(default)]
     pub class: Option<ObservedClass>,
+    /// The class that comes closest, if none serves the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nearest: Option<NearestClass>,
 }
 
 /// What a process knows of its readings of the forge.

@@ -212,7 +212,7 @@ reasons! {
     Paused = "paused",
     /// The launch pacer has no token.
     Paced = "paced",
-    /// The class, or the repository in it, is at its limit.
+    /// The class, or the repository or the owner in it, is at its limit.
     AtLimit = "at_limit",
     /// The breaker of its class is open: the cloud refused a launch, and an operator must act.
     BreakerOpen = "breaker_open",

@@ -11,7 +11,7 @@ use super::times::{
 };
 use crate::model::{
     Attempt, Cause, End, Ended, Happened, MachineSpec, ObservedClass, OpenBreaker, Pause, Phase,
-    Placement, Reason, Refusal, SeatLimits,
+    Placement, Reason, Refusal,
 };
 
 impl<'a> Decision<'a> {
@@ -252,8 +252,7 @@ impl<'a> Decision<'a> {
         let attempt_id = self.run.attempt_id(self.status.next);
         let mut seats = self.seen.seats.iter();
         let seated = seats.any(|(c, s)| *s == attempt_id && *c == observed.class.name);
-        let seat = (observed.class.has_limit() && !seated)
-            .then_some(SeatLimits { class: observed.class.limit, repo: observed.class.repo_limit });
+        let seat = (observed.class.has_limit() && !seated).then(|| observed.class.seat_limits());
         let now = self.now();
         let Some(machine) = observed.choose(now, |_| true).cloned() else {
             // `hold` has found one, and the configuration allows no class without machines.

@@ -285,7 +285,9 @@ impl Decision<'_> {
             void_next(&mut self.status);
         }
         let labels = self.run.spec.runs_on.join(", ");
-        self.waiting(Reason::NoClass, format!("no class serves the labels [{labels}]"));
+        let near = self.seen.nearest.as_ref();
+        let near = near.map(|near| format!("; {near}")).unwrap_or_default();
+        self.waiting(Reason::NoClass, format!("no class serves the labels [{labels}]{near}"));
         self.due_in(SignedDuration::from_mins(5));
         self.write(Rule::NoClass)
     }

@@ -112,9 +112,9 @@ impl<'a> Sides<'a> {
         }
     }
 
-    /// Returns the class that serves these labels.
-    fn serving(&self, runs_on: &[String]) -> Option<&'a ObservedClass> {
-        self.seen.classes.iter().find(|observed| observed.class.serves(runs_on))
+    /// Returns the class that serves a run.
+    fn serving(&self, run: &OpenRun) -> Option<&'a ObservedClass> {
+        self.seen.classes.iter().find(|seen| seen.class.serves(&run.repo, &run.runs_on))
     }
 
     fn class(&self, name: &ClassName) -> Option<&'a ObservedClass> {

@@ -62,7 +62,7 @@ pub fn printed(status: &mut Status, lines: String) {
 pub fn at_limit(status: &mut Status, prepare: &Prepare, now: Timestamp) {
     status.phase = Phase::Waiting;
     let message = format!(
-        "class {} is at its limit of machines, in total or for this repository",
+        "class {} is at its limit of machines, in total, for this repository or for its owner",
         prepare.class
     );
     tell(status, Reason::AtLimit, now, message);

@@ -97,6 +97,8 @@ fn backs_off(job_id: i64, failures_before: u32) -> Option<SignedDuration> {
         machines: vec![machine()],
         limit: None,
         repo_limit: None,
+        owner_limit: None,
+        repos: Vec::new(),
         times: Times::default(),
     };
     let seen = Observation {
@@ -114,6 +116,7 @@ fn backs_off(job_id: i64, failures_before: u32) -> Option<SignedDuration> {
         forge_read: None,
         at_work: Vec::new(),
         no_replacement: false,
+        nearest: None,
         class: Some(class.into()),
     };
     let decided = plan(&seen);

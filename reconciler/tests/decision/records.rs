@@ -196,7 +196,11 @@ fn a_class_serves_jobs_that_a_runner_with_its_labels_may_take() {
     ];
     for (runs_on, by_some, by_any) in rows {
         let runs_on = own(runs_on);
-        assert_eq!((some.serves(&runs_on), any.serves(&runs_on)), (by_some, by_any), "{runs_on:?}");
+        assert_eq!(
+            (some.serves_labels(&runs_on), any.serves_labels(&runs_on)),
+            (by_some, by_any),
+            "{runs_on:?}"
+        );
     }
     assert!(labels_match(&own(&["a:docker://b"]), &own(&["a"])));
     let carried = any.runner_labels(&own(&["linux", "gpu", "linux"]));
@@ -210,7 +214,7 @@ fn prepare(run: &Run) -> Prepare {
     Prepare {
         attempt_id: run.attempt_id(1),
         class: read(json!("linux")),
-        seat: Some(SeatLimits { class: Some(3), repo: Some(2) }),
+        seat: Some(SeatLimits { class: Some(3), repo: Some(2), owner: None }),
         repo: "acme/site".to_owned(),
         repo_id: 7,
         labels: vec!["linux:host".to_owned()],
@@ -225,7 +229,10 @@ fn prepare(run: &Run) -> Prepare {
 fn the_status_shows_the_result_of_a_preparation() {
     let mut run = run(RunName::job(42));
     let prepare = prepare(&run);
-    assert_eq!(prepare.seat.expect("counted"), SeatLimits { class: Some(3), repo: Some(2) });
+    assert_eq!(
+        prepare.seat.expect("counted"),
+        SeatLimits { class: Some(3), repo: Some(2), owner: None }
+    );
     record::at_limit(&mut run.status, &prepare, at(10));
     assert_eq!((run.status.phase, run.status.reason()), (Phase::Waiting, Some(Reason::AtLimit)));
     assert!(run.status.conditions[0].message.contains("linux"), "{:?}", run.status.conditions);

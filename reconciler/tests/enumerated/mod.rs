@@ -96,6 +96,7 @@ pub(crate) fn observation(index: u64) -> Observation {
         forge_read: None,
         at_work: Vec::new(),
         no_replacement: (end + machine) % 2 == 1,
+        nearest: None,
         class: class_of(class),
         run: Some(run),
     };
@@ -415,6 +416,8 @@ fn class_of(choice: u64) -> Option<ObservedClass> {
         machines: vec![machine("a"), machine("b")],
         limit: None,
         repo_limit: None,
+        owner_limit: None,
+        repos: Vec::new(),
         times: Times::default(),
     };
     Some(match choice {

@@ -70,6 +70,7 @@ impl Reconcile {
             forge_read: None,
             at_work: Vec::new(),
             no_replacement: false,
+            nearest: None,
             class: None,
         };
         Self {

@@ -264,6 +264,8 @@ pub(crate) fn class(limit: Option<u32>) -> Class {
         machines: vec![machine("a"), machine("b")],
         limit,
         repo_limit: None,
+        owner_limit: None,
+        repos: Vec::new(),
         times: Times {
             max_age: SignedDuration::from_mins(40),
             // Far beyond the half hour of everything else.

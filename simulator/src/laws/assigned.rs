@@ -1,9 +1,14 @@
-//! Law L10: no job runs on a machine that was launched for another repository or other labels.
+//! Whose job runs where, checked when a runner took a job, and the limits of machines and jobs.
+//!
+//! L10: no job runs on a machine that was launched for another repository or other labels, nor on
+//! one of a class that does not serve its repository. L14: the running jobs of a repository, and of
+//! an owner, in a class never exceed its limits; L6 says the same of live machines.
 
 use jiff::Timestamp;
-use tinqs_ci_reconciler::model::{AttemptId, Run};
+use tinqs_ci_reconciler::model::{AttemptId, Class, Run, same_owner};
 
 use super::Laws;
+use crate::cloud::machine::SimulatedMachine;
 use crate::forge::JobRow;
 
 impl Laws {
@@ -31,5 +36,74 @@ impl Laws {
             );
             self.broken("L10", now, attempt_id.run.as_str(), what);
         }
+        let class = self.class_in_force(&attempt_id).filter(|class| !class.is_for(&job.repo));
+        if let Some(class) = class {
+            let what = format!(
+                "job-{} of {} took {attempt_id} of class {}, which serves only {:?}",
+                job.id, job.repo, class.name, class.repos,
+            );
+            self.broken("L10", now, attempt_id.run.as_str(), what);
+        }
+    }
+
+    /// L6: checks the limits after a machine was made. `live`: all live machines that they count,
+    /// including it, and the repositories of their runs.
+    pub(super) fn limits_hold(
+        &mut self,
+        now: Timestamp,
+        made: &SimulatedMachine,
+        live: &[(&SimulatedMachine, String)],
+    ) {
+        let own = live.iter().find(|(m, _)| m.id == made.id).map(|(_, repo)| repo.as_str());
+        let class = self.classes.iter().find(|c| c.name == made.class).cloned();
+        let (Some(own), Some(class)) = (own, class) else { return };
+        let in_class = live.iter().filter(|(m, _)| m.class == made.class);
+        let repos: Vec<&str> = in_class.map(|(_, repo)| repo.as_str()).collect();
+        let of_repo = repos.iter().filter(|repo| **repo == own).count();
+        let of_owner = repos.iter().filter(|repo| same_owner(repo, own)).count();
+        for (limit, count, of) in [
+            (class.limit, repos.len(), "class"),
+            (class.repo_limit, of_repo, "repository"),
+            (class.owner_limit, of_owner, "owner"),
+        ] {
+            if limit.is_some_and(|limit| count > limit as usize) {
+                let what = format!("{count} live machines of {} for one {of}", class.name);
+                self.broken("L6", now, made.attempt_id.run.as_str(), what);
+            }
+        }
+    }
+
+    /// L14: a runner took `job`. `running`: the attempts whose live machines run jobs, and the
+    /// repositories of those jobs.
+    pub fn on_running(&mut self, now: Timestamp, job: &JobRow, running: &[(AttemptId, String)]) {
+        if self.twins || self.records_lost || !self.scrambled.is_empty() {
+            return;
+        }
+        let named = job.runner_name.as_deref();
+        let Some(attempt_id) = named.and_then(|name| name.parse::<AttemptId>().ok()) else {
+            return;
+        };
+        let Some(class) = self.class_in_force(&attempt_id).cloned() else { return };
+        let own = |id: &AttemptId| self.class_in_force(id).is_some_and(|of| of.name == class.name);
+        let repos = running.iter().filter(|(id, _)| own(id)).map(|(_, repo)| repo.as_str());
+        let repos: Vec<&str> = repos.collect();
+        let of_repo = repos.iter().filter(|repo| **repo == job.repo).count();
+        let of_owner = repos.iter().filter(|repo| same_owner(repo, &job.repo)).count();
+        for (count, limit, of) in
+            [(of_repo, class.repo_limit, "repository"), (of_owner, class.owner_limit, "owner")]
+        {
+            if limit.is_some_and(|limit| count > limit as usize) {
+                let what =
+                    format!("{count} running jobs in {} for the {of} of {}", class.name, job.repo);
+                self.broken("L14", now, attempt_id.run.as_str(), what);
+            }
+        }
+    }
+
+    /// Returns the class of an attempt that was decided under the current classes.
+    fn class_in_force(&self, attempt_id: &AttemptId) -> Option<&Class> {
+        let attempt = self.attempts.get(attempt_id)?;
+        let is_current = self.configured_at.is_none_or(|at| attempt.decided_at > at);
+        self.classes.iter().find(|class| is_current && class.name == attempt.class)
     }
 }

@@ -135,8 +135,8 @@ impl Laws {
         let Some((last, ended)) = last.and_then(|last| Some((last.number, last.ended?))) else {
             return;
         };
-        let whole =
-            serving(&self.classes, &run.spec.runs_on).map(|class| class.times.assign_within);
+        let whole = serving(&self.classes, &run.spec.job.repo, &run.spec.runs_on)
+            .map(|class| class.times.assign_within);
         if attempt.number > last
             && whole.is_some_and(|whole| attempt.decided_at.duration_since(ended.at) >= whole)
         {
@@ -251,23 +251,7 @@ impl Laws {
                 |m: &SimulatedMachine| self.attempts.get(&m.attempt_id).map(|a| a.decided_at);
             live.retain(|(m, _)| decided(m).is_some_and(|at| at > since));
         }
-        let own_repo = live.iter().find(|(m, _)| m.id == made.id).map(|(_, repo)| repo.clone());
-        let in_class = live.iter().filter(|(m, _)| m.class == made.class).count();
-        let in_repo = live
-            .iter()
-            .filter(|(m, repo)| m.class == made.class && Some(repo) == own_repo.as_ref())
-            .count();
-        let Some(class) = self.classes.iter().find(|c| c.name == made.class).cloned() else {
-            return;
-        };
-        for (limit, count, of) in
-            [(class.limit, in_class, "class"), (class.repo_limit, in_repo, "repository")]
-        {
-            if limit.is_some_and(|limit| count > limit as usize) {
-                let what = format!("{count} live machines of {} for one {of}", class.name);
-                self.broken("L6", now, &about, what);
-            }
-        }
+        self.limits_hold(now, made, &live);
     }
 
     /// L3: a person requested it, the deadline is over, or it is idle without a registration, or with
@@ -335,9 +319,9 @@ impl Laws {
         self.woken.get(name).copied().unwrap_or(0)
     }
 
-    /// Returns whether a class serves these labels.
-    pub fn served(&self, runs_on: &[String]) -> bool {
-        serving(&self.classes, runs_on).is_some()
+    /// Returns whether a class serves jobs of this repository with these labels.
+    pub fn served(&self, repo: &str, runs_on: &[String]) -> bool {
+        serving(&self.classes, repo, runs_on).is_some()
     }
 
     /// L8: a webhook was answered with success. `durable`: the run is recorded or was woken.

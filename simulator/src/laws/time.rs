@@ -147,7 +147,7 @@ impl Laws {
         let mut long = Vec::new();
         let waiting = forge.waiting();
         let served: Vec<_> =
-            waiting.into_iter().filter(|job| self.served(&job.spec.runs_on)).collect();
+            waiting.into_iter().filter(|job| self.served(&job.repo, &job.spec.runs_on)).collect();
         let goes_on: BTreeSet<(i64, Timestamp)> =
             served.iter().map(|job| (job.id, job.updated_at)).collect();
         self.waiting.retain(|wait, _| goes_on.contains(wait));

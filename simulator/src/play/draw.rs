@@ -50,6 +50,8 @@ pub fn linux(keep: SignedDuration) -> Class {
         ],
         limit: None,
         repo_limit: None,
+        owner_limit: None,
+        repos: Vec::new(),
         times: Times { keep, ..Times::default() },
     }
 }

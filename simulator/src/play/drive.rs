@@ -175,7 +175,7 @@ impl<'a> Drive<'a> {
             instance_url: "https://gitea.example.com".to_owned(),
             git_token: Some(Secret::new("git-secret")),
             secrets: Vec::new(),
-            classes: self.classes.clone(),
+            classes: self.variant.classes(self.classes.clone()),
             poll_every: SignedDuration::from_secs(10),
             sweep_every: SignedDuration::from_secs(60),
             replica: format!("replica-{replica}"),

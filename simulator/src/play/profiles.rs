@@ -328,6 +328,7 @@ impl Profile {
             Self::chaos(),
             Self::few(),
             Self::hijack(),
+            Self::flood(),
             Self::hung(),
             Self::skew(),
         ]

@@ -229,7 +229,9 @@ impl Replica {
         for (name, woken, was_there) in before {
             let is_there = world.records.run(&name).is_some();
             let expected = match &hint {
-                Hint::Queued(job) => serving(&settings.classes, &job.runs_on).is_some(),
+                Hint::Queued(job) => {
+                    serving(&settings.classes, &job.job.repo, &job.runs_on).is_some()
+                }
                 // A run that was there may be removed since, and needs no wake-up then.
                 Hint::Job { .. } => was_there && is_there && quick,
             };

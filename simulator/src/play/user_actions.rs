@@ -332,3 +332,29 @@ pub(super) fn foreign_labels(rng: &mut Rng) -> UserActions {
     }
     in_order(user_actions)
 }
+
+/// A repository and an owner with thirty repositories push some hundred jobs at once; others push
+/// single ones. Some jobs are for a class that does not serve their repository.
+pub(super) fn flood(rng: &mut Rng) -> UserActions {
+    let mut user_actions =
+        vec![(rng.between(seconds(5), minutes(2)), push(rng, "acme/widget", 60))];
+    for lab in 0..30 {
+        let at = rng.between(seconds(5), minutes(20));
+        let repo = format!("umbrella/lab-{lab}");
+        let count = 1 + pick(rng, 4);
+        user_actions.push((at, push(rng, &repo, count)));
+    }
+    for repo in ["lone/one", "few/two", "vip/three", "vip/four", "acme/gadget"] {
+        for _ in 0..4 {
+            let at = rng.between(minutes(1), minutes(240));
+            let count = 1 + pick(rng, 2);
+            user_actions.push((at, push(rng, repo, count)));
+        }
+    }
+    for repo in ["acme/widget", "umbrella/lab-1", "umbrella/lab-2", "vip/three", "lone/one"] {
+        let at = rng.between(seconds(5), minutes(240));
+        let jobs = vec![job(rng, 0, "deploy")];
+        user_actions.push((at, UserAction::Push { repo: repo.to_owned(), jobs }));
+    }
+    in_order(user_actions)
+}

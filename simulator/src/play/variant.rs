@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use tinqs_ci_reconciler::controller::{Controller, Report};
-use tinqs_ci_reconciler::model::{Observation, RunName};
+use tinqs_ci_reconciler::model::{Class, Observation, RunName};
 use tinqs_ci_reconciler::plan::{self, Plan};
 use tinqs_ci_reconciler::ports::Ports;
 
@@ -22,6 +22,11 @@ pub trait Variant: Send + Sync {
     /// Returns the decision of every controller.
     fn plan(&self) -> fn(&Observation) -> Plan {
         plan::plan
+    }
+
+    /// Returns the classes that every controller gets instead of these.
+    fn classes(&self, classes: Vec<Class>) -> Vec<Class> {
+        classes
     }
 
     /// Reconciles a run.

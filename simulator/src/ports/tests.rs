@@ -97,7 +97,7 @@ async fn finished_runs_are_listed_only_once_due() {
 async fn seats_respect_both_limits() {
     let (simulated_ports, _, _) = live();
     let class = ClassName("linux".to_owned());
-    let limits = SeatLimits { class: Some(2), repo: Some(1) };
+    let limits = SeatLimits { class: Some(2), repo: Some(1), owner: None };
     let take = |n: i64, repo: &'static str| {
         let (simulated_ports, class) = (simulated_ports.clone(), class.clone());
         async move { simulated_ports.seat(&class, &attempt_id(n), repo, limits).await.unwrap() }

@@ -117,10 +117,7 @@ impl Records {
             return true;
         }
         let in_class = self.seats.iter().filter(|((c, _), _)| c == class);
-        let (all, of_repo) = in_class
-            .fold((0_u32, 0_u32), |(all, own), (_, r)| (all + 1, own + u32::from(r == repo)));
-        let fits = limits.class.is_none_or(|limit| all < limit)
-            && limits.repo.is_none_or(|limit| of_repo < limit);
+        let fits = limits.reached(repo, in_class.map(|(_, repo)| repo.as_str())).is_none();
         if fits {
             self.seats.insert(key, repo.to_owned());
         }

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
-use tinqs_ci_reconciler::model::{Class, HOST, label_name, serving};
+use tinqs_ci_reconciler::model::{Class, HOST, label_name, nearest, serving};
 
 use super::forge_answers::{ForgeAnswers, ours};
-use super::{push, rights};
+use super::{push, rights, trust};
 use crate::settings::Settings;
 use tinqs_ci_gitea::Config;
 use tinqs_ci_gitea::client::Hook;
@@ -59,6 +59,8 @@ pub fn forge_checks(settings: &Settings, answers: &ForgeAnswers) -> Vec<Check> {
         ));
     }
     checks.extend(answers.queued.as_ref().ok().map(|jobs| labels_check(&settings.classes, jobs)));
+    let repositories = answers.repositories.as_deref();
+    checks.extend(repositories.into_iter().flat_map(|all| trust::unknown(&settings.classes, all)));
     checks
 }
 
@@ -134,13 +136,15 @@ fn webhook_check(settings: &Settings, hooks: &Result<Vec<Hook>, String>) -> Chec
     Check::ok(NAME, format!("{} sends {}", hook.url, hook.events.join(", ")))
 }
 
-fn labels_check(classes: &[Class], queued: &[Vec<String>]) -> Check {
+fn labels_check(classes: &[Class], queued: &[(String, Vec<String>)]) -> Check {
     const NAME: &str = "labels";
     let mut unserved: BTreeMap<String, usize> = BTreeMap::new();
     // Jobs on `host` wait for runners on the forge's own host.
-    let relevant = queued.iter().filter(|labels| !labels.iter().any(|label| label == HOST));
-    for labels in relevant.filter(|labels| serving(classes, labels).is_none()) {
-        *unserved.entry(labels.join(", ")).or_default() += 1;
+    let relevant = queued.iter().filter(|(_, labels)| !labels.iter().any(|label| label == HOST));
+    for (repo, labels) in relevant.filter(|(of, labels)| serving(classes, of, labels).is_none()) {
+        let near = nearest(classes, repo, labels).filter(|near| !near.repos.is_empty());
+        let near = near.map(|near| format!(" of {repo} ({near})")).unwrap_or_default();
+        *unserved.entry(format!("[{}]{near}", labels.join(", "))).or_default() += 1;
     }
     if unserved.is_empty() {
         let message = match queued.len() {
@@ -155,7 +159,7 @@ fn labels_check(classes: &[Class], queued: &[Vec<String>]) -> Check {
         .take(5)
         .map(|(labels, count)| {
             let s = if *count == 1 { "" } else { "s" };
-            format!("{count} waiting job{s} with [{labels}]")
+            format!("{count} waiting job{s} with {labels}")
         })
         .collect();
     let more = unserved.len().saturating_sub(5);
@@ -228,7 +232,8 @@ mod tests {
             rights: Ok(Rights { jobs: Access::Granted, runners: Access::Granted }),
             registration: Ok(()),
             hooks: Ok(vec![hook]),
-            queued: Ok(vec![vec!["linux".into()]]),
+            queued: Ok(vec![("acme/site".into(), vec!["linux".into()])]),
+            repositories: None,
         }
     }
 
@@ -278,6 +283,7 @@ mod tests {
             registration: Err("403 Forbidden".into()),
             hooks: Err("403 Forbidden".into()),
             queued: Err("403 Forbidden".into()),
+            repositories: None,
         };
         check(
             "scope = \"org:acme\"",
@@ -356,7 +362,10 @@ mod tests {
             ahead: Some(SignedDuration::from_secs(45)),
             rights: Ok(Rights { jobs: Access::Missing, runners: Access::Missing }),
             hooks: Ok(Vec::new()),
-            queued: Ok(queue.iter().map(|label| vec![(*label).to_owned()]).collect()),
+            queued: Ok(queue
+                .iter()
+                .map(|label| ("acme/site".to_owned(), vec![(*label).to_owned()]))
+                .collect()),
             ..granted()
         };
         let class = "runner_token = \"r\"\nregister_in = \"scope\"\ndemand = \"jobs\"\n[[class]]\nname = \"a\"\nlabels = [\"linux\"]";

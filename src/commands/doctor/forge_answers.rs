@@ -8,7 +8,8 @@ use tinqs_ci_gitea::client::{Access, Client, Hook, Rights};
 use tinqs_ci_gitea::demand;
 use tinqs_ci_gitea::version::Version;
 use tinqs_ci_local::SystemClock;
-use tinqs_ci_reconciler::ports::{Forge as _, PortError};
+use tinqs_ci_reconciler::model::Class;
+use tinqs_ci_reconciler::ports::{Forge as _, PortError, WaitingJob};
 
 use crate::commands::webhook::address::default_url;
 use crate::commands::webhook::leading_here;
@@ -27,8 +28,11 @@ pub struct ForgeAnswers {
     pub registration: Result<(), String>,
     /// The webhooks of the scope.
     pub hooks: Result<Vec<Hook>, String>,
-    /// The labels of each waiting job.
-    pub queued: Result<Vec<Vec<String>>, String>,
+    /// The repository, `owner/name`, and the labels of each waiting job.
+    pub queued: Result<Vec<(String, Vec<String>)>, String>,
+    /// The repositories of the scope, `owner/name`; `None` if they were not asked for, are too many,
+    /// or cannot be listed.
+    pub repositories: Option<Vec<String>>,
 }
 
 fn message_of(error: &PortError) -> String {
@@ -36,8 +40,8 @@ fn message_of(error: &PortError) -> String {
 }
 
 impl ForgeAnswers {
-    /// Queries the forge. Changes nothing there.
-    pub async fn gather(forge: &Config) -> Self {
+    /// Queries the forge; for its repositories only if a class has `repos`. Changes nothing there.
+    pub async fn gather(forge: &Config, classes: &[Class]) -> Self {
         let client = match Client::new(forge, Arc::new(SystemClock)) {
             Ok(client) => client,
             Err(error) => return Self::none(&error.to_string()),
@@ -57,6 +61,12 @@ impl ForgeAnswers {
             Err(error) => Err(message_of(&error)),
         };
         let queued = client.waiting().await.map_err(|e| message_of(&e));
+        let of_job = |job: WaitingJob| (job.job.repo, job.runs_on);
+        let repositories = if classes.iter().any(|class| !class.repos.is_empty()) {
+            client.repositories().await.ok().flatten()
+        } else {
+            None
+        };
         Self {
             version: Ok(version),
             // In whole seconds.
@@ -64,8 +74,8 @@ impl ForgeAnswers {
             rights: client.rights().await.map_err(|e| message_of(&e)),
             registration,
             hooks: client.hooks().await.map_err(|e| message_of(&e)),
-            queued: queued
-                .map(|jobs| jobs.unwrap_or_default().into_iter().map(|j| j.runs_on).collect()),
+            queued: queued.map(|jobs| jobs.unwrap_or_default().into_iter().map(of_job).collect()),
+            repositories,
         }
     }
 
@@ -78,6 +88,7 @@ impl ForgeAnswers {
             registration: Err(why()),
             hooks: Err(why()),
             queued: Err(why()),
+            repositories: None,
         }
     }
 }

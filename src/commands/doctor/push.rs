@@ -99,6 +99,7 @@ mod tests {
             registration: Ok(()),
             hooks: Ok(hooks),
             queued: Err("404".into()),
+            repositories: None,
         }
     }
 

@@ -3,6 +3,8 @@
 use tinqs_ci_reconciler::model::{Class, label_name};
 use tinqs_ci_reconciler::ports::check::Check;
 
+use crate::settings::nearest;
+
 /// Warns about classes whose labels contain all of another's: within a repository, a machine for a
 /// job with labels of both may take a job of the other class.
 pub(super) fn contained(classes: &[Class]) -> Vec<Check> {
@@ -30,6 +32,44 @@ pub(super) fn contained(classes: &[Class]) -> Vec<Check> {
     checks
 }
 
+/// Says which classes may start any number of machines.
+pub(super) fn unlimited(classes: &[Class]) -> Option<Check> {
+    let names = classes.iter().filter(|class| class.limit.is_none());
+    let names: Vec<String> = names.map(|class| format!("\"{}\"", class.name)).collect();
+    (!names.is_empty()).then(|| {
+        let message = format!(
+            "no limit of machines in {}, as `limit = \"none\"` says: a flood of jobs starts as many",
+            names.join(", ")
+        );
+        Check::ok("limits", message)
+    })
+}
+
+/// Warns about patterns of repositories that none of these repositories fits.
+pub(super) fn unknown(classes: &[Class], repositories: &[String]) -> Vec<Check> {
+    let mut checks = Vec::new();
+    for class in classes {
+        for pattern in &class.repos {
+            let alone = Class { repos: vec![pattern.clone()], ..class.clone() };
+            if repositories.iter().any(|repo| alone.is_for(repo)) {
+                continue;
+            }
+            let names: Vec<&str> = repositories.iter().map(String::as_str).collect();
+            let near = nearest(pattern, &names, 3);
+            let near = near.map(|name| format!("; the nearest is {name}")).unwrap_or_default();
+            checks.push(Check::warn(
+                "repositories",
+                format!(
+                    "class \"{}\" is for \"{pattern}\", which no repository in `forge.scope` fits{near}",
+                    class.name
+                ),
+                "correct `repos` of the class, or remove the pattern; names are `owner/name`",
+            ));
+        }
+    }
+    checks
+}
+
 #[cfg(test)]
 mod tests {
     use tinqs_ci_reconciler::model::{ClassName, Times};
@@ -44,6 +84,8 @@ mod tests {
             machines: Vec::new(),
             limit: None,
             repo_limit: None,
+            owner_limit: None,
+            repos: Vec::new(),
             times: Times::default(),
         }
     }
@@ -58,5 +100,24 @@ mod tests {
         assert!(check.fix.as_ref().is_some_and(|fix| fix.contains("one label of its own")));
         assert_eq!(contained(&[class("deploy", &["deploy"]), linux.clone()]), []);
         assert_eq!(contained(&[class("same", &["linux"]), linux]), [], "the configuration warns");
+    }
+
+    #[test]
+    fn a_class_without_a_limit_is_named() {
+        let limited = Class { limit: Some(3), ..class("limited", &["linux"]) };
+        assert_eq!(unlimited(std::slice::from_ref(&limited)), None);
+        let check = unlimited(&[limited, class("any", &["*"])]).expect("one has none");
+        assert!(check.message.contains("no limit of machines in \"any\""), "{check:?}");
+    }
+
+    #[test]
+    fn patterns_that_no_repository_fits_cause_a_warning_with_the_nearest_name() {
+        let repos = ["acme/sire", "Acme/Infra-*", "gone/*"].map(str::to_owned).to_vec();
+        let deploy = Class { repos, ..class("deploy", &["deploy"]) };
+        let all = ["acme/site", "acme/infra-1"].map(str::to_owned);
+        let checks = unknown(&[deploy, class("linux", &["linux"])], &all);
+        let [near, far] = &checks[..] else { panic!("{checks:?}") };
+        assert!(near.message.ends_with("fits; the nearest is acme/site"), "{near:?}");
+        assert!(far.message.contains("\"gone/*\"") && far.message.ends_with("fits"), "{far:?}");
     }
 }

@@ -126,7 +126,11 @@ impl Files {
             text.push_str("# \"*\": any labels except `host`.\n");
         }
         let _ = writeln!(text, "labels      = [{}]", labels.join(", "));
-        text.push_str("# The maximum number of machines: the number of this host's cores.\n");
+        text.push_str(
+            "# Only jobs of these repositories, such as [\"acme/site\", \"acme/infra-*\"]; without it, of all.\n\
+             # repos     = []\n\
+             # The maximum number of machines: the number of this host's cores.\n",
+        );
         let _ = writeln!(text, "limit       = {}", answers.limit);
         text.push_str(
             "# The maximum age of a machine, even mid-job.\nmax_age     = \"6h\"\n\

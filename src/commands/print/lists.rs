@@ -158,26 +158,37 @@ impl Listed for api::Class {
         self.name.clone()
     }
 
-    fn columns(_: Detail) -> Vec<Column> {
+    fn columns(detail: Detail) -> Vec<Column> {
         let mut columns = vec![Column::whole("NAME"), Column::shrinking("LABELS")];
-        let counts = ["LIMIT", "PER-REPO", "SEATS", "MACHINES", "OPEN", "WAITING", "REASON"];
+        let counts =
+            ["LIMIT", "PER-REPO", "PER-OWNER", "SEATS", "MACHINES", "OPEN", "WAITING", "REASON"];
         columns.extend(counts.map(Column::whole));
+        if detail == Detail::Wide {
+            columns.insert(2, Column::whole("REPOS"));
+        }
         columns
     }
 
-    fn row(&self, _: Detail, _: &Machines, _: Timestamp) -> Vec<Cell> {
+    fn row(&self, detail: Detail, _: &Machines, _: Timestamp) -> Vec<Cell> {
         let limit = |limit: Option<u32>| limit.map(|limit| limit.to_string()).unwrap_or_default();
+        let all = self.limit.map_or_else(|| "none".to_owned(), |limit| limit.to_string());
         let reasons: Vec<String> = self.blocked_by.iter().map(ToString::to_string).collect();
-        vec![
+        let mut cells = vec![
             Cell::from(self.name.as_str()),
             Cell::from(self.labels.join(",")),
-            Cell::from(limit(self.limit)),
+            Cell::from(all),
             Cell::from(limit(self.repo_limit)),
+            Cell::from(limit(self.owner_limit)),
             Cell::from(self.seats.to_string()),
             Cell::from(self.machines.to_string()),
             Cell::from(self.open_runs.to_string()),
             Cell::from(self.waiting_runs.to_string()),
             Cell::from(reasons.join(", ")).tone(Tone::Waiting),
-        ]
+        ];
+        if detail == Detail::Wide {
+            let repos = if self.repos.is_empty() { "*".to_owned() } else { self.repos.join(",") };
+            cells.insert(2, Cell::from(repos));
+        }
+        cells
     }
 }

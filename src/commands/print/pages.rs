@@ -254,6 +254,7 @@ fn seen(run: Run, job: Job, limit: Option<u32>) -> Observation {
         forge_read: None,
         at_work: Vec::new(),
         no_replacement: false,
+        nearest: None,
         class: Some(ObservedClass::from(Class {
             name: ClassName("linux".into()),
             labels: vec!["linux".into()],
@@ -261,6 +262,8 @@ fn seen(run: Run, job: Job, limit: Option<u32>) -> Observation {
             machines: vec![machine()],
             limit,
             repo_limit: None,
+            owner_limit: None,
+            repos: Vec::new(),
             times: Times::default(),
         })),
     }

@@ -8,7 +8,7 @@ use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use serde::Deserialize;
-use tinqs_ci_reconciler::model::{Class, Run, serving};
+use tinqs_ci_reconciler::model::{Class, Run, nearest, serving};
 use tinqs_ci_reconciler::ports::{Filter, PortError};
 use tinqs_ci_workflow::Dialect;
 use tinqs_ci_workflow::jobs::{Initial, PlannedJob};
@@ -28,6 +28,7 @@ mod job;
 mod job_why;
 mod revision;
 mod search;
+mod seats;
 mod target;
 mod why;
 mod workflow_run;
@@ -182,6 +183,7 @@ fn explained(
         }
         None => {}
     }
+    let repo = &evaluated.trigger_event.repo;
     let workflows: Vec<WorkflowExplained> = evaluated
         .notified
         .workflows
@@ -196,7 +198,7 @@ fn explained(
                 invalid: evaluation.invalid.as_ref().map(ToString::to_string),
                 events: events(evaluation),
                 jobs: jobs
-                    .map(|(held, job)| planned(job, held, classes, &mut runs_by_job))
+                    .map(|(held, job)| planned(job, repo, held, classes, &mut runs_by_job))
                     .collect(),
                 problem: runs.iter().find_map(|run| run.jobs.as_ref().err().cloned()),
             }
@@ -267,11 +269,12 @@ fn verdict(verdict: Verdict) -> &'static str {
 
 fn planned(
     job: &PlannedJob,
+    repo: &str,
     held: bool,
     classes: &[Class],
     runs_by_job: &mut HashMap<String, Vec<Run>>,
 ) -> JobPlanned {
-    let class = serving(classes, &job.runs_on).map(|class| class.name.to_string());
+    let class = serving(classes, repo, &job.runs_on).map(|class| class.name.to_string());
     let runs = runs_by_job.get_mut(&job.name);
     let run = runs.filter(|runs| !runs.is_empty()).map(|runs| runs.remove(0));
     let state = match job.initial {
@@ -284,7 +287,11 @@ fn planned(
             Some("the job calls a reusable workflow and needs no runner itself".to_owned())
         }
         _ if held => Some("the workflow comes from a fork and waits for approval".to_owned()),
-        (None, _) => Some(format!("no class serves the labels [{}]", job.runs_on.join(", "))),
+        (None, _) => {
+            let near = nearest(classes, repo, &job.runs_on).map(|near| format!("; {near}"));
+            let labels = job.runs_on.join(", ");
+            Some(format!("no class serves the labels [{labels}]{}", near.unwrap_or_default()))
+        }
         (Some(_), Some(run)) => run.status.conditions.first().map(|c| c.message.clone()),
         (Some(_), None) if job.initial == Initial::Blocked => {
             Some(format!("the job waits for {}", job.needs.join(", ")))

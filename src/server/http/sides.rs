@@ -130,21 +130,26 @@ pub(super) async fn class_views(app: &App, machines: &[Machine]) -> Result<Vec<C
     let mut items = Vec::with_capacity(settings.classes.len());
     for class in &settings.classes {
         let seats = if class.has_limit() { ports.store.seats(&class.name).await?.len() } else { 0 };
-        let serves = |runs_on: &[String]| {
-            serving(&settings.classes, runs_on).is_some_and(|by| by.name == class.name)
+        let serves = |repo: &str, runs_on: &[String]| {
+            serving(&settings.classes, repo, runs_on).is_some_and(|by| by.name == class.name)
         };
-        let runs = open.iter().filter(|run| run.phase != Phase::Finished && serves(&run.runs_on));
+        let runs = open.iter().filter(|run| run.phase != Phase::Finished);
+        let runs = runs.filter(|run| serves(&run.repo, &run.runs_on));
         let runs: Vec<&OpenRun> = runs.collect();
         items.push(Class {
             name: class.name.to_string(),
             labels: class.labels.clone(),
+            repos: class.repos.clone(),
             limit: class.limit,
             repo_limit: class.repo_limit,
+            owner_limit: class.owner_limit,
             seats,
             machines: machines.iter().filter(|m| m.class == class.name && m.is_live()).count(),
             open_runs: runs.len(),
             waiting_runs: runs.iter().filter(|run| run.phase == Phase::Waiting).count(),
-            blocked_by: blocked_by(waiting.iter().filter(|run| serves(&run.spec.runs_on))),
+            blocked_by: blocked_by(
+                waiting.iter().filter(|run| serves(&run.spec.job.repo, &run.spec.runs_on)),
+            ),
         });
     }
     Ok(items)

@@ -230,6 +230,6 @@ fn of_condition(run: &Run, condition: Option<&Condition>) -> RunReason {
 }
 
 /// Returns the name of the class that serves a run.
-fn class_of<'a>(classes: &'a [Class], runs_on: &[String]) -> Option<&'a ClassName> {
-    serving(classes, runs_on).map(|class| &class.name)
+pub(super) fn class_of<'a>(classes: &'a [Class], run: &Run) -> Option<&'a ClassName> {
+    serving(classes, &run.spec.job.repo, &run.spec.runs_on).map(|class| &class.name)
 }

@@ -124,13 +124,15 @@ impl Host {
     }
 
     fn configure(&self, class: &str, demand: &str) {
+        // Bursts of hundreds of jobs test everything but the default of the limit.
+        let limit = if class.contains("limit =") { "" } else { "limit = \"none\"\n" };
         let text = format!(
             "installation = \"black-box\"\nstore = \"redb:{dir}/data\"\ncompute = \"process:{dir}/machines\"\n\
              [forge]\nurl = \"{url}\"\ntoken = {{ env = \"FORGE_TOKEN\" }}\nwebhook_secret = {{ env = \"HOOK_SECRET\" }}\n\
              demand = \"{demand}\"\npoll_every = \"1s\"\nsweep_every = \"2s\"\n[server]\n\
              webhooks = \"127.0.0.1:{webhooks}\"\napi = \"127.0.0.1:{api}\"\n[[server.token]]\n\
              name = \"test\"\nsecret = {{ env = \"OWN_TOKEN\" }}\nmay = \"operate\"\n\
-             [[class]]\nname = \"linux\"\n{class}\n",
+             [[class]]\nname = \"linux\"\n{limit}{class}\n",
             dir = self.dir.path().display(),
             url = self.wire.url(),
             webhooks = self.ports[0],

@@ -1,6 +1,8 @@
 //! The laws of a `RunStore`. Each law uses runs and repositories of its own, so the store may hold
 //! other records too.
 
+mod seats;
+
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{ClassName, Pause, Phase, Run, SeatLimits, Uid};
 use tinqs_ci_reconciler::ports::{ErrorKind, Expect, Filter, OpenRun, PortError, RunStore};
@@ -15,8 +17,9 @@ pub async fn all(store: &dyn RunStore) {
     open_runs_are_projected(store).await;
     pages_are_newest_first(store).await;
     pages_are_filtered(store).await;
-    seats_are_limited(store).await;
-    seats_are_taken_one_by_one(store).await;
+    seats::are_limited(store).await;
+    seats::are_limited_by_owner(store).await;
+    seats::are_taken_one_by_one(store).await;
     pauses_are_kept_until_they_end(store).await;
     leases_are_exclusive(store).await;
     secrets_are_kept_and_not_shown(store).await;
@@ -218,54 +221,6 @@ async fn pages_are_filtered(store: &dyn RunStore) {
     }
 }
 
-async fn seats_are_limited(store: &dyn RunStore) {
-    let (class, other) = (ClassName("seats".to_owned()), ClassName("seats2".to_owned()));
-    let both = SeatLimits { class: Some(3), repo: Some(2) };
-    let take = async |class: &ClassName, id: i64, repo: &str, limits| {
-        store.seat(class, &attempt_id(id, 1), repo, limits).await.unwrap()
-    };
-    assert!(take(&class, 1, "a/a", both).await);
-    assert!(take(&class, 2, "a/a", both).await);
-    assert!(!take(&class, 3, "a/a", both).await, "the repository has its two");
-    assert!(take(&class, 4, "b/b", both).await);
-    assert!(!take(&class, 5, "c/c", both).await, "the class has its three");
-    assert!(take(&class, 1, "a/a", both).await, "who has a seat has it");
-    let none = SeatLimits { class: Some(0), repo: Some(0) };
-    assert!(take(&class, 1, "a/a", none).await, "even where limits were lowered meanwhile");
-    assert!(take(&other, 5, "c/c", both).await, "classes count apart");
-    assert!(take(&class, 6, "a/a", SeatLimits::default()).await, "no limit");
-
-    let mut seats = store.seats(&class).await.unwrap();
-    seats.sort_by_key(|seat| seat.attempt_id.to_string());
-    let held: Vec<_> =
-        seats.iter().map(|seat| (seat.attempt_id.clone(), seat.repo.as_str())).collect();
-    let expected = [(1, "a/a"), (2, "a/a"), (4, "b/b"), (6, "a/a")];
-    assert_eq!(held, expected.map(|(id, repo)| (attempt_id(id, 1), repo)));
-
-    store.unseat(&class, &attempt_id(6, 1)).await.unwrap();
-    store.unseat(&class, &attempt_id(6, 1)).await.expect("what is not held is given back");
-    store.unseat(&class, &attempt_id(5, 1)).await.expect("of this class");
-    assert_eq!(store.seats(&other).await.unwrap().len(), 1);
-    store.unseat(&class, &attempt_id(2, 1)).await.unwrap();
-    assert!(take(&class, 3, "a/a", both).await, "a freed seat can be taken");
-}
-
-async fn seats_are_taken_one_by_one(store: &dyn RunStore) {
-    let class = ClassName("crowd".to_owned());
-    let limits = SeatLimits { class: Some(5), repo: Some(3) };
-    let attempt_ids: Vec<_> = (0..30).map(|id| attempt_id(id, 1)).collect();
-    let repo = |at: usize| if at.is_multiple_of(2) { "a/a" } else { "b/b" };
-    let tries = attempt_ids.iter().enumerate();
-    let asked =
-        tries.map(|(at, attempt_id)| store.seat(&class, attempt_id, repo(at), limits)).collect();
-    let taken = at_once(asked).await.into_iter().filter(|taken| *taken.as_ref().unwrap()).count();
-    let seats = store.seats(&class).await.unwrap();
-    assert_eq!((taken, seats.len()), (5, 5));
-    for repo in ["a/a", "b/b"] {
-        assert!(seats.iter().filter(|seat| seat.repo == repo).count() <= 3, "{seats:?}");
-    }
-}
-
 async fn leases_are_exclusive(store: &dyn RunStore) {
     let ttl = SignedDuration::from_secs(30);
     let lease = async |what: &str, who: &str, second| {
@@ -344,7 +299,7 @@ async fn any_text_is_kept(store: &dyn RunStore) {
         assert_eq!(kept, Run { version: 1, ..run.clone() });
         opened(store, repo, at(0), &[&run]).await;
         let class = ClassName(repo.to_owned());
-        let limits = SeatLimits { class: Some(1), repo: Some(1) };
+        let limits = SeatLimits { class: Some(1), repo: Some(1), owner: Some(1) };
         assert!(store.seat(&class, &run.attempt_id(1), repo, limits).await.unwrap());
         assert_eq!(store.seats(&class).await.unwrap()[0].repo, repo);
     }

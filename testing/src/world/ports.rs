@@ -152,13 +152,10 @@ impl RunStore for TestWorld {
         let mut state = self.call("store", "seat")?;
         let of_class = state.seats.iter().filter(|(of, _)| of == class);
         let taken: Vec<&Seat> = of_class.map(|(_, seat)| seat).collect();
-        let of_repo = taken.iter().filter(|seat| seat.repo == repo).count();
-        let full =
-            |limit: Option<u32>, count: usize| limit.is_some_and(|most| count >= most as usize);
         if taken.iter().any(|seat| seat.attempt_id == *attempt_id) {
             return Ok(true);
         }
-        if full(limits.class, taken.len()) || full(limits.repo, of_repo) {
+        if limits.reached(repo, taken.iter().map(|seat| seat.repo.as_str())).is_some() {
             return Ok(false);
         }
         let seat = Seat { attempt_id: attempt_id.clone(), repo: repo.to_owned() };

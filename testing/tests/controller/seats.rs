@@ -127,6 +127,44 @@ fn places_that_nobody_was_called_for_are_given_out_together() {
 }
 
 #[test]
+fn a_freed_seat_calls_the_oldest_whose_owner_has_room() {
+    let harness = limited(Some(4), None);
+    harness.configure("good", |class| class.owner_limit = Some(2));
+    let seated = [
+        job_of(&harness, "acme/a", "good"),
+        job_of(&harness, "Acme/b", "good"),
+        job_of(&harness, "lone/a", "good"),
+    ];
+    harness.reconcile_each(&seated);
+    let full = at_limit(&harness, "acme/c", "good");
+    assert_eq!(harness.state().seats.len(), 3);
+    let last = job_of(&harness, "other/a", "good");
+    assert_eq!(harness.reconcile(&last).phase, Some(Phase::Starting));
+    let other = at_limit(&harness, "other/b", "good");
+    harness.woken();
+    ends(&harness, &seated[2]);
+    assert_eq!(harness.woken(), [other.to_string()], "`acme` still has its two");
+    ends(&harness, &seated[0]);
+    assert_eq!(harness.woken(), [full.to_string(), other.to_string()]);
+    assert_eq!(harness.reconcile(&full).phase, Some(Phase::Starting));
+}
+
+#[test]
+fn a_run_whose_class_no_longer_serves_its_repository_says_so() {
+    let harness = limited(None, None);
+    let name = job_of(&harness, "acme/site", "good");
+    harness.configure("good", |class| class.repos = vec!["acme/infra-*".to_owned()]);
+    let report = harness.reconcile(&name);
+    assert_eq!((report.phase, report.reason), (Some(Phase::Waiting), Some(Reason::NoClass)));
+    assert_eq!(harness.launches("good"), 0);
+    let told = harness.run(&name).status.conditions[0].message.clone();
+    assert!(told.ends_with("it serves only acme/infra-*") && told.contains("good"), "{told}");
+    harness.configure("good", |class| class.repos = vec!["ACME/*".to_owned()]);
+    harness.pass(5 * MINUTE);
+    assert_eq!(harness.reconcile(&name).phase, Some(Phase::Starting));
+}
+
+#[test]
 fn a_freed_seat_calls_the_oldest_whose_repository_has_room() {
     let harness = limited(Some(3), Some(1));
     let seated = [job_of(&harness, "a/a", "good"), job_of(&harness, "b/b", "good")];

@@ -194,6 +194,8 @@ mod tests {
             machines,
             limit: None,
             repo_limit: None,
+            owner_limit: None,
+            repos: Vec::new(),
             times: tinqs_ci_reconciler::model::Times::default(),
         }
     }

@@ -354,36 +354,4 @@ impl Client {
         let answer = self.sender.send(&call).await?;
         Ok(self.refused(&call, &answer).unwrap_or(Access::Granted))
     }
-
-    /// Returns some repository of the scope, as (owner, name). Of the user's repositories only one
-    /// that the user owns: the list also has those of others.
-    async fn any_repository(&self) -> Result<Option<(String, String)>, PortError> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Repositories {
-            Found { data: Vec<ApiRepository> },
-            Listed(Vec<ApiRepository>),
-        }
-        let mut login = None;
-        let (path, begin) = match &self.scope {
-            Scope::Repo(owner, name) => return Ok(Some((owner.clone(), name.clone()))),
-            Scope::All => ("/repos/search?limit=1".to_owned(), b'{'),
-            Scope::Org(_) => (format!("{}/repos?limit=1", self.scope_path()), b'['),
-            Scope::User => {
-                let Ok(user) = self.whoami().await else { return Ok(None) };
-                login = Some(user.login);
-                (format!("{}/repos?limit=50", self.scope_path()), b'[')
-            }
-        };
-        let call = Call::get("repository", &path);
-        let answer = self.sender.send(&call).await?;
-        if !answer.status.is_success() {
-            // Nothing depends on this list.
-            return Ok(None);
-        }
-        let (Repositories::Found { data: all } | Repositories::Listed(all)) =
-            self.sender.read_from(&call, &answer, begin)?;
-        let mut named = all.iter().filter_map(|repo| owner_and_name(&repo.full_name));
-        Ok(named.find(|(owner, _)| login.as_ref().is_none_or(|login| login == owner)))
-    }
 }

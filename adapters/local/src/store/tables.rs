@@ -298,7 +298,7 @@ fn seat(
 ) -> Applied {
     let mut seats = write.open_table(SEATS)?;
     let attempt_id = attempt_id.to_string();
-    let (mut taken, mut of_repo) = (0_u32, 0_u32);
+    let mut held: Vec<String> = Vec::new();
     for entry in seats.range((class.0.as_str(), "")..)? {
         let (key, held_for) = entry?;
         let (of, by) = key.value();
@@ -308,11 +308,9 @@ fn seat(
         if by == attempt_id {
             return Ok((Ok(Answer::Taken(true)), false));
         }
-        taken += 1;
-        of_repo += u32::from(held_for.value() == repo);
+        held.push(held_for.value().to_owned());
     }
-    let SeatLimits { class: most, repo: most_of_repo } = limits;
-    if most.is_some_and(|most| taken >= most) || most_of_repo.is_some_and(|most| of_repo >= most) {
+    if limits.reached(repo, held.iter().map(String::as_str)).is_some() {
         return Ok((Ok(Answer::Taken(false)), false));
     }
     seats.insert((class.0.as_str(), attempt_id.as_str()), repo)?;

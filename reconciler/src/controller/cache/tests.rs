@@ -29,6 +29,8 @@ fn left(cache: &Cache, seconds: i64) -> Vec<String> {
         machines,
         limit: None,
         repo_limit: None,
+        owner_limit: None,
+        repos: Vec::new(),
         times: Times::default(),
     };
     let unavailable = cache.unavailable(now);

@@ -142,6 +142,7 @@ mod tests {
             forge_read: None,
             at_work: Vec::new(),
             no_replacement: false,
+            nearest: None,
             class: None,
             run: Some(run),
         };

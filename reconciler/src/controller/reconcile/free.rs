@@ -2,7 +2,7 @@
 
 use super::{Reconcile, Stop};
 use crate::controller::ActionKind;
-use crate::model::{ClassName, MachineState, Registrations, serving};
+use crate::model::{ClassName, LimitOf, LimitReached, MachineState, Registrations, serving};
 use crate::plan::Action;
 
 impl Reconcile<'_> {
@@ -100,23 +100,22 @@ impl Reconcile<'_> {
             .into_iter()
             .filter(|run| {
                 run.at_limit
-                    && serving(&settings.classes, &run.runs_on)
+                    && serving(&settings.classes, &run.repo, &run.runs_on)
                         .is_some_and(|c| c.name == class.name)
             })
             .collect();
         waiting.sort_by(|a, b| (a.waiting_since, &a.name).cmp(&(b.waiting_since, &b.name)));
+        let limits = class.seat_limits();
         let mut taken: Vec<String> = seats.into_iter().map(|s| s.repo).collect();
         for run in waiting {
-            let of_repo = taken.iter().filter(|repo| **repo == run.repo).count();
-            let full =
-                |limit: Option<u32>, count: usize| limit.is_some_and(|l| count >= l as usize);
-            if full(class.limit, taken.len()) {
-                break;
-            }
-            if !full(class.repo_limit, of_repo) {
-                taken.push(run.repo);
-                // After a lost wake-up the run continues at its due.
-                let _ = ports.queue.wake(&run.name).await;
+            match limits.reached(&run.repo, taken.iter().map(String::as_str)) {
+                Some(LimitReached { of: LimitOf::Class, .. }) => break,
+                Some(LimitReached { of: LimitOf::Repo | LimitOf::Owner, .. }) => {}
+                None => {
+                    taken.push(run.repo);
+                    // After a lost wake-up the run continues at its due.
+                    let _ = ports.queue.wake(&run.name).await;
+                }
             }
         }
     }

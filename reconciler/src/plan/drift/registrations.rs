@@ -16,7 +16,7 @@ pub(super) fn of(sides: &Sides<'_>) -> Vec<Drift> {
         let open_since = after(since, grace);
         let served = || {
             let run = sides.open.get(&row.attempt_id.run)?;
-            Some(sides.serving(&run.runs_on)?.class.name.clone())
+            Some(sides.serving(run)?.class.name.clone())
         };
         (shown_at > open_since).then(|| Drift {
             kind: DriftKind::RegistrationWithoutMachine,

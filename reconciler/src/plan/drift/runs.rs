@@ -30,7 +30,7 @@ fn without_machine(sides: &Sides<'_>, run: &OpenRun) -> Option<Drift> {
     if run.attempt.as_ref().is_some_and(has_machine) {
         return None;
     }
-    let class = sides.serving(&run.runs_on);
+    let class = sides.serving(run);
     let (since, open_since) = times(run, record, class);
     // A machine may have appeared since the list was read.
     let judged_at = match (&run.attempt, sides.seen.machines) {

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use tinqs_ci_simulator::laws::Violation;
 use tinqs_ci_simulator::play::{Profile, run, run_variant};
 
-use Broken::{Asks, L1, L2, L3, L4, L6, L9, L10, L12, Leak, Waits, Writes};
+use Broken::{Asks, L1, L2, L3, L4, L6, L9, L10, L12, L14, Leak, Waits, Writes};
 use mutant::Mutant;
 use variant::Mutants;
 
@@ -31,6 +31,7 @@ enum Broken {
     L9,
     L10,
     L12,
+    L14,
     /// Another law of calls.
     Other,
     /// A job waits too long or forever.
@@ -54,6 +55,7 @@ impl Broken {
             "L9" => L9,
             "L10" => L10,
             "L12" => L12,
+            "L14" => L14,
             "time" if violation.what.contains("asked again") => Asks,
             "time" if violation.what.contains("writes in") => Writes,
             "time" if violation.what.starts_with("job ") => Waits,
@@ -118,6 +120,8 @@ cases! {
     no_rule_25: [Mutant::NoRule25], Profile::contended, [Leak], 3;
     no_rule_26: [Mutant::NoRule26], Profile::limits, [Waits, Leak], 1;
     no_limit: [Mutant::NoLimit], Profile::limits, [L6], 1;
+    no_limit_of_owners: [Mutant::NoOwnerLimit], Profile::flood, [L6, L14], 2;
+    classes_serve_every_repository: [Mutant::ReposIgnored], Profile::flood, [L10], 2;
     no_backoff: [Mutant::NoBackoff], Profile::drought, [Writes], 5;
     displaced_runs_wait: [Mutant::DisplacedWaits], Profile::spot, [Waits], 5;
     no_late_rule: [Mutant::NoLateRule], Profile::machines, [Waits], 20;

@@ -70,6 +70,10 @@ mutants! {
     NoRule26,
     /// No seat is taken.
     NoLimit,
+    /// Seats of an owner are not limited.
+    NoOwnerLimit,
+    /// Every class serves every repository.
+    ReposIgnored,
     /// The next attempt starts at once, however many failed.
     NoBackoff,
     /// A displaced job waits for a reassigned machine forever.

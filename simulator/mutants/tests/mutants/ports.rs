@@ -107,7 +107,8 @@ impl ChangedPorts {
     fn labels_of_class(&self, name: &RunName, labels: &[String]) -> Vec<String> {
         let world = self.world.lock();
         let run = world.records.run(name);
-        let class = run.and_then(|run| serving(&world.laws.classes, &run.spec.runs_on));
+        let class =
+            run.and_then(|run| serving(&world.laws.classes, &run.spec.job.repo, &run.spec.runs_on));
         let class = class.filter(|class| !class.is_any());
         class.map_or_else(|| labels.to_vec(), |class| class.labels.clone())
     }
@@ -132,7 +133,8 @@ impl ChangedPorts {
         let mut attempt = attempt.clone();
         let world = self.world.lock();
         let run = world.records.run(name);
-        let class = run.and_then(|run| serving(&world.laws.classes, &run.spec.runs_on));
+        let class =
+            run.and_then(|run| serving(&world.laws.classes, &run.spec.job.repo, &run.spec.runs_on));
         let mut machines = class.iter().flat_map(|class| &class.machines);
         let index = usize::try_from(placement).ok();
         let recorded = index.and_then(|index| attempt.placements.get_mut(index));

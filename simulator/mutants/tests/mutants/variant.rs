@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use tinqs_ci_reconciler::controller::{Controller, Report};
-use tinqs_ci_reconciler::model::{Observation, RunName};
+use tinqs_ci_reconciler::model::{Class, Observation, RunName};
 use tinqs_ci_reconciler::plan::{self, Plan};
 use tinqs_ci_reconciler::ports::Ports;
 use tinqs_ci_simulator::play::Variant;
@@ -33,6 +33,13 @@ impl Variant for Mutants {
 
     fn plan(&self) -> fn(&Observation) -> Plan {
         self.0.iter().find_map(|mutant| decision::with(*mutant)).unwrap_or(plan::plan)
+    }
+
+    fn classes(&self, mut classes: Vec<Class>) -> Vec<Class> {
+        if self.0.contains(&Mutant::ReposIgnored) {
+            classes.iter_mut().for_each(|class| class.repos.clear());
+        }
+        classes
     }
 
     async fn reconcile(&self, controller: &Controller, name: &RunName) -> Report {

@@ -35,7 +35,8 @@ impl Drive<'_> {
         }
         // Runs that no class serves are kept longer.
         let kept = |run: &&Run| {
-            let unserved = serving(&world.laws.classes, &run.spec.runs_on).is_none();
+            let spec = &run.spec;
+            let unserved = serving(&world.laws.classes, &spec.job.repo, &spec.runs_on).is_none();
             unserved && !run.is_open() && run.status.due > now
         };
         for run in world.records.runs().filter(|run| !kept(run)) {

@@ -1,10 +1,14 @@
 //! Webhooks and pushes in transit to a replica.
 
+use std::collections::BTreeSet;
+
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::controller::Hint;
 use tinqs_ci_reconciler::model::AttemptId;
 
 use super::Drive;
+use crate::cloud::Cloud;
+use crate::forge::{Forge, JobRow, Status};
 use crate::play::replica::Replica;
 use crate::ports;
 use crate::world::Demand;
@@ -49,6 +53,8 @@ impl Drive<'_> {
                     let waited = waited.map_or(SignedDuration::ZERO, |w| at.duration_since(w.1));
                     world.laws.on_started(id, waited);
                     world.laws.on_assigned(now, job);
+                    let running = running(&world.cloud, &forge);
+                    world.laws.on_running(now, job, &running);
                     let attempt_id =
                         job.runner_name.as_ref().and_then(|n| n.parse::<AttemptId>().ok());
                     if let Some(attempt_id) = attempt_id.filter(|_| !own) {
@@ -91,4 +97,13 @@ impl Drive<'_> {
             }
         }
     }
+}
+
+/// Returns the attempts whose live machines run jobs, and the repositories of those jobs.
+fn running(cloud: &Cloud, forge: &Forge) -> Vec<(AttemptId, String)> {
+    let live: BTreeSet<&AttemptId> = cloud.live().map(|machine| &machine.attempt_id).collect();
+    let jobs = forge.jobs().filter(|job| job.status == Status::Running);
+    let attempt_id = |job: &JobRow| job.runner_name.as_ref()?.parse::<AttemptId>().ok();
+    let running = jobs.filter_map(|job| Some((attempt_id(job)?, job.repo.clone())));
+    running.filter(|(attempt_id, _)| live.contains(attempt_id)).collect()
 }

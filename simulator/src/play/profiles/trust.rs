@@ -5,7 +5,7 @@ use tinqs_ci_reconciler::ports::RegistrationLists;
 
 use super::any_line;
 use crate::faults::{FaultProfile, Rng};
-use crate::play::draw::{KEEP, linux, minutes, one_of, seconds};
+use crate::play::draw::{KEEP, hours, linux, minutes, one_of, seconds};
 use crate::play::profile::Profile;
 use crate::play::user_actions;
 
@@ -64,6 +64,40 @@ impl Profile {
             ],
             lists: RegistrationLists::PerRepository,
             waits_at_most: minutes(90),
+            ..Self::steal()
+        }
+    }
+
+    /// One repository, and one owner with thirty repositories, ask for more than a class gives; a
+    /// few others ask for little. Two classes serve some repositories only.
+    pub fn flood() -> Self {
+        let faults = |rng: &mut Rng| FaultProfile {
+            crash: one_of(rng, &[0.0, 0.001]),
+            reply_lost: one_of(rng, &[0.0, 0.03]),
+            list_lag: one_of(rng, &[seconds(0), seconds(20)]),
+            wake_doubled: 0.1,
+            ..FaultProfile::default()
+        };
+        let only = |repos: &[&str], class: Class| Class {
+            repos: repos.iter().map(|pattern| (*pattern).to_owned()).collect(),
+            ..class
+        };
+        let linux = Class {
+            limit: Some(8),
+            repo_limit: Some(3),
+            owner_limit: Some(5),
+            ..class("linux", &["linux"])
+        };
+        Self {
+            name: "flood",
+            faults,
+            user_actions: user_actions::flood,
+            classes: vec![
+                only(&["acme/widget", "umbrella/lab-1*"], class("deploy", &["deploy"])),
+                only(&["VIP/*"], class("vip", &["linux", "deploy"])),
+                linux,
+            ],
+            waits_at_most: hours(5),
             ..Self::steal()
         }
     }

@@ -289,11 +289,13 @@ fn registrations_and_classes_are_listed() {
     "#]]
     .assert_eq(&shown(&[registration], Detail::Table));
 
-    let class = api::Class {
+    let mut class = api::Class {
         name: "linux".into(),
         labels: vec!["linux".into(), "x64".into()],
         limit: Some(10),
         repo_limit: None,
+        owner_limit: Some(6),
+        repos: Vec::new(),
         seats: 10,
         machines: 10,
         open_runs: 14,
@@ -301,10 +303,16 @@ fn registrations_and_classes_are_listed() {
         blocked_by: vec![Reason::AtLimit, Reason::BackingOff],
     };
     expect![[r#"
-        NAME   LABELS     LIMIT  PER-REPO  SEATS  MACHINES  OPEN  WAITING  REASON
-        linux  linux,x64  10     -         10     10        14    4        AtLimit, BackingOff
+        NAME   LABELS     LIMIT  PER-REPO  PER-OWNER  SEATS  MACHINES  OPEN  WAITING  REASON
+        linux  linux,x64  10     -         6          10     10        14    4        AtLimit, BackingOff
     "#]]
-    .assert_eq(&shown(&[class], Detail::Table));
+    .assert_eq(&shown(std::slice::from_ref(&class), Detail::Table));
+    (class.limit, class.repos) = (None, vec!["acme/site".into(), "acme/infra-*".into()]);
+    expect![[r#"
+        NAME   LABELS     REPOS                   LIMIT  PER-REPO  PER-OWNER  SEATS  MACHINES  OPEN  WAITING  REASON
+        linux  linux,x64  acme/site,acme/infra-*  none   -         6          10     10        14    4        AtLimit, BackingOff
+    "#]]
+    .assert_eq(&shown(&[class], Detail::Wide));
 }
 
 #[test]

@@ -46,7 +46,8 @@ pub(super) async fn tell(app: &App, story: &mut JobWhy, now: Timestamp) {
     }
     if story.run.is_none() {
         let settings = app.controller.settings();
-        story.class = serving(&settings.classes, &job.labels).map(|class| class.name.to_string());
+        story.class = serving(&settings.classes, &story.repo, &job.labels)
+            .map(|class| class.name.to_string());
         story.runs_on = job.labels;
     }
 }

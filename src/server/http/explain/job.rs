@@ -3,12 +3,12 @@
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use tinqs_ci_reconciler::model::{
-    About, AttemptId, Conclusion, Ended, Job, JobRef, PastAttempt, Phase, Refused, Run, RunName,
-    serving,
+    About, AttemptId, Conclusion, Ended, Job, JobRef, NearestClass, PastAttempt, Phase, Refused,
+    Run, RunName, nearest, serving,
 };
 use tinqs_ci_reconciler::ports::WaitingJob;
 
-use super::{AskedJob, id_of};
+use super::{AskedJob, id_of, seats};
 use crate::api::Plan;
 use crate::api::explain::{AttemptExplained, JobExplained};
 use crate::api::plan_view;
@@ -48,7 +48,8 @@ pub(in crate::server::http) async fn job(
     let settings = app.controller.settings();
     // Without the labels, the class is unknown.
     let labels_known = run.is_some() || record.listed;
-    let class = serving(&settings.classes, &record.runs_on).filter(|_| labels_known);
+    let class =
+        serving(&settings.classes, &record.job.repo, &record.runs_on).filter(|_| labels_known);
     let class = class.map(|class| class.name.to_string());
     let next = match &run {
         Some(_) => {
@@ -56,7 +57,11 @@ pub(in crate::server::http) async fn job(
         }
         None => None,
     };
-    reasons(run.as_ref(), mode, &record, class.is_some(), &mut why);
+    let near = nearest(&settings.classes, &record.job.repo, &record.runs_on);
+    reasons(run.as_ref(), mode, &record, class.is_some(), near, &mut why);
+    if let Some(run) = &run {
+        why.extend(seats::reached(&app, run).await.map(|reached| format!("waits: {reached}")));
+    }
     Ok(Json(JobExplained {
         job: id,
         repo: record.job.repo.clone(),
@@ -184,12 +189,25 @@ pub(super) async fn at_forge(
     })
 }
 
-/// Adds the reasons known from the run's record.
-fn reasons(run: Option<&Run>, mode: Mode, record: &JobRecord, served: bool, why: &mut Vec<String>) {
+/// Adds the reasons known from the run's record. `near`: the class that comes closest, if none serves
+/// the job.
+fn reasons(
+    run: Option<&Run>,
+    mode: Mode,
+    record: &JobRecord,
+    served: bool,
+    near: Option<NearestClass>,
+    why: &mut Vec<String>,
+) {
     let Some(run) = run else {
         if record.listed && !served {
             let labels = record.runs_on.join(", ");
-            why.push(format!("no class serves the labels [{labels}]: add them to a [[class]]"));
+            why.push(match near {
+                Some(near) if !near.repos.is_empty() => {
+                    format!("no class serves the labels [{labels}] of this repository; {near}")
+                }
+                _ => format!("no class serves the labels [{labels}]: add them to a [[class]]"),
+            });
         } else if record.listed && mode == Mode::Jobs {
             why.push("it was just queued: the next poll creates its run".to_owned());
         }

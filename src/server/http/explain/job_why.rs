@@ -6,11 +6,12 @@ use tinqs_ci_reconciler::model::{AttemptId, Condition, Phase, Reason, Run, neare
 
 use super::blocked;
 use super::job::{self, JobRecord, at_forge, attempts, machine_of, mode_of};
-use super::{App, FORGE_DEADLINE, Refusal};
+use super::{App, FORGE_DEADLINE, Refusal, seats};
 use crate::api::plan_view;
 use crate::api::status::JobWhy;
 use crate::server::http::status;
 use crate::words::reasons::{Advice, NO_CLASS, advice};
+use crate::words::unserved::fix_repos;
 use crate::words::{jobs, lasting};
 
 /// Asks the forge for the job's status. Adds what cannot be found out to the notes.
@@ -63,7 +64,8 @@ pub(in crate::server::http) async fn of_run(app: &App, run: &Run, now: Timestamp
         None => ("", jobs::after_finish(&outcome)),
     };
     let settings = app.controller.settings();
-    let class = serving(&settings.classes, &record.runs_on);
+    let class = serving(&settings.classes, &record.job.repo, &record.runs_on);
+    let message = seats::reached(app, run).await.unwrap_or(told.message);
     let text =
         |text: &str| Some(text.replace("RUN", run.name.as_str())).filter(|text| !text.is_empty());
     let mut story = JobWhy {
@@ -75,7 +77,7 @@ pub(in crate::server::http) async fn of_run(app: &App, run: &Run, now: Timestamp
         phase: told.phase,
         at_forge,
         job_attempt: run.status.wait.attempt,
-        state: state(run, &outcome, &told.message, now),
+        state: state(run, &outcome, &message, now),
         reason,
         since,
         waits_for: text(waits_for),
@@ -191,15 +193,14 @@ pub(super) async fn of_job(
     }
     let settings = app.controller.settings();
     // Without the labels, the class is unknown.
-    let class = serving(&settings.classes, &record.runs_on).filter(|_| record.listed);
+    let (repo, labels) = (&record.job.repo, &record.runs_on);
+    let class = serving(&settings.classes, repo, labels).filter(|_| record.listed);
     let unserved = record.listed && class.is_none();
     let words = if unserved { advice(NO_CLASS) } else { Advice::default() };
     let (state, next) = without_run(app, record, unserved, at_forge.as_deref(), words);
-    let near = nearest(&settings.classes, &record.runs_on).filter(|_| unserved);
-    notes.extend(near.map(|near| match near.lacks.as_slice() {
-        [] => format!("class {} lacks `serves_unlabeled = true`", near.class),
-        lacks => format!("the nearest class, {}, lacks {}", near.class, lacks.join(", ")),
-    }));
+    let near = nearest(&settings.classes, repo, labels).filter(|_| unserved);
+    let fix = near.as_ref().and_then(fix_repos);
+    notes.extend(near.map(|near| near.to_string()));
     let text = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
     let mut story = JobWhy {
         run: None,
@@ -217,7 +218,7 @@ pub(super) async fn of_job(
         since: if unserved { unserved_since(app, &record.runs_on) } else { None },
         waits_for: text(words.waits_for),
         next: vec![next],
-        fix: text(words.fix),
+        fix: fix.or_else(|| text(words.fix)),
         attempts: Vec::new(),
         timeline: Vec::new(),
         notes,

@@ -1,7 +1,7 @@
 //! The page of a workflow run none of whose jobs has a run here: the forge is asked for its jobs.
 
 use axum::http::StatusCode;
-use tinqs_ci_reconciler::model::{Job, Outcome, Phase, Reason, RunName, serving};
+use tinqs_ci_reconciler::model::{Job, Outcome, Phase, Reason, RunName, nearest, serving};
 use tinqs_ci_reconciler::ports::PortError;
 use tinqs_ci_workflow::Dialect;
 
@@ -114,7 +114,7 @@ pub(super) async fn has_ids(demand: &DemandSource) -> Result<bool, PortError> {
 
 fn reason_of(app: &App, repo: &str, job: &RunJob) -> RunReason {
     let classes = &app.controller.settings().classes;
-    let is_served = serving(classes, &job.labels).is_some();
+    let is_served = serving(classes, repo, &job.labels).is_some();
     let (phase, reason, message) = match &job.state {
         Some(Job::Done { conclusion }) => {
             let outcome = format!("{:?}", Outcome::from(*conclusion));
@@ -126,7 +126,9 @@ fn reason_of(app: &App, repo: &str, job: &RunJob) -> RunReason {
             (Some(Phase::Waiting), Some(Reason::Blocked), message)
         }
         Some(Job::Waiting) if !is_served => {
-            let message = format!("no class serves [{}]", job.labels.join(", "));
+            let near = nearest(classes, repo, &job.labels).map(|near| format!("; {near}"));
+            let near = near.unwrap_or_default();
+            let message = format!("no class serves [{}]{near}", job.labels.join(", "));
             (Some(Phase::Waiting), Some(Reason::NoClass), message)
         }
         Some(Job::Waiting) => {

@@ -66,6 +66,7 @@ fn one(
         ("seats", if class.has_limit() { view.seats.to_string() } else { "–".to_owned() }),
         ("limit", limit(view.limit)),
         ("per repository", limit(view.repo_limit)),
+        ("per owner", limit(view.owner_limit)),
         ("open runs", view.open_runs.to_string()),
         ("waiting", view.waiting_runs.to_string()),
     ];
@@ -79,6 +80,10 @@ fn one(
         ("keep", times.keep),
     ];
     let labels: Vec<String> = view.labels.iter().map(|label| name(label)).collect();
+    let repos = match view.repos.as_slice() {
+        [] => "every repository".to_owned(),
+        repos => repos.iter().map(|pattern| name(pattern)).collect::<Vec<_>>().join(", "),
+    };
     let reasons: Vec<&str> = view.blocked_by.iter().map(|reason| reason.as_str()).collect();
     html! {
         h2 { (name(&view.name)) " " small { (labels.join(", ")) } }
@@ -99,6 +104,7 @@ fn one(
         details {
             summary { "Configuration in force" }
             dl.facts {
+                div { dt { code { "repos" } } dd { (repos) } }
                 @for (key, value) in durations { div { dt { code { (key) } } dd { (span(value)) } } }
                 @for machine in &class.machines { div { dt { "machine" } dd { (spec(machine)) } } }
             }

@@ -7,12 +7,13 @@ use axum::response::Response;
 use jiff::Timestamp;
 use maud::{Markup, html};
 use serde::Deserialize;
-use tinqs_ci_reconciler::model::{Phase, Run, serving};
+use tinqs_ci_reconciler::model::{Phase, Run};
 
 use super::parts::{self, age, name, run_link, span};
 use super::{answer, layout, refused};
 use crate::server::http::guard::Identity;
 use crate::server::http::runs::{RunQuery, page_of};
+use crate::server::http::status::class_of;
 use crate::server::http::{App, Ctx, Refusal};
 
 /// The number of runs on a page.
@@ -101,8 +102,7 @@ fn contains(run: &Run, text: &str) -> bool {
 
 fn main(app: &App, query: &RunsQuery, found: &Found, now: Timestamp) -> Markup {
     let settings = app.controller.settings();
-    let class_of =
-        |run: &Run| serving(&settings.classes, &run.spec.runs_on).map(|c| c.name.to_string());
+    let class_of = |run: &Run| class_of(&settings.classes, run).map(ToString::to_string);
     let classes: Vec<&str> = settings.classes.iter().map(|class| class.name.0.as_str()).collect();
     html! {
         h1 { "Runs" }

@@ -13,7 +13,7 @@ use crate::telemetry::{Failure, SERVICES};
 use crate::words::clock::{self, CLOCK_DIFFERS};
 use crate::words::reasons::{self, BREAKER_OPEN, NO_CLASS, PAUSED, Weight, advice};
 use crate::words::services::{ServiceReason, service_name};
-use crate::words::unserved::sentence as unserved_sentence;
+use crate::words::unserved::{fix_repos, sentence as unserved_sentence};
 
 /// A service that cannot be reached needs a person from then on; shorter outages pass by themselves.
 const OUTAGE: SignedDuration = SignedDuration::from_mins(1);
@@ -162,7 +162,9 @@ fn no_webhook(app: &App, known: &Known) -> Option<Attention> {
 fn unserved(set: &UnservedLabels, since: Timestamp) -> Attention {
     let labels = cut(&set.runs_on.join(", "), 120);
     let message = unserved_sentence(set);
-    of_reason(NO_CLASS, format!("labels [{labels}]"), Some(since), &message)
+    let told = of_reason(NO_CLASS, format!("labels [{labels}]"), Some(since), &message);
+    let fix = set.nearest.as_ref().and_then(fix_repos);
+    Attention { fix: fix.unwrap_or(told.fix), ..told }
 }
 
 /// Returns the failures of runs at services that do not fail as a whole.
@@ -206,7 +208,7 @@ fn blocked_classes(app: &App, known: &Known) -> Vec<Attention> {
         if told_elsewhere || advice(reason).weight == Weight::Normal {
             continue;
         }
-        let class = class_of(classes, &run.spec.runs_on).map_or("", |class| class.0.as_str());
+        let class = class_of(classes, run).map_or("", |class| class.0.as_str());
         groups.entry((class, reason)).or_default().push(run);
     }
     let attention = groups.into_iter().filter_map(|((class, reason), runs)| {

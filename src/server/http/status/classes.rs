@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use tinqs_ci_reconciler::model::{Class, ClassName, Phase};
+use tinqs_ci_reconciler::model::{Class, ClassName, Phase, serving};
 
 use super::{App, Known, class_of};
 use crate::api::status::{ClassStatus, ClassWaits, ReasonCount};
@@ -12,8 +12,8 @@ use crate::telemetry::RecentWaits;
 pub(super) fn all(app: &App, classes: &[Class], known: &Known) -> Vec<ClassStatus> {
     let mut phases: HashMap<&ClassName, [usize; 3]> = HashMap::new();
     for run in known.open.as_deref().unwrap_or_default() {
-        let Some(class) = class_of(classes, &run.runs_on) else { continue };
-        let counts = phases.entry(class).or_default();
+        let Some(class) = serving(classes, &run.repo, &run.runs_on) else { continue };
+        let counts = phases.entry(&class.name).or_default();
         match run.phase {
             Phase::Waiting => counts[0] += 1,
             Phase::Starting => counts[1] += 1,
@@ -23,9 +23,7 @@ pub(super) fn all(app: &App, classes: &[Class], known: &Known) -> Vec<ClassStatu
     }
     let mut reasons: HashMap<&ClassName, HashMap<&'static str, usize>> = HashMap::new();
     for run in &known.waiting {
-        let (Some(class), Some(reason)) =
-            (class_of(classes, &run.spec.runs_on), run.status.reason())
-        else {
+        let (Some(class), Some(reason)) = (class_of(classes, run), run.status.reason()) else {
             continue;
         };
         *reasons.entry(class).or_default().entry(reason.as_str()).or_default() += 1;

@@ -119,11 +119,12 @@ impl Region {
     }
 
     fn configuration(&self, options: Options) -> String {
+        let limit = if options.class.contains("limit =") { "" } else { "limit = \"none\"\n" };
         format!(
             "installation = \"bench\"\nstore = \"dynamodb:{TABLE}\"\ncompute = \"ec2:us-east-1\"\n\
              [forge]\nurl = \"{url}\"\ntoken = \"{TOKEN}\"\nwebhook_secret = \"{SECRET}\"\n\
              poll_every = \"{poll}\"\nsweep_every = \"{sweep}\"\n\
-             {server}[[class]]\nname = \"linux\"\nlabels = [\"*\"]\n{class}\n\
+             {server}[[class]]\nname = \"linux\"\nlabels = [\"*\"]\n{limit}{class}\n\
              [class.machines]\nmarkets = [\"spot\"]\nkinds = [\"t3.small\"]\nsubnets = [\"subnet-a\"]\n\
              image = \"ami-0123\"\nsecurity_groups = [\"sg-1\"]\ninstance_profile = \"tinqs-ci-runner\"\n",
             url = self.gitea.url(),

@@ -60,6 +60,8 @@ fn class(label: &str, kind: &str, subnet: &str) -> Class {
         }],
         limit: None,
         repo_limit: None,
+        owner_limit: None,
+        repos: Vec::new(),
         times: Times::default(),
     }
 }

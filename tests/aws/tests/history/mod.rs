@@ -74,6 +74,8 @@ impl Setup {
             machines: vec![machine("subnet-a"), machine("subnet-b")],
             limit: self.limit,
             repo_limit: None,
+            owner_limit: None,
+            repos: Vec::new(),
             times: Times::default(),
         }
     }

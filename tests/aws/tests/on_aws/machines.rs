@@ -93,6 +93,8 @@ async fn a_dry_run_makes_nothing(clients: &Clients, installation: &str, machine:
         machines: vec![machine.clone()],
         limit: None,
         repo_limit: None,
+        owner_limit: None,
+        repos: Vec::new(),
         times: Times::default(),
     };
     rehearse(&clients.launch, installation, &class, machine, None)

@@ -48,7 +48,8 @@ async fn the_same_write_by_another_writer_is_a_conflict() {
 async fn seats_and_leases_survive_lost_replies() {
     let wire = Wire::start().await;
     let store = wire.store("runs", "a").await;
-    let (class, limits) = (ClassName("c".to_owned()), SeatLimits { class: Some(2), repo: Some(1) });
+    let (class, limits) =
+        (ClassName("c".to_owned()), SeatLimits { class: Some(2), repo: Some(1), owner: None });
     for (id, repo) in [(1, "a/a"), (2, "b/b")] {
         wire.fail("PutItem", Fault::LoseReply, 1);
         wire.fail("UpdateItem", Fault::LoseReply, 1);

@@ -74,6 +74,8 @@ fn class() -> Class {
         machines: vec![machine("subnet-a"), machine("subnet-b")],
         limit: Some(20),
         repo_limit: None,
+        owner_limit: None,
+        repos: Vec::new(),
         times: Times::default(),
     }
 }

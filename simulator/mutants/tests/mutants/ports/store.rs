@@ -115,6 +115,8 @@ impl RunStore for ChangedPorts {
         if self.has(Mutant::NoLimit) {
             return Ok(true);
         }
+        let owner = limits.owner.filter(|_| !self.has(Mutant::NoOwnerLimit));
+        let limits = SeatLimits { owner, ..limits };
         self.ports.store.seat(class, attempt_id, repo, limits).await
     }
 
