@@ -244,7 +244,14 @@ impl Forge for ChangedPorts {
         if self.has(Mutant::TimeOfOwnClock) {
             return TrueTime::About(self.ports.clock.now());
         }
-        self.ports.forge.true_time()
+        // The clock that a reconcile compares with has not gone on either.
+        match self.ports.forge.true_time() {
+            TrueTime::About(truth) if self.has(Mutant::LateEffects) => {
+                let kept_back = self.ports.clock.now().duration_since(self.now());
+                TrueTime::About(truth - kept_back)
+            }
+            other => other,
+        }
     }
 
     async fn waiting(&self) -> Result<Option<Vec<WaitingJob>>, PortError> {
