@@ -10,7 +10,7 @@ use tinqs_ci_reconciler::model::{
     Secret, label_name,
 };
 use tinqs_ci_reconciler::ports::{
-    Clock, Forge as Port, PortError, RegistrationLists, RepoRef, SeenJob, WaitingJob,
+    Clock, Forge as Port, PortError, RegistrationLists, RepoRef, SeenJob, TrueTime, WaitingJob,
 };
 use tinqs_ci_simulator::forge::{Config, Forge, JobRow, JobSpec, Line, RunnerRow, Scope, Status};
 
@@ -90,6 +90,10 @@ fn waiting(job: &JobRow) -> WaitingJob {
 
 #[async_trait]
 impl Port for TestForge {
+    fn true_time(&self) -> TrueTime {
+        TrueTime::About(self.clock.now())
+    }
+
     async fn waiting(&self) -> Result<Option<Vec<WaitingJob>>, PortError> {
         Ok(Some(self.forge().waiting().into_iter().map(waiting).collect()))
     }
