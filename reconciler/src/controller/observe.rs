@@ -75,7 +75,7 @@ impl Controller {
         let nearest = job_of.and_then(|(repo, labels)| nearest(&settings.classes, repo, labels));
         let mut seen = Observation {
             now,
-            clock: self.clock.read().check,
+            clock: self.clock.check(now),
             name: name.clone(),
             job,
             times,

@@ -48,6 +48,15 @@ impl CheckedClock {
         }
     }
 
+    /// Checks this clock and what it showed a moment ago: it may have been set since then.
+    pub(super) fn check(&self, shown: Timestamp) -> ClockCheck {
+        let check = self.read().check;
+        match self.forge.true_time() {
+            TrueTime::About(truth) if check.agrees() => ClockCheck::of(shown.duration_since(truth)),
+            _ => check,
+        }
+    }
+
     /// Returns the true time as far as it is known.
     pub(super) fn truth(&self) -> Timestamp {
         match self.forge.true_time() {

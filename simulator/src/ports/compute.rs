@@ -9,7 +9,6 @@ use tinqs_ci_reconciler::ports::{Compute, ErrorKind, MachineLog, PortError};
 
 use super::{Call, SimulatedPorts, error};
 use crate::cloud::Launch;
-use crate::executor::Group;
 use crate::faults::OngoingFault;
 use crate::laws::TerminateTruth;
 use crate::world::World;
@@ -67,10 +66,11 @@ impl Compute for SimulatedPorts {
     }
 
     async fn terminate(&self, id: &MachineId) -> Result<(), PortError> {
-        let replica = self.replica();
+        // What fails while the call is under way cannot be known when it is made.
+        let unread = self.replica().and_then(|replica| self.world().unread.get(&replica).copied());
         self.call(Call::new("compute.terminate", id), |world, began| {
             world.paced("compute.terminate", began)?;
-            world.terminate(id, replica);
+            world.terminate(id, unread);
             Ok(())
         })
         .await
@@ -173,7 +173,8 @@ impl World {
         }
     }
 
-    fn terminate(&mut self, id: &MachineId, replica: Option<Group>) {
+    /// `unread`: when a reading of the forge by this replica failed last.
+    fn terminate(&mut self, id: &MachineId, unread: Option<Timestamp>) {
         let now = self.now();
         if self.cloud.is_foreign(id) {
             self.laws.on_foreign(now, &id.to_string());
@@ -183,8 +184,7 @@ impl World {
             let record = self.records.run(&machine.attempt_id.run);
             let by_person = record.is_some_and(|run| run.terminate_now);
             let registered = self.forge.lock().runner(machine.runner.id).is_some();
-            let unread = replica.and_then(|replica| self.unread.get(&replica));
-            let steady_for = unread.map(|at| now.duration_since(*at));
+            let steady_for = unread.map(|at| now.duration_since(at));
             let set =
                 if self.faults.clocks_set { CLOCKS_AGREE_WITHIN } else { SignedDuration::ZERO };
             let clocks_apart = self.faults.clocks_apart.abs() * 3 + set * 2;

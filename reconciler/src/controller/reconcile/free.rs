@@ -3,7 +3,7 @@
 use super::{Reconcile, Stop};
 use crate::controller::ActionKind;
 use crate::model::{ClassName, LimitOf, LimitReached, MachineState, Registrations, serving};
-use crate::plan::Action;
+use crate::plan::{Action, Rule};
 
 impl Reconcile<'_> {
     /// Terminates or frees one thing. A failure does not prevent the other actions.
@@ -12,6 +12,10 @@ impl Reconcile<'_> {
             return Ok(());
         }
         self.now_in_time()?;
+        if matches!(action, Action::Terminate { rule: Rule::Hung, .. }) && self.forge_has_failed() {
+            // The forge may not be what was read: the next reconcile reads it again.
+            return Ok(());
+        }
         let ports = &self.controller.ports;
         match action {
             Action::Unseat { class, attempt_id, rule } => {
@@ -72,6 +76,14 @@ impl Reconcile<'_> {
             Action::Launch { .. } | Action::Remove => {}
         }
         Ok(())
+    }
+
+    /// Whether a reading of the forge, of any reconcile of this process, has failed since the
+    /// observation.
+    fn forge_has_failed(&self) -> bool {
+        let steadiness = &self.controller.steadiness;
+        let now = steadiness.read(self.seen.now).steady_since;
+        self.seen.forge_read.is_some_and(|read| now != read.steady_since)
     }
 
     /// Shows in the observation whether a registration was disabled.

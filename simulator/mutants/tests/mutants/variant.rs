@@ -37,7 +37,9 @@ impl Variant for Mutants {
 
     fn classes(&self, mut classes: Vec<Class>) -> Vec<Class> {
         if self.0.contains(&Mutant::ReposIgnored) {
-            classes.iter_mut().for_each(|class| class.repos.clear());
+            for class in &mut classes {
+                class.repos.clear();
+            }
         }
         classes
     }
