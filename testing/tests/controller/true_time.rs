@@ -82,6 +82,16 @@ fn a_clock_that_is_set_during_a_reconcile_stops_its_effects() {
 }
 
 #[test]
+fn a_clock_that_is_set_right_during_an_observation_ends_no_machine() {
+    let harness = Harness::new();
+    let name = overdue(&harness, 12 * MINUTE);
+    ahead(&harness, 13 * MINUTE);
+    harness.when("job", |state| state.now -= 13 * MINUTE);
+    let report = harness.reconcile(&name);
+    assert!(!effects(&report).contains(&TERMINATE), "{:?}", effects(&report));
+}
+
+#[test]
 fn a_clock_that_is_behind_records_the_true_time() {
     let harness = Harness::new();
     let name = harness.jobs(1, "good").remove(0);
