@@ -140,7 +140,8 @@ pub trait RunStore: Send + Sync {
     /// Stores a pause, and returns the one that holds: an earlier one of the same class, or of all
     /// classes, stays as it is.
     async fn pause(&self, pause: &Pause) -> Result<Pause, PortError>;
-    /// Ends the pause of a class; with `None` every pause. Returns those that ended.
+    /// Ends the pause of a class; with `None` every pause. Returns those that ended: also one that
+    /// another call ended at the same time.
     async fn resume(&self, class: Option<&ClassName>) -> Result<Vec<Pause>, PortError>;
     /// Reads the pauses with strong consistency: that of every class first, then by class.
     async fn pauses(&self) -> Result<Vec<Pause>, PortError>;

@@ -61,34 +61,34 @@ impl DynamoStore {
         Ok(held.into_iter().find(|held| held.class == pause.class).unwrap_or_else(|| pause.clone()))
     }
 
+    /// Reads what it will end first: the answer to a removal whose reply was lost is that of its
+    /// second try, which ended nothing.
     pub(super) async fn end_pauses(
         &self,
         class: Option<&ClassName>,
     ) -> Result<Vec<Pause>, PortError> {
-        let Some(class) = class else {
-            let asked = self
-                .client
-                .delete_item()
-                .table_name(&self.table)
-                .key(KEY, item::text(PAUSES))
-                .return_values(ReturnValue::AllOld)
-                .return_consumed_capacity(ReturnConsumedCapacity::Total);
-            let answer = asked.send().await.map_err(|error| port_error("resume", &error))?;
-            self.wrote(answer.consumed_capacity());
-            return Ok(pauses(answer.attributes()));
-        };
-        let asked = self
+        let mut held = self.item("resume", PAUSES).await?.unwrap_or_default();
+        let named = class.map(|class| attribute(Some(class)));
+        held.retain(|name, value| {
+            understood(name, value).is_some() && named.as_ref().is_none_or(|named| name == named)
+        });
+        if held.is_empty() {
+            return Ok(Vec::new());
+        }
+        let names: Vec<String> = (0..held.len()).map(|index| format!("#p{index}")).collect();
+        let mut asked = self
             .client
             .update_item()
             .table_name(&self.table)
             .key(KEY, item::text(PAUSES))
-            .update_expression("REMOVE #pause")
-            .expression_attribute_names("#pause", attribute(Some(class)))
-            .return_values(ReturnValue::UpdatedOld)
+            .update_expression(format!("REMOVE {}", names.join(", ")))
             .return_consumed_capacity(ReturnConsumedCapacity::Total);
+        for (name, attribute) in names.into_iter().zip(held.keys()) {
+            asked = asked.expression_attribute_names(name, attribute);
+        }
         let answer = asked.send().await.map_err(|error| port_error("resume", &error))?;
         self.wrote(answer.consumed_capacity());
-        Ok(pauses(answer.attributes()))
+        Ok(pauses(Some(&held)))
     }
 
     pub(super) async fn list_pauses(&self) -> Result<Vec<Pause>, PortError> {

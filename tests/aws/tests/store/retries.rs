@@ -1,6 +1,6 @@
 //! Lost replies, refusals, and their errors.
 
-use tinqs_ci_reconciler::model::{ClassName, SeatLimits};
+use tinqs_ci_reconciler::model::{ClassName, Pause, SeatLimits};
 use tinqs_ci_reconciler::ports::{ErrorKind, Expect, Filter, RunStore as _};
 use tinqs_ci_testing::make::{at, attempt, attempt_id, run};
 
@@ -67,6 +67,27 @@ async fn seats_and_leases_survive_lost_replies() {
     wire.fail("PutItem", Fault::LoseReply, 1);
     assert!(store.lease("sweep", "a", at(0), ttl).await.expect("asked"));
     assert!(!store.lease("sweep", "b", at(1), ttl).await.expect("asked"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_ended_pauses_are_named_after_a_lost_reply() {
+    let wire = Wire::start().await;
+    let store = wire.store("runs", "a").await;
+    let pause = |class: Option<&str>| Pause {
+        class: class.map(|class| ClassName(class.to_owned())),
+        since: at(1),
+        by: "ops".to_owned(),
+    };
+    for (paused, resumed) in [(Some("c"), Some("c")), (Some("c"), None), (None, None)] {
+        let pause = pause(paused);
+        store.pause(&pause).await.expect("paused");
+        wire.fail("UpdateItem", Fault::LoseReply, 1);
+        wire.fail("DeleteItem", Fault::LoseReply, 1);
+        let class = resumed.map(|class| ClassName(class.to_owned()));
+        let ended = store.resume(class.as_ref()).await.expect("resumed");
+        assert_eq!(ended, [pause], "{paused:?} by {resumed:?}");
+        assert_eq!(store.pauses().await.expect("read"), []);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
