@@ -146,6 +146,24 @@ fn the_summary_lists_every_page() {
     assert_eq!(links(&summary).len(), listed.len(), "a page is listed twice");
 }
 
+/// The files that the map names by their paths from the root.
+#[test]
+fn the_map_names_files_that_exist() {
+    let page = read("docs/architecture.md");
+    let named: BTreeSet<&str> = page.split('`').skip(1).step_by(2).collect();
+    let folders: BTreeSet<&str> = named
+        .into_iter()
+        .filter(|span| span.contains('/') && !span.contains(['{', '<', ' ']))
+        .filter(|span| {
+            let first = span.split('/').next().unwrap_or_default();
+            !first.is_empty() && root().join(first).is_dir()
+        })
+        .collect();
+    assert!(folders.len() > 100, "{folders:?}");
+    let missing: Vec<_> = folders.iter().filter(|path| !root().join(path).exists()).collect();
+    assert!(missing.is_empty(), "docs/architecture.md names {missing:?}, which do not exist");
+}
+
 #[test]
 fn every_page_has_one_title() {
     // The titles in the summary are the parts of the book.
