@@ -3,6 +3,7 @@
 mod breaker;
 mod by_run;
 mod cache;
+mod canceled;
 mod displaced;
 mod drift;
 mod ingest;

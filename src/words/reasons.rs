@@ -77,7 +77,7 @@ fn words(reason: Reason) -> (&'static str, &'static str, &'static str) {
             "raise `max_age` of the class, then re-run the job at the forge",
         ),
         Reason::Cancelled => {
-            ("nothing: the job was canceled", "its machine ends itself once its runner notices", "")
+            ("nothing: the job was canceled", "its machine ends once its registration is gone", "")
         }
         Reason::BackingOff => (
             "the next attempt, after failed ones",

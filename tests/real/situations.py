@@ -206,8 +206,10 @@ def canceled_while_running(forge, host):
     group = "concurrency:\n  group: one\n  cancel-in-progress: true\n"
     forge.push("twice", CI, group + matrix(1, 600))
     (job,) = running(forge, "twice")
+    (machine,) = host.live()
     forge.push("twice", "README.txt", "again")
     until("the first job is canceled", lambda: jobs_of(forge, "twice", "completed"), 60)
+    until("the machine of the canceled job ends", lambda: machine not in host.live(), 10)
     says(host, 0, ["canceled"], "why", job["html_url"])
     says(host, 0, ["canceled"], "get", "runs")
     forge.delete("twice")

@@ -11,6 +11,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::breaker::Breakers;
 use super::by_run::ByRun;
+use super::canceled::Canceled;
 use super::displaced::Displaced;
 use super::launch_queue::LaunchQueue;
 use super::polled::Polled;
@@ -56,6 +57,7 @@ pub(super) struct Cache {
     pub(super) seats: Listing<Seats>,
     pub(super) pauses: Listing<Pauses>,
     pub(super) displaced: Displaced,
+    pub(super) canceled: Canceled,
     pub(super) polled: Polled,
     pub(super) breakers: Breakers,
     pub(super) launch_queue: LaunchQueue,

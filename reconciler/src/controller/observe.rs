@@ -86,6 +86,7 @@ impl Controller {
             room: self.ports.compute.room(),
             forge_read: None,
             at_work: Vec::new(),
+            canceled: Vec::new(),
             no_replacement: false,
             class: None,
             nearest,
@@ -105,6 +106,7 @@ impl Controller {
         {
             self.cache.displaced.saw(name, &attempt_id);
         }
+        self.note_canceled(&mut seen);
         seen.no_replacement = self.has_no_replacement(&seen).await?;
         Ok(seen)
     }

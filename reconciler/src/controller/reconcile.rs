@@ -122,6 +122,7 @@ impl Controller {
         if let Some(run) = &reconcile.stored {
             self.wake_displaced(run).await;
         }
+        self.wake_canceled(name).await;
         let report = reconcile.close();
         self.wake_first(1).await;
         report

@@ -51,6 +51,10 @@ pub struct Observation {
     /// The runners that execute jobs now, of the repositories that rule 22 asks about.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub at_work: Vec<AtWork>,
+    /// The attempts of this run on whose runners jobs were executed that the forge calls canceled,
+    /// as far as this process knows them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub canceled: Vec<AttemptId>,
     /// Whether the launch pacer has a token left.
     pub room: bool,
     /// Whether the job was displaced and no machine will be reassigned to it.

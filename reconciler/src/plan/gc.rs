@@ -71,9 +71,12 @@ fn is_over(seen: &Observation, since: Timestamp, wait: SignedDuration) -> bool {
 fn machines(seen: &Observation) -> impl Iterator<Item = Action> + '_ {
     seen.machines.iter().filter(|m| m.is_live()).filter_map(|machine| {
         let missing = seen.registrations.by_id(machine.registration).and_then(|r| r.missing_since);
+        // A runner executes one job: there is no other that could still be running.
+        let canceled = seen.canceled.contains(&machine.attempt_id);
+        let unregistered = |since| canceled || is_over(seen, since, UNREGISTERED_AFTER);
         let rule = if is_over(seen, machine.deadline, OVERDUE_AFTER) {
             Rule::Overdue
-        } else if missing.is_some_and(|since| is_over(seen, since, UNREGISTERED_AFTER)) {
+        } else if missing.is_some_and(unregistered) {
             Rule::Unregistered
         } else {
             return None;

@@ -139,7 +139,7 @@ fn describe(machine: &Machine, by_age: bool) -> String {
     format!("{what}. Gitea usually fails the job 10 to 15 min after that; re-run it there")
 }
 
-/// Returns the machine of a canceled job that is still up. It ends itself once its runner notices.
+/// Returns the machine of a canceled job that is still up. It ends with its registration.
 pub fn still_up<'a>(run: &Run, machines: &'a [Machine]) -> Option<&'a Machine> {
     let canceled = run.status.outcome == Some(Outcome::Cancelled);
     let runner = run.status.runner.as_deref().filter(|_| canceled)?;

@@ -115,6 +115,7 @@ fn backs_off(job_id: i64, failures_before: u32) -> Option<SignedDuration> {
         room: true,
         forge_read: None,
         at_work: Vec::new(),
+        canceled: Vec::new(),
         no_replacement: false,
         nearest: None,
         class: Some(class.into()),

@@ -95,6 +95,7 @@ pub(crate) fn observation(index: u64) -> Observation {
         room: class != 5,
         forge_read: None,
         at_work: Vec::new(),
+        canceled: Vec::new(),
         no_replacement: (end + machine) % 2 == 1,
         nearest: None,
         class: class_of(class),

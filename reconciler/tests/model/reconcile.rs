@@ -69,6 +69,7 @@ impl Reconcile {
             room: true,
             forge_read: None,
             at_work: Vec::new(),
+            canceled: Vec::new(),
             no_replacement: false,
             nearest: None,
             class: None,

@@ -253,6 +253,7 @@ fn seen(run: Run, job: Job, limit: Option<u32>) -> Observation {
         room: true,
         forge_read: None,
         at_work: Vec::new(),
+        canceled: Vec::new(),
         no_replacement: false,
         nearest: None,
         class: Some(ObservedClass::from(Class {

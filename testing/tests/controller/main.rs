@@ -3,6 +3,7 @@
 
 mod another_registration;
 mod breaker;
+mod canceled;
 mod dependents;
 mod drift;
 mod harness;

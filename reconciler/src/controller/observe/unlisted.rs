@@ -141,6 +141,7 @@ mod tests {
             room: true,
             forge_read: None,
             at_work: Vec::new(),
+            canceled: Vec::new(),
             no_replacement: false,
             nearest: None,
             class: None,
