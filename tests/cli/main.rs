@@ -53,11 +53,6 @@ impl Drop for Running {
     }
 }
 
-fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
-    listener.local_addr().expect("an address").port()
-}
-
 fn said(output: Output) -> CommandOutput {
     CommandOutput {
         code: output.status.code().expect("it ended by itself"),

@@ -12,8 +12,9 @@ use parking_lot::Mutex;
 use serde_json::Value;
 use tinqs_ci_simulator::forge::{Config, Forge, Line};
 use tinqs_ci_simulator::gitea_wire::{Wire, WireOptions};
+use tinqs_ci_test_host::free_port;
 
-use crate::{Running, command, free_port, tinqs_in};
+use crate::{Running, command, tinqs_in};
 
 /// A part of the warning about the user root, as whom tests may run, and whom the tutorial avoids.
 const ROOT: &str = "the server runs as root";

@@ -5,11 +5,10 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use tinqs_ci_test_host::free_port;
 
 use crate::scripted::{Answer, Server};
-use crate::{
-    CommandOutput, Running, command, failure_in_log, free_port, said, tinqs_in, write_credential,
-};
+use crate::{CommandOutput, Running, command, failure_in_log, said, tinqs_in, write_credential};
 
 fn start(folder: &Path) -> Command {
     let mut command = command(&["serve", "--insecure-root"], &[("PATH", "/usr/bin:/bin")]);

@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tinqs_ci_simulator::forge::{Config, Forge, Line, Push};
 use tinqs_ci_simulator::gitea_wire::{Wire, WireOptions};
+use tinqs_ci_test_host::free_port;
 
 use crate::{CommandOutput, Running, command, tinqs_in, write_credential};
 
@@ -45,8 +46,7 @@ impl Site {
         let wire = Wire::start(Arc::new(Mutex::new(forge)), clock, WireOptions::default());
         let wire = wire.expect("a server");
         drop(entered);
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
-        let port = listener.local_addr().expect("an address").port();
+        let port = free_port();
         let folder = tempfile::tempdir().expect("a folder");
         let text = format!(
             "[forge]\nurl = \"{}\"\ntoken = {{ file = \"token\" }}\nscope = \"{scope}\"\n\

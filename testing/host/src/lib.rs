@@ -1,7 +1,6 @@
 //! One host for black-box tests: the real binary, a forge on loopback, and a runner in PATH.
 
 use std::fs;
-use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -19,7 +18,10 @@ mod commands;
 mod ends;
 mod jobs;
 mod machines;
+mod ports;
 pub mod suite;
+
+pub use ports::free_port;
 
 /// The webhook secret of all hosts.
 pub const SECRET: &str = "black-box-webhook-secret";
@@ -93,7 +95,7 @@ impl Host {
         });
         forge.add_repo("acme/widget");
         let forge = Arc::new(Mutex::new(forge));
-        let ports = free_ports();
+        let ports = [free_port(), free_port()];
         let address = format!("http://127.0.0.1:{}/webhook", ports[0]);
         let hook = match options.demand {
             "push" => Hook::pushes(address, SECRET),
@@ -361,13 +363,6 @@ impl Drop for Host {
             signal(pid, rustix::process::Signal::KILL);
         }
     }
-}
-
-/// Returns two ports that are free now.
-fn free_ports() -> [u16; 2] {
-    // Both are bound before one is released, so that they differ.
-    let bound = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
-    bound.map(|listener| listener.local_addr().expect("bound").port())
 }
 
 /// Sends a signal to a process of this test or of its machines.
