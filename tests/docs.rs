@@ -1,4 +1,5 @@
-//! Checks of the documentation: links resolve, decisions are dated, alerts have runbooks.
+//! Checks of the documentation: links resolve, decisions are dated, alerts have runbooks, tests that
+//! pages name exist.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -336,4 +337,59 @@ fn every_reason_is_explained() {
             "{reason} is not in the troubleshooting page"
         );
     }
+}
+
+/// Returns the tests that a page names in code spans, as file and function:
+/// `tests/docs.rs::links_resolve`.
+fn named_tests(page: &str) -> Vec<(&str, &str)> {
+    page.lines()
+        .flat_map(|line| line.split('`').skip(1).step_by(2))
+        .filter_map(|span| span.split_once("::"))
+        .filter(|(file, _)| {
+            let extension = Path::new(file).extension();
+            extension.is_some_and(|extension| extension == "rs" || extension == "py")
+        })
+        .collect()
+}
+
+/// Returns whether a file has a test of this name: a function, or a line of a macro that makes one.
+fn has_test(source: &str, name: &str) -> bool {
+    let (function, definition, case) =
+        (format!("fn {name}("), format!("def {name}("), format!("{name}: "));
+    source.lines().map(str::trim_start).filter(|line| !line.starts_with("//")).any(|line| {
+        line.contains(&function) || line.starts_with(&definition) || line.starts_with(&case)
+    })
+}
+
+#[test]
+fn every_test_that_a_page_names_exists() {
+    let mut missing = Vec::new();
+    let mut named = 0;
+    for page in pages() {
+        let text = read(&page);
+        for (file, name) in named_tests(&text) {
+            named += 1;
+            let source = fs::read_to_string(root().join(file)).unwrap_or_default();
+            if !has_test(&source, name) {
+                missing.push(format!("{}: {file}::{name}", page.display()));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "no such tests:\n  {}", missing.join("\n  "));
+    assert!(named > 100, "only {named} tests are named");
+}
+
+#[test]
+fn every_threat_is_in_the_table_and_has_a_test_or_says_what_is_not_covered() {
+    let (table, page) = (read("docs/security.md"), read("docs/threats.md"));
+    let mut threats = 0;
+    for threat in page.split("\n### ").skip(1) {
+        let title = threat.lines().next().unwrap_or_default();
+        let listed = table.contains(&format!("\n| [{title}](threats.md#"));
+        assert!(listed, "{title} is not in the table of docs/security.md");
+        let told = !named_tests(threat).is_empty() || threat.contains("\nNot covered: ");
+        assert!(told, "{title} has neither a test nor what is not covered");
+        threats += 1;
+    }
+    assert_eq!(table.matches("](threats.md#").count(), threats, "docs/threats.md has them all");
 }
