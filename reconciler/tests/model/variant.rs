@@ -18,7 +18,7 @@ pub(crate) enum Variant {
     NoCompareAndSet,
     /// A refusal moves on to the next machine although another reconcile may have launched too.
     RefusalIsDefinitive,
-    /// Entering Running and Finished does not void the number `next`.
+    /// Entering Running and Finished, and being finished, does not void the number `next`.
     NoVoidNumbers,
     /// A machine that is not listed is gone.
     GoneWhenUnlisted,
@@ -60,7 +60,6 @@ impl Variant {
             }
             Self::NoVoidNumbers => {
                 if let (Some(status), Some(run)) = (&mut plan.status, &seen.run)
-                    && status.phase != run.status.phase
                     && matches!(status.phase, Phase::Running | Phase::Finished)
                 {
                     status.next = run.status.next;

@@ -52,9 +52,8 @@ pub(crate) fn with(mutant: Mutant) -> Option<fn(&Observation) -> Plan> {
 fn no_void_numbers(seen: &Observation) -> Plan {
     let mut plan = plan(seen);
     if let (Some(status), Some(run)) = (&mut plan.status, &seen.run) {
-        let enters = status.phase != run.status.phase
-            && matches!(status.phase, Phase::Running | Phase::Finished);
-        if enters || status.reason() == Some(Reason::NoClass) {
+        let over = matches!(status.phase, Phase::Running | Phase::Finished);
+        if over || status.reason() == Some(Reason::NoClass) {
             status.next = run.status.next;
         }
     }

@@ -24,7 +24,7 @@ mutants! {
     NoCompareAndSet,
     /// The store compares the version of a record and not its incarnation.
     VersionWithoutUid,
-    /// Entering Running, Finished or `NoClass` leaves `next` as it is.
+    /// Entering Running, Finished or `NoClass`, and being finished, leaves `next` as it is.
     NoVoidNumbers,
     /// The record is not read again at the end if it is missing or another incarnation appears.
     RecordReadOnce,
