@@ -65,8 +65,8 @@ fn times(status: &mut Status, seen: &Observation) {
 
 /// Raises `next` above every number that was used: recorded ones, and those seen of this
 /// incarnation. An attempt in preparation has the number `next` itself and no machine yet. A run
-/// that is finished has none: a reconcile that opens it again at this moment writes over the former
-/// version, which fails once this one is written.
+/// that stays finished has none: a reconcile that opens it again at this moment writes over the
+/// former version, which fails once this one is written.
 fn numbers(status: &mut Status, run: &Run, seen: &Observation) {
     // No run gets this far, and after such a number there would be no next one.
     if status.attempt.as_ref().is_some_and(|a| a.number > LAST_NUMBER) {
@@ -81,7 +81,8 @@ fn numbers(status: &mut Status, run: &Run, seen: &Observation) {
     let mut next = recorded.map(|n| n.saturating_add(1)).fold(status.next.max(1), u32::max);
     let uid = run.uid.short();
     let furthest = next.saturating_add(NUMBERS_AHEAD);
-    let finished = status.phase == Phase::Finished;
+    let is_over = matches!(seen.job, Job::Done { .. } | Job::Absent | Job::Unobservable);
+    let finished = status.phase == Phase::Finished && is_over;
     let machines = seen.machines.iter().map(|m| (&m.attempt_id, true));
     let rows = seen.registrations.seen().iter().map(|r| (&r.attempt_id, false));
     let seats = seen.seats.iter().map(|(_, attempt_id)| (attempt_id, false));

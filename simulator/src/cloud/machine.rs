@@ -144,7 +144,15 @@ impl SimulatedMachine {
 
     /// Returns whether it runs a job.
     pub fn is_busy(&self) -> bool {
-        matches!(self.doing, Doing::Busy { .. })
+        self.task().is_some()
+    }
+
+    /// Returns the ID of the task that it executes.
+    pub fn task(&self) -> Option<i64> {
+        match &self.doing {
+            Doing::Busy { task, .. } => Some(task.id),
+            _ => None,
+        }
     }
 
     pub(super) fn seen_machine(&self, state: MachineState) -> Machine {

@@ -364,6 +364,11 @@ impl Forge {
         self.finish(now, job_id, conclusion);
     }
 
+    /// Returns whether a task was canceled. Its runner may not have heard of it.
+    pub fn is_canceled(&self, task_id: i64) -> bool {
+        self.tasks.get(&task_id).is_some_and(|task| task.done == Some(Conclusion::Cancelled))
+    }
+
     /// Fails tasks without a report for too long, or running for too long.
     pub(super) fn end_lost_tasks(&mut self, now: Timestamp) {
         let (zombie, endless) = (self.config.zombie_after, self.config.endless_after);

@@ -37,6 +37,8 @@ pub struct TerminateTruth<'a> {
     pub machine: &'a SimulatedMachine,
     /// Whether a person requested it.
     pub by_person: bool,
+    /// Whether the forge has canceled the job that it executes.
+    pub canceled: bool,
     /// Whether its registration is at the forge.
     pub registered: bool,
     /// For how long no reading of the forge by this replica has failed; `None`: none ever did.
@@ -254,15 +256,15 @@ impl Laws {
         self.limits_hold(now, made, &live);
     }
 
-    /// L3: a person requested it, the deadline is over, or it is idle without a registration, or with
-    /// one long after its boot promise.
+    /// L3: a person requested it, the deadline is over, or it has no registration and is idle or its
+    /// job is canceled, or it is idle with one long after its boot promise.
     pub fn on_terminate(&mut self, now: Timestamp, truth: TerminateTruth<'_>) {
-        let TerminateTruth { machine, by_person, registered, .. } = truth;
+        let TerminateTruth { machine, by_person, canceled, registered, .. } = truth;
         if !machine.is_live() || by_person || now > machine.boot.deadline {
             return;
         }
         let about = machine.attempt_id.run.to_string();
-        if machine.is_busy() {
+        if machine.is_busy() && !canceled {
             let what = format!("{} {}: terminated mid-job", machine.attempt_id, machine.id);
             self.broken("L3", now, &about, what);
         } else if registered && !truth.may_be_hung(now) {

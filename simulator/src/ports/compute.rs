@@ -183,12 +183,22 @@ impl World {
         if let Some(machine) = self.cloud.machine(id) {
             let record = self.records.run(&machine.attempt_id.run);
             let by_person = record.is_some_and(|run| run.terminate_now);
-            let registered = self.forge.lock().runner(machine.runner.id).is_some();
+            let forge = self.forge.lock();
+            let registered = forge.runner(machine.runner.id).is_some();
+            let canceled = machine.task().is_some_and(|task| forge.is_canceled(task));
+            drop(forge);
             let steady_for = unread.map(|at| now.duration_since(at));
             let set =
                 if self.faults.clocks_set { CLOCKS_AGREE_WITHIN } else { SignedDuration::ZERO };
             let clocks_apart = self.faults.clocks_apart.abs() * 3 + set * 2;
-            let truth = TerminateTruth { machine, by_person, registered, steady_for, clocks_apart };
+            let truth = TerminateTruth {
+                machine,
+                by_person,
+                canceled,
+                registered,
+                steady_for,
+                clocks_apart,
+            };
             self.laws.on_terminate(now, truth);
         }
         self.cloud.terminate(now, id);
