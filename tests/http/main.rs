@@ -1,6 +1,7 @@
 //! The HTTP API, over the router and over a socket, with the ports of the test world.
 
 mod actions;
+mod agree;
 mod api;
 mod asking;
 mod canceled;
