@@ -11,12 +11,12 @@ use crate::host::{Host, OPERATES};
 
 /// A name for pictures, the path, and what the screen shows.
 const SCREENS: [(&str, &str, &str); 8] = [
-    ("overview", "/", "Latest events"),
+    ("overview", "/", "LATEST EVENTS"),
     ("runs", "/runs", "test (unit)"),
-    ("run", "/runs/job-5", "Attempts"),
-    ("running", "/runs/job-4", "Attempts"),
+    ("run", "/runs/job-5", "ATTEMPTS"),
+    ("running", "/runs/job-4", "ATTEMPTS"),
     ("machines", "/machines", "i-0f3c21"),
-    ("classes", "/classes", "arm"),
+    ("classes", "/classes", "ARM"),
     ("confirm", "/runs/job-3/delete", "Cancel"),
     ("no-run", "/runs/job-404", "Not Found"),
 ];

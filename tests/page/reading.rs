@@ -20,7 +20,7 @@ fn the_keyboard_leads_from_the_overview_to_a_run() {
     let host = Host::with_runs(120);
     let mut tab = signed_in(&browser, &host);
     tab.go(&host.door("/"));
-    tab.shows("/", "Latest events");
+    tab.shows("/", "LATEST EVENTS");
     tab.press("Tab");
     assert_eq!(tab.value("document.activeElement.innerText"), "Skip to content", "it comes first");
     let visible = "document.activeElement.getBoundingClientRect().left >= 0";
@@ -28,7 +28,7 @@ fn the_keyboard_leads_from_the_overview_to_a_run() {
     tab.press("Enter");
     tab.until("document.activeElement.id === 'main'");
     tab.go(&host.door("/"));
-    tab.shows("/", "Latest events");
+    tab.shows("/", "LATEST EVENTS");
     tab.focus("Runs");
     let outline = "getComputedStyle(document.activeElement).outlineStyle";
     assert_eq!(tab.value(outline), "solid", "the focus is seen");
@@ -43,7 +43,7 @@ fn the_keyboard_leads_from_the_overview_to_a_run() {
     tab.focus_on("document.activeElement.matches('div.table')");
     tab.focus("job-77");
     tab.press("Enter");
-    tab.shows("/runs/job-77", "Attempts");
+    tab.shows("/runs/job-77", "ATTEMPTS");
 }
 
 #[test]

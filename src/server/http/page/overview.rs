@@ -198,7 +198,7 @@ fn events(runs: &[Run], now: Timestamp) -> Markup {
     html! {
         @if all.is_empty() { p.quiet { "No job has been seen yet." } }
         ol.events { @for (run, one) in all.into_iter().take(EVENTS) { li {
-            (age(one.at, now)) " ago · "
+            span.when { (age(one.at, now)) " ago" } " "
             (run_link(run.name.as_str()))
             @let (repo, job) = parts::job(run);
             " " (name(&repo)) " " (name(&job)) " · " (happened(&one.what))

@@ -83,7 +83,7 @@ fn facts(why: &JobWhy, now: Timestamp) -> Markup {
 fn attempts(why: &JobWhy, now: Timestamp) -> Markup {
     html! {
         @if why.attempts.is_empty() { p.quiet { "No attempt yet." } }
-        @else { (parts::table("Attempts", &html! {
+        @else { (parts::table("Attempts and their end", &html! {
             thead { tr { th.n { "attempt" } th.n { "age" } th { "class" } th { "machine" } th { "end" } } }
             tbody { @for attempt in &why.attempts { tr {
                 td.n { (attempt.number) }

@@ -26,9 +26,12 @@ struct Step {
 fn steps(run: &Run) -> Vec<Step> {
     let timeline = &run.status.timeline;
     let since = run.status.waiting_since;
+    // A milestone has whole milliseconds.
+    let begin = since.as_millisecond();
     let last = |matches: fn(&Happened) -> bool| {
         let mut all = timeline.iter().rev();
-        all.find(|Milestone { at, what }| *at >= since && matches(what)).map(|one| one.at)
+        all.find(|Milestone { at, what }| at.as_millisecond() >= begin && matches(what))
+            .map(|one| one.at)
     };
     let seen = last(|what| matches!(what, Happened::Seen { .. }));
     let queued = run.status.wait.queued_at.filter(|at| seen.is_some_and(|seen| *at <= seen));
@@ -148,6 +151,12 @@ mod tests {
         run
     }
 
+    fn finished() -> Run {
+        let mut run = run(done());
+        run.status.phase = Phase::Finished;
+        run
+    }
+
     fn done() -> Vec<(i64, Happened)> {
         let machine = MachineId("m-1".to_owned());
         vec![
@@ -187,6 +196,13 @@ mod tests {
     }
 
     #[test]
+    fn the_wait_begins_within_the_millisecond_of_its_milestone() {
+        let mut run = run(done());
+        run.status.waiting_since = at(0) + SignedDuration::from_micros(999);
+        assert_eq!(shown(&run)[0].0, "seen");
+    }
+
+    #[test]
     fn a_retry_begins_another_wait() {
         let mut run = run(done());
         run.status.waiting_since = at(100);
@@ -214,7 +230,7 @@ mod tests {
         assert_eq!(of(&[1, 3]), [8 + 246, 8 + 738]);
         let long = of(&[0, i64::MAX / 1_000, 1]);
         assert!(long[0] == 8 && long[1] > 900 && long[2] == 8, "{long:?}");
-        let text = path(&run(done()), at(900)).into_string();
+        let text = path(&finished(), at(900)).into_string();
         assert_eq!(text.matches("<rect").count(), 4, "{text}");
         let words = "decided after 3s, launched after 2s, picked after 20s, done after 1m00s";
         assert!(text.contains(&format!("aria-label=\"{words}\"")), "{text}");
