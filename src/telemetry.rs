@@ -35,6 +35,7 @@ pub mod metrics;
 mod observed;
 mod pauses;
 mod progress;
+mod samples;
 mod scrape;
 mod snapshot;
 mod steps;
@@ -49,6 +50,7 @@ pub use events::Events;
 pub use failing_runs::{FailingRun, FailingRuns};
 pub use observed::{Observed, Seen, observe};
 pub use pauses::Pauses;
+pub use samples::{MINUTES, Sample, Samples};
 pub use scrape::Held;
 pub use unserved::{Polled, Unserved};
 pub use waits::{RecentWaits, Waits};
@@ -72,6 +74,8 @@ pub struct Telemetry {
     pub unserved: Unserved,
     /// How long jobs waited.
     pub waits: Waits,
+    /// Desired and actual machines of the last two hours.
+    pub samples: Samples,
     /// Webhook deliveries.
     pub deliveries: Deliveries,
     /// What happened, for those who follow it.
@@ -171,6 +175,7 @@ impl Telemetry {
             failing_runs: FailingRuns::default(),
             unserved: Unserved::default(),
             waits: Waits::default(),
+            samples: Samples::default(),
             deliveries: Deliveries::default(),
             events: Events::new(started_at, events::KEPT),
             pauses: Pauses::default(),

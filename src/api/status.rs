@@ -27,6 +27,10 @@ pub struct StatusView {
     pub webhooks: Option<Webhooks>,
     /// The classes, in the order of the configuration.
     pub classes: Vec<ClassStatus>,
+    /// How long the jobs of all classes waited that started within the last hour, as this process
+    /// saw them; `null` if none did.
+    #[serde(default)]
+    pub waits: Option<ClassWaits>,
     /// The number of waiting jobs that no class serves; `null` if this process has not read the
     /// forge's list.
     pub unserved_jobs: Option<usize>,
@@ -149,6 +153,9 @@ pub struct ClassStatus {
     pub limit: Option<u32>,
     /// The number of live machines, as last listed.
     pub machines: usize,
+    /// The number of machines that it should have: one for each open run that was not deleted.
+    #[serde(default)]
+    pub desired: usize,
     /// The number of open runs.
     pub open: usize,
     /// The number of these that wait.
@@ -167,7 +174,7 @@ pub struct ClassStatus {
 /// How long jobs waited for a runner, in seconds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ClassWaits {
-    /// The number of jobs, at most 1,000.
+    /// The number of jobs, at most 1,000 of a class.
     pub jobs: usize,
     /// Half of them waited at most so long.
     pub p50_seconds: i64,

@@ -98,6 +98,12 @@ impl Telemetry {
             now: self.now(),
         };
         let counts = snapshot.counts();
+        let sampled = classes.iter().map(|class| {
+            let class = class.name.0.as_str();
+            let live = machines.iter().filter(|m| m.class.0 == class && m.is_live()).count();
+            (class, counts.desired.get(class).copied().unwrap_or(0), live)
+        });
+        self.samples.note(sampled, snapshot.now);
         let mut listed = self.shown.listed.lock();
         self.metrics.show(&counts);
         self.metrics.queues.depth("due", counts.overdue);

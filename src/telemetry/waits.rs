@@ -17,7 +17,7 @@ const CLASSES: usize = 1_000;
 #[derive(Default)]
 pub struct Waits(Mutex<HashMap<String, VecDeque<(Timestamp, i64)>>>);
 
-/// The waits of a class within the last hour.
+/// The waits of a class, or of all, within the last hour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RecentWaits {
     /// The number of jobs.
@@ -48,17 +48,27 @@ impl Waits {
 
     /// Returns the waits of a class within the last hour; `None` if no job started.
     pub fn of(&self, class: &str, now: Timestamp) -> Option<RecentWaits> {
-        let waits = self.0.lock();
-        let lately = waits.get(class)?.iter().filter(|(at, _)| now.duration_since(*at) <= LATELY);
-        let mut seconds: Vec<i64> = lately.map(|(_, seconds)| *seconds).collect();
-        drop(waits);
-        seconds.sort_unstable();
-        let rank = |percent: usize| {
-            let nearest = (seconds.len() * percent).div_ceil(100).max(1);
-            seconds.get(nearest - 1).copied()
-        };
-        Some(RecentWaits { jobs: seconds.len(), p50_seconds: rank(50)?, p95_seconds: rank(95)? })
+        percentiles(self.0.lock().get(class)?.iter(), now)
     }
+
+    /// Returns the waits of all classes within the last hour; `None` if no job started.
+    pub fn of_all(&self, now: Timestamp) -> Option<RecentWaits> {
+        percentiles(self.0.lock().values().flatten(), now)
+    }
+}
+
+fn percentiles<'a>(
+    waits: impl Iterator<Item = &'a (Timestamp, i64)>,
+    now: Timestamp,
+) -> Option<RecentWaits> {
+    let lately = waits.filter(|(at, _)| now.duration_since(*at) <= LATELY);
+    let mut seconds: Vec<i64> = lately.map(|(_, seconds)| *seconds).collect();
+    seconds.sort_unstable();
+    let rank = |percent: usize| {
+        let nearest = (seconds.len() * percent).div_ceil(100).max(1);
+        seconds.get(nearest - 1).copied()
+    };
+    Some(RecentWaits { jobs: seconds.len(), p50_seconds: rank(50)?, p95_seconds: rank(95)? })
 }
 
 #[cfg(test)]
@@ -104,6 +114,9 @@ mod tests {
         waits.note(&started(Some("arm"), 9), at(0));
         let one = RecentWaits { jobs: 1, p50_seconds: 9, p95_seconds: 9 };
         assert_eq!(waits.of("arm", at(0)), Some(one));
+        let both = RecentWaits { jobs: 101, p50_seconds: 50, p95_seconds: 95 };
+        assert_eq!(waits.of_all(at(0)), Some(both));
+        assert_eq!(waits.of_all(at(3_601)), None);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use axum::body::Body;
 use axum::http::StatusCode;
+use jiff::Timestamp;
 use tinqs_ci::server::Role;
 use tinqs_ci_reconciler::model::{About, Phase};
 
@@ -108,8 +109,56 @@ async fn an_empty_installation_says_so() {
     let asked = TestServer::new(settings());
     let text = screen(&asked, "/").await.text;
     assert!(text.contains("all is well") && text.contains("No job has been seen yet."), "{text}");
-    assert!(screen(&asked, "/runs").await.text.contains("No run matches."));
+    assert!(text.contains("No job has started within the last hour"), "{text}");
+    assert!(screen(&asked, "/runs").await.text.contains("There is no run yet."));
     assert!(screen(&asked, "/machines").await.text.contains("No machine."));
+}
+
+#[tokio::test]
+async fn each_class_has_a_chart_of_what_was_listed() {
+    let asked = TestServer::new(settings());
+    let before = screen(&asked, "/").await.text;
+    assert!(before.contains("last 10 min"), "the listing of this answer is the first: {before}");
+    for id in [7, 8, 9] {
+        add_run(&asked.world, id, About::default());
+    }
+    asked.world.state().runs.get_mut(&name(9)).expect("a run").deleted_at = Some(Timestamp::now());
+    let text = screen(&asked, "/").await.text;
+    let chart = "role=\"img\" aria-label=\"last 10 min: desired up to 2, actual up to 0\"";
+    assert!(text.contains(chart), "{text}");
+    let status = asked.get("/v1/status").await.json();
+    assert_eq!(
+        (&status["classes"][0]["desired"], &status["classes"][0]["open"]),
+        (&2.into(), &3.into())
+    );
+    assert!(text.contains("<td class=\"n\">2</td>"), "as the column says: {text}");
+    assert_eq!(status["waits"], serde_json::Value::Null, "no job has started");
+}
+
+#[tokio::test]
+async fn a_page_without_runs_says_why_and_leads_back() {
+    let asked = TestServer::new(settings());
+    for id in 1..=3 {
+        add_run(&asked.world, id, About::default());
+    }
+    let filtered = screen(&asked, "/runs?class=linux&text=nothing").await;
+    assert_eq!(filtered.status, StatusCode::OK);
+    assert!(filtered.text.contains("No run matches."), "{}", filtered.text);
+    assert!(filtered.text.contains("<a href=\"/runs\">Clear the filter</a>"), "{}", filtered.text);
+    let list = asked.get("/v1/runs?limit=1").await.json();
+    let cursor = list["next"].as_str().expect("there are more");
+    asked.world.state().runs.retain(|run, _| *run == name(3));
+    let beyond = screen(&asked, &format!("/runs?class=linux&after={cursor}")).await;
+    assert_eq!(beyond.status, StatusCode::OK);
+    assert!(beyond.text.contains("There are no older runs."), "{}", beyond.text);
+    assert!(
+        beyond.text.contains("<a href=\"/runs?class=linux\">Newest runs</a>"),
+        "{}",
+        beyond.text
+    );
+    let wrong = screen(&asked, "/runs?after=nonsense%00").await;
+    assert!(wrong.status == StatusCode::OK || wrong.status == StatusCode::BAD_REQUEST, "{wrong:?}");
+    assert!(wrong.text.contains("<main"), "{}", wrong.text);
 }
 
 #[tokio::test]
@@ -172,6 +221,10 @@ async fn one_run_tells_its_story_and_the_commands_to_act() {
     let why = asked.get("/v1/why?what=job-7").await.json();
     let state =
         why["job"]["state"].as_str().expect("a state").split(" for ").next().unwrap_or_default();
+    assert!(text.contains("<svg class=\"bar\" role=\"img\" aria-label=\"now for "), "{text}");
+    for step in ["seen", "decided", "launched", "picked", "done", "now"] {
+        assert!(text.contains(&format!("<span class=\"step\">{step}</span>")), "{step}: {text}");
+    }
     for part in
         [state, url, "tinqs-ci why job-7", "tinqs-ci delete job-7", "a webhook announced the job"]
     {

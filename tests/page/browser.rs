@@ -105,11 +105,14 @@ impl Browser {
         ];
         self.run(&more, url);
         let picture = std::fs::read(&file).expect("a picture");
-        if let Some(kept) = std::env::var_os("TINQS_CI_PICTURES") {
-            let kept = PathBuf::from(kept);
-            std::fs::create_dir_all(&kept).expect("a folder");
-            std::fs::write(kept.join(format!("page-{width}.png")), &picture).expect("written");
-        }
+        keep(&format!("page-{width}"), &picture);
         picture
     }
+}
+
+/// Keeps a picture for people, where `TINQS_CI_PICTURES` says.
+pub(crate) fn keep(name: &str, picture: &[u8]) {
+    let Some(folder) = std::env::var_os("TINQS_CI_PICTURES").map(PathBuf::from) else { return };
+    std::fs::create_dir_all(&folder).expect("a folder");
+    std::fs::write(folder.join(format!("{name}.png")), picture).expect("written");
 }

@@ -6,6 +6,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::browser::{Browser, PATIENCE};
@@ -106,16 +108,48 @@ impl Tab {
 
     /// Presses Tab until the focus is on the element with this text.
     pub(crate) fn focus(&mut self, text: &str) {
+        self.focus_on(&format!("document.activeElement.innerText.trim() === {}", json!(text)));
+    }
+
+    /// Presses Tab until this is true of the focus.
+    pub(crate) fn focus_on(&mut self, holds: &str) {
         let mut seen = Vec::new();
         for _ in 0..200 {
             self.press("Tab");
-            let focused = self.value("document.activeElement.innerText.trim()");
-            if focused == text {
+            if self.value(holds) == true {
                 return;
             }
-            seen.push(focused);
+            seen.push(self.value("document.activeElement.outerHTML.slice(0, 80)"));
         }
-        panic!("Tab does not lead to {text:?}, only to {seen:?}");
+        panic!("Tab does not lead to {holds}, only to {seen:?}");
+    }
+
+    /// Shows the page on a screen of this width, in light or dark.
+    pub(crate) fn on_screen(&mut self, width: u32, scheme: &str) {
+        let size =
+            json!({ "width": width, "height": 800, "deviceScaleFactor": 1, "mobile": false });
+        let set = self.call("Emulation.setDeviceMetricsOverride", &size);
+        assert!(set["error"].is_null(), "{set}");
+        let feature = json!({ "name": "prefers-color-scheme", "value": scheme });
+        let set = self.call("Emulation.setEmulatedMedia", &json!({ "features": [feature] }));
+        assert!(set["error"].is_null(), "{set}");
+    }
+
+    /// Returns a picture (PNG) of the whole page.
+    pub(crate) fn picture(&mut self) -> Vec<u8> {
+        let whole = json!({ "format": "png", "captureBeyondViewport": true });
+        let taken = self.call("Page.captureScreenshot", &whole);
+        let data = taken["data"].as_str().unwrap_or_else(|| panic!("no picture: {taken}"));
+        STANDARD.decode(data).expect("base64")
+    }
+
+    /// Returns what a promise gives.
+    pub(crate) fn awaited(&mut self, expression: &str) -> Value {
+        let asked =
+            json!({ "expression": expression, "returnByValue": true, "awaitPromise": true });
+        let mut answer = self.call("Runtime.evaluate", &asked);
+        assert!(answer["exceptionDetails"].is_null(), "{expression}: {answer}");
+        answer["result"]["value"].take()
     }
 
     /// Returns the value of an expression; `null` while a page is being replaced.

@@ -20,7 +20,10 @@ use tinqs_ci::settings::{
     ComputeUrl, ProcessUser, QueueUrl, Right, Server, Settings, StoreUrl, Token,
 };
 use tinqs_ci_gitea::{Config, Demand, RegisterIn, Scope};
-use tinqs_ci_reconciler::model::{About, JobRef, Run, RunName, Secret, SeenBy, Spec};
+use tinqs_ci_reconciler::model::{
+    About, AttemptId, ClassName, Happened, JobRef, Machine, MachineId, MachineState, Market,
+    Milestone, Outcome, Phase, Run, RunName, Secret, SeenBy, Spec,
+};
 use tinqs_ci_testing::{TestWorld, make};
 
 /// What changes the page if any of it is markup.
@@ -86,6 +89,43 @@ impl Host {
         host
     }
 
+    /// Starts a server over a world that has something for every screen: drift, a job that runs, one
+    /// that is done, a machine, two classes of which one is paused.
+    pub(crate) fn furnished() -> Self {
+        let host = Self::with_runs(3);
+        host.add(4, "test (unit)");
+        host.add(5, "test (done)");
+        let now = Timestamp::now();
+        let ago = |seconds| now - SignedDuration::from_secs(seconds);
+        let mut state = host.world.state();
+        let attempt_id = state.runs[&RunName::job(4)].attempt_id(1);
+        let machine = make_machine(attempt_id, ago(50), now);
+        let steps = |last: Option<Happened>, id: &MachineId| {
+            let launched = Happened::Launched { attempt: 1, machine: id.clone() };
+            let picked =
+                Happened::Started { runner: String::new(), attempt: Some(1), job_attempt: None };
+            let all = [Happened::Seen { by: SeenBy::Webhook }, Happened::Registered { attempt: 1 }];
+            let all = all.into_iter().chain([launched, picked]).chain(last);
+            let at = [ago(56), ago(55), ago(50), ago(20), ago(2)];
+            at.into_iter().zip(all).map(|(at, what)| Milestone::new(at, what)).collect::<Vec<_>>()
+        };
+        let done = Happened::Finished { outcome: Outcome::Succeeded };
+        for (id, phase, last) in [(4, Phase::Running, None), (5, Phase::Finished, Some(done))] {
+            let run = state.runs.get_mut(&RunName::job(id)).expect("it was added");
+            run.status.phase = phase;
+            run.status.outcome = last.is_some().then_some(Outcome::Succeeded);
+            run.status.waiting_since = ago(56);
+            run.status.timeline = steps(last, &machine.id);
+        }
+        state.machines.push(machine);
+        drop(state);
+        for path in ["/v1/classes/arm/pause", "/v1/sweep"] {
+            let head = format!("POST {path} HTTP/1.1\r\nauthorization: Bearer {OPERATES}\r\n");
+            exchange(host.door, &head);
+        }
+        host
+    }
+
     pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
@@ -142,6 +182,25 @@ impl Host {
     /// Returns a screen without a browser.
     pub(crate) fn fetch(&self, path: &str) -> String {
         exchange(self.address, &format!("GET {path} HTTP/1.1\r\naccept: text/html\r\n"))
+    }
+}
+
+fn make_machine(attempt_id: AttemptId, launched_at: Timestamp, now: Timestamp) -> Machine {
+    Machine {
+        id: MachineId("i-0f3c21".to_owned()),
+        attempt_id,
+        placement: 0,
+        state: MachineState::Up,
+        launched_at,
+        deadline: now + SignedDuration::from_hours(5),
+        registration: 5,
+        repo_id: 1,
+        ended_by: None,
+        class: ClassName("linux".to_owned()),
+        kind: "c7a.medium".to_owned(),
+        zone: "eu-west-1b".to_owned(),
+        market: Market::Spot,
+        promise: None,
     }
 }
 
@@ -253,6 +312,6 @@ fn settings() -> Settings {
             webhook_secrets: Vec::new(),
             log: None,
         },
-        classes: vec![make::class("linux", vec![make::process()])],
+        classes: ["linux", "arm"].map(|name| make::class(name, vec![make::process()])).into(),
     }
 }

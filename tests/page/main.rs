@@ -24,6 +24,8 @@ mod acting;
 mod browser;
 mod devtools;
 mod host;
+mod looks;
+mod reading;
 mod signing_in;
 
 use host::{HOSTILE, Host};

@@ -223,6 +223,7 @@ mod tests {
             services: vec![Service { name, state, last_contact, failure }],
             webhooks: Some(webhooks),
             classes: Vec::new(),
+            waits: None,
             unserved_jobs: None,
             unserved: Vec::new(),
             lost_machines: Vec::new(),

@@ -6,6 +6,7 @@
 
 mod actions;
 mod assets;
+mod chart;
 mod classes;
 mod layout;
 mod machines;
@@ -14,6 +15,7 @@ mod parts;
 mod run;
 mod runs;
 mod sign_in;
+mod steps;
 
 use std::sync::Arc;
 

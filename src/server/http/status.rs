@@ -110,6 +110,7 @@ fn answer(app: &App, known: &Known) -> StatusView {
         services: ["forge", "store", "compute", "queue"].map(|name| service(app, name)).to_vec(),
         webhooks: app.role.ingests().then(|| webhooks(app)),
         classes: classes::all(app, classes, known),
+        waits: telemetry.waits.of_all(known.now).map(classes::waits),
         unserved_jobs: unserved.map(|last| last.jobs),
         unserved: sets
             .iter()

@@ -51,30 +51,29 @@ fn main(
 }
 
 fn table(machines: &[MachineView], may_act: bool, now: Timestamp) -> Markup {
-    html! {
-        div.table { table {
-            thead { tr {
-                th { "machine" } th { "doing" } th { "run" } th { "class" } th { "kind" } th { "market" }
-                th { "zone" } th.n { "age" } th.n { "ends in" }
-                @if may_act { th { "action" } }
-            } }
-            tbody { @for machine in machines { tr {
-                td { (name(&machine.id)) }
-                td { (doing(machine)) }
-                td { (run_link(&machine.run)) }
-                td { (name(&machine.class)) }
-                td { (name(&machine.kind)) }
-                td { (machine.market) }
-                td { (if machine.zone.is_empty() { "–".to_owned() } else { name(&machine.zone) }) }
-                td.n { (age(machine.launched_at, now)) }
-                td.n { (ends(machine, now)) }
-                @if may_act { td { @if !is_over(machine) {
-                    a href={ "/machines/" (machine.id) "/terminate" }
-                        aria-label={ "Terminate " (name(&machine.id)) } { "Terminate" }
-                } } }
-            } } }
+    let content = html! {
+        thead { tr {
+            th { "machine" } th { "doing" } th { "run" } th { "class" } th { "kind" } th { "market" }
+            th { "zone" } th.n { "age" } th.n { "ends in" }
+            @if may_act { th { "action" } }
         } }
-    }
+        tbody { @for machine in machines { tr {
+            td { (name(&machine.id)) }
+            td { (doing(machine)) }
+            td { (run_link(&machine.run)) }
+            td { (name(&machine.class)) }
+            td { (name(&machine.kind)) }
+            td { (machine.market) }
+            td { (if machine.zone.is_empty() { "–".to_owned() } else { name(&machine.zone) }) }
+            td.n { (age(machine.launched_at, now)) }
+            td.n { (ends(machine, now)) }
+            @if may_act { td { @if !is_over(machine) {
+                a href={ "/machines/" (machine.id) "/terminate" }
+                    aria-label={ "Terminate " (name(&machine.id)) } { "Terminate" }
+            } } }
+        } } }
+    };
+    parts::table("Machines as listed", &content)
 }
 
 fn doing(machine: &MachineView) -> Markup {

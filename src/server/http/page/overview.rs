@@ -8,14 +8,15 @@ use maud::{Markup, html};
 use tinqs_ci_reconciler::model::{Happened, Milestone, Pause, Run};
 
 use super::parts::{self, age, name, run_link, span};
-use super::{actions, answer, layout};
+use super::{actions, answer, chart, layout};
 use crate::api::Health;
-use crate::api::status::{ClassStatus, Service, StatusView};
+use crate::api::status::{ClassStatus, ClassWaits, Service, StatusView};
 use crate::server::http::Ctx;
 use crate::server::http::guard::Identity;
 use crate::server::http::runs::{RunQuery, page_of};
 use crate::server::http::status::read_status;
 use crate::settings::Right;
+use crate::telemetry::{Sample, Samples};
 use crate::words::timeline::happened;
 
 /// The number of drift that is shown.
@@ -35,13 +36,14 @@ pub(super) async fn page(
     let status = read_status(&app).await;
     let newest = page_of(&app, RunQuery::default()).await;
     let runs = newest.map(|list| list.items).unwrap_or_default();
-    let main = main(&status, &runs, caller.may >= Right::Operate);
+    let samples = &app.telemetry.samples;
+    let main = main(&status, samples, &runs, caller.may >= Right::Operate);
     let installation = &app.live.settings().installation;
     let page = layout::page(installation, Some(&caller), ("/", "Overview"), status.now, &main);
     answer(&headers, StatusCode::OK, page)
 }
 
-fn main(status: &StatusView, runs: &[Run], may_act: bool) -> Markup {
+fn main(status: &StatusView, samples: &Samples, runs: &[Run], may_act: bool) -> Markup {
     let now = status.now;
     html! {
         h1.hidden { "Overview" }
@@ -64,10 +66,10 @@ fn main(status: &StatusView, runs: &[Run], may_act: bool) -> Markup {
             h2 { "Drift " small { (open(status)) } }
             (parts::drift(&status.drift[..status.drift.len().min(DRIFT)], now))
         }
-        section #numbers.numbers data-live aria-label="Numbers" { (numbers(status, runs)) }
+        section #numbers.numbers data-live aria-label="Numbers" { (numbers(status)) }
         section #classes data-live aria-label="Classes" {
             h2 { "Classes" }
-            (classes(&status.classes))
+            (classes(status, samples))
         }
         section #events data-live aria-label="Events" {
             h2 { "Latest events" }
@@ -121,55 +123,70 @@ fn open(status: &StatusView) -> String {
     }
 }
 
-fn numbers(status: &StatusView, runs: &[Run]) -> Markup {
+fn numbers(status: &StatusView) -> Markup {
     let sum = |of: fn(&ClassStatus) -> usize| status.classes.iter().map(of).sum::<usize>();
-    let mut waits: Vec<SignedDuration> = runs.iter().filter_map(waited).collect();
-    waits.sort();
-    let at = |percent: usize| {
-        let last = waits.len().checked_sub(1)?;
-        waits.get((last * percent).div_ceil(100)).copied()
-    };
-    let wait = |percent| at(percent).map_or("–".to_owned(), span);
+    let waits = status.waits.as_ref();
+    let wait = |of: fn(&ClassWaits) -> i64| seconds(waits.map(of));
     let rows = [
         ("waiting", sum(|class| class.waiting).to_string()),
         ("starting", sum(|class| class.starting).to_string()),
         ("running", sum(|class| class.running).to_string()),
         ("machines", sum(|class| class.machines).to_string()),
-        ("wait p50", wait(50)),
-        ("wait p95", wait(95)),
+        ("wait p50", wait(|waits| waits.p50_seconds)),
+        ("wait p95", wait(|waits| waits.p95_seconds)),
     ];
     html! {
         dl { @for (title, value) in rows { div { dt { (title) } dd { (value) } } } }
-        p.quiet { "Waits are those of the newest runs that have started." }
+        p.quiet {
+            @match waits.map(|waits| waits.jobs) {
+                None => "No job has started within the last hour, as this process saw it.",
+                Some(1) => "The wait is that of the one job that started within the last hour.",
+                Some(jobs) => { "Waits are those of " (jobs) " jobs that started within the last hour." }
+            }
+        }
     }
 }
 
-/// Returns how long the job of a run waited until it was seen to start.
-fn waited(run: &Run) -> Option<SignedDuration> {
-    let started = run.status.started_at()?;
-    Some(started.duration_since(run.status.waiting_since)).filter(|wait| !wait.is_negative())
+/// Returns a duration; a dash if it is not known.
+fn seconds(seconds: Option<i64>) -> String {
+    seconds.map_or("–".to_owned(), |seconds| span(SignedDuration::from_secs(seconds)))
 }
 
-fn classes(classes: &[ClassStatus]) -> Markup {
-    html! {
-        div.table { table {
-            thead { tr {
-                th { "class" } th.n { "desired" } th.n { "actual" } th.n { "limit" } th.n { "waiting" }
-                th.n { "running" } th { "waits for" }
-            } }
-            tbody { @for class in classes { tr {
-                td { (name(&class.name)) }
-                td.n { (class.open) }
-                td.n { (class.machines) }
-                td.n { (class.limit.map_or("–".to_owned(), |limit| limit.to_string())) }
-                td.n { (class.waiting) }
-                td.n { (class.running) }
-                td { @for (index, count) in class.reasons.iter().enumerate() {
-                    @if index > 0 { ", " }
-                    (count.runs) " " (count.reason)
-                } }
-            } } }
+fn classes(status: &StatusView, samples: &Samples) -> Markup {
+    let all = status.classes.iter().map(|class| samples.of(&class.name, status.now));
+    let samples: Vec<Vec<Sample>> = all.collect();
+    // All charts have one scale of time.
+    let window = chart::window(samples.iter().flatten());
+    let content = html! {
+        thead { tr {
+            th { "class" } th.n { "desired" } th.n { "actual" } th.n { "limit" }
+            th { (chart::title(window)) } th.n { "wait p50" } th.n { "p95" } th.n { "waiting" }
+            th.n { "running" } th { "waits for" }
         } }
+        tbody { @for (class, samples) in status.classes.iter().zip(&samples) { tr {
+            @let waits = class.waits.as_ref();
+            td { (name(&class.name)) }
+            td.n { (class.desired) }
+            td.n { (class.machines) }
+            td.n { (class.limit.map_or("–".to_owned(), |limit| limit.to_string())) }
+            td.charted { (chart::chart(samples, window)) }
+            td.n { (seconds(waits.map(|waits| waits.p50_seconds))) }
+            td.n { (seconds(waits.map(|waits| waits.p95_seconds))) }
+            td.n { (class.waiting) }
+            td.n { (class.running) }
+            td { @for (index, count) in class.reasons.iter().enumerate() {
+                @if index > 0 { ", " }
+                (count.runs) " " (count.reason)
+            } }
+        } } }
+    };
+    html! {
+        (parts::table("Classes and their use", &content))
+        p.quiet.key {
+            "Chart: " span.swatch.area aria-hidden="true" {} " actual machines as an area, "
+            span.swatch.line aria-hidden="true" {} " desired ones as a line; the highest count of each \
+            minute since this process started."
+        }
     }
 }
 
@@ -181,7 +198,7 @@ fn events(runs: &[Run], now: Timestamp) -> Markup {
     html! {
         @if all.is_empty() { p.quiet { "No job has been seen yet." } }
         ol.events { @for (run, one) in all.into_iter().take(EVENTS) { li {
-            (age(one.at, now)) " ago · "
+            span.when { (age(one.at, now)) " ago" } " "
             (run_link(run.name.as_str()))
             @let (repo, job) = parts::job(run);
             " " (name(&repo)) " " (name(&job)) " · " (happened(&one.what))

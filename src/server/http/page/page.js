@@ -29,7 +29,15 @@
       if (shown === null || shown.innerHTML === part.innerHTML) continue;
       const opened = [...shown.querySelectorAll("details")].map((one) => one.open);
       const focused = shown.contains(document.activeElement) && document.activeElement.getAttribute("href");
+      // A wide table stays where it was scrolled to, and keeps the focus.
+      const wide = [...shown.querySelectorAll(".table")].map((one) =>
+        ({ left: one.scrollLeft, focused: one === document.activeElement }));
       shown.replaceChildren(...part.childNodes);
+      shown.querySelectorAll(".table").forEach((one, number) => {
+        if (wide[number] === undefined) return;
+        one.scrollLeft = wide[number].left;
+        if (wide[number].focused) one.focus({ preventScroll: true });
+      });
       shown.querySelectorAll("details").forEach((one, number) => { one.open = opened[number] === true; });
       if (focused) {
         const same = [...shown.querySelectorAll("a[href]")].find((a) => a.getAttribute("href") === focused);

@@ -36,6 +36,22 @@ pub(super) fn span(duration: SignedDuration) -> String {
     }
 }
 
+/// Returns a duration with tenths of a second while it is short.
+pub(super) fn exact(duration: SignedDuration) -> String {
+    let milliseconds = duration.as_millis().max(0);
+    if milliseconds < 60_000 {
+        format!("{}.{}s", milliseconds / 1000, milliseconds % 1000 / 100)
+    } else {
+        span(duration)
+    }
+}
+
+/// Returns a table that scrolls by itself where it is wider than its screen. The keyboard reaches
+/// it, to scroll.
+pub(super) fn table(name: &str, content: &Markup) -> Markup {
+    html! { div.table role="region" aria-label=(name) tabindex="0" { table { (content) } } }
+}
+
 /// Returns the time since then, with the time itself as title.
 pub(super) fn age(at: Timestamp, now: Timestamp) -> Markup {
     html! { time datetime=(at) title=(format!("{at:.0}")) { (span(now.duration_since(at))) } }

@@ -3,12 +3,12 @@
 use axum::extract::{Extension, Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use maud::{Markup, html};
-use tinqs_ci_reconciler::model::{Happened, Phase, Run};
+use tinqs_ci_reconciler::model::Run;
 
-use super::parts::{self, age, name, sentence, span};
-use super::{actions, answer, layout, refused};
+use super::parts::{self, age, exact, name, sentence, span};
+use super::{actions, answer, layout, refused, steps};
 use crate::api::machine;
 use crate::api::status::JobWhy;
 use crate::server::http::Ctx;
@@ -44,7 +44,7 @@ fn main(run: &Run, why: &JobWhy, may_act: bool, now: Timestamp) -> Markup {
         h1 { (run.name) " · " (name(&repo)) " · " (name(&job)) " " (parts::at_forge(&run.spec.about.url)) }
         section #story data-live aria-label="State" {
             p.line { (parts::state(run)) span.part { (age(run.created_at, now)) } }
-            (path(run, now))
+            (steps::path(run, now))
             dl.facts { (facts(why, now)) }
             @if may_act { (actions::of_run(run)) }
         }
@@ -60,78 +60,6 @@ fn main(run: &Run, why: &JobWhy, may_act: bool, now: Timestamp) -> Markup {
             h2 { "Commands" }
             (commands(run))
         }
-    }
-}
-
-/// A step of the path of a run.
-struct Step {
-    name: &'static str,
-    /// The time since the step before; `None` if the run has not come so far.
-    took: Option<SignedDuration>,
-}
-
-/// Returns the steps of the latest attempt, from its timeline.
-fn steps(run: &Run) -> Vec<Step> {
-    let timeline = &run.status.timeline;
-    let last = |matches: &dyn Fn(&Happened) -> bool| {
-        timeline.iter().rev().find(|one| matches(&one.what)).map(|one| one.at)
-    };
-    let since = run.status.waiting_since;
-    let fresh = |at: Option<Timestamp>| at.filter(|at| *at >= since);
-    let marks = [
-        ("registered", fresh(last(&|what| matches!(what, Happened::Registered { .. })))),
-        ("launched", fresh(last(&|what| matches!(what, Happened::Launched { .. })))),
-        ("started", fresh(last(&|what| matches!(what, Happened::Started { .. })))),
-        (
-            "finished",
-            fresh(last(&|what| matches!(what, Happened::Finished { .. } | Happened::GaveUp))),
-        ),
-    ];
-    let mut before = since;
-    let mut steps = vec![Step { name: "waits", took: Some(SignedDuration::ZERO) }];
-    for (name, at) in marks {
-        let took = at.map(|at| at.duration_since(before)).filter(|took| !took.is_negative());
-        before = at.unwrap_or(before);
-        steps.push(Step { name, took });
-    }
-    steps
-}
-
-/// Returns the path as a bar: each step with the time it took.
-fn path(run: &Run, now: Timestamp) -> Markup {
-    let steps = steps(run);
-    let reached: SignedDuration = steps
-        .iter()
-        .filter_map(|step| step.took)
-        .fold(SignedDuration::ZERO, SignedDuration::saturating_add);
-    let is_open = run.status.phase != Phase::Finished;
-    let here = now.duration_since(run.status.waiting_since).saturating_sub(reached);
-    html! {
-        ol.path aria-label="Steps" {
-            @for step in &steps {
-                li class=(if step.took.is_some() { "done" } else { "open" }) {
-                    span.step { (step.name) }
-                    span.took {
-                        @match step.took {
-                            Some(took) if took.is_zero() => {}
-                            Some(took) => { "+" (exact(took)) }
-                            None => { "–" }
-                        }
-                    }
-                }
-            }
-            @if is_open { li.now { span.step { "now" } span.took { "+" (exact(here)) } } }
-        }
-    }
-}
-
-/// Returns a duration with tenths of a second while it is short.
-fn exact(duration: SignedDuration) -> String {
-    let milliseconds = duration.as_millis().max(0);
-    if milliseconds < 60_000 {
-        format!("{}.{}s", milliseconds / 1000, milliseconds % 1000 / 100)
-    } else {
-        span(duration)
     }
 }
 
@@ -155,7 +83,7 @@ fn facts(why: &JobWhy, now: Timestamp) -> Markup {
 fn attempts(why: &JobWhy, now: Timestamp) -> Markup {
     html! {
         @if why.attempts.is_empty() { p.quiet { "No attempt yet." } }
-        @else { div.table { table {
+        @else { (parts::table("Attempts and their end", &html! {
             thead { tr { th.n { "attempt" } th.n { "age" } th { "class" } th { "machine" } th { "end" } } }
             tbody { @for attempt in &why.attempts { tr {
                 td.n { (attempt.number) }
@@ -167,7 +95,7 @@ fn attempts(why: &JobWhy, now: Timestamp) -> Markup {
                     @for refusal in &attempt.refusals { br; (sentence(refusal)) }
                 }
             } } }
-        } } }
+        })) }
     }
 }
 

@@ -108,11 +108,30 @@ fn main(app: &App, query: &RunsQuery, found: &Found, now: Timestamp) -> Markup {
         h1 { "Runs" }
         (form(query, &classes))
         section #runs data-live aria-label="Runs" {
-            @if found.runs.is_empty() { p.quiet { "No run matches." } }
+            @if found.runs.is_empty() { (none(query, found.next.is_some())) }
             @else { (table(&found.runs, &class_of, now)) }
             @if let Some(next) = &found.next {
                 p { a rel="next" href=(address(query, next)) { "Older runs" } }
             }
+        }
+    }
+}
+
+/// Says why no run is shown, and what to do.
+fn none(query: &RunsQuery, has_more: bool) -> Markup {
+    let RunsQuery { text, class, repo, phase, after } = query;
+    let is_filtered = [text, class, repo, phase].iter().any(|value| !value.trim().is_empty());
+    html! {
+        @if has_more {
+            p { "None of the " (SEARCHED * SHOWN) " runs that were searched matches; older ones may." }
+        } @else if !after.is_empty() {
+            p { "There are no older runs." }
+            p { a href=(address(query, "")) { "Newest runs" } }
+        } @else if is_filtered {
+            p { "No run matches." }
+            p { a href="/runs" { "Clear the filter" } }
+        } @else {
+            p { "There is no run yet. A run is made when a job waits whose labels a class serves." }
         }
     }
 }
@@ -142,7 +161,7 @@ fn select(title: &str, key: &str, values: &[&str], chosen: &str) -> Markup {
     }
 }
 
-/// Returns the address of the older runs.
+/// Returns the address of runs of the same filter, after this cursor.
 fn address(query: &RunsQuery, after: &str) -> String {
     let RunsQuery { text, class, repo, phase, after: _ } = query;
     let pairs = [
@@ -155,28 +174,28 @@ fn address(query: &RunsQuery, after: &str) -> String {
     let mut url = reqwest::Url::parse("http://page/runs").expect("a constant address");
     let given = pairs.into_iter().filter(|(_, value)| !value.is_empty());
     url.query_pairs_mut().extend_pairs(given);
-    format!("/runs?{}", url.query().unwrap_or_default())
+    let query = url.query().filter(|query| !query.is_empty());
+    query.map_or("/runs".to_owned(), |query| format!("/runs?{query}"))
 }
 
 fn table(runs: &[Run], class_of: &dyn Fn(&Run) -> Option<String>, now: Timestamp) -> Markup {
-    html! {
-        div.table { table {
-            thead { tr {
-                th { "run" } th { "job" } th { "status" } th.n { "wait" } th.n { "age" } th { "class" }
-                th { "reason" }
-            } }
-            tbody { @for run in runs { tr {
-                @let (repo, job) = parts::job(run);
-                td { (run_link(run.name.as_str())) }
-                td { span.quiet { (name(&repo)) } " " (name(&job)) }
-                td { (parts::state(run)) }
-                td.n { (waited(run, now)) }
-                td.n { (age(run.created_at, now)) }
-                td { (class_of(run).map_or("–".to_owned(), |class| name(&class))) }
-                td { (reason(run)) }
-            } } }
+    let content = html! {
+        thead { tr {
+            th { "run" } th { "job" } th { "status" } th.n { "wait" } th.n { "age" } th { "class" }
+            th { "reason" }
         } }
-    }
+        tbody { @for run in runs { tr {
+            @let (repo, job) = parts::job(run);
+            td { (run_link(run.name.as_str())) }
+            td { span.quiet { (name(&repo)) } " " (name(&job)) }
+            td { (parts::state(run)) }
+            td.n { (waited(run, now)) }
+            td.n { (age(run.created_at, now)) }
+            td { (class_of(run).map_or("–".to_owned(), |class| name(&class))) }
+            td { (reason(run)) }
+        } } }
+    };
+    parts::table("Runs, newest first", &content)
 }
 
 /// Returns how long the job waits, or waited until it was seen to start.

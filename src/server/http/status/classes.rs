@@ -11,9 +11,13 @@ use crate::telemetry::RecentWaits;
 /// Counts the machines and runs of each class, and the reasons of its waiting runs.
 pub(super) fn all(app: &App, classes: &[Class], known: &Known) -> Vec<ClassStatus> {
     let mut phases: HashMap<&ClassName, [usize; 3]> = HashMap::new();
+    let mut desired: HashMap<&ClassName, usize> = HashMap::new();
     for run in known.open.as_deref().unwrap_or_default() {
         let Some(class) = serving(classes, &run.repo, &run.runs_on) else { continue };
         let counts = phases.entry(&class.name).or_default();
+        if run.phase != Phase::Finished && !run.deleted {
+            *desired.entry(&class.name).or_default() += 1;
+        }
         match run.phase {
             Phase::Waiting => counts[0] += 1,
             Phase::Starting => counts[1] += 1,
@@ -40,19 +44,19 @@ pub(super) fn all(app: &App, classes: &[Class], known: &Known) -> Vec<ClassStatu
             name: class.name.to_string(),
             limit: class.limit,
             machines: machines.filter(|m| m.class == class.name && m.is_live()).count(),
+            desired: desired.get(&class.name).copied().unwrap_or(0),
             open: waiting + starting + running,
             waiting,
             starting,
             running,
             reasons,
-            waits: waits(app, class, known),
+            waits: app.telemetry.waits.of(&class.name.0, known.now).map(waits),
         }
     };
     classes.iter().map(of_class).collect()
 }
 
-fn waits(app: &App, class: &Class, known: &Known) -> Option<ClassWaits> {
-    let RecentWaits { jobs, p50_seconds, p95_seconds } =
-        app.telemetry.waits.of(&class.name.0, known.now)?;
-    Some(ClassWaits { jobs, p50_seconds, p95_seconds })
+pub(super) fn waits(recent: RecentWaits) -> ClassWaits {
+    let RecentWaits { jobs, p50_seconds, p95_seconds } = recent;
+    ClassWaits { jobs, p50_seconds, p95_seconds }
 }
