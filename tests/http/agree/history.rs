@@ -65,7 +65,7 @@ impl History {
         let world = World::new(7, Arc::new(clock.clone()), Arc::new(Mutex::new(forge)));
         let world: Shared = Arc::new(Mutex::new(world));
         let all = Arc::new(SimulatedPorts::live(world.clone()));
-        let ports = Ports {
+        let simulated = Ports {
             clock: Arc::new(clock.clone()),
             store: all.clone(),
             queue: all.clone(),
@@ -73,7 +73,7 @@ impl History {
             forge: all,
         };
         let classes = vec![class("linux", 6), class("deploy", 2)];
-        let parts = Parts::over(Settings { classes, ..settings() }, ports, "replica-1");
+        let parts = Parts::over(Settings { classes, ..settings() }, simulated, "replica-1");
         let address = Some(([127, 0, 0, 1], 8081).into());
         let app = App::new(&parts, Arc::new(PollSignal::default()), Role::All, address);
         let router = everything(&app, Deadlines::default());
@@ -85,11 +85,11 @@ impl History {
         let now = self.clock.now();
         match *step {
             Step::Push { label, jobs, seconds } => {
-                let job = |index: usize| JobSpec {
+                let made = |index: usize| JobSpec {
                     work: SignedDuration::from_secs(seconds),
                     ..JobSpec::new(format!("{label} {index}"), &[label])
                 };
-                let jobs: Vec<JobSpec> = (0..jobs).map(job).collect();
+                let jobs: Vec<JobSpec> = (0..jobs).map(made).collect();
                 let pushed = self.world.lock().forge().push(now, "acme/widget", &jobs);
                 self.jobs.extend(pushed);
             }
