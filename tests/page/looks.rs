@@ -16,7 +16,7 @@ const SCREENS: [(&str, &str, &str); 8] = [
     ("run", "/runs/job-5", "ATTEMPTS"),
     ("running", "/runs/job-4", "ATTEMPTS"),
     ("machines", "/machines", "i-0f3c21"),
-    ("classes", "/classes", "ARM"),
+    ("classes", "/classes", "arm"),
     ("confirm", "/runs/job-3/delete", "Cancel"),
     ("no-run", "/runs/job-404", "Not Found"),
 ];

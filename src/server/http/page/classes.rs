@@ -86,7 +86,7 @@ fn one(
     };
     let reasons: Vec<&str> = view.blocked_by.iter().map(|reason| reason.as_str()).collect();
     html! {
-        h2 { (name(&view.name)) " " small { (labels.join(", ")) } }
+        h2.as-is { (name(&view.name)) " " small { (labels.join(", ")) } }
         @if let Some(pause) = pause {
             ul.notes { li.waits {
                 strong { "! Paused" } " · " (age(pause.since, now))

@@ -125,7 +125,7 @@ fn bar(steps: &[Step], here: Option<SignedDuration>) -> Markup {
 fn widths(parts: &[SignedDuration]) -> Vec<i128> {
     let count = i128::try_from(parts.len()).unwrap_or(WIDTH / LEAST);
     let rest = WIDTH - LEAST * count;
-    let all: i128 = parts.iter().map(|took| took.as_millis()).sum();
+    let all: i128 = parts.iter().map(SignedDuration::as_millis).sum();
     let share = |took: &SignedDuration| match all {
         0 => rest / count.max(1),
         _ => took.as_millis() * rest / all,
