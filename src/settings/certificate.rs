@@ -106,7 +106,7 @@ impl Validity {
 }
 
 /// Returns whole days, rounded down.
-fn days(left: SignedDuration) -> String {
+pub(crate) fn days(left: SignedDuration) -> String {
     let days = left.as_hours() / 24;
     format!("{days} day{}", if days == 1 { "" } else { "s" })
 }

@@ -23,6 +23,7 @@ mod tree;
 mod types;
 
 pub use beside::{Beside, data_socket, own_token_file, runtime_socket};
+pub(crate) use certificate::days;
 pub use certificate::{Tls, Validity};
 pub use changes::{Changes, merge};
 pub(crate) use check::label_problem;
