@@ -17,7 +17,7 @@ use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::push::Pass;
-use crate::settings::{Env, Settings};
+use crate::settings::{Env, Settings, Tls};
 use crate::words::services::ServiceReason;
 use contacts::Change;
 use unserved::Changes;
@@ -192,6 +192,8 @@ impl Telemetry {
     pub fn configure(&self, settings: &Settings) {
         self.metrics.configure(&settings.classes);
         *self.classes.write() = settings.classes.as_slice().into();
+        let tls = settings.server.tls.as_ref();
+        self.metrics.config.certificate(tls.map(Tls::expires_at));
         // Credentials show themselves as a constant.
         let digest = Sha256::digest(format!("{settings:?}").as_bytes());
         self.metrics.config.named(&hex::encode(&digest[..6]));

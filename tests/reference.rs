@@ -84,16 +84,21 @@ webhook secret is replaced, list the new one and the former one
 refused with 401 until both sides have the new one, and the poll finds their jobs. Secrets from the
 environment need a restart.
 
+**The files of `server.tls`** likewise, within three seconds. A pair that cannot be used, does not
+belong together or has expired leaves the former one in force, with one warning; open connections
+keep the certificate with which they began.
+
 **The configuration file** is read again on SIGHUP, on `tinqs-ci reload` and on `POST /v1/reload`.
 Classes, secrets, `server.token`, `server.hosts`, `forge.poll_every`, `forge.sweep_every`,
-`forge.machine_url` and `server.log` take effect at once; running machines keep what they were
-launched with. Everything else (`installation`, `store`, `queue`, `compute`, `forge.url`,
+`forge.machine_url`, `server.tls` and `server.log` take effect at once; running machines keep what
+they were launched with. Everything else (`installation`, `store`, `queue`, `compute`, `forge.url`,
 `forge.scope`, `forge.demand`, the addresses of `server`, `server.event_clients`, and whether
-`forge.token`, `forge.webhook_secret` and `server.token` are set at all) needs a restart, which the
-log and the answer say. After a change of `compute` to or from EC2, the classes wait for the restart
-too. If the file is missing or has a mistake, the whole former configuration stays in force. The
-environment of a running process does not change. With several replicas, each needs the signal; a
-call reaches one of them. A Lambda function reads its configuration at its start only.
+`forge.token`, `forge.webhook_secret`, `server.token` and `server.tls` are set at all) needs a
+restart, which the log and the answer say. After a change of `compute` to or from EC2, the classes
+wait for the restart too. If the file is missing or has a mistake, the whole former configuration
+stays in force. The environment of a running process does not change. With several replicas, each
+needs the signal; a call reaches one of them. A Lambda function reads its configuration at its start
+only.
 
 ### The log
 

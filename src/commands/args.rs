@@ -8,6 +8,7 @@ mod get;
 mod init;
 mod insecure;
 mod paused;
+mod server;
 mod values;
 mod webhook;
 
@@ -25,6 +26,7 @@ pub(super) use get::Get;
 pub(super) use init::{Init, InitCloud};
 pub(super) use insecure::Insecure;
 pub(super) use paused::Paused;
+pub(super) use server::{DryRun, Server};
 pub(super) use values::{Output, Phase, SchemaKind, ServerLine, TextOrJson};
 pub(super) use webhook::{Webhook, WebhookOptions};
 
@@ -43,7 +45,8 @@ const FIRST: &str = "First steps: `tinqs-ci demo` shows how it works in ten seco
                      init` sets it up for your Gitea.\n\nEnvironment: TINQS_CI_CONFIG \
                      (configuration file), TINQS_CI_<SECTION>__<KEY> (overrides the file), \
                      TINQS_CI_LOG (log filter of the server: info, debug, info,tinqs_ci=debug), \
-                     TINQS_CI_URL and TINQS_CI_API_TOKEN (for commands that call a server), \
+                     TINQS_CI_URL, TINQS_CI_API_TOKEN and TINQS_CI_CA_FILE (for commands \
+                     that call a server), \
                      NO_COLOR.\n\n\
                      Exit codes: 0 success, 1 failure, 2 usage or configuration error, \
                      3 not found, 4 cannot reach the server.";
@@ -374,23 +377,4 @@ pub(super) struct ConfigFile {
     /// The configuration file; defaults to TINQS_CI_CONFIG, then ./tinqs-ci.toml if it exists
     #[arg(long, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct Server {
-    /// The address of the server's API; defaults to TINQS_CI_URL, then to the server of the
-    /// configuration in this directory
-    #[arg(long = "server", value_name = "URL")]
-    pub(super) url: Option<String>,
-    /// A file with a token of the API; defaults to TINQS_CI_API_TOKEN, then to a token of that
-    /// configuration
-    #[arg(long, value_name = "FILE")]
-    pub(super) token_file: Option<PathBuf>,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct DryRun {
-    /// Only print what would be done
-    #[arg(long = "dry-run")]
-    pub(super) dry_run: bool,
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use reqwest::header::{ETAG, IF_MATCH};
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 use serde::de::DeserializeOwned;
+use tinqs_ci_net::{Distrust, Trust, http_client_of};
 use tinqs_ci_reconciler::model::{Run, RunName, Secret};
 
 use crate::api::explain::{JobExplained, PushExplained};
@@ -78,7 +79,7 @@ impl Client {
     ///
     /// # Errors
     /// The address is invalid.
-    pub fn new(address: &str, token: Option<Secret>) -> Result<Self, Error> {
+    pub fn new(address: &str, token: Option<Secret>, trust: &Trust) -> Result<Self, Error> {
         let wrong = || Error::Address { url: cut(address, 200) };
         let mut url = Url::parse(address.trim()).map_err(|_| wrong())?;
         let is_http = ["http", "https"].contains(&url.scheme());
@@ -87,7 +88,8 @@ impl Client {
         }
         url.set_query(None);
         url.set_fragment(None);
-        let http = builder().build().map_err(|error| unreachable(&url, &error))?;
+        let http = builder(trust).and_then(reqwest::ClientBuilder::build);
+        let http = http.map_err(|error| unreachable(&url, &error))?;
         Ok(Self { http, url, token })
     }
 
@@ -98,8 +100,10 @@ impl Client {
     pub fn at_socket(socket: &Path) -> Result<Self, Error> {
         let url = Url::parse("http://localhost/")
             .map_err(|_| Error::Address { url: cut(&socket.to_string_lossy(), 200) })?;
-        let client = builder().unix_socket(socket).build();
-        let http = client.map_err(|error| unreachable(&url, &error))?;
+        let client = builder(&Trust::System).map(|client| client.unix_socket(socket));
+        let http = client
+            .and_then(reqwest::ClientBuilder::build)
+            .map_err(|error| unreachable(&url, &error))?;
         Ok(Self { http, url, token: None })
     }
 
@@ -355,12 +359,12 @@ pub enum Now {
     No,
 }
 
-fn builder() -> reqwest::ClientBuilder {
+fn builder(trust: &Trust) -> reqwest::Result<reqwest::ClientBuilder> {
     // A redirect would send the token elsewhere.
-    tinqs_ci_net::http_client()
+    Ok(http_client_of(trust)?
         .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(Duration::from_secs(5))
-        .timeout(Duration::from_mins(1))
+        .timeout(Duration::from_mins(1)))
 }
 
 fn if_match(request: RequestBuilder, seen: &Versioned) -> RequestBuilder {
@@ -372,6 +376,9 @@ fn if_match(request: RequestBuilder, seen: &Versioned) -> RequestBuilder {
 
 /// Reports the innermost cause, such as "connection refused".
 fn unreachable(url: &Url, error: &reqwest::Error) -> Error {
+    if let Some(why) = Distrust::of(error) {
+        return Error::Distrusted { url: url.to_string(), why };
+    }
     let mut cause: &dyn std::error::Error = error;
     while let Some(source) = cause.source() {
         cause = source;

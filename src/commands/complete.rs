@@ -6,6 +6,7 @@ use std::ffi::OsStr;
 use std::time::Duration;
 
 use clap_complete::engine::CompletionCandidate;
+use tinqs_ci_net::Trust;
 use tinqs_ci_reconciler::model::{Run, Secret};
 use tinqs_ci_reconciler::text::cut;
 
@@ -80,10 +81,11 @@ fn asked<T>(call: impl AsyncFnOnce(&Client) -> Result<Vec<T>, client::Error>) ->
     let variable = |name| std::env::var(name).ok().filter(|text: &String| !text.is_empty());
     let url = variable("TINQS_CI_URL");
     let token = variable("TINQS_CI_API_TOKEN").map(Secret::new);
+    let trust = variable("TINQS_CI_CA_FILE").and_then(|file| std::fs::read(file).ok());
+    let trust = trust.and_then(|text| Trust::also(&text).ok()).unwrap_or_default();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let (Ok(client), Ok(runtime)) =
-        (Client::new(url.as_deref().unwrap_or(client::DEFAULT_URL), token), runtime)
-    else {
+    let client = Client::new(url.as_deref().unwrap_or(client::DEFAULT_URL), token, &trust);
+    let (Ok(client), Ok(runtime)) = (client, runtime) else {
         return Vec::new();
     };
     let answer = async { tokio::time::timeout(WITHIN, call(&client)).await };

@@ -1,5 +1,6 @@
 //! `doctor`: checks everything that `serve` needs, and suggests fixes.
 
+mod asked;
 mod forge;
 mod forge_answers;
 mod host;
@@ -8,6 +9,7 @@ mod outside;
 mod push;
 mod rights;
 mod running;
+mod tls;
 mod trust;
 
 use std::path::Path;
@@ -18,7 +20,7 @@ use tinqs_ci_reconciler::ports::check::{Check, Outcome};
 
 use crate::backends::check_aws;
 use crate::commands::live;
-use crate::commands::reach::Reach;
+use crate::commands::reach::{Reach, authorities_of};
 use crate::commands::unsafe_settings::{Finding, findings};
 use crate::settings::{self, Env, Settings, StoreUrl};
 use tinqs_ci_reconciler::text::{cut, escape};
@@ -28,6 +30,7 @@ use running::running_checks;
 pub use forge::forge_checks;
 pub use forge_answers::ForgeAnswers;
 pub use host::{Disk, ListenerCheck, Program, compute_checks, data_check, neighbor_check};
+pub use tls::tls_checks;
 
 /// The results of all checks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -116,13 +119,15 @@ pub async fn examine(file: Option<&Path>, env: &Env, reach: CheckScope) -> Repor
     if reach == CheckScope::Offline || !in_cloud {
         checks.push(data_check(&settings.store, &host::disk(&settings.store)));
     }
-    let neighbor = host::neighbor(settings.server.webhooks).await;
+    checks.extend(tls_checks(&settings.server, Timestamp::now()));
+    let tls = settings.server.tls.as_ref();
+    let neighbor = host::neighbor(settings.server.webhooks, tls).await;
     checks.push(neighbor_check("server.webhooks", settings.server.webhooks, &neighbor));
-    let api = host::neighbor(settings.server.api).await;
+    let api = host::neighbor(settings.server.api, tls).await;
     checks.push(neighbor_check("server.api", settings.server.api, &api));
     // Any of its addresses tells that it runs, and which process it is.
     let addresses = [(settings.server.webhooks, &neighbor), (settings.server.api, &api)];
-    let ours = addresses.iter().find(|(_, seen)| matches!(seen, ListenerCheck::Ours { .. }));
+    let ours = addresses.iter().find(|(_, seen)| seen.is_ours());
     let port = ours.map(|(address, _)| address.port());
     let is_running = port.is_some();
     let own = env.get("PATH").map(String::as_str).unwrap_or_default();
@@ -140,7 +145,8 @@ pub async fn examine(file: Option<&Path>, env: &Env, reach: CheckScope) -> Repor
     }
     let hooks = answers.as_ref().and_then(|answers| answers.hooks.as_ref().ok());
     if let Some(hook) = hooks.and_then(|hooks| forge_answers::ours(settings, hooks)) {
-        checks.extend(outside::outside_check(&hook.url).await);
+        let trust = authorities_of(env).ok().flatten().unwrap_or_default();
+        checks.extend(outside::outside_checks(&hook.url, &trust).await);
     }
     checks.extend(ask_server(settings, file, env, is_running, answers.as_ref()).await);
     Report::new(checks)

@@ -5,6 +5,8 @@ use std::process::ExitCode;
 
 use anstyle::{AnsiColor, Style};
 
+use tinqs_ci_net::Distrust;
+
 use crate::commands::client;
 use tinqs_ci_reconciler::text::escape;
 
@@ -88,6 +90,7 @@ impl From<client::Error> for Failure {
             client::Error::Unreachable { .. } => Self::new(4, message).hint(
                 "start it with `tinqs-ci serve`, or name another with --server or TINQS_CI_URL",
             ),
+            client::Error::Distrusted { why, .. } => Self::new(4, message).hint(believable(&why)),
             client::Error::NotFound { kind, .. } => Self::not_found(message).hint(lister(kind)),
             client::Error::Refused { status, .. } => match status.as_u16() {
                 401 | 403 => Self::failed(message).hint(
@@ -101,6 +104,28 @@ impl From<client::Error> for Failure {
             },
             client::Error::Garbled { .. } => Self::failed(message)
                 .hint("check that --server or TINQS_CI_URL names a tinqs-ci server"),
+        }
+    }
+}
+
+/// Returns what makes a server believable.
+fn believable(why: &Distrust) -> &'static str {
+    match why {
+        Distrust::UnknownAuthority => {
+            "name the file of its authority's certificate with --ca-file or TINQS_CI_CA_FILE"
+        }
+        Distrust::OtherName(_) => "use one of these names in --server or TINQS_CI_URL",
+        Distrust::OtherCertificate => {
+            "another program may use the address; else see the server's log, which says why it \
+             cannot use the file"
+        }
+        Distrust::OtherTime => "renew it on the server's host, and check the clock of this one",
+        Distrust::OfAuthority => {
+            "issue it with basicConstraints=CA:FALSE, or by an authority: see docs/how-to/tls.md"
+        }
+        Distrust::NoTls => {
+            "use http:// in --server or TINQS_CI_URL; a server that has `server.tls` since its \
+             start must be restarted"
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tinqs_ci_net::Distrust;
+
 use super::reach::Reach;
 use crate::api::Ready;
 use crate::api::status::{StatusView, Webhooks};
@@ -43,7 +45,8 @@ pub(super) async fn ask(reach: &Reach) -> Result<Live, String> {
 }
 
 async fn get(reach: &Reach, path: &str) -> Result<(u16, String), String> {
-    let client = tinqs_ci_net::http_client()
+    let client = tinqs_ci_net::http_client_of(&reach.trust)
+        .map_err(|error| cause(&error))?
         .timeout(DEADLINE)
         // A redirect would send the token elsewhere.
         .redirect(reqwest::redirect::Policy::none());
@@ -65,6 +68,9 @@ async fn get(reach: &Reach, path: &str) -> Result<(u16, String), String> {
 pub(super) fn cause(error: &reqwest::Error) -> String {
     if error.is_timeout() {
         return "no answer in time".to_owned();
+    }
+    if let Some(why) = Distrust::of(error) {
+        return why.to_string();
     }
     let mut cause: &dyn std::error::Error = error;
     while let Some(source) = cause.source() {

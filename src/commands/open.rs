@@ -13,7 +13,7 @@ use crate::words::lasting;
 pub(super) async fn open(server: &Server, env: &Env) -> Result<(), Failure> {
     let reach = Reach::find(server, env)?;
     let made = reach.client()?.sign_in().await?;
-    let base = reach.url.trim().trim_end_matches('/');
+    let base = reach.page.trim().trim_end_matches('/');
     let path = made.path.strip_prefix("/sign-in?code=").filter(|code| is_plain(code));
     let code = path.ok_or_else(|| {
         Failure::failed("the server's answer is no address of its page")
@@ -47,7 +47,8 @@ fn is_plain(code: &str) -> bool {
 }
 
 fn is_loopback(url: &str) -> bool {
-    url.starts_with("http://127.0.0.1:") || url.starts_with("http://[::1]:")
+    let address = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+    address.is_some_and(|at| at.starts_with("127.0.0.1:") || at.starts_with("[::1]:"))
 }
 
 #[cfg(test)]

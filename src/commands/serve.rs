@@ -2,14 +2,15 @@
 
 use std::ffi::OsString;
 
-use tinqs_ci_reconciler::text::chain;
+use jiff::Timestamp;
+use tinqs_ci_reconciler::text::{chain, cut};
 
 use super::args::{ConfigFile, Insecure};
 use super::failure::Failure;
 use super::unsafe_settings::{Finding, findings};
 use crate::backends::BackendError;
 use crate::server::{self, Role};
-use crate::settings::{self, ComputeUrl, Env, Loaded, Source};
+use crate::settings::{self, ComputeUrl, Env, Loaded, Source, Validity};
 use crate::telemetry;
 
 /// Runs the server until a signal. `process:` machines inherit selected `variables`.
@@ -21,11 +22,26 @@ pub(super) async fn serve(
     variables: Vec<(OsString, OsString)>,
 ) -> Result<(), Failure> {
     let loaded = logged(loaded(&file, env))?;
+    logged(unexpired(&loaded))?;
     logged(allowed(&loaded, insecure).await)?;
     // A file that was read must be there at each reload, also one that nothing names.
     let source = Source { named: loaded.file.clone(), env: env.clone() };
     let served = Box::pin(server::run(loaded, source, role, variables)).await;
     logged(served.map_err(|error| failure(&error)))
+}
+
+/// Refuses a certificate that no client accepts any more.
+fn unexpired(loaded: &Loaded) -> Result<(), Failure> {
+    let Some(tls) = &loaded.settings.server.tls else { return Ok(()) };
+    let now = Timestamp::now();
+    let validity = tls.validity(now);
+    let Some(problem) = validity.problem(now).filter(|_| matches!(validity, Validity::Expired(_)))
+    else {
+        return Ok(());
+    };
+    let file = cut(&tls.cert.to_string_lossy(), 200);
+    let message = format!("server.tls.cert: the certificate in `{file}` {problem}");
+    Err(Failure::usage(message).hint("a running server reads the files again when they change"))
 }
 
 /// Refuses what is not safe, unless the arguments allow it. The log warns about what they allow.

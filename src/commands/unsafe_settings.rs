@@ -12,7 +12,7 @@ use tinqs_ci_reconciler::model::Secret;
 use tinqs_ci_reconciler::text::cut;
 
 use super::args::Insecure;
-use crate::settings::{ComputeUrl, Loaded, SecretFile, Settings};
+use crate::settings::{ComputeUrl, Loaded, SecretFile, Settings, Tls};
 
 /// The length, in bytes, below which a secret can be guessed.
 const GUESSED: usize = 8;
@@ -37,7 +37,9 @@ pub(super) async fn findings(loaded: &Loaded) -> Vec<Finding> {
     let Loaded { settings, secret_files, .. } = loaded;
     let mut found: Vec<Finding> = api(settings).into_iter().collect();
     found.extend(secrets(settings));
-    found.extend(secret_files.iter().filter_map(|file| file_below(Path::new("/"), file)));
+    let key = settings.server.tls.as_ref().map(Tls::key_file);
+    let files = secret_files.iter().chain(&key);
+    found.extend(files.filter_map(|file| file_below(Path::new("/"), file)));
     found.extend(forge(&settings.forge.url).await);
     found.extend(root(settings, rustix::process::geteuid().is_root()));
     found
@@ -59,13 +61,16 @@ impl Insecure {
 
 fn api(settings: &Settings) -> Option<Finding> {
     let api = settings.server.api;
-    (!api.ip().to_canonical().is_loopback()).then(|| Finding {
+    let is_open = !api.ip().to_canonical().is_loopback() && settings.server.tls.is_none();
+    is_open.then(|| Finding {
         allowed_by: Some("--insecure-api"),
         message: format!(
             "`server.api`: other hosts reach {api} without TLS, so that the tokens of the API can \
              be read on the way"
         ),
-        fix: "set it to an address of 127.0.0.1 and put a proxy with TLS in front of it".to_owned(),
+        fix: "set `server.tls`, or set it to an address of 127.0.0.1 and put a proxy with TLS in \
+              front of it"
+            .to_owned(),
     })
 }
 
@@ -175,6 +180,8 @@ fn is_public(ip: IpAddr) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use tinqs_ci_testing::certificates::Issued;
+
     use super::*;
     use crate::settings::{Env, parse};
 
@@ -220,6 +227,25 @@ mod tests {
         assert!(Insecure { forge: true, ..Insecure::default() }.allows(finding));
         let others = Insecure { api: true, secrets: true, files: true, forge: false, root: true };
         assert!(!others.allows(finding));
+    }
+
+    #[tokio::test]
+    async fn with_tls_other_hosts_may_reach_the_api_and_the_key_is_checked() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let [cert, key] = Issued::self_signed(&["ci"], false).write(folder.path());
+        let (cert, key) = (cert.display(), key.display());
+        let server = format!(
+            "[server]\napi = \"0.0.0.0:8081\"\n[server.tls]\ncert = \"{cert}\"\nkey = \"{key}\""
+        );
+        let secured = loaded(&server, "http://127.0.0.1:3000");
+        assert_eq!(findings(&secured).await, []);
+        let tls = secured.settings.server.tls.as_ref().expect("configured");
+        for path in [folder.path(), tls.key.as_path()] {
+            let mode = std::fs::Permissions::from_mode(0o755);
+            std::fs::set_permissions(path, mode).expect("set");
+        }
+        let found = findings(&secured).await;
+        assert!(found[0].message.starts_with("`server.tls.key`: every user"), "{found:?}");
     }
 
     #[test]

@@ -17,7 +17,7 @@ use tinqs_ci_reconciler::text::{cut, escape};
 use super::args::{ConfigFile, Webhook, WebhookOptions};
 use super::failure::{Failure, out};
 use crate::settings::{self, Env, Settings};
-use address::{THIS_HOST, default_url, page, webhook_address};
+use address::{THIS_HOST, own_url, page, webhook_address};
 
 /// Runs a subcommand.
 pub(super) async fn run(verb: Webhook, env: &Env) -> Result<(), Failure> {
@@ -48,7 +48,7 @@ impl Site {
         })?;
         let url = match url {
             Some(url) => webhook_address(&url, "--url")?,
-            None => default_url(settings.server.webhooks),
+            None => own_url(&settings.server),
         };
         Ok(Self { config, settings, client, url })
     }

@@ -1,12 +1,14 @@
 //! The addresses and the socket that the server listens on.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::http::{self, ApiSocket, Doors};
+use super::live::Live;
 use super::state::Error;
 use crate::settings::{Env, Server, StoreUrl, data_socket, runtime_socket};
 
@@ -74,10 +76,11 @@ impl Listeners {
         self.api.local_addr().ok()
     }
 
-    /// Serves these routes until the server stops.
+    /// Serves these routes until the server stops, the addresses with the certificate in force.
     pub(super) fn serve(
         self,
         doors: Doors,
+        live: &Arc<Live>,
         loops: &mut JoinSet<()>,
         stopping: &watch::Receiver<bool>,
     ) {
@@ -85,10 +88,13 @@ impl Listeners {
         if let Some(socket) = socket {
             loops.spawn(socket.serve(doors.api.clone(), stopping.clone()));
         }
-        loops.spawn(http::listen(webhooks, doors.webhooks, WEBHOOKS, stopping.clone()));
-        loops.spawn(http::listen(api, doors.api, API, stopping.clone()));
+        let mut serve = |listener, router, most| {
+            loops.spawn(http::listen(listener, router, most, live.clone(), stopping.clone()));
+        };
+        serve(webhooks, doors.webhooks, WEBHOOKS);
+        serve(api, doors.api, API);
         if let Some(metrics) = metrics {
-            loops.spawn(http::listen(metrics, doors.metrics, METRICS, stopping.clone()));
+            serve(metrics, doors.metrics, METRICS);
         }
     }
 }

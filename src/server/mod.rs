@@ -2,6 +2,7 @@
 
 mod audit;
 mod drift;
+mod file_watch;
 mod guarded;
 pub mod http;
 #[cfg(feature = "aws")]
@@ -17,6 +18,7 @@ mod secret_watch;
 mod serve;
 mod state;
 mod ticks;
+mod tls_watch;
 mod workers;
 
 pub use listeners::Listeners;

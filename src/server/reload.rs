@@ -9,8 +9,10 @@ use tinqs_ci_reconciler::model::Secret;
 use tokio::signal::unix::Signal;
 use tokio::time::sleep;
 
+use super::file_watch::Why;
 use super::live::{Live, controller_settings};
-use super::secret_watch::{Watched, Why};
+use super::secret_watch::Watched;
+use super::tls_watch::TlsWatch;
 use crate::api::Reloaded;
 use crate::push::Pushes;
 use crate::settings::{self, Changes, Mistakes, SecretFile, Settings, Source};
@@ -22,6 +24,8 @@ const CHECK_EVERY: Duration = Duration::from_secs(1);
 const REDACTED: usize = 64;
 /// The remedy of a file that cannot be used.
 const KEPT: &str = "the former secret stays in force; write the new one to the file";
+/// The remedy of a certificate that cannot be used.
+const KEPT_TLS: &str = "the former certificate stays in force; write the pair to the two files";
 
 /// Reads the configuration again on request, and files of credentials when they change.
 pub struct Reloader {
@@ -36,6 +40,8 @@ pub struct Reloader {
     reloading: Mutex<()>,
     /// Held during each change, so that changes happen one after the other.
     files: Mutex<Vec<State>>,
+    /// Locked after `files`.
+    tls: Mutex<TlsWatch>,
 }
 
 /// A file of a credential, and whether a warning about it is open.
@@ -62,6 +68,7 @@ impl Reloader {
     ) -> Arc<Self> {
         let replica = replica.to_owned();
         let (files, reloading) = (Mutex::new(states(files)), Mutex::new(()));
+        let tls = Mutex::default();
         let reloader = Arc::new(Self {
             source,
             live,
@@ -71,6 +78,7 @@ impl Reloader {
             replica,
             reloading,
             files,
+            tls,
         });
         if let Some(pushes) = &reloader.pushes {
             // Weak, because the reloader has the client.
@@ -101,6 +109,7 @@ impl Reloader {
                 hint: "fix it; the former configuration stays in force".to_owned(),
             })?;
             *files = states(loaded.secret_files);
+            self.tls.lock().forget();
             let Changes { changed, restart } = changes;
             Ok(Reloaded { changed, restart, warnings: loaded.warnings })
         });
@@ -160,6 +169,44 @@ impl Reloader {
         }
     }
 
+    /// Checks the files of the server's certificate, and puts a changed one in force for the
+    /// connections that follow. Blocks on files.
+    pub(super) fn reread_certificate(&self) {
+        // Changes happen one after the other.
+        let _files = self.files.lock();
+        let mut watch = self.tls.lock();
+        let Some(current) = self.live.settings().server.tls.clone() else { return };
+        let now = self.telemetry.now();
+        if let Some(read) = watch.check(&current, now) {
+            let (cert, key) = (current.cert.display(), current.key.display());
+            let replaced = read.and_then(|tls| {
+                if tls == current {
+                    return Ok(false);
+                }
+                let mut settings = Settings::clone(&self.live.settings());
+                settings.server.tls = Some(tls);
+                self.put_in_force(settings).map(|()| true)
+            });
+            match &replaced {
+                Ok(true) => {
+                    tracing::info!(%cert, %key, "certificate changed, the new one is in force");
+                }
+                Ok(false) if watch.failing => {
+                    tracing::info!(%cert, %key, "certificate is readable again");
+                }
+                Ok(false) => {}
+                Err(error) => {
+                    let hint = KEPT_TLS;
+                    tracing::warn!(%cert, %key, error, hint, "cannot use changed certificate");
+                }
+            }
+            watch.failing = replaced.is_err();
+        }
+        if let Some(tls) = &self.live.settings().server.tls {
+            watch.warn(tls, now);
+        }
+    }
+
     /// Gives these settings to all that use them. After an error nothing has changed.
     fn put_in_force(&self, settings: Settings) -> Result<(), String> {
         if let Some(pushes) = &self.pushes {
@@ -195,6 +242,7 @@ pub(super) async fn run(reloader: Arc<Reloader>, mut hangup: Signal) {
                 let _ = reloader.reload();
             } else {
                 reloader.reread_secrets(Why::Tick);
+                reloader.reread_certificate();
             }
         };
         if tokio::task::spawn_blocking(work).await.is_err() {

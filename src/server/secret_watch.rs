@@ -1,83 +1,29 @@
 //! Notices that the file of a credential has changed, and reads it again.
 
-use std::io::ErrorKind;
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
-use std::path::Path;
-
 use tinqs_ci_reconciler::model::Secret;
 
+use super::file_watch::{Seen, Why};
 use crate::settings::SecretFile;
-
-/// The identity and the times of a file, without its content. A path of symbolic links has those of
-/// the file at their end, so that one that is replaced by a rename is noticed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Stamp {
-    /// Device, inode, size, times of the last write and of the last change, in nanoseconds.
-    File { place: (u64, u64), size: u64, written: (i64, i64), changed: (i64, i64) },
-    /// A pipe or a device, which can be read only once or never ends.
-    Stream,
-    /// The file cannot be examined.
-    Missing(ErrorKind),
-}
-
-impl Stamp {
-    fn of(path: &Path) -> Self {
-        match std::fs::metadata(path) {
-            Ok(data) => {
-                let kind = data.file_type();
-                if kind.is_fifo() || kind.is_char_device() || kind.is_socket() {
-                    return Self::Stream;
-                }
-                Self::File {
-                    place: (data.dev(), data.ino()),
-                    size: data.size(),
-                    written: (data.mtime(), data.mtime_nsec()),
-                    changed: (data.ctime(), data.ctime_nsec()),
-                }
-            }
-            Err(error) => Self::Missing(error.kind()),
-        }
-    }
-}
-
-/// The reason for a check.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Why {
-    /// The next regular check. A file is read once two checks in a row found it the same, because
-    /// its writer may not be done yet.
-    Tick,
-    /// The forge rejects the credential: a changed file is read at once.
-    Rejected,
-}
 
 /// The file of a credential.
 #[derive(Debug)]
 pub(super) struct Watched {
     pub(super) file: SecretFile,
-    /// As the last check found it.
-    found: Option<Stamp>,
-    /// As it was when it was last read.
-    read: Option<Stamp>,
+    seen: Seen,
 }
 
 impl Watched {
     pub(super) fn new(file: SecretFile) -> Self {
-        Self { file, found: None, read: None }
+        Self { file, seen: Seen::default() }
     }
 
     /// Returns the credential if the file has changed since it was last read, or why it cannot be
     /// read; each only once.
     pub(super) fn check(&mut self, why: Why) -> Option<Result<Secret, String>> {
-        let stamp = Stamp::of(&self.file.path);
-        let settled = self.found.as_ref() == Some(&stamp);
-        self.found = Some(stamp.clone());
-        if self.read.as_ref() == Some(&stamp) || (why == Why::Tick && !settled) {
-            return None;
-        }
-        if stamp == Stamp::Stream {
-            // Reading a pipe waits for a writer, who may never come.
-            let first = self.read.is_none();
-            self.read = Some(stamp);
+        let changed = self.seen.changed(&[&self.file.path], why)?;
+        if changed.has_stream() {
+            let first = self.seen.is_first();
+            self.seen.note(changed);
             let path = self.file.path.display();
             return (!first).then(|| Err(format!("`{path}` is no longer a file")));
         }
@@ -86,7 +32,7 @@ impl Watched {
         if why == Why::Rejected && read.is_err() {
             return None;
         }
-        self.read = Some(stamp);
+        self.seen.note(changed);
         Some(read)
     }
 }

@@ -42,7 +42,7 @@ pub async fn serve(
     if parts.reloader.is_some() {
         loops.spawn(follow(parts.live.clone(), intervals_now.clone(), stopping.clone()));
     }
-    listeners.serve(Doors::of(&app), &mut loops, &stopping);
+    listeners.serve(Doors::of(&app), &parts.live, &mut loops, &stopping);
     if role.reconciles() {
         let Parts { controller, telemetry, pushes, ends, .. } = &parts;
         if let Some(pushes) = pushes.clone() {
@@ -179,6 +179,7 @@ fn announce(parts: &Parts, listeners: &Listeners, role: Role) {
         webhooks = at(webhooks),
         api = at(api),
         metrics = metrics.as_ref().and_then(at),
+        tls = settings.server.tls.as_ref().map(|tls| tls.cert.display().to_string()),
         role = ?role,
         demand,
         forge = settings.forge.url,

@@ -35,6 +35,10 @@ pub struct Beside {
     pub api: SocketAddr,
     /// A token of it that this command may read; one that may operate if there is one.
     pub token: Option<Secret>,
+    /// The file of its certificate; `None`: it has no TLS.
+    pub cert: Option<PathBuf>,
+    /// The names under which its API may be called.
+    pub hosts: Vec<String>,
 }
 
 impl Beside {
@@ -53,7 +57,12 @@ impl Beside {
         };
         let top = Reader::new(TOP, String::new(), None, Some(&tree), &found);
         let store = top.parsed("store", store).unwrap_or(StoreUrl::Memory);
-        let server = server(&top.table("server"), Vec::new());
+        let table = top.table("server");
+        let server = server(&table, Vec::new());
+        // The certificate alone: a command can often not read the key.
+        let cert = table.has("tls").then(|| table.table("tls").text("cert")).flatten();
+        let cert = cert.map(|cert| PathBuf::from(cert.into_owned()));
+        let (api, hosts) = (server.api, server.hosts.clone());
         let mut tokens: Vec<_> = server.tokens().collect();
         tokens.sort_by_key(|token| std::cmp::Reverse(token.may));
         let own = own_token_file(&store, file.as_deref());
@@ -64,7 +73,7 @@ impl Beside {
         };
         let usual = file.is_none().then(|| Path::new(USUAL_RUNTIME).join(SOCKET));
         let sockets = runtime_socket(env).into_iter().chain(data_socket(&store)).chain(usual);
-        Ok(Self { sockets: sockets.collect(), api: server.api, token })
+        Ok(Self { sockets: sockets.collect(), api, token, cert, hosts })
     }
 }
 
@@ -131,6 +140,19 @@ mod tests {
         assert_eq!(beside(&text, &[]).token, None);
         std::fs::write(folder.path().join("api-token"), "created\n").expect("written");
         assert_eq!(beside(&text, &[]).token.expect("one").expose(), "created");
+    }
+
+    #[test]
+    fn the_certificate_is_found_although_the_key_cannot_be_read() {
+        let tls = "[server]\nhosts = [\"ci.example.com\"]\n[server.tls]\ncert = \"c.pem\"\nkey = \"/none\"\n";
+        let found = beside(tls, &[]);
+        assert_eq!(found.cert, Some(PathBuf::from("c.pem")));
+        assert_eq!(found.hosts, ["ci.example.com"]);
+        assert_eq!(
+            beside("", &[("TINQS_CI_SERVER__TLS__CERT", "v.pem")]).cert,
+            Some("v.pem".into())
+        );
+        assert_eq!(beside("", &[]).cert, None);
     }
 
     #[test]

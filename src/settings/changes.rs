@@ -115,6 +115,17 @@ fn merge_server(before: &Server, after: Server, changes: &mut Changes) -> Server
     changes.at_restart("server.event_clients", before.event_clients != after.event_clients);
     changes.key("server.hosts", before.hosts != after.hosts);
     changes.key("server.log", before.log != after.log);
+    let tls = match (&before.tls, after.tls) {
+        (Some(former), Some(tls)) => {
+            changes.key("server.tls", *former != tls);
+            Some(tls)
+        }
+        // Whether there is TLS decides who may reach the API.
+        (former, tls) => {
+            changes.at_restart("server.tls", former.is_some() || tls.is_some());
+            former.clone()
+        }
+    };
     // The start creates a token if none is configured.
     let removed = !before.tokens.is_empty() && after.tokens.is_empty();
     let tokens = if removed {
@@ -129,6 +140,7 @@ fn merge_server(before: &Server, after: Server, changes: &mut Changes) -> Server
         webhooks: before.webhooks,
         api: before.api,
         metrics: before.metrics,
+        tls,
         hosts: after.hosts,
         event_clients: before.event_clients,
         tokens,

@@ -240,13 +240,18 @@ pub(super) const SERVER: &[Key] = &[
     key(
         "api",
         ADDRESS,
-        "The address of the API and the metrics, which need a token. Commands on this host find it here. One that other hosts reach needs `serve --insecure-api`, because it has no TLS.",
+        "The address of the API and the metrics, which need a token. Commands on this host find it here. One that other hosts reach needs `server.tls`, or `serve --insecure-api`.",
     )
     .or("127.0.0.1:8081"),
     key(
         "metrics",
         ADDRESS,
         "An address that serves `/metrics` alone, without a token. The default is none.",
+    ),
+    key(
+        "tls",
+        Form::Table(TLS),
+        "The certificate of these addresses, which then speak TLS only. `serve` reads its files again when they change.",
     ),
     key(
         "hosts",
@@ -275,6 +280,22 @@ pub(super) const SERVER: &[Key] = &[
         },
         "Which log lines are written: `error`, `warn`, `info`, `debug` or `trace`, also for single modules. The variable `TINQS_CI_LOG` overrides it. The default is `info`.",
     ),
+];
+
+/// `[server.tls]`.
+pub(super) const TLS: &[Key] = &[
+    key(
+        "cert",
+        ANY_TEXT,
+        "The file of the certificate in PEM, the server's own first, then those of its authorities, such as `fullchain.pem` of an ACME client.",
+    )
+    .required(),
+    key(
+        "key",
+        ANY_TEXT,
+        "The file of its private key in PEM, without a passphrase. Only the server's user should be able to read it.",
+    )
+    .required(),
 ];
 
 /// `[[server.token]]`.

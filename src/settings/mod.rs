@@ -1,6 +1,7 @@
 //! Loads the settings from the configuration file and the environment.
 
 mod beside;
+mod certificate;
 mod changes;
 mod check;
 mod credentials;
@@ -16,10 +17,14 @@ mod schema;
 mod secret_file;
 mod server;
 mod show;
+mod small_file;
+mod tls;
 mod tree;
 mod types;
 
 pub use beside::{Beside, data_socket, own_token_file, runtime_socket};
+pub(crate) use certificate::days;
+pub use certificate::{Tls, Validity};
 pub use changes::{Changes, merge};
 pub(crate) use check::label_problem;
 pub(crate) use forge::{address, scope};

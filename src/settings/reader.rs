@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use jiff::SignedDuration;
 
-use super::keys::{CLASS, FORGE, Form, Key, MACHINES, SERVER, TOKEN, TOP};
+use super::keys::{CLASS, FORGE, Form, Key, MACHINES, SERVER, TLS, TOKEN, TOP};
 use super::mistake::Mistake;
 use super::renamed::renamed;
 use super::secret_file::SecretFile;
@@ -337,6 +337,7 @@ fn unknown(keys: &[Key], name: &str) -> String {
         (FORGE, "in [forge]"),
         (SERVER, "in [server]"),
         (TOKEN, "in a [[server.token]]"),
+        (TLS, "in [server.tls]"),
         (CLASS, "in a [[class]]"),
         (MACHINES, "in a [class.machines]"),
     ];

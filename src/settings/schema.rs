@@ -102,6 +102,7 @@ fn section(page: &mut String, title: &str, keys: &[Key]) {
         let title = match (key.form, key.name) {
             (Form::Tables(heading, _), _) => format!("`{heading}`"),
             (_, "machines") => "`[class.machines]`".to_owned(),
+            (_, "tls") => "`[server.tls]`".to_owned(),
             (_, name) => format!("`[{name}]`"),
         };
         section(page, &format!("{title}: {}", key.about), inner);

@@ -1,16 +1,13 @@
 //! Files that hold a credential each.
 
-use std::fmt::Display;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use tinqs_ci_reconciler::model::Secret;
 use tinqs_ci_reconciler::text::cut;
 
+use super::certificate::Tls;
+use super::small_file::read_bytes;
 use super::types::{Settings, Token};
-
-/// Limits a credential file, in case the path names something else.
-const SECRET_BYTES: u64 = 65_536;
 
 /// A file that a credential was read from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +27,13 @@ impl SecretFile {
         let shown = cut(&self.path.to_string_lossy(), 200);
         let text = checked(read_text(&self.path)?);
         text.map(Secret::new).map_err(|message| format!("the file `{shown}`: {message}"))
+    }
+}
+
+impl Tls {
+    /// Returns the file of the key, to check who can read it.
+    pub fn key_file(&self) -> SecretFile {
+        SecretFile { key: "server.tls.key".to_owned(), path: self.key.clone() }
     }
 }
 
@@ -73,21 +77,8 @@ fn indexed(key: &str) -> Option<usize> {
 /// Reads a credential file, without its trailing newlines.
 pub(super) fn read_text(path: &Path) -> Result<String, String> {
     let shown = cut(&path.to_string_lossy(), 200);
-    let fail = |why: &dyn Display| format!("cannot read the file `{shown}`: {why}");
-    let size = std::fs::metadata(path).map_err(|e| fail(&e))?;
-    if size.is_dir() {
-        return Err(fail(&"it is a directory"));
-    }
-    if size.len() > SECRET_BYTES {
-        return Err(fail(&format!("it is larger than {SECRET_BYTES} bytes")));
-    }
-    // A device or a pipe reports no size.
-    let file = std::fs::File::open(path).map_err(|e| fail(&e))?;
-    let mut text = String::new();
-    file.take(SECRET_BYTES + 1).read_to_string(&mut text).map_err(|e| fail(&e))?;
-    if u64::try_from(text.len()).is_ok_and(|length| length > SECRET_BYTES) {
-        return Err(fail(&format!("it is larger than {SECRET_BYTES} bytes")));
-    }
+    let text = String::from_utf8(read_bytes(path)?)
+        .map_err(|_| format!("cannot read the file `{shown}`: it is no text"))?;
     let trimmed = text.trim_end_matches(['\n', '\r']);
     if trimmed.is_empty() {
         return Err(format!("the file `{shown}` is empty"));

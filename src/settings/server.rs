@@ -7,6 +7,7 @@ use tinqs_ci_reconciler::text::cut;
 
 use super::log_filter::log_filter;
 use super::reader::Reader;
+use super::tls::tls;
 use super::tree::{Place, Value};
 use super::types::{Right, Server, Token};
 
@@ -44,6 +45,7 @@ pub(super) fn server(r: &Reader<'_>, webhook_secrets: Vec<Secret>) -> Server {
         webhooks: webhooks.unwrap_or_else(|| loopback(8080)),
         api: api.unwrap_or_else(|| loopback(8081)),
         metrics,
+        tls: tls(r),
         hosts: r.texts("hosts").unwrap_or_default(),
         event_clients: r.count("event_clients").unwrap_or(256),
         tokens: tokens(r),

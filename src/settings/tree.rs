@@ -117,7 +117,7 @@ const PREFIX: &str = "TINQS_CI_";
 
 /// Variables with the prefix that are not configuration: those of the command line, and the marker
 /// of machines.
-const NOT_CONFIGURATION: &[&str] = &["CONFIG", "URL", "API_TOKEN", "MACHINE", "LOG"];
+const NOT_CONFIGURATION: &[&str] = &["CONFIG", "URL", "API_TOKEN", "CA_FILE", "MACHINE", "LOG"];
 
 /// Overrides the file with `TINQS_CI_<SECTION>__<KEY>`. Empty variables count as unset.
 ///

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use tinqs_ci_reconciler::model::{Class, Secret};
 
+use super::certificate::Tls;
+
 /// Whether this build has the AWS adapters.
 pub const AWS: bool = cfg!(feature = "aws");
 
@@ -88,6 +90,8 @@ pub struct Server {
     pub api: SocketAddr,
     /// An address of `/metrics` alone.
     pub metrics: Option<SocketAddr>,
+    /// The certificate of all of these addresses; `None`: they have no TLS.
+    pub tls: Option<Tls>,
     /// The names under which the API may be called, beside loopback and its IP address.
     pub hosts: Vec<String>,
     /// The maximum number of clients that follow events.

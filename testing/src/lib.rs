@@ -4,9 +4,11 @@
 //! - [`conformance`]: the laws of each port, for every adapter and for the world itself.
 //! - [`make`]: runs, classes, attempts and machines.
 //! - [`cases`]: the decision table's cases, as data.
+//! - [`certificates`]: certificates and keys, for TLS.
 //! - [`fake_runner`]: a runner for process machines that does what it is told.
 
 pub mod cases;
+pub mod certificates;
 pub mod conformance;
 pub mod fake_runner;
 pub mod make;

@@ -67,8 +67,8 @@ fn all_commands() {
             Gitea.
 
             Environment: TINQS_CI_CONFIG (configuration file), TINQS_CI_<SECTION>__<KEY> (overrides the file),
-            TINQS_CI_LOG (log filter of the server: info, debug, info,tinqs_ci=debug), TINQS_CI_URL and
-            TINQS_CI_API_TOKEN (for commands that call a server), NO_COLOR.
+            TINQS_CI_LOG (log filter of the server: info, debug, info,tinqs_ci=debug), TINQS_CI_URL,
+            TINQS_CI_API_TOKEN and TINQS_CI_CA_FILE (for commands that call a server), NO_COLOR.
 
             Exit codes: 0 success, 1 failure, 2 usage or configuration error, 3 not found, 4 cannot reach the
             server.
@@ -234,6 +234,8 @@ fn get() {
                                        server of the configuration in this directory
                   --token-file <FILE>  A file with a token of the API; defaults to TINQS_CI_API_TOKEN, then to a
                                        token of that configuration
+                  --ca-file <FILE>     A file with the certificates of a private authority, which the server's
+                                       certificate may come from; defaults to TINQS_CI_CA_FILE
               -h, --help               Print help
 
             Exit codes: 0 success, 1 failure, 2 usage or configuration error, 3 not found, 4 cannot reach the
@@ -257,6 +259,8 @@ fn status() {
                                        server of the configuration in this directory
                   --token-file <FILE>  A file with a token of the API; defaults to TINQS_CI_API_TOKEN, then to a
                                        token of that configuration
+                  --ca-file <FILE>     A file with the certificates of a private authority, which the server's
+                                       certificate may come from; defaults to TINQS_CI_CA_FILE
               -h, --help               Print help
 
             Exit codes: 0 success, 1 failure, 2 usage or configuration error, 3 not found, 4 cannot reach the
@@ -284,6 +288,8 @@ fn why() {
                                        server of the configuration in this directory
                   --token-file <FILE>  A file with a token of the API; defaults to TINQS_CI_API_TOKEN, then to a
                                        token of that configuration
+                  --ca-file <FILE>     A file with the certificates of a private authority, which the server's
+                                       certificate may come from; defaults to TINQS_CI_CA_FILE
               -h, --help               Print help
 
             Exit codes: 0 success, 1 failure, 2 usage or configuration error, 3 not found, 4 cannot reach the
@@ -310,6 +316,8 @@ fn describe() {
                                        server of the configuration in this directory
                   --token-file <FILE>  A file with a token of the API; defaults to TINQS_CI_API_TOKEN, then to a
                                        token of that configuration
+                  --ca-file <FILE>     A file with the certificates of a private authority, which the server's
+                                       certificate may come from; defaults to TINQS_CI_CA_FILE
               -h, --help               Print help
 
             Exit codes: 0 success, 1 failure, 2 usage or configuration error, 3 not found, 4 cannot reach the
@@ -340,6 +348,8 @@ fn plan() {
                                        server of the configuration in this directory
                   --token-file <FILE>  A file with a token of the API; defaults to TINQS_CI_API_TOKEN, then to a
                                        token of that configuration
+                  --ca-file <FILE>     A file with the certificates of a private authority, which the server's
+                                       certificate may come from; defaults to TINQS_CI_CA_FILE
               -h, --help               Print help
 
             Exit codes: 0 success, 1 failure, 2 usage error, 3 not found, 4 cannot reach the server; with
@@ -367,6 +377,8 @@ fn delete() {
                                        server of the configuration in this directory
                   --token-file <FILE>  A file with a token of the API; defaults to TINQS_CI_API_TOKEN, then to a
                                        token of that configuration
+                  --ca-file <FILE>     A file with the certificates of a private authority, which the server's
+                                       certificate may come from; defaults to TINQS_CI_CA_FILE
               -h, --help               Print help
 
             Exit codes: 0 success, 1 failure, 2 usage or configuration error, 3 not found, 4 cannot reach the
@@ -415,6 +427,8 @@ fn explain() {
                                        server of the configuration in this directory
                   --token-file <FILE>  A file with a token of the API; defaults to TINQS_CI_API_TOKEN, then to a
                                        token of that configuration
+                  --ca-file <FILE>     A file with the certificates of a private authority, which the server's
+                                       certificate may come from; defaults to TINQS_CI_CA_FILE
               -h, --help               Print help
 
             Exit codes: 0 success, 1 failure, 2 usage or configuration error, 3 not found, 4 cannot reach the
@@ -439,6 +453,8 @@ fn explain() {
                                        server of the configuration in this directory
                   --token-file <FILE>  A file with a token of the API; defaults to TINQS_CI_API_TOKEN, then to a
                                        token of that configuration
+                  --ca-file <FILE>     A file with the certificates of a private authority, which the server's
+                                       certificate may come from; defaults to TINQS_CI_CA_FILE
               -h, --help               Print help
 
             Exit codes: 0 success, 1 failure, 2 usage or configuration error, 3 not found, 4 cannot reach the
@@ -465,6 +481,8 @@ fn retry() {
                                        server of the configuration in this directory
                   --token-file <FILE>  A file with a token of the API; defaults to TINQS_CI_API_TOKEN, then to a
                                        token of that configuration
+                  --ca-file <FILE>     A file with the certificates of a private authority, which the server's
+                                       certificate may come from; defaults to TINQS_CI_CA_FILE
               -h, --help               Print help
 
             Exit codes: 0 success, 1 failure, 2 usage or configuration error, 3 not found, 4 cannot reach the
@@ -491,6 +509,8 @@ fn terminate() {
                                        server of the configuration in this directory
                   --token-file <FILE>  A file with a token of the API; defaults to TINQS_CI_API_TOKEN, then to a
                                        token of that configuration
+                  --ca-file <FILE>     A file with the certificates of a private authority, which the server's
+                                       certificate may come from; defaults to TINQS_CI_CA_FILE
               -h, --help               Print help
 
             Exit codes: 0 success, 1 failure, 2 usage or configuration error, 3 not found, 4 cannot reach the
@@ -514,6 +534,8 @@ fn sweep() {
                                        server of the configuration in this directory
                   --token-file <FILE>  A file with a token of the API; defaults to TINQS_CI_API_TOKEN, then to a
                                        token of that configuration
+                  --ca-file <FILE>     A file with the certificates of a private authority, which the server's
+                                       certificate may come from; defaults to TINQS_CI_CA_FILE
               -h, --help               Print help
 
             Exit codes: 0 success, 1 failure, 2 usage or configuration error, 3 not found, 4 cannot reach the
@@ -619,6 +641,8 @@ fn reload() {
                                        server of the configuration in this directory
                   --token-file <FILE>  A file with a token of the API; defaults to TINQS_CI_API_TOKEN, then to a
                                        token of that configuration
+                  --ca-file <FILE>     A file with the certificates of a private authority, which the server's
+                                       certificate may come from; defaults to TINQS_CI_CA_FILE
               -h, --help               Print help
 
             Exit codes: 0 success, 1 failure, 2 usage error or broken configuration: the former one stays in

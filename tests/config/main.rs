@@ -16,6 +16,7 @@ mod aws;
 mod classes;
 mod process;
 mod server;
+mod tls;
 
 fn env(pairs: &[(&str, &str)]) -> Env {
     pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
@@ -530,7 +531,7 @@ fn credentials_come_from_a_variable_a_file_or_inline() {
         ci.toml:3: forge.token: the file `DIR/empty` is empty
         ci.toml:3: forge.token: cannot read the file `DIR/missing`: No such file or directory (os error 2)
         ci.toml:3: forge.token: cannot read the file `DIR`: it is a directory
-        ci.toml:3: forge.token: cannot read the file `DIR/binary`: stream did not contain valid UTF-8
+        ci.toml:3: forge.token: cannot read the file `DIR/binary`: it is no text
         ci.toml:3: forge.token: the credential contains a line break or another control character
         ci.toml:3: forge.token: cannot read the file `DIR/large`: it is larger than 65536 bytes
         ci.toml:3: forge.token: cannot read the file `/dev/zero`: it is larger than 65536 bytes

@@ -57,6 +57,7 @@ pub(crate) fn settings() -> Settings {
             webhooks: SocketAddr::from(([127, 0, 0, 1], 0)),
             api: SocketAddr::from(([127, 0, 0, 1], 0)),
             metrics: None,
+            tls: None,
             hosts: Vec::new(),
             event_clients: 256,
             tokens: vec![token("ops", TOKEN, Right::Operate)],

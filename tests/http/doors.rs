@@ -138,10 +138,15 @@ impl Write for Log {
 }
 
 impl Log {
+    /// Returns its lines.
+    pub(crate) fn lines(&self) -> Vec<Value> {
+        let text = String::from_utf8(self.0.lock().clone()).expect("UTF-8");
+        text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+    }
+
     /// Returns who did what with which result, of each line of the audit.
     pub(crate) fn audit(&self) -> Vec<[String; 3]> {
-        let text = String::from_utf8(self.0.lock().clone()).expect("UTF-8");
-        let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+        let lines = self.lines().into_iter();
         let audit = lines.filter(|line| line["target"] == "audit");
         let field = |line: &Value, name: &str| line[name].as_str().unwrap_or_default().to_owned();
         audit.map(|line| ["who", "what", "result"].map(|name| field(&line, name))).collect()
@@ -184,7 +189,7 @@ async fn a_token_that_may_read_changes_nothing_and_each_change_is_audited() {
 }
 
 /// Connects from this address of loopback.
-async fn connect(from: Ipv4Addr, to: SocketAddr) -> std::io::Result<TcpStream> {
+pub(crate) async fn connect(from: Ipv4Addr, to: SocketAddr) -> std::io::Result<TcpStream> {
     let socket = TcpSocket::new_v4()?;
     socket.bind(SocketAddr::from((from, 0)))?;
     socket.connect(to).await

@@ -18,6 +18,7 @@ mod pauses;
 mod reload;
 mod sign_in;
 mod status;
+mod tls;
 mod webhooks;
 mod why;
 mod world;

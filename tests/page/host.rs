@@ -305,6 +305,7 @@ fn settings() -> Settings {
             webhooks: SocketAddr::from(([127, 0, 0, 1], 0)),
             api: SocketAddr::from(([127, 0, 0, 1], 0)),
             metrics: None,
+            tls: None,
             hosts: Vec::new(),
             event_clients: 256,
             tokens: vec![token("page", READS, Right::Read), token("ops", OPERATES, Right::Operate)],

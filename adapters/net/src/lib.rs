@@ -1,8 +1,7 @@
-//! HTTP clients: every client of this program is built here.
+//! HTTP clients and TLS: every client of this program is built here, and the server's side of TLS.
 
-/// Returns a client builder with TLS by `ring`.
-pub fn http_client() -> reqwest::ClientBuilder {
-    // Fails only if the process already has a provider, which is fine.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    reqwest::Client::builder()
-}
+mod identity;
+mod trust;
+
+pub use identity::{Flaw, Identity, Part, TlsStream};
+pub use trust::{Distrust, Trust, http_client, http_client_of};

@@ -1,6 +1,7 @@
 //! Errors of the client.
 
 use reqwest::StatusCode;
+use tinqs_ci_net::Distrust;
 use tinqs_ci_reconciler::text::cut;
 
 use super::DEFAULT_URL;
@@ -21,6 +22,14 @@ pub enum Error {
         url: String,
         /// The cause.
         why: String,
+    },
+    /// The server at the address is not believed to be it.
+    #[error("cannot use the server at {url}: {}", cut(&.why.to_string(), 300))]
+    Distrusted {
+        /// The server's address.
+        url: String,
+        /// The cause.
+        why: Distrust,
     },
     /// The object does not exist.
     #[error("{kind} `{name}` not found{}", detail_after(.detail))]
@@ -56,7 +65,10 @@ impl Error {
         match self {
             Self::Unreachable { .. } => true,
             Self::Refused { status, .. } => status.is_server_error(),
-            Self::Address { .. } | Self::NotFound { .. } | Self::Garbled { .. } => false,
+            Self::Address { .. }
+            | Self::Distrusted { .. }
+            | Self::NotFound { .. }
+            | Self::Garbled { .. } => false,
         }
     }
 }

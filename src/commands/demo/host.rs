@@ -242,6 +242,7 @@ fn settings_of(
             webhooks,
             api,
             metrics: None,
+            tls: None,
             hosts: Vec::new(),
             event_clients: 256,
             tokens: vec![Token {

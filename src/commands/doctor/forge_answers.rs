@@ -11,7 +11,7 @@ use tinqs_ci_local::SystemClock;
 use tinqs_ci_reconciler::model::Class;
 use tinqs_ci_reconciler::ports::{Forge as _, PortError, WaitingJob};
 
-use crate::commands::webhook::address::default_url;
+use crate::commands::webhook::address::own_url;
 use crate::commands::webhook::leading_here;
 use crate::settings::Settings;
 
@@ -96,5 +96,5 @@ impl ForgeAnswers {
 /// Returns the webhook that, by its address, leads to this server.
 pub(super) fn ours<'a>(settings: &Settings, hooks: &'a [Hook]) -> Option<&'a Hook> {
     let listen = settings.server.webhooks;
-    leading_here(hooks, &default_url(listen), listen).into_iter().next()
+    leading_here(hooks, &own_url(&settings.server), listen).into_iter().next()
 }

@@ -4,8 +4,10 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::asked::asked;
 use crate::commands::reach::local_address;
-use crate::settings::{AWS, ComputeUrl, StoreUrl};
+use crate::settings::{AWS, ComputeUrl, StoreUrl, Tls};
+use tinqs_ci_net::{Distrust, Trust};
 use tinqs_ci_reconciler::ports::check::Check;
 use tinqs_ci_reconciler::text::{cut, escape};
 
@@ -97,12 +99,22 @@ pub enum ListenerCheck {
         /// Whether `/readyz` reports that it is ready.
         is_ready: bool,
     },
+    /// A tinqs-ci server, with another certificate than that of the configuration, or without TLS
+    /// although the configuration has it.
+    Outdated,
     /// Another program.
     Other,
 }
 
-/// Finds out what listens at the address.
-pub(super) async fn neighbor(listen: SocketAddr) -> ListenerCheck {
+impl ListenerCheck {
+    /// Whether it is a tinqs-ci server.
+    pub(super) fn is_ours(&self) -> bool {
+        matches!(self, Self::Ours { .. } | Self::Outdated)
+    }
+}
+
+/// Finds out what listens at the address, by TLS if the configuration has it.
+pub(super) async fn neighbor(listen: SocketAddr, tls: Option<&Tls>) -> ListenerCheck {
     let address = local_address(listen);
     let within = Duration::from_secs(3);
     if listen.port() == 0 {
@@ -112,19 +124,41 @@ pub(super) async fn neighbor(listen: SocketAddr) -> ListenerCheck {
         Ok(Ok(_)) => {}
         Ok(Err(_)) | Err(_) => return ListenerCheck::Nobody,
     }
-    let client = tinqs_ci_net::http_client()
-        .timeout(within)
-        .redirect(reqwest::redirect::Policy::none())
-        .build();
-    let Ok(client) = client else { return ListenerCheck::Other };
-    let status = async |path: &str| {
-        let answer = client.get(format!("http://{address}{path}")).send().await.ok()?;
-        Some(answer.status().as_u16())
+    let Some(tls) = tls else {
+        return match answers(&format!("http://{address}"), &Trust::System, within).await {
+            Ok(Some(is_ready)) => ListenerCheck::Ours { is_ready },
+            Ok(None) | Err(_) => ListenerCheck::Other,
+        };
     };
-    match (status("/healthz").await, status("/readyz").await) {
-        (Some(200), Some(ready @ (200 | 503))) => ListenerCheck::Ours { is_ready: ready == 200 },
-        _ => ListenerCheck::Other,
+    let trust = Trust::only_of(&tls.identity);
+    match answers(&format!("https://{address}"), &trust, within).await {
+        Ok(Some(is_ready)) => ListenerCheck::Ours { is_ready },
+        // Whether it is another program is known only of one that answers.
+        Err(Some(Distrust::OtherCertificate)) => ListenerCheck::Outdated,
+        Err(Some(Distrust::NoTls)) => {
+            match answers(&format!("http://{address}"), &Trust::System, within).await {
+                Ok(Some(_)) => ListenerCheck::Outdated,
+                Ok(None) | Err(_) => ListenerCheck::Other,
+            }
+        }
+        Ok(None) | Err(_) => ListenerCheck::Other,
     }
+}
+
+/// Asks for the probes. Returns whether a tinqs-ci server is ready; `None` if it is another program.
+///
+/// # Errors
+/// There is no answer, with the cause if that is its TLS.
+async fn answers(
+    base: &str,
+    trust: &Trust,
+    within: Duration,
+) -> Result<Option<bool>, Option<Distrust>> {
+    let status = async |path: &str| asked(&format!("{base}{path}"), trust, within).await;
+    Ok(match (status("/healthz").await?, status("/readyz").await?) {
+        (200, ready @ (200 | 503)) => Some(ready == 200),
+        _ => None,
+    })
 }
 
 /// Checks whether `serve` can listen at the address of this key.
@@ -137,7 +171,12 @@ pub fn neighbor_check(key: &'static str, listen: SocketAddr, seen: &ListenerChec
         ListenerCheck::Ours { is_ready: false } => Check::warn(
             key,
             format!("running at {listen}, not ready"),
-            format!("see http://{listen}/readyz for the failing service"),
+            "see its path /readyz for the failing service",
+        ),
+        ListenerCheck::Outdated => Check::warn(
+            key,
+            format!("the server at {listen} does not have the certificate of `server.tls`"),
+            "restart it if `server.tls` is new; else its log says why it cannot use the files",
         ),
         ListenerCheck::Other => Check::fail(
             key,
@@ -325,14 +364,14 @@ mod tests {
                 let _ = stream.write_all(answer.as_bytes()).await;
             }
         });
-        assert_eq!(neighbor(address).await, ListenerCheck::Ours { is_ready: false });
+        assert_eq!(neighbor(address, None).await, ListenerCheck::Ours { is_ready: false });
         server.await.expect("it has answered");
         // A client's own port: nothing listens there, and no other test gets it.
         let other = std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
         let to = other.local_addr().expect("an address");
         let caller = std::net::TcpStream::connect(to).expect("a connection");
         let free = caller.local_addr().expect("an address");
-        assert_eq!(neighbor(free).await, ListenerCheck::Nobody);
+        assert_eq!(neighbor(free, None).await, ListenerCheck::Nobody);
         assert_eq!(
             neighbor_check("server.api", address, &ListenerCheck::Other).outcome,
             Outcome::Fail

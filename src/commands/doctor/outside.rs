@@ -3,31 +3,36 @@
 use std::time::Duration;
 
 use reqwest::Url;
+use tinqs_ci_net::{Distrust, Trust};
 use tinqs_ci_reconciler::ports::check::Check;
 use tinqs_ci_reconciler::text::cut;
+
+use super::asked::asked;
 
 const NAME: &str = "server: outside";
 /// The maximum time for an answer.
 const DEADLINE: Duration = Duration::from_secs(5);
+const FIX: &str = "let the webhook, and the proxy in front of it, lead to `server.webhooks` only";
 
-/// Asks the address of a webhook for the API, without a token. `None` if it cannot be asked from
-/// here, or something else answers: checks of deliveries tell that.
-pub(super) async fn outside_check(webhook: &str) -> Option<Check> {
-    let mut url = Url::parse(webhook).ok()?;
-    url.set_path("/v1/status");
+/// Asks the address of a webhook for the API and the metrics, without a token. Nothing if it cannot
+/// be asked from here, or something else answers: checks of deliveries tell that.
+pub(super) async fn outside_checks(webhook: &str, trust: &Trust) -> Vec<Check> {
+    let Ok(mut url) = Url::parse(webhook) else { return Vec::new() };
     url.set_query(None);
-    let client = tinqs_ci_net::http_client()
-        .timeout(DEADLINE)
-        .redirect(reqwest::redirect::Policy::none())
-        .build()
-        .ok()?;
-    let status = client.get(url.clone()).send().await.ok()?.status().as_u16();
     let shown = cut(&url.origin().ascii_serialization(), 200);
-    of_status(&shown, status)
+    url.set_path("/v1/status");
+    let api = match asked(url.as_str(), trust, DEADLINE).await {
+        Ok(status) => of_api(&shown, status),
+        Err(Some(why)) => Some(distrusted(&shown, &why)),
+        Err(None) => None,
+    };
+    url.set_path("/metrics");
+    // One certificate is told once.
+    let metrics = asked(url.as_str(), trust, DEADLINE).await.ok();
+    api.into_iter().chain(metrics.and_then(|status| of_metrics(&shown, status))).collect()
 }
 
-fn of_status(address: &str, status: u16) -> Option<Check> {
-    let fix = "let the webhook, and the proxy in front of it, lead to `server.webhooks` only";
+fn of_api(address: &str, status: u16) -> Option<Check> {
     match status {
         404 => {
             Some(Check::ok(NAME, format!("{address} takes webhooks and does not serve the API")))
@@ -35,15 +40,38 @@ fn of_status(address: &str, status: u16) -> Option<Check> {
         401 | 403 | 421 => Some(Check::warn(
             NAME,
             format!("{address}, where Gitea sends webhooks, leads to the API"),
-            fix,
+            FIX,
         )),
         200..=299 => Some(Check::fail(
             NAME,
             format!("{address}, where Gitea sends webhooks, answers the API without a token"),
-            fix,
+            FIX,
         )),
         _ => None,
     }
+}
+
+fn of_metrics(address: &str, status: u16) -> Option<Check> {
+    (200..=299).contains(&status).then(|| {
+        let said = format!("{address}, where Gitea sends webhooks, shows the metrics to everybody");
+        Check::warn(NAME, said, FIX)
+    })
+}
+
+/// Gitea verifies the certificate, too, but may know other authorities than this host.
+fn distrusted(address: &str, why: &Distrust) -> Check {
+    let fix = match why {
+        Distrust::UnknownAuthority => {
+            "Gitea's host must know the authority, and this one by TINQS_CI_CA_FILE: see \
+             docs/how-to/tls.md"
+        }
+        Distrust::OtherName(_) => "let the webhook's URL have a name of the certificate",
+        Distrust::NoTls => "let the webhook's URL begin with http://, or set `server.tls`",
+        Distrust::OtherCertificate | Distrust::OtherTime | Distrust::OfAuthority => {
+            "issue another certificate: see docs/how-to/tls.md"
+        }
+    };
+    Check::warn(NAME, format!("{address}, where Gitea sends webhooks: {why}"), fix)
 }
 
 #[cfg(test)]
@@ -54,10 +82,21 @@ mod tests {
 
     #[test]
     fn only_the_address_of_webhooks_passes() {
-        let outcome = |status| of_status("http://10.0.0.5:8080", status).map(|check| check.outcome);
+        let outcome = |status| of_api("http://10.0.0.5:8080", status).map(|check| check.outcome);
         assert_eq!(outcome(404), Some(Outcome::Ok));
         assert_eq!([401, 403, 421].map(outcome), [Some(Outcome::Warn); 3]);
         assert_eq!(outcome(200), Some(Outcome::Fail));
         assert_eq!([302, 502].map(outcome), [None; 2]);
+        let metrics = |status| of_metrics("http://10.0.0.5", status).map(|check| check.outcome);
+        assert_eq!(metrics(200), Some(Outcome::Warn));
+        assert_eq!([401, 404, 502].map(metrics), [None; 3]);
+    }
+
+    #[test]
+    fn a_certificate_that_gitea_may_refuse_is_a_warning_with_its_remedy() {
+        let said = distrusted("https://ci", &Distrust::UnknownAuthority);
+        assert_eq!(said.outcome, Outcome::Warn);
+        assert!(said.message.contains("no authority that this system knows"), "{said:?}");
+        assert!(said.fix.expect("one").contains("TINQS_CI_CA_FILE"));
     }
 }

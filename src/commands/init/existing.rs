@@ -15,7 +15,7 @@ use super::ask::Prompter;
 use super::write::{Made, random};
 use super::{Flags, connect, hook, next, scope_text, token, wants_webhook};
 use crate::commands::failure::{Failure, out, warn};
-use crate::commands::webhook::address::{allowed, default_url, webhook_address};
+use crate::commands::webhook::address::{allowed, own_url, webhook_address};
 use crate::commands::webhook::{ensure, leading_here};
 use crate::settings::{self, Env, Settings, address, scope};
 
@@ -144,7 +144,7 @@ async fn complete_webhook(
 ) -> Result<(), Failure> {
     let url = match &flags.webhook_url {
         Some(text) => webhook_address(text, "--webhook-url")?,
-        None => default_url(settings.server.webhooks),
+        None => own_url(&settings.server),
     };
     let hooks = client.hooks().await.unwrap_or_default();
     let found = leading_here(&hooks, &url, settings.server.webhooks);

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use reqwest::Url;
 
 use crate::commands::failure::Failure;
-use crate::settings::address;
+use crate::settings::{Server, address};
 use tinqs_ci_gitea::Scope;
 use tinqs_ci_gitea::demand::Mode;
 use tinqs_ci_gitea::version::Version;
@@ -22,6 +22,21 @@ pub(in crate::commands) fn default_url(listen: SocketAddr) -> String {
         ip => ip.to_string(),
     };
     format!("http://{host}:{}/webhook", listen.port())
+}
+
+/// Returns the webhook's URL at the configured address: with TLS by a name of the certificate, which
+/// the forge verifies.
+pub(in crate::commands) fn own_url(server: &Server) -> String {
+    let plain = default_url(server.webhooks);
+    let Some(tls) = &server.tls else { return plain };
+    let mut names = tls.identity.names().iter().filter(|name| !name.starts_with("*."));
+    match names.next() {
+        Some(name) if name.contains(':') => {
+            format!("https://[{name}]:{}/webhook", server.webhooks.port())
+        }
+        Some(name) => format!("https://{name}:{}/webhook", server.webhooks.port()),
+        None => plain.replacen("http://", "https://", 1),
+    }
 }
 
 /// Parses a webhook's URL; one without a path gets `/webhook`. Messages name the `flag`.
@@ -132,9 +147,35 @@ pub(in crate::commands) fn unreachable_from(
 #[cfg(test)]
 #[allow(clippy::needless_raw_string_hashes, reason = "expect-test writes snapshots so")]
 mod tests {
+    use std::path::Path;
+
     use expect_test::expect;
+    use tinqs_ci_testing::certificates::Issued;
 
     use super::*;
+    use crate::settings::{Env, parse};
+
+    #[test]
+    fn with_tls_the_url_has_a_name_of_the_certificate() {
+        let url = |names: &[&str]| {
+            let folder = tempfile::tempdir().expect("a folder");
+            let [cert, key] = Issued::self_signed(names, false).write(folder.path());
+            let text = format!(
+                "[forge]\nurl = \"http://x\"\n[server]\nwebhooks = \"10.0.0.5:8443\"\n\
+                 [server.tls]\ncert = \"{}\"\nkey = \"{}\"",
+                cert.display(),
+                key.display()
+            );
+            let loaded = parse(&text, Some(Path::new("ci.toml")), &Env::new()).expect("valid");
+            own_url(&loaded.settings.server)
+        };
+        assert_eq!(
+            url(&["*.example.com", "ci.example.com"]),
+            "https://ci.example.com:8443/webhook"
+        );
+        assert_eq!(url(&["fd00::5"]), "https://[fd00::5]:8443/webhook");
+        assert_eq!(url(&[]), "https://10.0.0.5:8443/webhook");
+    }
 
     #[test]
     fn private_addresses_need_a_setting_of_gitea() {

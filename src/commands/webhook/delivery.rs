@@ -5,6 +5,7 @@ use std::time::Duration;
 use tinqs_ci_gitea::Scope;
 use tinqs_ci_gitea::client::Hook;
 use tinqs_ci_gitea::webhook::sign;
+use tinqs_ci_net::{Trust, http_client_of};
 use tinqs_ci_reconciler::text::{cut, escape};
 
 use super::address::THIS_HOST;
@@ -12,7 +13,7 @@ use super::{Site, leading_here};
 use crate::api::status::Webhooks;
 use crate::commands::failure::{Failure, out};
 use crate::commands::live;
-use crate::commands::reach::{Reach, local_address};
+use crate::commands::reach::{Reach, authorities_of, local_address};
 use crate::settings::Env;
 
 /// The time in which a test delivery arrives: the forge took up to 4.5 s.
@@ -53,7 +54,7 @@ pub(super) async fn test(site: &Site, env: &Env) -> Result<(), Failure> {
     };
     match by_forge {
         Some(hook) => of_forge(site, hook, env).await,
-        None => ping(site, found).await,
+        None => ping(site, found, env).await,
     }
 }
 
@@ -111,19 +112,23 @@ fn refused() -> Failure {
 }
 
 /// Sends a signed delivery to the webhook's address.
-async fn ping(site: &Site, found: Option<&Hook>) -> Result<(), Failure> {
+async fn ping(site: &Site, found: Option<&Hook>, env: &Env) -> Result<(), Failure> {
     let Some(secret) = &site.settings.forge.webhook_secret else {
         return Err(Failure::usage("`forge.webhook_secret` is not set, so nothing can be signed")
             .hint("set it here and at the webhook"));
     };
-    let local = format!("http://{}/webhook", local_address(site.settings.server.webhooks));
-    let url = match found {
-        Some(hook) => hook.url.as_str(),
-        None if site.url.contains(THIS_HOST) => &local,
-        None => &site.url,
+    let server = &site.settings.server;
+    let scheme = if server.tls.is_some() { "https" } else { "http" };
+    let local = format!("{scheme}://{}/webhook", local_address(server.webhooks));
+    let own = server.tls.as_ref().map(|tls| Trust::only_of(&tls.identity));
+    let given = authorities_of(env)?.unwrap_or_default();
+    let (url, trust) = match found {
+        Some(hook) => (hook.url.as_str(), given),
+        None if site.url.contains(THIS_HOST) => (local.as_str(), own.unwrap_or_default()),
+        None => (site.url.as_str(), given),
     };
     let shown = escape(url);
-    let answer = send(url, &sign(secret, PING.as_bytes())).await.map_err(|why| {
+    let answer = send(url, &trust, &sign(secret, PING.as_bytes())).await.map_err(|why| {
         Failure::failed(format!("cannot send a delivery to {shown}: {why}"))
             .hint("check the address, and that `tinqs-ci serve` runs there")
     })?;
@@ -142,8 +147,9 @@ async fn ping(site: &Site, found: Option<&Hook>) -> Result<(), Failure> {
     }
 }
 
-async fn send(url: &str, signature: &str) -> Result<u16, String> {
-    let client = tinqs_ci_net::http_client()
+async fn send(url: &str, trust: &Trust, signature: &str) -> Result<u16, String> {
+    let client = http_client_of(trust)
+        .map_err(|error| live::cause(&error))?
         .timeout(Duration::from_secs(10))
         .redirect(reqwest::redirect::Policy::none())
         .build()

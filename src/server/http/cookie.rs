@@ -26,9 +26,14 @@ pub(super) fn values<'h>(
     ours.map(|(_, value)| value).take(TRIED)
 }
 
-/// Returns the header that sets the cookie.
-pub(super) fn begun(headers: &HeaderMap, installation: &str, sealed: &str) -> HeaderValue {
-    set(origin::is_https(headers), installation, sealed, SESSION.as_secs())
+/// Returns the header that sets the cookie. `tls`: this server has TLS itself.
+pub(super) fn begun(
+    headers: &HeaderMap,
+    tls: bool,
+    installation: &str,
+    sealed: &str,
+) -> HeaderValue {
+    set(tls || origin::is_https(headers), installation, sealed, SESSION.as_secs())
 }
 
 /// Returns the headers that remove the cookie, whatever its name.
@@ -67,12 +72,13 @@ mod tests {
     #[test]
     fn the_cookie_is_for_the_server_alone_and_over_tls_for_nothing_else() {
         let mut headers = HeaderMap::new();
-        let set = begun(&headers, "acme", "value");
+        let set = begun(&headers, false, "acme", "value");
         let expected = "tinqs-ci.acme=value; Path=/; Max-Age=43200; HttpOnly; SameSite=Strict";
         assert_eq!(set, expected);
+        let secured = format!("__Host-{expected}; Secure");
+        assert_eq!(begun(&headers, true, "acme", "value"), secured);
         headers.insert(header::ORIGIN, HeaderValue::from_static("https://ci.example.com"));
-        let set = begun(&headers, "acme", "value");
-        assert_eq!(set, format!("__Host-{expected}; Secure"));
+        assert_eq!(begun(&headers, false, "acme", "value"), secured);
         let ended = ended("acme");
         assert!(ended.iter().all(|set| set.to_str().is_ok_and(|set| set.contains("Max-Age=0;"))));
     }

@@ -1,4 +1,4 @@
-//! Accepts connections and limits their number and duration.
+//! Accepts connections and limits their number and duration; takes their TLS handshake.
 //!
 //! This file limits the number of connections, in all and of one client, the time until a request's
 //! head has arrived (also between two requests), the size of the head, and the lifetime of a
@@ -6,6 +6,8 @@
 //! or reader therefore holds one connection for a limited time and little memory, and however many
 //! one client opens, the next client gets one.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -14,15 +16,18 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use tinqs_ci_net::{Identity, TlsStream};
+use tinqs_ci_reconciler::text::cut;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tower::ServiceExt as _;
 
 use super::peer::{Client, Peer};
 use super::shares::Shares;
+use crate::server::live::Live;
 use crate::server::state::stopped;
 
 /// The maximum size of a request's head, in bytes.
@@ -51,13 +56,16 @@ pub(super) const BOUNDS: Bounds = Bounds {
 
 /// Serves until the server stops, then waits for requests in progress. The caller limits that
 /// time. `most` is the number of connections; of a client that holds as many as are left, more are closed.
+/// Each connection gets the certificate that is in force when it begins.
 pub async fn listen(
     listener: TcpListener,
     router: Router,
     most: usize,
+    live: Arc<Live>,
     stopping: watch::Receiver<bool>,
 ) {
-    within(BOUNDS, listener, router, most, stopping).await;
+    let identity = move || live.settings().server.tls.as_ref().map(|tls| tls.identity.clone());
+    within(BOUNDS, listener, router, most, identity, stopping).await;
 }
 
 async fn within(
@@ -65,6 +73,7 @@ async fn within(
     listener: TcpListener,
     router: Router,
     most: usize,
+    identity: impl Fn() -> Option<Identity>,
     mut stopping: watch::Receiver<bool>,
 ) {
     let shares = Shares::new(most);
@@ -90,14 +99,46 @@ async fn within(
         };
         // Send small responses at once; if the option cannot be set, they are only delayed.
         let _ = stream.set_nodelay(true);
-        let (router, stopping) = (router.clone(), stopping.clone());
+        let (router, mut stopping, identity) = (router.clone(), stopping.clone(), identity());
         connections.spawn(async move {
-            connection(bounds, stream, Peer::Tcp(address), router, stopping).await;
+            let peer = Peer::Tcp(address);
+            match identity {
+                None => connection(bounds, stream, peer, router, stopping).await,
+                // In the share of its client: unfinished handshakes keep nobody else out.
+                Some(identity) => {
+                    if let Some(stream) =
+                        secured(bounds, identity, stream, address, &mut stopping).await
+                    {
+                        connection(bounds, stream, peer, router, stopping).await;
+                    }
+                }
+            }
             drop(share);
         });
     }
     drop(listener);
     while connections.join_next().await.is_some() {}
+}
+
+/// Takes the handshake. Without one in time the connection is closed: that is as common as a scan of
+/// ports, so it is no warning.
+async fn secured(
+    bounds: Bounds,
+    identity: Identity,
+    stream: TcpStream,
+    from: SocketAddr,
+    stopping: &mut watch::Receiver<bool>,
+) -> Option<TlsStream<TcpStream>> {
+    let why = tokio::select! {
+        () = stopped(stopping) => return None,
+        taken = timeout(bounds.head, identity.accept(stream)) => match taken {
+            Ok(Ok(stream)) => return Some(stream),
+            Ok(Err(error)) => cut(&error.to_string(), 200),
+            Err(_) => "it did not end in time".to_owned(),
+        },
+    };
+    tracing::debug!(from = %from.ip(), why, "closed connection, no TLS handshake");
+    None
 }
 
 /// Serves one connection.
@@ -139,12 +180,8 @@ pub(super) async fn connection(
 
 #[cfg(test)]
 mod tests {
-    use std::net::SocketAddr;
-
     use axum::routing::get;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    use tokio::net::TcpStream;
-    use tokio::time::timeout;
 
     use super::*;
 
@@ -158,7 +195,7 @@ mod tests {
         let (stop, stopping) = watch::channel(false);
         let never = || async { std::future::pending::<&'static str>().await };
         let router = Router::new().route("/", get(|| async { "here" })).route("/never", get(never));
-        tokio::spawn(within(bounds, listener, router, 512, stopping));
+        tokio::spawn(within(bounds, listener, router, 512, || None, stopping));
         (address, stop)
     }
 

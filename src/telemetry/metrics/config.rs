@@ -12,6 +12,7 @@ pub struct ConfigMetrics {
     info: GaugeVec,
     successful: Gauge,
     at: Gauge,
+    certificate: Gauge,
 }
 
 impl ConfigMetrics {
@@ -20,6 +21,7 @@ impl ConfigMetrics {
             info: gauges(registry, f::CONFIG_INFO),
             successful: gauge(registry, f::CONFIG_LOADED),
             at: gauge(registry, f::CONFIG_LOADED_AT),
+            certificate: gauge(registry, f::TLS_EXPIRY),
         }
     }
 
@@ -33,6 +35,11 @@ impl ConfigMetrics {
     pub fn named(&self, hash: &str) {
         self.info.reset();
         self.info.with_label_values(&[hash]).set(1.0);
+    }
+
+    /// Shows when the server's certificate expires.
+    pub fn certificate(&self, expires_at: Option<Timestamp>) {
+        self.certificate.set(expires_at.map_or(0.0, seconds));
     }
 
     /// Shows that the last load failed, so that the former configuration stays in force.

@@ -113,7 +113,8 @@ fn signed_in(
         return Err((StatusCode::UNAUTHORIZED, WRONG.to_owned()));
     };
     let sealed = ticket.sealed(Purpose::Session, signer);
-    let set = cookie::begun(headers, &settings.installation, &sealed);
+    let set =
+        cookie::begun(headers, settings.server.tls.is_some(), &settings.installation, &sealed);
     caller.change(extensions, method, uri).end(StatusCode::OK.as_u16());
     let to = HeaderValue::from_str(own_path(&given.to)).unwrap_or(HeaderValue::from_static("/"));
     let headers = [(header::SET_COOKIE, set), (header::LOCATION, to)];
