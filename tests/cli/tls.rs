@@ -5,11 +5,10 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use tinqs_ci_test_host::free_port;
 use tinqs_ci_testing::certificates::{Authority, Issued};
 
-use crate::{
-    CommandOutput, Running, command, failure_in_log, free_port, tinqs_in, write_credential,
-};
+use crate::{CommandOutput, Running, command, failure_in_log, tinqs_in, write_credential};
 
 const NAMES: [&str; 2] = ["ci.example.com", "127.0.0.1"];
 /// Commands with a token do not use the socket.
