@@ -68,9 +68,9 @@ impl DynamoStore {
         class: Option<&ClassName>,
     ) -> Result<Vec<Pause>, PortError> {
         let mut held = self.item("resume", PAUSES).await?.unwrap_or_default();
-        let named = class.map(|class| attribute(Some(class)));
+        let wanted = class.map(|class| attribute(Some(class)));
         held.retain(|name, value| {
-            understood(name, value).is_some() && named.as_ref().is_none_or(|named| name == named)
+            understood(name, value).is_some() && wanted.as_ref().is_none_or(|wanted| name == wanted)
         });
         if held.is_empty() {
             return Ok(Vec::new());
