@@ -45,8 +45,10 @@ def forge_unreachable_for_machines(forge, host):
 
 def at_limit(forge, host):
     with host.configured(lambda text: re.sub(r"(?m)^limit .*$", "limit = 1", text)):
-        forge.push("limited", CI, matrix(2, 6))
-        says(host, 0, ["AtLimit", "holds 1 of 1"], "why")
+        forge.push("limited", CI, matrix(2, 15))
+        says(host, 0, ["AtLimit"], "why")
+        (waiting,) = until("a job waits", lambda: jobs_of(forge, "limited", "queued"), 30)
+        says(host, 0, ["holds 1 of 1"], "why", waiting["html_url"])
         all_succeed(forge, "limited", 2, 120)
         says_no_longer(host, ["AtLimit"], "why")
         well(host)
