@@ -22,8 +22,10 @@ fn mixture(percent: u64, kinds: &[Fault], spared: &[&str]) -> Faults {
     Faults { spared, mixture, ..Faults::default() }
 }
 
-/// Pushes jobs four times, under faults until all are done.
-async fn jobs_in(count: usize, faults: Faults) {
+/// Pushes jobs four times, under faults until all are done. `surplus`: how many jobs may get a second
+/// machine. With late answers a job may be over, on another one's machine, before its own run has
+/// launched any: then the displaced run gets no machine back and launches its next.
+async fn jobs_in(count: usize, faults: Faults, surplus: usize) {
     let mut host = crate::host(&patient());
     host.wire.faults(|now| *now = faults);
     host.start().await;
@@ -38,22 +40,25 @@ async fn jobs_in(count: usize, faults: Faults) {
         struck = now.mixture.as_ref().map_or(0, Mixture::struck);
         *now = Faults::default();
     });
-    let machines = all_done_and_nothing_left(&mut host, &jobs, 120).await;
+    // Longer than a machine that no job takes is idle.
+    let machines = all_done_and_nothing_left(&mut host, &jobs, 240).await;
     println!("{struck} calls met a fault, {} jobs, {machines} machines", jobs.len());
     let few = u64::try_from(count / 2).expect("some jobs");
     assert!(struck >= few, "too few faults: {struck}");
-    assert_eq!(machines, jobs.len(), "exactly one machine per job");
+    let expected = jobs.len()..=jobs.len() + surplus;
+    assert!(expected.contains(&machines), "{machines} machines, expected {expected:?}");
 }
 
 pub(crate) async fn forty_jobs_survive_mixed_faults() {
-    jobs_in(40, mixture(30, &ALL, &ONCE)).await;
+    jobs_in(40, mixture(30, &ALL, &ONCE), 4).await;
 }
 
 /// Each fault alone hits a third of all calls except the runners', on independent concurrent hosts.
 pub(crate) async fn jobs_survive_each_fault_alone() {
     let alone = async |fault| {
         println!("{fault:?} alone");
-        jobs_in(8, mixture(33, &[fault], &[ONCE, REPEATED].concat())).await;
+        let surplus = if fault == LATE { 2 } else { 0 };
+        jobs_in(8, mixture(33, &[fault], &[ONCE, REPEATED].concat()), surplus).await;
     };
     tokio::join!(
         alone(LATE),
