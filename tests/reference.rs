@@ -85,7 +85,7 @@ refused with 401 until both sides have the new one, and the poll finds their job
 environment need a restart.
 
 **The configuration file** is read again on SIGHUP, on `tinqs-ci reload` and on `POST /v1/reload`.
-Classes, secrets, `server.token`, `server.hosts`, `forge.poll_every`, `forge.sweep_every`,
+Classes, prices, secrets, `server.token`, `server.hosts`, `forge.poll_every`, `forge.sweep_every`,
 `forge.machine_url` and `server.log` take effect at once; running machines keep what they were
 launched with. Everything else (`installation`, `store`, `queue`, `compute`, `forge.url`,
 `forge.scope`, `forge.demand`, the addresses of `server`, `server.event_clients`, and whether
@@ -125,6 +125,9 @@ sweep_every    = \"60s\"
 [server]
 webhooks = \"0.0.0.0:8080\"
 api      = \"127.0.0.1:8081\"
+
+[prices]
+process = \"$0.02/h\"
 
 [[server.token]]
 name   = \"dashboard\"
@@ -208,6 +211,7 @@ fn takes(property: &Value) -> String {
     match property["type"].as_str() {
         Some("array") => format!("list of {}", takes(&property["items"])),
         Some("integer") => "number".to_owned(),
+        Some("object") => "table".to_owned(),
         Some("boolean") => "`true`, `false`".to_owned(),
         Some("string") if is_duration(property) => "duration".to_owned(),
         Some("string") => "text".to_owned(),

@@ -1,9 +1,10 @@
 //! The checked settings, with defaults filled in.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use tinqs_ci_reconciler::model::{Class, Secret};
+use tinqs_ci_reconciler::model::{Class, MicroUsd, Secret};
 
 /// Whether this build has the AWS adapters.
 pub const AWS: bool = cfg!(feature = "aws");
@@ -25,6 +26,8 @@ pub struct Settings {
     pub process: ProcessUser,
     /// The HTTP server.
     pub server: Server,
+    /// The price per hour of each kind on demand.
+    pub prices: BTreeMap<String, MicroUsd>,
     /// The classes in order: the first that matches a job's labels serves it.
     pub classes: Vec<Class>,
 }

@@ -22,6 +22,7 @@ mod serve;
 mod status;
 mod suggested;
 mod terminal;
+mod usage;
 mod webhook;
 
 use std::path::Path;

@@ -64,6 +64,7 @@ pub(crate) fn settings() -> Settings {
             webhook_secrets: Vec::new(),
             log: None,
         },
+        prices: std::collections::BTreeMap::new(),
         classes: vec![class()],
     }
 }

@@ -17,6 +17,7 @@ mod pauses;
 mod reload;
 mod sign_in;
 mod status;
+mod usage;
 mod webhooks;
 mod why;
 mod world;

@@ -253,6 +253,7 @@ fn settings() -> Settings {
             webhook_secrets: Vec::new(),
             log: None,
         },
+        prices: std::collections::BTreeMap::new(),
         classes: vec![make::class("linux", vec![make::process()])],
     }
 }

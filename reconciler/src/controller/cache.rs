@@ -12,6 +12,7 @@ use parking_lot::{Mutex, MutexGuard};
 use super::breaker::Breakers;
 use super::by_run::ByRun;
 use super::displaced::Displaced;
+use super::ends::Ends;
 use super::launch_queue::LaunchQueue;
 use super::polled::Polled;
 use super::queued::Queued;
@@ -60,6 +61,7 @@ pub(super) struct Cache {
     pub(super) breakers: Breakers,
     pub(super) launch_queue: LaunchQueue,
     pub(super) queued: Queued,
+    pub(super) ends: Ends,
     inner: Mutex<Inner>,
 }
 

@@ -162,6 +162,7 @@ impl Controller {
         let machines = self.ports.compute.list().await?;
         self.cache.machines.reads_at(began_at);
         self.cache.saw_classes(machines.iter().map(|m| &m.class));
+        self.cache.ends.listed(&machines, began_at, self.ports.clock.now());
         Ok(ByRun::new(machines, |m| &m.attempt_id))
     }
 
