@@ -184,6 +184,7 @@ impl Cache {
         self.breakers.forget();
         self.launch_queue.forget();
         self.queued.forget();
+        self.ends.forget();
     }
 
     /// Ends idle mode: what was not found may exist now.

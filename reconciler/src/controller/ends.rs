@@ -32,15 +32,25 @@ struct Seen {
     is_told: bool,
 }
 
+/// When a list was asked for and read.
+pub(super) struct ListRead {
+    pub(super) began_at: Timestamp,
+    pub(super) read_at: Timestamp,
+    /// Whether these times agree with the true time.
+    pub(super) is_dated: bool,
+}
+
 impl Seen {
-    fn listed(&mut self, machine: &Machine, began_at: Timestamp, read_at: Timestamp) {
-        self.listed_at = read_at;
+    fn listed(&mut self, machine: &Machine, list: &ListRead) {
+        self.listed_at = list.read_at;
         let sighted = &mut self.sighted;
         // What a stale list shows does not revive it.
-        if machine.is_live() && sighted.over_at.is_none() {
-            sighted.live_at = sighted.live_at.max(Some(began_at));
+        if machine.is_live() && sighted.over_at.is_none() && list.is_dated {
+            sighted.live_at = sighted.live_at.max(Some(list.began_at));
         } else if !machine.is_live() {
-            sighted.over_at.get_or_insert(read_at);
+            if list.is_dated {
+                sighted.over_at.get_or_insert(list.read_at);
+            }
             sighted.ended_at = machine.ended_at.or(sighted.ended_at);
             sighted.ended_by = machine.ended_by.or(sighted.ended_by);
         }
@@ -48,8 +58,9 @@ impl Seen {
 }
 
 impl Ends {
-    /// Notes a list that was asked for at one time and read at another.
-    pub(super) fn listed(&self, machines: &[Machine], began_at: Timestamp, read_at: Timestamp) {
+    /// Notes a list.
+    pub(super) fn listed(&self, machines: &[Machine], list: &ListRead) {
+        let read_at = list.read_at;
         let mut inner = self.0.lock();
         let is_due = |at: Timestamp| older(read_at, at, SignedDuration::from_hours(1));
         if inner.pruned_at.is_none_or(is_due) {
@@ -58,13 +69,18 @@ impl Ends {
         }
         for machine in machines {
             if let Some(seen) = inner.machines.get_mut(&machine.id) {
-                seen.listed(machine, began_at, read_at);
+                seen.listed(machine, list);
                 continue;
             }
             let mut seen = Seen { listed_at: read_at, sighted: Sighted::default(), is_told: false };
-            seen.listed(machine, began_at, read_at);
+            seen.listed(machine, list);
             inner.machines.insert(machine.id.clone(), seen);
         }
+    }
+
+    /// Forgets everything: times of a wrong clock.
+    pub(super) fn forget(&self) {
+        *self.0.lock() = Inner::default();
     }
 
     /// Returns what was seen of a machine.

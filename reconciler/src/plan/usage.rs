@@ -33,13 +33,14 @@ pub struct Sighted {
 }
 
 /// Notes the machines of a run as they are observed. `now`: after that, because machines without a
-/// dated end are over by then.
+/// dated end are over by then; `None` if the clock is not known to be right. Then only what the cloud
+/// dates is noted, of machines that are live or known.
 pub fn note(
     run: &mut Run,
     seen: &[Machine],
     price: impl Fn(&Machine) -> Option<MicroUsd>,
     sighted: impl Fn(&Machine) -> Sighted,
-    now: Timestamp,
+    now: Option<Timestamp>,
 ) {
     let uid = run.uid.short();
     if run.is_open() {
@@ -51,10 +52,13 @@ pub fn note(
         let at = match used.iter().position(|known| known.id == machine.id) {
             Some(at) => at,
             None if is_put_away(machine, sighted, now) => continue,
-            None => {
-                used.push(first_seen(machine, now));
-                used.len() - 1
-            }
+            None => match first_seen(machine, now) {
+                Some(new) => {
+                    used.push(new);
+                    used.len() - 1
+                }
+                None => continue,
+            },
         };
         let known = &mut used[at];
         if known.counted {
@@ -66,19 +70,22 @@ pub fn note(
             ends(known, machine, sighted, now);
         }
     }
-    put_away(run, now);
+    if let Some(now) = now {
+        put_away(run, now);
+    }
 }
 
 /// Returns whether an unknown machine was forgotten before: it ended long ago, or is only said to
 /// have ended because the cloud does not know its ID. The launch of each such machine was noted.
-fn is_put_away(machine: &Machine, sighted: Sighted, now: Timestamp) -> bool {
+fn is_put_away(machine: &Machine, sighted: Sighted, now: Option<Timestamp>) -> bool {
     let over_at = machine.ended_at.or(sighted.ended_at).or(sighted.over_at);
-    !machine.is_live() && over_at.is_none_or(|at| older(now, at, UNLISTED_AFTER))
+    let is_recent = now.zip(over_at).is_some_and(|(now, at)| !older(now, at, UNLISTED_AFTER));
+    !machine.is_live() && !is_recent
 }
 
 /// Notes the end of a machine by the best evidence: the time that the cloud tells, else the list
 /// that showed it soon after, else the times between which it must have been.
-fn ends(known: &mut UsedMachine, machine: &Machine, sighted: Sighted, now: Timestamp) {
+fn ends(known: &mut UsedMachine, machine: &Machine, sighted: Sighted, now: Option<Timestamp>) {
     known.ended_by = machine.ended_by.or(sighted.ended_by).or(known.ended_by);
     let told = machine.ended_at.or(sighted.ended_at).or(known.ended_at);
     if let Some(at) = told {
@@ -86,8 +93,8 @@ fn ends(known: &mut UsedMachine, machine: &Machine, sighted: Sighted, now: Times
         known.ended_within = None;
         return;
     }
-    let over_at = sighted.over_at.or((machine.state == MachineState::Gone).then_some(now));
-    let Some(by) = over_at else { return };
+    let over_at = sighted.over_at.or(now.filter(|_| machine.state == MachineState::Gone));
+    let (Some(by), Some(_)) = (over_at, now) else { return };
     let by = by.max(known.launched_at);
     let after = sighted.live_at.map_or(known.launched_at, |at| at.clamp(known.launched_at, by));
     // Another replica may have seen it earlier, or longer up.
@@ -102,19 +109,19 @@ fn ends(known: &mut UsedMachine, machine: &Machine, sighted: Sighted, now: Times
     }
 }
 
-fn first_seen(machine: &Machine, now: Timestamp) -> UsedMachine {
+fn first_seen(machine: &Machine, now: Option<Timestamp>) -> Option<UsedMachine> {
     // A cloud that tells no time of the launch.
     let unknown = machine.launched_at == Timestamp::UNIX_EPOCH;
-    UsedMachine {
+    Some(UsedMachine {
         id: machine.id.clone(),
         attempt: machine.attempt_id.number,
-        launched_at: if unknown { now } else { machine.launched_at },
+        launched_at: if unknown { now? } else { machine.launched_at },
         ended_at: None,
         ended_within: None,
         ended_by: None,
         price: None,
         counted: false,
-    }
+    })
 }
 
 /// Forgets machines that no list shows any more; what is not counted of them is kept as a sum.

@@ -102,7 +102,7 @@ fn machine(run: &Run, number: u32, from: i64, to: Option<(i64, EndedBy)>) -> Mac
 }
 
 fn count(run: &mut Run, machines: &[Machine], second: i64) -> Option<Usage> {
-    usage::note(run, machines, |_| Some(PRICE), |_| Sighted::default(), at(second));
+    usage::note(run, machines, |_| Some(PRICE), |_| Sighted::default(), Some(at(second)));
     usage::count(run, None, at(second))
 }
 
@@ -255,11 +255,11 @@ fn notes_about_machines_are_written_with_other_changes_or_before_they_are_forgot
     let worth = |run: &Run, second: i64| record::worth_writing(&stored, &run.status, at(second));
     let mut noted = stored.clone();
     let live = machine(&noted, 1, 0, None);
-    usage::note(&mut noted, &[live], |_| None, |_| Sighted::default(), at(10));
+    usage::note(&mut noted, &[live], |_| None, |_| Sighted::default(), Some(at(10)));
     assert_eq!(noted.status.usage.machines.len(), 1);
     assert!(!worth(&noted, 10), "a live machine is listed again");
     let gone = machine(&noted, 1, 0, Some((60, EndedBy::Itself)));
-    usage::note(&mut noted, &[gone], |_| None, |_| Sighted::default(), at(61));
+    usage::note(&mut noted, &[gone], |_| None, |_| Sighted::default(), Some(at(61)));
     assert!(!worth(&noted, 61), "an ended one for half an hour and more");
     assert!(worth(&noted, 60 + 16 * 60));
     let twice = record::worth_writing(&noted, &noted.status, at(60 + 16 * 60));
@@ -274,7 +274,7 @@ fn a_run_with_many_machines_stays_short_and_counts_all() {
         run.status.attempt = Some(attempt(&run, number, Some((End::MachineGone, from + 60))));
         let seen = machine(&run, number, from, Some((from + 60, EndedBy::Cloud)));
         let sighted = |_: &Machine| Sighted::default();
-        usage::note(&mut run, &[seen], |_| Some(PRICE), sighted, at(from + 61));
+        usage::note(&mut run, &[seen], |_| Some(PRICE), sighted, Some(at(from + 61)));
         assert!(run.status.usage.machines.len() <= 17, "{}", run.status.usage.machines.len());
     }
     let mut run = over(run, 90_000, Outcome::GaveUp);
@@ -306,7 +306,7 @@ fn a_second_without_a_price_is_not_free() {
     let own = run(None).attempt_id(1).to_string();
     let mut run = ran(run(Some((End::Consumed, 31))), &own, 30, 90, Outcome::Succeeded);
     let gone = machine(&run, 1, 0, Some((97, EndedBy::Itself)));
-    usage::note(&mut run, &[gone], |_| None, |_| Sighted::default(), at(100));
+    usage::note(&mut run, &[gone], |_| None, |_| Sighted::default(), Some(at(100)));
     let found = usage::count(&mut run, None, at(100)).expect("counted").amount;
     assert_eq!((found.known_cost(), found.unpriced, found.seconds.total()), (None, 97, 97));
 }
@@ -339,8 +339,8 @@ fn an_end_that_nobody_dates_counts_by_the_lists_or_is_unknown() {
     for (what, mut run, sighted, expected, unknown) in cases {
         let live = machine(&run, 1, 0, None);
         let gone = undated(&run);
-        usage::note(&mut run, &[live], |_| Some(PRICE), |_| Sighted::default(), at(20));
-        usage::note(&mut run, &[gone], |_| Some(PRICE), |_| sighted, at(5_000));
+        usage::note(&mut run, &[live], |_| Some(PRICE), |_| Sighted::default(), Some(at(20)));
+        usage::note(&mut run, &[gone], |_| Some(PRICE), |_| sighted, Some(at(5_000)));
         assert!(!usage::awaits_end(&run), "{what}");
         let amount = usage::count(&mut run, None, at(5_000)).expect(what).amount;
         assert_eq!((split(&amount), amount.unknown_end), (expected, unknown), "{what}");
@@ -355,7 +355,13 @@ fn the_best_evidence_of_an_end_is_kept() {
     let mut run = run(Some((End::Consumed, 31)));
     let (live, gone) = (machine(&run, 1, 0, None), undated(&run));
     let note = |run: &mut Run, seen: &Machine, sighted: Sighted, second| {
-        usage::note(run, std::slice::from_ref(seen), |_| Some(PRICE), |_| sighted, at(second));
+        usage::note(
+            run,
+            std::slice::from_ref(seen),
+            |_| Some(PRICE),
+            |_| sighted,
+            Some(at(second)),
+        );
     };
     note(&mut run, &live, Sighted::default(), 20);
     note(&mut run, &gone, sighted(Some(100), Some(4_000)), 4_100);
@@ -389,6 +395,27 @@ fn a_machine_that_was_forgotten_after_it_was_counted_is_not_counted_again() {
     let unknown = undated(&run);
     assert_eq!(count(&mut run, std::slice::from_ref(&unknown), 3 * 3_600 + 1), None);
     let old = sighted(Some(90), Some(120));
-    usage::note(&mut run, &[unknown], |_| Some(PRICE), |_| old, at(3 * 3_600 + 2));
+    usage::note(&mut run, &[unknown], |_| Some(PRICE), |_| old, Some(at(3 * 3_600 + 2)));
     assert_eq!(usage::count(&mut run, None, at(3 * 3_600 + 2)), None);
+}
+
+#[test]
+fn a_clock_that_is_not_right_dates_no_end() {
+    let own = run(None).attempt_id(1).to_string();
+    let mut run = ran(run(Some((End::Consumed, 31))), &own, 30, 90, Outcome::Succeeded);
+    let note = |run: &mut Run, seen: &Machine| {
+        let sighted = sighted(Some(85), Some(100));
+        usage::note(run, std::slice::from_ref(seen), |_| Some(PRICE), |_| sighted, None);
+    };
+    let gone = machine(&run, 1, 0, Some((97, EndedBy::Itself)));
+    note(&mut run, &gone);
+    assert!(run.status.usage.machines.is_empty(), "it may have been counted long ago");
+    let live = machine(&run, 1, 0, None);
+    note(&mut run, &live);
+    let unknown = undated(&run);
+    note(&mut run, &unknown);
+    assert_eq!(usage::count(&mut run, None, at(5_000)), None, "when it ended is not known");
+    note(&mut run, &gone);
+    let found = usage::count(&mut run, None, at(5_000)).expect("the cloud dates it").amount;
+    assert_eq!((split(&found), found.unknown_end), ((30, 7, 60, 0), 0));
 }

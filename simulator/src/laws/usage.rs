@@ -34,7 +34,7 @@ pub(super) struct UsageWatch {
 pub struct Unseen {
     /// When a port was down.
     pub down: Vec<Span>,
-    /// Whether replicas pause for longer than a reconcile may take.
+    /// Whether replicas pause for longer than a reconcile may take, or have clocks that are wrong.
     pub pauses: bool,
     /// By how much a replica's clock may be wrong, and the list may lag.
     pub inaccuracy: SignedDuration,

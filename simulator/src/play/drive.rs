@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::controller::Settings;
-use tinqs_ci_reconciler::model::{Class, MicroUsd, Run, Secret};
+use tinqs_ci_reconciler::model::{CLOCKS_AGREE_WITHIN, Class, MicroUsd, Run, Secret};
 use tinqs_ci_reconciler::ports::Clock;
 
 use super::outcome::Outcome;
@@ -228,10 +228,11 @@ impl<'a> Drive<'a> {
         let World { laws, cloud, periods, faults, .. } = &mut *world;
         let is_down = |trouble: &OngoingFault| matches!(trouble, OngoingFault::Down(_));
         let down = periods.iter().filter(|(trouble, ..)| is_down(trouble));
+        let agreeing = if faults.clocks_set { CLOCKS_AGREE_WITHIN } else { SignedDuration::ZERO };
         let unseen = Unseen {
             down: down.map(|(_, from, until)| (*from, *until)).collect(),
-            pauses: faults.pause > 0.0,
-            inaccuracy: faults.list_lag + faults.clocks_apart.abs() * 3,
+            pauses: faults.pause > 0.0 || faults.clocks_set,
+            inaccuracy: faults.list_lag + faults.clocks_apart.abs() * 3 + agreeing * 2,
         };
         laws.usage_is_complete(now, cloud, &unseen);
     }

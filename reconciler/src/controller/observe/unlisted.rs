@@ -65,7 +65,7 @@ fn uncounted(seen: &Observation, run: &Run, max_age: SignedDuration) -> Vec<Mach
     let is_left = |used: &&UsedMachine| {
         let listed = seen.machines.iter().any(|machine| machine.id == used.id);
         let visible = older(seen.now, used.launched_at, VISIBLE_WITHIN);
-        !used.counted && used.over_by().is_none() && !listed && visible
+        !used.counted && used.over_by().is_none() && !listed && visible && seen.clock.agrees()
     };
     let left = run.status.usage.machines.iter().filter(|_| !run.is_open()).filter(is_left);
     left.filter_map(|used| {

@@ -26,15 +26,20 @@ fn price(controller: &Controller, machine: &Machine) -> Option<MicroUsd> {
 }
 
 impl Reconcile<'_> {
+    /// Returns whether a time of this process says when a machine was over.
+    fn is_dated(&self) -> bool {
+        self.seen.clock.agrees() && self.controller.clock.read().check.agrees()
+    }
+
     /// Notes the machines that are seen, and returns what the next write counts.
     pub(super) fn count_usage(&mut self) -> Option<Usage> {
         let class = self.seen.class.as_ref().map(|observed| &observed.class.name);
-        let controller = self.controller;
+        let (controller, is_dated) = (self.controller, self.is_dated());
         let run = self.seen.run.as_mut()?;
         let now = controller.ports.clock.now();
         let price = |machine: &Machine| price(controller, machine);
         let sighted = |machine: &Machine| controller.cache.ends.of(&machine.id);
-        usage::note(run, &self.seen.machines, price, sighted, now);
+        usage::note(run, &self.seen.machines, price, sighted, is_dated.then_some(now));
         usage::count(run, class, now)
     }
 
@@ -45,7 +50,8 @@ impl Reconcile<'_> {
         let now = self.controller.ports.clock.now();
         let price = |machine: &Machine| price(self.controller, machine);
         let sighted = |machine: &Machine| self.controller.cache.ends.of(&machine.id);
-        usage::note(&mut run, &self.seen.machines, price, sighted, now);
+        let at = self.is_dated().then_some(now);
+        usage::note(&mut run, &self.seen.machines, price, sighted, at);
         let Some(used) = usage::count_rest(&mut run, class.as_ref(), now) else {
             return Ok(());
         };
