@@ -88,10 +88,10 @@ impl Ends {
         self.0.lock().machines.get(id).map(|seen| seen.sighted).unwrap_or_default()
     }
 
-    /// Records that a run was reconciled after the end of these machines.
-    pub(super) fn told(&self, machines: &[Machine]) {
+    /// Records that a run was reconciled after the end of these machines, or has counted them.
+    pub(super) fn told<'m>(&self, machines: impl Iterator<Item = &'m Machine>) {
         let mut inner = self.0.lock();
-        for machine in machines.iter().filter(|machine| machine.state == MachineState::Gone) {
+        for machine in machines {
             if let Some(seen) = inner.machines.get_mut(&machine.id) {
                 seen.is_told = true;
             }

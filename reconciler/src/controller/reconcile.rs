@@ -319,7 +319,7 @@ impl Reconcile<'_> {
             report.due = Some(report.due.map_or(due, |at| at.min(due)));
         }
         if !matches!(report.result, ReconcileOutcome::Conflict | ReconcileOutcome::Error) {
-            controller.cache.ends.told(&seen.machines);
+            controller.cache.ends.told(usage::settled(run, &seen.machines));
         }
         controller.cache.remember_due(&report.name, report.due);
         controller.cache.launch_queue.reconciled(&report.name, run, report.reason, seen.now);

@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 use tinqs_ci_reconciler::model::{
     Amount, Conclusion, EndedBy, Job, MachineState, MicroUsd, Phase, RunName,
 };
-use tinqs_ci_reconciler::ports::ErrorKind;
+use tinqs_ci_reconciler::ports::{ErrorKind, TrueTime};
 
 use super::{MINUTE, SECOND};
 use crate::harness::Harness;
@@ -107,6 +107,23 @@ fn a_new_process_finds_machines_that_ended_meanwhile() {
 }
 
 #[test]
+fn a_machine_that_was_counted_while_it_ended_wakes_nobody_when_it_is_gone() {
+    let harness = Harness::new();
+    let name = finished(&harness);
+    harness.pass(5 * SECOND);
+    ends(&harness);
+    harness.state().machines[0].state = MachineState::Ending;
+    harness.state().registrations.clear();
+    harness.reconcile(&name);
+    assert_eq!(counted(&harness).seconds.total(), 65);
+    harness.state().machines[0].state = MachineState::Gone;
+    harness.woken();
+    harness.pass(MINUTE);
+    tinqs_ci_testing::ready(harness.controller.sweep());
+    assert!(harness.woken().is_empty());
+}
+
+#[test]
 fn a_machine_that_no_list_shows_is_read_by_its_id() {
     let harness = Harness::new();
     let name = finished(&harness);
@@ -177,4 +194,30 @@ fn the_machine_of_a_deleted_run_is_counted_before_the_record_goes() {
     assert!(!harness.state().runs.contains_key(&name), "it is removed");
     let found = counted(&harness);
     assert_eq!((found.jobs, found.seconds.total()), (0, 65));
+}
+
+#[test]
+fn a_due_of_a_clock_that_was_wrong_does_not_keep_the_record() {
+    let harness = Harness::new();
+    let name = finished(&harness);
+    harness.configure("good", |class| class.times.keep = 30 * MINUTE);
+    let truth = harness.now();
+    harness.pass(SignedDuration::from_hours(9));
+    harness.state().true_time = TrueTime::About(truth);
+    harness.reconcile(&name);
+    harness.pass(SignedDuration::from_hours(-9));
+    // Another process counts it, so that this one reconciles nothing after its clock was set right.
+    ends(&harness);
+    harness.state().registrations.clear();
+    let other = harness.another();
+    tinqs_ci_testing::ready(other.reconcile(&name));
+    assert_eq!(counted(&harness).seconds.total(), 60);
+    let due = harness.run(&name).status.due;
+    let until_due = due.duration_since(harness.now());
+    assert_eq!(until_due, 30 * MINUTE);
+    harness.woken();
+    harness.pass(until_due + SECOND);
+    harness.state().true_time = TrueTime::About(harness.now());
+    tinqs_ci_testing::ready(harness.controller.poll());
+    assert_eq!(harness.woken(), ["job-1"]);
 }

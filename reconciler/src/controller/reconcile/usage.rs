@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{Reconcile, Stop};
 use crate::controller::{ActionKind, Controller, Event};
-use crate::model::{Machine, MicroUsd, Run, Usage};
+use crate::model::{Machine, MachineState, MicroUsd, Run, Usage};
 use crate::plan::{Rule, usage};
 use crate::ports::Expect;
 
@@ -14,6 +14,19 @@ const LOOKED_AT_EVERY: SignedDuration = SignedDuration::from_secs(60);
 /// Returns when a finished run is reconciled again because a machine of it is not counted.
 pub(super) fn due(run: Option<&Run>, now: Timestamp) -> Option<Timestamp> {
     run.filter(|run| usage::awaits_end(run)).map(|_| now + LOOKED_AT_EVERY)
+}
+
+/// Returns the machines whose end this run does not wait for: they are gone, or are counted while
+/// they end because the cloud dates that.
+pub(super) fn settled<'m>(
+    run: Option<&'m Run>,
+    machines: &'m [Machine],
+) -> impl Iterator<Item = &'m Machine> {
+    let counted = move |machine: &Machine| {
+        let mut used = run.into_iter().flat_map(|run| &run.status.usage.machines);
+        used.any(|used| used.id == machine.id && used.counted)
+    };
+    machines.iter().filter(move |m| m.state == MachineState::Gone || counted(m))
 }
 
 /// Returns the event of what was counted.
