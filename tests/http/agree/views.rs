@@ -181,11 +181,15 @@ impl Views {
             not_gone,
             "metric of machines of {class}"
         );
+        let desired = told("desired");
+        assert_eq!(self.sum("tinqs_ci_desired_machines", &label), desired, "metric of {class}");
         let cells = self.row(class);
         let shown: Vec<&str> = cells.iter().map(String::as_str).collect();
-        let [desired, actual, _, waits, runs, ..] = shown[..] else { panic!("{shown:?}") };
-        let expected = [open, live, waiting, running].map(|count| count.to_string());
-        assert_eq!([desired, actual, waits, runs], expected.each_ref().map(String::as_str));
+        let [wanted, actual, _limit, _chart, _p50, _p95, waits, runs, ..] = shown[..] else {
+            panic!("{shown:?}")
+        };
+        let expected = [desired, live, waiting, running].map(|count| count.to_string());
+        assert_eq!([wanted, actual, waits, runs], expected.each_ref().map(String::as_str));
     }
 
     fn drift_agrees(&self) {
