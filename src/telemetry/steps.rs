@@ -72,7 +72,8 @@ impl Telemetry {
 #[cfg(test)]
 mod tests {
     use jiff::Timestamp;
-    use tinqs_ci_reconciler::model::{MachineId, MachineState, Market, Outcome, SeenBy, Spec};
+    use tinqs_ci_reconciler::model::{MachineId, MachineState, Market, SeenBy, Spec};
+    use tinqs_ci_testing::make::timeline;
     use tinqs_ci_testing::{TestWorld, make};
 
     use super::*;
@@ -90,22 +91,7 @@ mod tests {
 
     fn run(timeline: Vec<(i64, Happened)>) -> Run {
         let spec = Spec { runs_on: vec!["linux".to_owned()], ..Spec::default() };
-        let mut run = Run::new("test", make::name(7), spec, SeenBy::Webhook, at(0));
-        let milestones =
-            timeline.into_iter().map(|(second, what)| Milestone::new(at(second), what));
-        run.status.timeline = milestones.collect();
-        run
-    }
-
-    fn path() -> Vec<(i64, Happened)> {
-        let machine = MachineId("m-1".to_owned());
-        vec![
-            (0, Happened::Seen { by: SeenBy::Webhook }),
-            (3, Happened::Registered { attempt: 1 }),
-            (5, Happened::Launched { attempt: 1, machine }),
-            (25, Happened::Started { runner: "r".to_owned(), attempt: Some(1), job_attempt: None }),
-            (85, Happened::Finished { outcome: Outcome::Succeeded }),
-        ]
+        make::with_timeline(Run::new("test", make::name(7), spec, SeenBy::Webhook, at(0)), timeline)
     }
 
     fn telemetry() -> std::sync::Arc<Telemetry> {
@@ -124,17 +110,17 @@ mod tests {
                 shown(&telemetry, &format!("{name}_sum{{{labels}}}")),
             ]
         };
-        telemetry.wrote(&run(path()[..2].to_vec()), 2);
+        telemetry.wrote(&run(timeline()[..2].to_vec()), 2);
         assert_eq!(sum("decision"), ["1", "3"]);
         assert_eq!(sum("webhook"), ["0", "0"], "the forge does not tell when the job was made");
-        telemetry.wrote(&run(path()), 3);
+        telemetry.wrote(&run(timeline()), 3);
         assert_eq!(
             [sum("launch"), sum("boot"), sum("run")],
             [["1", "2"], ["1", "20"], ["1", "60"]]
         );
-        telemetry.wrote(&run(path()), 0);
+        telemetry.wrote(&run(timeline()), 0);
         assert_eq!(sum("decision"), ["1", "3"], "written before");
-        let mut seen = run(path()[..1].to_vec());
+        let mut seen = run(timeline()[..1].to_vec());
         seen.status.wait.queued_at = Some(at(-2));
         telemetry.wrote(&seen, 1);
         assert_eq!(sum("webhook"), ["1", "2"]);

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
-    Attempt, AttemptId, Boot, Class, ClassName, JobRef, MachineSpec, Market, Outcome, Phase,
-    Placement, Run, RunName, Runner, Secret, SeenBy, Spec, Times,
+    Attempt, AttemptId, Boot, Class, ClassName, Happened, JobRef, MachineId, MachineSpec, Market,
+    Milestone, Outcome, Phase, Placement, Run, RunName, Runner, Secret, SeenBy, Spec, Times,
 };
 
 /// Returns the name of a job's run.
@@ -25,6 +25,25 @@ pub fn run(id: i64, repo: &str) -> Run {
     let job = JobRef { repo: repo.to_owned(), repo_id: 5, job_id: id };
     let spec = Spec { job, runs_on: vec!["linux".to_owned()], ..Spec::default() };
     Run::new("conformance", name(id), spec, SeenBy::Webhook, at(id))
+}
+
+/// Returns the same run with this timeline, by seconds of [`at`].
+pub fn with_timeline(mut run: Run, timeline: Vec<(i64, Happened)>) -> Run {
+    let milestones = timeline.into_iter().map(|(second, what)| Milestone::new(at(second), what));
+    run.status.timeline = milestones.collect();
+    run
+}
+
+/// Returns the timeline of a job that got a machine and succeeded, by seconds of [`at`].
+pub fn timeline() -> Vec<(i64, Happened)> {
+    let machine = MachineId("m-1".to_owned());
+    vec![
+        (0, Happened::Seen { by: SeenBy::Webhook }),
+        (3, Happened::Registered { attempt: 1 }),
+        (5, Happened::Launched { attempt: 1, machine }),
+        (25, Happened::Started { runner: "r".to_owned(), attempt: Some(1), job_attempt: None }),
+        (85, Happened::Finished { outcome: Outcome::Succeeded }),
+    ]
 }
 
 /// Returns the same run, finished with success.

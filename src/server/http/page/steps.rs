@@ -135,37 +135,20 @@ fn widths(parts: &[SignedDuration]) -> Vec<i128> {
 
 #[cfg(test)]
 mod tests {
-    use tinqs_ci_reconciler::model::{MachineId, Outcome, RunName, SeenBy, Spec};
+    use tinqs_ci_reconciler::model::{SeenBy, Spec};
+    use tinqs_ci_testing::make::{self, at};
 
     use super::*;
 
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(1_800_000_000 + second).expect("a time")
-    }
-
     fn run(timeline: Vec<(i64, Happened)>) -> Run {
-        let mut run = Run::new("test", RunName::job(7), Spec::default(), SeenBy::Webhook, at(0));
-        let milestones =
-            timeline.into_iter().map(|(second, what)| Milestone::new(at(second), what));
-        run.status.timeline = milestones.collect();
-        run
+        let run = Run::new("test", make::name(7), Spec::default(), SeenBy::Webhook, at(0));
+        make::with_timeline(run, timeline)
     }
 
     fn finished() -> Run {
-        let mut run = run(done());
+        let mut run = run(make::timeline());
         run.status.phase = Phase::Finished;
         run
-    }
-
-    fn done() -> Vec<(i64, Happened)> {
-        let machine = MachineId("m-1".to_owned());
-        vec![
-            (0, Happened::Seen { by: SeenBy::Webhook }),
-            (3, Happened::Registered { attempt: 1 }),
-            (5, Happened::Launched { attempt: 1, machine }),
-            (25, Happened::Started { runner: "r".to_owned(), attempt: Some(1), job_attempt: None }),
-            (85, Happened::Finished { outcome: Outcome::Succeeded }),
-        ]
     }
 
     /// Returns the steps with their seconds; -1: none.
@@ -176,7 +159,7 @@ mod tests {
 
     #[test]
     fn each_step_has_the_time_since_the_one_before() {
-        let mut run = run(done());
+        let mut run = run(make::timeline());
         let all = [("seen", -1), ("decided", 3), ("launched", 2), ("picked", 20), ("done", 60)];
         assert_eq!(shown(&run), all);
         run.status.wait.queued_at = Some(at(-2));
@@ -185,7 +168,7 @@ mod tests {
 
     #[test]
     fn a_waiting_run_is_where_it_is() {
-        let run = run(done()[..1].to_vec());
+        let run = run(make::timeline()[..1].to_vec());
         let none = [("seen", -1), ("decided", -1), ("launched", -1), ("picked", -1), ("done", -1)];
         assert_eq!(shown(&run), none);
         let text = path(&run, at(70)).into_string();
@@ -197,14 +180,14 @@ mod tests {
 
     #[test]
     fn the_wait_begins_within_the_millisecond_of_its_milestone() {
-        let mut run = run(done());
+        let mut run = run(make::timeline());
         run.status.waiting_since = at(0) + SignedDuration::from_micros(999);
         assert_eq!(shown(&run)[0].0, "seen");
     }
 
     #[test]
     fn a_retry_begins_another_wait() {
-        let mut run = run(done());
+        let mut run = run(make::timeline());
         run.status.waiting_since = at(100);
         run.status.timeline.push(Milestone::new(at(104), Happened::Registered { attempt: 2 }));
         assert_eq!(shown(&run)[..3], [("waits again", -1), ("decided", 4), ("launched", -1)]);
@@ -212,7 +195,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_is_set_gives_no_negative_time() {
-        let mut timeline = done();
+        let mut timeline = make::timeline();
         timeline[3].0 = 1;
         let all = [("seen", -1), ("decided", 3), ("launched", 2), ("picked", 0), ("done", 80)];
         assert_eq!(shown(&run(timeline)), all);
