@@ -89,7 +89,7 @@ belong together or has expired leaves the former one in force, with one warning;
 keep the certificate with which they began.
 
 **The configuration file** is read again on SIGHUP, on `tinqs-ci reload` and on `POST /v1/reload`.
-Classes, secrets, `server.token`, `server.hosts`, `forge.poll_every`, `forge.sweep_every`,
+Classes, prices, secrets, `server.token`, `server.hosts`, `forge.poll_every`, `forge.sweep_every`,
 `forge.machine_url`, `server.tls` and `server.log` take effect at once; running machines keep what
 they were launched with. Everything else (`installation`, `store`, `queue`, `compute`, `forge.url`,
 `forge.scope`, `forge.demand`, the addresses of `server`, `server.event_clients`, and whether
@@ -130,6 +130,9 @@ sweep_every    = \"60s\"
 [server]
 webhooks = \"0.0.0.0:8080\"
 api      = \"127.0.0.1:8081\"
+
+[prices]
+process = \"$0.02/h\"
 
 [[server.token]]
 name   = \"dashboard\"
@@ -213,6 +216,7 @@ fn takes(property: &Value) -> String {
     match property["type"].as_str() {
         Some("array") => format!("list of {}", takes(&property["items"])),
         Some("integer") => "number".to_owned(),
+        Some("object") => "table".to_owned(),
         Some("boolean") => "`true`, `false`".to_owned(),
         Some("string") if is_duration(property) => "duration".to_owned(),
         Some("string") => "text".to_owned(),

@@ -6,6 +6,7 @@ mod cache;
 mod canceled;
 mod displaced;
 mod drift;
+mod ends;
 mod ingest;
 mod launch_queue;
 mod observe;
@@ -25,7 +26,9 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 
-use crate::model::{ClassName, MachineSpec, Observation, ObservedClass, OpenBreaker};
+use crate::model::{
+    ClassName, MachineSpec, Market, MicroUsd, Observation, ObservedClass, OpenBreaker,
+};
 use crate::plan::{self, Plan};
 use crate::ports::Ports;
 use cache::Cache;
@@ -111,6 +114,25 @@ impl Controller {
             }
         }
         offerings
+    }
+
+    /// Reads the spot prices that the classes need, if they were not read lately.
+    pub async fn read_prices(&self) {
+        let settings = self.settings();
+        let machines = settings.classes.iter().flat_map(|class| &class.machines);
+        let spot = machines.filter(|spec| spec.market == Market::Spot);
+        let mut kinds: Vec<String> = spot.map(|spec| spec.kind.clone()).collect();
+        kinds.sort();
+        kinds.dedup();
+        self.ports.compute.read_prices(&kinds).await;
+    }
+
+    /// Returns the price per hour of a kind; `None` if it is not known. `zone` may be empty.
+    pub fn price(&self, kind: &str, market: Market, zone: &str) -> Option<MicroUsd> {
+        match market {
+            Market::Spot => self.ports.compute.spot_price(kind, zone),
+            Market::OnDemand => self.settings().prices.get(kind).copied(),
+        }
     }
 
     /// Ends idle mode: the next poll and sweep read everything again.

@@ -223,6 +223,7 @@ impl World {
             repo_id: attempt.runner.repo_id,
             promise: None,
             ended_by: None,
+            ended_at: None,
             class: attempt.class.clone(),
             kind: String::new(),
             zone: String::new(),

@@ -40,6 +40,8 @@ pub struct Config {
     pub launches_per_minute: Option<usize>,
     /// The time for which an ended machine is still listed.
     pub listed_after_end: SignedDuration,
+    /// Whether it tells when a machine ended.
+    pub dates_ends: bool,
     /// The time for which a machine's client token is kept after its end.
     pub token_kept: SignedDuration,
     /// The zone of each subnet; client tokens and capacity belong to a zone. Subnets not listed
@@ -68,6 +70,7 @@ impl Default for Config {
             ends_within: SignedDuration::from_secs(25),
             launches_per_minute: None,
             listed_after_end: LISTED_AFTER_END,
+            dates_ends: true,
             token_kept: TOKEN_KEPT,
             zones: BTreeMap::new(),
             stock: BTreeMap::new(),
@@ -195,7 +198,7 @@ impl Cloud {
         // Exactly one is requested and returned; one of a known token in its current state.
         let machine = ids.first().and_then(|id| self.machines.get(id));
         let machine =
-            machine.map(|m| m.seen_machine(if made { MachineState::Booting } else { m.state() }));
+            machine.map(|m| self.seen(m, if made { MachineState::Booting } else { m.state() }));
         machine.ok_or_else(|| Refused {
             kind: ErrorKind::Unavailable,
             code: "InternalError",
@@ -276,7 +279,7 @@ impl Cloud {
         let listed = self.machines.values().filter(|machine| {
             machine.gone_at.is_none_or(|at| now <= at + self.config.listed_after_end)
         });
-        listed.map(|machine| machine.seen_machine(machine.state())).collect()
+        listed.map(|machine| self.seen(machine, machine.state())).collect()
     }
 
     /// Returns a machine by its ID, as the list shows it.
@@ -288,7 +291,12 @@ impl Cloud {
         if machine.gone_at.is_some_and(|at| now > at + self.config.listed_after_end) {
             return None;
         }
-        Some(machine.seen_machine(machine.state_at(now - self.config.list_lag)?))
+        Some(self.seen(machine, machine.state_at(now - self.config.list_lag)?))
+    }
+
+    fn seen(&self, machine: &SimulatedMachine, state: MachineState) -> Machine {
+        let seen = machine.seen_machine(state);
+        Machine { ended_at: seen.ended_at.filter(|_| self.config.dates_ends), ..seen }
     }
 
     /// Terminates a machine; no effect if it is gone already.

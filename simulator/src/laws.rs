@@ -7,6 +7,7 @@ pub(crate) mod drift;
 mod lost;
 mod report;
 mod time;
+pub(crate) mod usage;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
@@ -32,7 +33,7 @@ const STORIES: usize = 5;
 /// A law that was broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// The law: `L1` to `L10`, `L12`, `L14`, `time`, or `drift`.
+    /// The law: `L1` to `L10`, `L12`, `L14`, `L16 usage`, `time`, or `drift`.
     pub law: &'static str,
     /// Seed of the world.
     pub seed: u64,
@@ -97,6 +98,8 @@ pub struct Laws {
     waited_in_vain: u64,
     /// What the check of drift knows.
     drift: drift::DriftWatch,
+    /// What was counted of machines.
+    usage: usage::UsageWatch,
     /// Number of events to keep.
     pub remembers: usize,
     /// Longest permitted wait of a job while capacity is available.
@@ -141,6 +144,7 @@ impl Laws {
             longest_wait: (SignedDuration::ZERO, 0),
             waited_in_vain: 0,
             drift: drift::DriftWatch::default(),
+            usage: usage::UsageWatch::default(),
             remembers: REMEMBERED,
             waits_at_most: SignedDuration::from_hours(1),
             writes_at_most: (240, SignedDuration::from_hours(24)),

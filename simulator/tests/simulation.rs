@@ -127,7 +127,7 @@ fn with_faults(profile: &Profile, count: u64, faults: &[&str]) -> Vec<Outcome> {
 }
 
 #[test]
-fn without_faults_a_job_costs_one_machine_one_launch_five_writes_and_a_removal() {
+fn without_faults_a_job_costs_one_machine_one_launch_few_writes_and_a_removal() {
     for outcome in play(&Profile::calm(), 10) {
         let Outcome { seed, jobs, ran, machines, launches, registrations, removals, .. } = outcome;
         assert_eq!((jobs, ran, machines), (40, 40, 40), "seed {seed}");
@@ -142,8 +142,10 @@ fn without_faults_a_job_costs_one_machine_one_launch_five_writes_and_a_removal()
         let retired = outcome.calls.get("forge.retire").copied().unwrap_or(0);
         assert!(retired <= 2 * twins, "seed {seed}: {retired} retired");
         assert_eq!(outcome.writes_per_run.len(), 40, "seed {seed}");
-        let more: Vec<_> = outcome.writes_per_run.iter().filter(|(_, n)| **n != 5).collect();
-        assert!(more.is_empty(), "seed {seed}: not five writes: {more:?}");
+        // Five, and one more that counts it if its machine is up when its finish is written.
+        let few = |n: &u32| (5..=6).contains(n);
+        let more: Vec<_> = outcome.writes_per_run.iter().filter(|(_, n)| !few(n)).collect();
+        assert!(more.is_empty(), "seed {seed}: neither five writes nor six: {more:?}");
         assert_eq!(outcome.mutating_calls_in_settled_day, 0, "seed {seed}");
         // A lone idle replica calls the cloud at most 200 times an hour.
         let an_hour = outcome.calls_in_settled_day / 24;
@@ -257,7 +259,8 @@ fn chaos() {
     let runs = sum(&outcomes, |o| o.writes_per_run.len()) as f64;
     let writes = sum(&outcomes, Outcome::writes) as f64 / runs;
     // The mean of few seeds is coarse: some histories write three times as much as others.
-    let most = if outcomes.len() < 100 { 10.0 } else { 8.5 };
+    // One of them counts the usage.
+    let most = if outcomes.len() < 100 { 11.0 } else { 9.5 };
     assert!(outcomes.len() < 10 || writes < most, "{writes} writes per run");
 }
 

@@ -8,6 +8,7 @@ pub mod machine;
 mod plan_view;
 pub mod status;
 mod types;
+mod usage;
 
 pub use drift::{DriftList, DriftView, drift_views};
 pub use events::{Event, EventKind, EventList, EventObject};
@@ -17,3 +18,4 @@ pub use types::{
     Change, Class, Doing, Health, List, MachineJob, MachineView, Part, Pauses, Plan, Problem,
     Ready, Registration, Reloaded, SignIn,
 };
+pub use usage::{Month, UsageBy, UsageList, UsageRow, UsageSum, usage_list};

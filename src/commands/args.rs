@@ -4,11 +4,13 @@
 
 mod config;
 mod drift;
+mod explain;
 mod get;
 mod init;
 mod insecure;
 mod paused;
 mod server;
+mod usage;
 mod values;
 mod webhook;
 
@@ -22,11 +24,13 @@ use clap_complete::engine::ArgValueCompleter;
 
 pub(super) use config::Config;
 pub(super) use drift::{Drift, DriftOutput};
+pub(super) use explain::Explain;
 pub(super) use get::Get;
 pub(super) use init::{Init, InitCloud};
 pub(super) use insecure::Insecure;
 pub(super) use paused::Paused;
 pub(super) use server::{DryRun, Server};
+pub(super) use usage::{Usage, UsageOutput};
 pub(super) use values::{Output, Phase, SchemaKind, ServerLine, TextOrJson};
 pub(super) use webhook::{Webhook, WebhookOptions};
 
@@ -134,6 +138,9 @@ pub(super) enum Verb {
     /// Show what differs between runs, machines and registrations for longer than it may
     #[command(after_help = CODES_DRIFT)]
     Drift(Drift),
+    /// Show what the machines of a month did, and what that cost
+    #[command(after_help = CODES)]
+    Usage(Usage),
     /// Say why a job waits, and what would unblock it
     #[command(after_help = CODES)]
     Why {
@@ -330,46 +337,6 @@ pub(super) struct Logs {
     pub(super) raw: bool,
     #[command(flatten)]
     pub(super) server: Server,
-}
-
-/// The subject to explain.
-#[derive(Debug, Subcommand)]
-pub(super) enum Explain {
-    /// Explain what a pushed commit starts: each workflow file, each filter, each job
-    #[command(after_help = CODES)]
-    Push {
-        /// The repository: OWNER/NAME
-        repo: String,
-        /// The commit, or the name of a branch or tag: then its commit, as pushed to it
-        #[arg(value_name = "COMMIT|BRANCH|TAG")]
-        sha: String,
-        /// The branch, or refs/…, that the commit is pushed to; defaults to the given branch or tag,
-        /// else to the branch whose tip it is
-        #[arg(long = "ref", value_name = "REF")]
-        git_ref: Option<String>,
-        /// Output format
-        #[arg(short, long, value_enum, default_value_t = TextOrJson::Text)]
-        output: TextOrJson,
-        #[command(flatten)]
-        server: Server,
-    },
-    /// Explain a job: its status at the forge, its attempts, and the next step
-    #[command(after_help = CODES)]
-    Job {
-        /// The job's ID at the forge, or job-ID
-        id: String,
-        /// The job's repository, OWNER/NAME, needed if the job has no run
-        #[arg(long, value_name = "OWNER/NAME")]
-        repo: Option<String>,
-        /// Also show internals: numbers of attempts, rules of the decision table
-        #[arg(short, long)]
-        verbose: bool,
-        /// Output format
-        #[arg(short, long, value_enum, default_value_t = TextOrJson::Text)]
-        output: TextOrJson,
-        #[command(flatten)]
-        server: Server,
-    },
 }
 
 #[derive(Debug, Args)]

@@ -31,6 +31,7 @@ mod status;
 mod table_status;
 mod target;
 mod unsafe_settings;
+mod usage;
 mod watch;
 mod webhook;
 
@@ -172,6 +173,7 @@ async fn dispatch(
         }
         Verb::Status { output, server } => status::status(output, &server, env).await,
         Verb::Drift(args) => drift::drift(args, env).await,
+        Verb::Usage(args) => usage::usage(args, env).await,
         Verb::Why { what, output, server } => {
             status::why(what.as_deref().unwrap_or_default(), output, &server, env).await
         }

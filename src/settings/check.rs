@@ -9,6 +9,7 @@ use tinqs_ci_reconciler::model::{
 
 use super::ec2;
 use super::forge::{HOUR, forge, not_of_form};
+use super::prices::prices;
 use super::reader::Reader;
 use super::server::server;
 use super::types::{AWS, ComputeUrl, ProcessUser, QueueUrl, Settings, StoreUrl};
@@ -30,6 +31,7 @@ pub(super) fn settings(top: &Reader<'_>, file: Option<&Path>) -> Settings {
         queue: top.parsed("queue", queue).unwrap_or(QueueUrl::Memory),
         process: process_user(top, &compute),
         server: server(&top.table("server"), webhook_secrets),
+        prices: prices(top),
         classes: classes(top, file.is_some(), &compute),
         compute,
         store,

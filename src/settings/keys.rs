@@ -53,6 +53,8 @@ pub enum Form {
     Tables(&'static str, &'static [Key]),
     /// One credential, or a list of them.
     Secrets,
+    /// A table of prices per hour by the kind of a machine.
+    Prices,
 }
 
 impl Form {
@@ -70,6 +72,7 @@ impl Form {
                 "{ env = \"NAME\" }, { file = \"path\" } or the credential as a string".to_owned()
             }
             Self::Table(_) => "a table".to_owned(),
+            Self::Prices => "a table of prices such as \"c7a.medium\" = \"$0.0513/h\"".to_owned(),
             Self::Secrets => format!("{}, or a list of these", Self::Secret.expected()),
             Self::Tables(heading, _) => format!("tables in the file, each under {heading}"),
         }
@@ -147,6 +150,11 @@ pub const TOP: &[Key] = &[
     .or("process:"),
     key("process", Form::Table(PROCESS), "As whom `process:` machines run."),
     key("server", Form::Table(SERVER), "The addresses that the server listens on, and who may use them."),
+    key(
+        "prices",
+        Form::Prices,
+        "The price per hour of each kind of machine on demand, for costs and budgets: under `[prices]` a line such as `\"c7a.medium\" = \"$0.0513/h\"`, for child processes `process = \"$0.02/h\"`. Spot prices are read from EC2. The cost of a kind without a price is unknown.",
+    ),
     key(
         "class",
         Form::Tables("[[class]]", CLASS),

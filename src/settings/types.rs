@@ -1,9 +1,10 @@
 //! The checked settings, with defaults filled in.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use tinqs_ci_reconciler::model::{Class, Secret};
+use tinqs_ci_reconciler::model::{Class, MicroUsd, Secret};
 
 use super::certificate::Tls;
 
@@ -27,6 +28,8 @@ pub struct Settings {
     pub process: ProcessUser,
     /// The HTTP server.
     pub server: Server,
+    /// The price per hour of each kind on demand.
+    pub prices: BTreeMap<String, MicroUsd>,
     /// The classes in order: the first that matches a job's labels serves it.
     pub classes: Vec<Class>,
 }

@@ -209,6 +209,15 @@ families! {
     DRIFT_RESOLUTION = "drift_resolution_duration_seconds" Histogram ["kind"] Stable
         "Time for which a difference was open.",
         "histogram_quantile(0.95, sum by (le, kind) (rate(tinqs_ci_drift_resolution_duration_seconds_bucket[1h])))";
+    HOURLY_COST = "hourly_cost_usd" Gauge ["class", "market"] Stable
+        "Estimated cost per hour of the machines that were last listed; no series while the price of one of them is not known.",
+        "sum by (class) (tinqs_ci_hourly_cost_usd)";
+    COST = "cost_usd_total" Counter ["class"] Stable
+        "Estimated cost of ended machines, as this process has counted it; without seconds whose price or end is not known.",
+        "sum by (class) (increase(tinqs_ci_cost_usd_total[1d]))";
+    MACHINE_SECONDS = "machine_seconds_total" Counter ["class", "use"] Stable
+        "Seconds of ended machines by their use, as this process has counted them; `unknown_end`: the most that machines lived beyond the others whose end nobody saw.",
+        "sum by (use) (increase(tinqs_ci_machine_seconds_total[1d]))";
     LAUNCH_ATTEMPTS = "launch_attempts_total" Counter ["class", "market", "result"] Stable
         "Attempted launches.", "sum by (result) (rate(tinqs_ci_launch_attempts_total[10m]))";
     LAUNCH_REFUSED = "launch_refused_total" Counter ["machine_kind", "subnet", "reason"] Stable

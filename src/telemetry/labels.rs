@@ -80,6 +80,8 @@ pub const WEBHOOK_RESULTS: [&str; 5] =
 pub const PUSH_RESULTS: [&str; 3] = ["evaluated", "waiting", "given_up"];
 /// The blocker of drift that nothing keeps from being fixed.
 pub const NOT_BLOCKED: &str = "none";
+/// Uses of a machine's seconds.
+pub const USES: [&str; 5] = ["boot", "idle", "busy", "lost", "unknown_end"];
 /// Who resolved drift.
 pub const RESOLVED_BY: [&str; 3] = ["controller", "self", "operator"];
 /// Operations by service, named as in the ports.
@@ -88,7 +90,7 @@ pub const CALLS: [(&str, &[&str]); 4] = [
         "store",
         &[
             "get", "put", "remove", "open", "page", "seat", "unseat", "seats", "pause", "resume",
-            "pauses", "lease",
+            "pauses", "lease", "usage",
         ],
     ),
     ("queue", &["wake", "next", "done", "depth"]),
@@ -255,6 +257,7 @@ fn values(label: &str) -> Option<Vec<&'static str>> {
         "kind" => return Some(DriftKind::ALL.iter().map(|kind| kind.label()).collect()),
         "blocked_by" => return Some(blocked_by().collect()),
         "by" => &RESOLVED_BY,
+        "use" => &USES,
         "service" => return Some(CALLS.iter().map(|(service, _)| *service).collect()),
         "operation" => {
             return Some(

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use async_trait::async_trait;
+use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 use tinqs_ci_reconciler::model::{
-    Attempt, AttemptId, ClassName, JobRef, JobRunner, Machine, MachineId, Pause, Registration,
-    Registrations, Run, RunName, Runner, SeatLimits, Uid,
+    Attempt, AttemptId, ClassName, JobRef, JobRunner, Machine, MachineId, MicroUsd, Pause,
+    Registration, Registrations, Run, RunName, Runner, SeatLimits, Uid, Usage,
 };
 use tinqs_ci_reconciler::ports::{
     Compute, Delivery, ErrorKind, Expect, Filter, Forge, MachineLog, OpenRun, Page, PortError,
@@ -139,6 +140,21 @@ impl RunStore for Observed<dyn RunStore> {
         }
         answer
     }
+    async fn put_counting(
+        &self,
+        run: &Run,
+        expect: Expect,
+        used: &Usage,
+    ) -> Result<u64, PortError> {
+        let answer = self.write("put", self.inner.put_counting(run, expect, used)).await;
+        if let Ok(version) = &answer {
+            self.telemetry.events.seen(run, *version, self.telemetry.now());
+        }
+        answer
+    }
+    async fn usage(&self, first: Date, last: Date) -> Result<Vec<Usage>, PortError> {
+        self.call("store", "usage", self.inner.usage(first, last)).await
+    }
     async fn remove(&self, name: &RunName, uid: Uid, version: u64) -> Result<(), PortError> {
         let answer = self.write("remove", self.inner.remove(name, uid, version)).await;
         if answer.is_ok() {
@@ -265,6 +281,12 @@ impl Compute for Observed<dyn Compute> {
     }
     fn room(&self) -> bool {
         self.inner.room()
+    }
+    async fn read_prices(&self, kinds: &[String]) {
+        self.inner.read_prices(kinds).await;
+    }
+    fn spot_price(&self, kind: &str, zone: &str) -> Option<MicroUsd> {
+        self.inner.spot_price(kind, zone)
     }
 }
 

@@ -240,6 +240,7 @@ fn the_snapshot_counts_runs_and_machines_by_class_and_drops_what_is_gone() {
         repo_id: 0,
         promise: None,
         ended_by: None,
+        ended_at: None,
         class: ClassName("class-1".to_owned()),
         kind: "process".to_owned(),
         zone: String::new(),

@@ -37,6 +37,7 @@ fn all_commands() {
               config      Check the configuration, or show every value with its origin
               status      Show what is well and what is not; exit code 1 if something needs a person
               drift       Show what differs between runs, machines and registrations for longer than it may
+              usage       Show what the machines of a month did, and what that cost
               why         Say why a job waits, and what would unblock it
               get         List runs, machines, registrations, classes or events
               describe    Show the details of a run

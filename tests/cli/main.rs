@@ -23,6 +23,7 @@ mod status;
 mod suggested;
 mod terminal;
 mod tls;
+mod usage;
 mod webhook;
 
 use std::path::Path;

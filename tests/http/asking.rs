@@ -65,6 +65,7 @@ pub(crate) fn settings() -> Settings {
             webhook_secrets: Vec::new(),
             log: None,
         },
+        prices: std::collections::BTreeMap::new(),
         classes: vec![class()],
     }
 }

@@ -19,6 +19,7 @@ mod reload;
 mod sign_in;
 mod status;
 mod tls;
+mod usage;
 mod webhooks;
 mod why;
 mod world;

@@ -22,7 +22,7 @@ async fn every_screen_has_a_strict_policy_and_only_own_files() {
     let asked = TestServer::new(settings());
     add_run(&asked.world, 7, About::default());
     sweep(&asked).await;
-    for path in ["/", "/runs", "/runs/job-7", "/machines", "/classes"] {
+    for path in ["/", "/runs", "/runs/job-7", "/machines", "/classes", "/usage"] {
         let answer = screen(&asked, path).await;
         assert_eq!(answer.status, StatusCode::OK, "{path}: {answer:?}");
         assert_eq!(answer.header("content-type"), "text/html; charset=utf-8", "{path}");
@@ -239,7 +239,7 @@ async fn one_run_tells_its_story_and_the_commands_to_act() {
 async fn the_page_needs_what_v1_needs() {
     let asked = TestServer::new(settings());
     let html = ("accept", "text/html");
-    for path in ["/", "/runs", "/runs/job-7", "/machines", "/classes"] {
+    for path in ["/", "/runs", "/runs/job-7", "/machines", "/classes", "/usage"] {
         let answer = asked.ask("GET", path, &[html, ("authorization", "")], Body::empty()).await;
         assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{path}");
         assert!(answer.header("www-authenticate").starts_with("Bearer "), "{path}: {answer:?}");

@@ -313,6 +313,7 @@ fn settings() -> Settings {
             webhook_secrets: Vec::new(),
             log: None,
         },
+        prices: std::collections::BTreeMap::new(),
         classes: ["linux", "arm"].map(|name| make::class(name, vec![make::process()])).into(),
     }
 }

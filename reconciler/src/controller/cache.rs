@@ -13,6 +13,7 @@ use super::breaker::Breakers;
 use super::by_run::ByRun;
 use super::canceled::Canceled;
 use super::displaced::Displaced;
+use super::ends::Ends;
 use super::launch_queue::LaunchQueue;
 use super::polled::Polled;
 use super::queued::Queued;
@@ -62,6 +63,7 @@ pub(super) struct Cache {
     pub(super) breakers: Breakers,
     pub(super) launch_queue: LaunchQueue,
     pub(super) queued: Queued,
+    pub(super) ends: Ends,
     inner: Mutex<Inner>,
 }
 
@@ -184,6 +186,7 @@ impl Cache {
         self.breakers.forget();
         self.launch_queue.forget();
         self.queued.forget();
+        self.ends.forget();
     }
 
     /// Ends idle mode: what was not found may exist now.

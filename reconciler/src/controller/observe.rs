@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use super::Controller;
 use super::by_run::ByRun;
 use super::cache::{Machines, Seats};
+use super::ends::ListRead;
 use crate::model::{
     AtWork, AttemptId, Class, ClassName, Conclusion, EndedBy, Job, Machine, Observation,
     ObservedClass, Outcome, Phase, Registration, Registrations, Run, RunName, nearest, serving,
@@ -164,6 +165,9 @@ impl Controller {
         let machines = self.ports.compute.list().await?;
         self.cache.machines.reads_at(began_at);
         self.cache.saw_classes(machines.iter().map(|m| &m.class));
+        let read_at = self.ports.clock.now();
+        let is_dated = self.clock.read().check.agrees();
+        self.cache.ends.listed(&machines, &ListRead { began_at, read_at, is_dated });
         Ok(ByRun::new(machines, |m| &m.attempt_id))
     }
 

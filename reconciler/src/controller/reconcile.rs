@@ -5,6 +5,7 @@ mod free;
 mod last_lines;
 mod launch;
 mod prepare;
+mod usage;
 
 use std::collections::HashSet;
 
@@ -239,6 +240,7 @@ impl Reconcile<'_> {
     }
 
     async fn remove(&mut self) -> Result<(), Stop> {
+        self.count_rest().await?;
         let Some(stored) = &self.stored else { return Ok(()) };
         self.now_in_time()?;
         let (name, uid, version) = (stored.name.clone(), stored.uid, stored.version);
@@ -258,20 +260,26 @@ impl Reconcile<'_> {
 
     /// Writes the record if more than its due changed.
     async fn put(&mut self, rule: Rule) -> Result<(), Stop> {
+        let used = self.count_usage();
         let (Some(run), Some(stored)) = (&self.seen.run, &self.stored) else { return Ok(()) };
-        if !record::worth_writing(stored, &run.status, self.seen.now) {
+        if used.is_none() && !record::worth_writing(stored, &run.status, self.seen.now) {
             return Ok(());
         }
         self.now_in_time()?;
         let run = run.clone();
-        let result =
-            self.controller.ports.store.put(&run, Expect::At(stored.uid, stored.version)).await;
+        let (store, expect) =
+            (&self.controller.ports.store, Expect::At(stored.uid, stored.version));
+        let result = match &used {
+            Some(used) => store.put_counting(&run, expect, used).await,
+            None => store.put(&run, expect).await,
+        };
         self.note(ActionKind::Put, run.name.to_string(), None, rule, result.as_ref().err());
         let version = result?;
         let before = stored_phase(self.stored.as_ref());
         if let Some(stored) = &self.stored {
             self.report.events.extend(events(stored, &run, self.seen.now));
         }
+        self.report.events.extend(used.map(usage::event));
         if before != Some(Phase::Finished) && !run.is_open() {
             self.wake_dependents(&run).await;
         }
@@ -308,6 +316,12 @@ impl Reconcile<'_> {
                 run.filter(|r| record::is_due_soon(r, &r.status)).map(|r| r.status.due)
             }
         };
+        if let Some(due) = usage::due(run, seen.now) {
+            report.due = Some(report.due.map_or(due, |at| at.min(due)));
+        }
+        if !matches!(report.result, ReconcileOutcome::Conflict | ReconcileOutcome::Error) {
+            controller.cache.ends.told(usage::settled(run, &seen.machines));
+        }
         controller.cache.remember_due(&report.name, report.due);
         controller.cache.launch_queue.reconciled(&report.name, run, report.reason, seen.now);
         if let (Some(Reason::BreakerOpen), Some(class)) = (report.reason, &report.class) {

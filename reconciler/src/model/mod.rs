@@ -18,6 +18,7 @@ mod seat_limits;
 mod secret;
 mod stored;
 mod timeline;
+mod usage;
 
 pub use attempt::{
     Answer, Attempt, Boot, BootPromise, End, Ended, PastAttempt, PastPlacement, Placement, Refused,
@@ -46,3 +47,4 @@ pub use seat_limits::{LimitOf, LimitReached, SeatLimits};
 pub use secret::Secret;
 pub use stored::{decode, encode};
 pub use timeline::{Happened, Milestone, SeenBy};
+pub use usage::{Amount, EndedWithin, MicroUsd, RunUsage, Seconds, Usage, UsageKey, UsedMachine};

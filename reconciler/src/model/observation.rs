@@ -246,6 +246,10 @@ pub struct Machine {
     /// Who ended it, if the cloud reports that.
     #[serde(default)]
     pub ended_by: Option<EndedBy>,
+    /// When its end began, if the cloud reports that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schemars", schemars(with = "Option<String>"))]
+    pub ended_at: Option<Timestamp>,
     /// Its class, from its tags. Informational.
     pub class: ClassName,
     /// Its kind. Informational.

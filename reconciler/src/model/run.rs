@@ -8,6 +8,7 @@ use super::job_times::JobWait;
 use super::names::{AttemptId, RunName, Uid};
 use super::outcome::Outcome;
 use super::timeline::{Happened, Milestone, SeenBy};
+use super::usage::RunUsage;
 
 /// Milestones kept from the beginning of the timeline.
 const FIRST: usize = 4;
@@ -136,6 +137,9 @@ pub struct Status {
     /// What happened to the run: the first four milestones and the latest twenty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub timeline: Vec<Milestone>,
+    /// The machines of the run, for its usage. Affects no decision.
+    #[serde(default, skip_serializing_if = "RunUsage::is_empty")]
+    pub usage: RunUsage,
     /// When the run is reconciled again at the latest.
     #[cfg_attr(feature = "schemars", schemars(with = "String"))]
     pub due: Timestamp,
@@ -267,6 +271,7 @@ impl Run {
                 runner: None,
                 conditions: Vec::new(),
                 timeline: vec![Milestone::new(now, Happened::Seen { by })],
+                usage: RunUsage::default(),
                 due: now,
             },
         }

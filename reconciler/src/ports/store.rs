@@ -1,11 +1,14 @@
-//! The store port: runs, seats, pauses and leases.
+//! The store port: runs, seats, pauses, leases and usage.
 
 use async_trait::async_trait;
+use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::error::PortError;
-use crate::model::{AttemptId, ClassName, Pause, Phase, Reason, Run, RunName, SeatLimits, Uid};
+use crate::model::{
+    AttemptId, ClassName, Pause, Phase, Reason, Run, RunName, SeatLimits, Uid, Usage,
+};
 
 /// The version that a write expects to find. There is no unconditional write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,7 +103,10 @@ pub struct Seat {
     pub repo: String,
 }
 
-/// Stores runs, seats, pauses and leases. Every call has its own deadline.
+/// The months for which usage is kept.
+pub const USAGE_MONTHS: i8 = 13;
+
+/// Stores runs, seats, pauses, leases and usage. Every call has its own deadline.
 #[async_trait]
 pub trait RunStore: Send + Sync {
     /// Reads a record with strong consistency.
@@ -111,6 +117,15 @@ pub trait RunStore: Send + Sync {
     /// # Errors
     /// `Conflict` if the stored record is not as expected.
     async fn put(&self, run: &Run, expect: Expect) -> Result<u64, PortError>;
+    /// Writes a run as [`Self::put`] does, and adds to the usage in the same transaction: both
+    /// happen, or neither.
+    ///
+    /// # Errors
+    /// `Conflict` if the stored record is not as expected.
+    async fn put_counting(&self, run: &Run, expect: Expect, used: &Usage)
+    -> Result<u64, PortError>;
+    /// Returns the usage of these days, the last one included. May lag. It is kept for 13 months.
+    async fn usage(&self, first: Date, last: Date) -> Result<Vec<Usage>, PortError>;
     /// Removes a record. Succeeds if there is none.
     ///
     /// # Errors

@@ -85,6 +85,7 @@ fn backs_off(job_id: i64, failures_before: u32) -> Option<SignedDuration> {
         repo_id: 0,
         promise: None,
         ended_by: None,
+        ended_at: None,
         class: ClassName("linux".to_owned()),
         kind: String::new(),
         zone: String::new(),

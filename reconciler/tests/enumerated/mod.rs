@@ -244,6 +244,7 @@ fn seen_machine(attempt_id: &AttemptId, state: MachineState, launched_at: Timest
         repo_id: 0,
         promise: None,
         ended_by: None,
+        ended_at: None,
         class: ClassName("linux".to_owned()),
         kind: "a".to_owned(),
         zone: String::new(),

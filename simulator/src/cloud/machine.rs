@@ -137,6 +137,14 @@ impl SimulatedMachine {
         &self.history
     }
 
+    /// Returns when its end began: from then on it costs nothing.
+    pub fn ended_at(&self) -> Option<Timestamp> {
+        let ends = |(_, state): &&(Timestamp, MachineState)| {
+            matches!(state, MachineState::Ending | MachineState::Gone)
+        };
+        self.history.iter().find(ends).map(|(at, _)| *at)
+    }
+
     /// Returns whether it boots or is up.
     pub fn is_live(&self) -> bool {
         matches!(self.state(), MachineState::Booting | MachineState::Up)
@@ -168,6 +176,7 @@ impl SimulatedMachine {
             repo_id: self.runner.repo_id,
             promise: self.boot.promise(),
             ended_by: self.ended_by.filter(|_| over),
+            ended_at: self.ended_at().filter(|_| over),
             class: self.class.clone(),
             kind: self.recipe.kind.clone(),
             zone: String::new(),

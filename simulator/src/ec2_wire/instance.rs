@@ -113,7 +113,10 @@ pub(super) fn instance(
     }
     if over {
         let (code, message) = reason(record, machine.ended_by);
-        parts.push(leaf("reason", message));
+        let at = machine
+            .ended_at()
+            .map_or_else(String::new, |at| format!("{} GMT", at.strftime("%Y-%m-%d %H:%M:%S")));
+        parts.push(leaf("reason", format!("{message} ({at})")));
         parts.push(node("stateReason", [leaf("code", code), leaf("message", message)]));
     }
     Some(parts)

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::controller::Settings;
-use tinqs_ci_reconciler::model::{Class, Run, Secret};
+use tinqs_ci_reconciler::model::{CLOCKS_AGREE_WITHIN, Class, MicroUsd, Run, Secret};
 use tinqs_ci_reconciler::ports::Clock;
 
 use super::outcome::Outcome;
@@ -21,6 +21,7 @@ use super::variant::{Unchanged, Variant};
 use crate::clock::{Skewed, Virtual};
 use crate::executor::{Executor, Group};
 use crate::faults::OngoingFault;
+use crate::laws::usage::{Unseen, price};
 use crate::schedule::{MUTATING, Schedule};
 use crate::world::{Demand, Shared, World, forge_of};
 use post::Post;
@@ -83,6 +84,8 @@ struct Drive<'a> {
     until: Timestamp,
     /// The longest time that a finished run is kept.
     keep: SignedDuration,
+    /// The price of each kind that a class ever asks for.
+    prices: BTreeMap<String, MicroUsd>,
     /// Webhooks in transit, by time of arrival.
     webhooks: BTreeMap<(Timestamp, u64), Post>,
     sent: u64,
@@ -131,13 +134,17 @@ impl<'a> Drive<'a> {
         }
         world.laws.git_token = Some("git-secret".to_owned());
         world.cloud.add_foreign();
+        // EC2 does not date every end.
+        world.cloud.config.dates_ends = !seed.is_multiple_of(3);
         variant.change(&mut world);
         let configured = user_actions.iter().filter_map(|(_, user_action)| match user_action {
             UserAction::Configure(classes) => Some(classes),
             _ => None,
         });
-        let classes = configured.chain([&profile.classes]).flatten();
-        let keep = classes.map(|class| class.times.keep).max().unwrap_or_default();
+        let classes: Vec<&Class> = configured.chain([&profile.classes]).flatten().collect();
+        let kinds = classes.iter().flat_map(|class| &class.machines).map(|spec| &spec.kind);
+        let prices = kinds.filter_map(|kind| Some((kind.clone(), price(kind)?))).collect();
+        let keep = classes.iter().map(|class| class.times.keep).max().unwrap_or_default();
         let mut drive = Self {
             profile,
             variant,
@@ -152,6 +159,7 @@ impl<'a> Drive<'a> {
             user_actions,
             until,
             keep,
+            prices,
             webhooks: BTreeMap::new(),
             sent: 0,
             pushed: Vec::new(),
@@ -176,6 +184,7 @@ impl<'a> Drive<'a> {
             git_token: Some(Secret::new("git-secret")),
             secrets: Vec::new(),
             classes: self.variant.classes(self.classes.clone()),
+            prices: self.prices.clone(),
             poll_every: SignedDuration::from_secs(10),
             sweep_every: SignedDuration::from_secs(60),
             replica: format!("replica-{replica}"),
@@ -202,6 +211,8 @@ impl<'a> Drive<'a> {
         // The sweep finds misfiled records within an hour.
         self.play_until(quiet_at + self.keep + SignedDuration::from_mins(75));
         self.tell_left_over("an hour after the last record was due for removal");
+        let now = self.clock.now();
+        self.usage_is_complete(now);
         let before = self.mutating_calls();
         self.play_until(self.clock.now() + SignedDuration::from_hours(1));
         self.settled_calls += self.mutating_calls() - before;
@@ -210,6 +221,20 @@ impl<'a> Drive<'a> {
             let what = format!("{} effects after all work was done", self.settled_calls);
             self.world.lock().laws.left_over(now, "", what);
         }
+    }
+
+    fn usage_is_complete(&self, now: Timestamp) {
+        let mut world = self.world.lock();
+        let World { laws, cloud, periods, faults, .. } = &mut *world;
+        let is_down = |trouble: &OngoingFault| matches!(trouble, OngoingFault::Down(_));
+        let down = periods.iter().filter(|(trouble, ..)| is_down(trouble));
+        let agreeing = if faults.clocks_set { CLOCKS_AGREE_WITHIN } else { SignedDuration::ZERO };
+        let unseen = Unseen {
+            down: down.map(|(_, from, until)| (*from, *until)).collect(),
+            pauses: faults.pause > 0.0 || faults.clocks_set,
+            inaccuracy: faults.list_lag + faults.clocks_apart.abs() * 3 + agreeing * 2,
+        };
+        laws.usage_is_complete(now, cloud, &unseen);
     }
 
     fn mutating_calls(&self) -> u64 {

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
-    Attempt, AttemptId, CLOCKS_AGREE_WITHIN, Cause, Machine, MachineId, RunName,
+    Attempt, AttemptId, CLOCKS_AGREE_WITHIN, Cause, Machine, MachineId, MicroUsd, RunName,
 };
 use tinqs_ci_reconciler::ports::{Compute, ErrorKind, MachineLog, PortError};
 
@@ -11,6 +11,7 @@ use super::{Call, SimulatedPorts, error};
 use crate::cloud::Launch;
 use crate::faults::OngoingFault;
 use crate::laws::TerminateTruth;
+use crate::laws::usage::price;
 use crate::world::World;
 
 /// The cloud refuses requests that were signed longer ago.
@@ -86,6 +87,10 @@ impl Compute for SimulatedPorts {
         let mut world = self.world();
         let now = world.now();
         world.cloud.room(now)
+    }
+
+    fn spot_price(&self, kind: &str, _zone: &str) -> Option<MicroUsd> {
+        price(kind)
     }
 }
 

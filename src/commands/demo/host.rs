@@ -254,6 +254,7 @@ fn settings_of(
             webhook_secrets: Vec::new(),
             log: None,
         },
+        prices: std::collections::BTreeMap::new(),
         classes: vec![class()],
     }
 }

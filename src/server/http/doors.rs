@@ -13,7 +13,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use super::{App, Deadlines, Refusal, deadline};
 use super::{
     drift, events, explain, front, guard, health, hosts, log, openapi, page, pauses, problem,
-    reload, runs, session, sides, status, sweep, webhook,
+    reload, runs, session, sides, status, sweep, usage, webhook,
 };
 
 /// The routes of each address.
@@ -135,6 +135,7 @@ fn v1(deadlines: Deadlines) -> Router<Arc<App>> {
         .route("/status", get(status::status))
         .route("/events", get(events::events))
         .route("/drift", get(drift::drift))
+        .route("/usage", get(usage::usage))
         .layer(deadline(deadlines.request));
     // These wait for forge and cloud.
     let slow = Router::new()

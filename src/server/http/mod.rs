@@ -44,6 +44,7 @@ mod socket;
 mod status;
 mod sweep;
 mod ticket;
+mod usage;
 mod webhook;
 mod work;
 

@@ -40,6 +40,7 @@ impl Metrics {
     fn zero_class(&self, class: &str) {
         self.job_wait.with_label_values(&[class]);
         self.drift.zero_class(class);
+        self.usage.zero_class(class);
         self.breaker_opened.with_label_values(&[class]);
         self.paused.with_label_values(&[class]);
         for outcome in labels::OUTCOMES {
@@ -86,6 +87,7 @@ impl Metrics {
     /// Removes the gauges of a class. One that has no such series is left alone.
     fn remove_gauges(&self, class: &str) {
         self.drift.remove_class(class);
+        self.usage.remove_gauges(class);
         let _ = self.limits.remove_label_values(&[class, "max"]);
         for gauges in [&self.desired, &self.oldest_waiting, &self.breaker_opened, &self.paused] {
             let _ = gauges.remove_label_values(&[class]);

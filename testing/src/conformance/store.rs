@@ -7,6 +7,8 @@ use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{ClassName, Pause, Phase, Run, SeatLimits, Uid};
 use tinqs_ci_reconciler::ports::{ErrorKind, Expect, Filter, OpenRun, PortError, RunStore};
 
+mod usage;
+
 use crate::make::{at, at_once, attempt, attempt_id, finished, name, run, until};
 
 /// Asserts every law that holds for all stores.
@@ -24,6 +26,7 @@ pub async fn all(store: &dyn RunStore) {
     leases_are_exclusive(store).await;
     secrets_are_kept_and_not_shown(store).await;
     any_text_is_kept(store).await;
+    usage::all(store).await;
 }
 
 fn kind<T: std::fmt::Debug>(result: Result<T, PortError>) -> ErrorKind {

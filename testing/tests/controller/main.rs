@@ -24,6 +24,7 @@ mod sweep;
 mod timeline;
 mod true_time;
 mod unlisted;
+mod usage;
 mod waits;
 
 use jiff::SignedDuration;

@@ -9,8 +9,13 @@ use crate::server::http::guard::{Identity, Means};
 use crate::server::http::session;
 
 /// The screens of the navigation: path and title.
-const SCREENS: [(&str, &str); 4] =
-    [("/", "Overview"), ("/runs", "Runs"), ("/machines", "Machines"), ("/classes", "Classes")];
+const SCREENS: [(&str, &str); 5] = [
+    ("/", "Overview"),
+    ("/runs", "Runs"),
+    ("/machines", "Machines"),
+    ("/classes", "Classes"),
+    ("/usage", "Usage"),
+];
 
 /// Returns a whole page for this caller, if one is known. `here` is the path of its entry in the
 /// navigation.

@@ -76,6 +76,7 @@ fn settings() -> Settings {
             class("linux", "t3.small", "subnet-a"),
             class("rare", "t3a.small", "subnet-b"),
         ],
+        prices: std::collections::BTreeMap::new(),
         poll_every: SignedDuration::from_secs(10),
         sweep_every: SignedDuration::from_secs(60),
         replica: "replica".to_owned(),

@@ -255,6 +255,7 @@ impl History {
             git_token: None,
             secrets: Vec::new(),
             classes: vec![self.setup.class()],
+            prices: std::collections::BTreeMap::new(),
             poll_every: self.setup.poll_every,
             sweep_every: SignedDuration::from_mins(1),
             replica: key,
