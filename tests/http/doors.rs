@@ -196,7 +196,7 @@ pub(crate) async fn connect(from: Ipv4Addr, to: SocketAddr) -> std::io::Result<T
 }
 
 /// Sends a signed delivery from this address. Returns whether it was accepted.
-async fn deliver(from: Ipv4Addr, to: SocketAddr, job: i64) -> bool {
+pub(crate) async fn deliver(from: Ipv4Addr, to: SocketAddr, job: i64) -> bool {
     let body = queued(job, "x");
     let head = format!(
         "POST /webhook HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
