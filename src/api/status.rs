@@ -10,7 +10,9 @@ use super::drift::DriftView;
 use super::explain::AttemptExplained;
 use super::types::Health;
 
-/// The state of the installation, as this process knows it.
+/// The state of the installation. Replicas over one store tell the same, but for what this process
+/// tells of itself: `started_at`, `services`, `webhooks`, `waits`, `unserved_jobs`, `unserved`,
+/// `breakers`, `failing_runs`, and what `attention` has of these.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StatusView {
     /// The time of the answer.

@@ -263,6 +263,16 @@ async fn refresh(app: &App) {
     app.event_clients.done(began);
 }
 
+/// The same for a stream, which does not wait for the store.
+fn refresh_apart(app: Arc<App>) {
+    if let Some(began) = app.event_clients.begin() {
+        tokio::spawn(async move {
+            read_others(&app).await;
+            app.event_clients.done(began);
+        });
+    }
+}
+
 async fn read_others(app: &App) {
     let store = &app.controller.ports().store;
     let Ok(open) = store.open(app.telemetry.now()).await else { return };

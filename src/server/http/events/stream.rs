@@ -14,7 +14,7 @@ use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{Instant, sleep_until};
 
-use super::{App, Refusal, Since, Wanted, refresh};
+use super::{App, Refusal, Since, Wanted, refresh_apart};
 use crate::server::http::peer::Peer;
 use crate::server::http::shares::Place;
 use crate::server::state::stopped;
@@ -202,7 +202,7 @@ impl Client {
                 () = sleep_until(self.until) => return None,
                 () = sleep_until(self.check) => {}
                 _ = self.settings.changed() => self.check = Instant::now(),
-                () = sleep_until(app.event_clients.due()) => refresh(&app).await,
+                () = sleep_until(app.event_clients.due()) => refresh_apart(app),
             }
         }
     }
