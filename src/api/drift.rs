@@ -10,8 +10,8 @@ use tinqs_ci_reconciler::ports::OpenRun;
 use crate::words;
 
 /// The differences between runs, machines and registrations that last longer than their stage
-/// allows, as this process has last listed the three. Since when a runner is idle, or a registration
-/// is alone or missing, is what this process has seen.
+/// allows, as this process has last listed the three. Since when a runner is idle, or a
+/// registration is alone or missing, is what this process has seen.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DriftList {
     /// The time of the answer.

@@ -109,8 +109,8 @@ impl Listeners {
 }
 
 /// Returns the maximum number of connections to the API, without those that follow events. One
-/// address gets half while nobody else has any: a proxy can send every client that follows events at
-/// once, as after a restart, and other requests beside them.
+/// address gets half while nobody else has any: a proxy can send every client that follows events
+/// at once, as after a restart, and other requests beside them.
 fn api_connections(event_clients: usize) -> usize {
     event_clients.saturating_add(ORDINARY).saturating_mul(2)
 }

@@ -167,8 +167,8 @@ impl Host {
         self.world.add_run(waiting(id, job, at));
     }
 
-    /// Writes a run of a waiting job, as this server does: it has an event of it. Not for a thread of
-    /// the server.
+    /// Writes a run of a waiting job, as this server does: it has an event of it. Not for a thread
+    /// of the server.
     pub(crate) fn write(&self, id: i64, job: &str) {
         let run = waiting(id, job, Timestamp::now());
         let version = self.runtime.block_on(self.store.put(&run, Expect::Absent)).expect("written");

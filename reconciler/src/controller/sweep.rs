@@ -144,9 +144,9 @@ impl Controller {
         report
     }
 
-    /// Lists machines and registrations as a sweep does, for a replica that does not hold the lease:
-    /// what it shows is then as current as elsewhere. Wakes nothing and writes nothing. The ports note
-    /// failures.
+    /// Lists machines and registrations as a sweep does, for a replica that does not hold the
+    /// lease: what it shows is then as current as elsewhere. Wakes nothing and writes nothing. The
+    /// ports note failures.
     pub async fn list_sides(&self) {
         let (ticket, now) = (self.cache.ticket(), self.ports.clock.now());
         let _ = self.cache.machines.after(&self.cache, ticket, self.list_machines()).await;

@@ -60,8 +60,9 @@ pub(super) const BOUNDS: Bounds = Bounds {
 };
 
 /// Serves until the server stops, then waits for requests in progress. The caller limits that
-/// time. `most` is the number of connections, without those that follow events, which have a limit of
-/// their own; of a client that holds as many as are left, more are closed. Each connection gets the certificate that is in force when it begins.
+/// time. `most` is the number of connections, without those that follow events, which have a limit
+/// of their own; of a client that holds as many as are left, more are closed. Each connection gets
+/// the certificate that is in force when it begins.
 pub async fn listen(
     listener: TcpListener,
     router: Router,

@@ -1,5 +1,5 @@
-// Keeps the page current: loads it again soon after an event of the server, or every 5 s, and replaces
-// the parts that are marked as live. Without this script a reload does the same.
+// Keeps the page current: loads it again soon after an event of the server, or every 5 s, and
+// replaces the parts that are marked as live. Without this script a reload does the same.
 "use strict";
 (() => {
   // What is being filled in stays.
@@ -86,7 +86,9 @@
     const source = new EventSource(location.origin + "/v1/events");
     events = source;
     const soon = () => plan(SOON);
-    for (const kind of ["message", "event", "reset", "dropped"]) source.addEventListener(kind, soon);
+    for (const kind of ["message", "event", "reset", "dropped"]) {
+      source.addEventListener(kind, soon);
+    }
     source.addEventListener("error", () => {
       plan(POLL);
       // It connects again by itself, unless the answer was an error.
