@@ -287,7 +287,7 @@ mod tests {
         let (mut slow, mut dropped, _stop) = serve_endless(Bounds { write, ..ENDLESS }).await;
         let mut taken = 0;
         let end = Instant::now() + write * 3;
-        let mut part = vec![0; 256 * 1024];
+        let mut part = vec![0; 1024 * 1024];
         while Instant::now() < end {
             sleep(write / 20).await;
             taken += slow.read(&mut part).await.expect("it is open");
