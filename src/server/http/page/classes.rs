@@ -7,13 +7,17 @@ use jiff::{SignedDuration, Timestamp};
 use maud::{Markup, html};
 use tinqs_ci_reconciler::model::{self, MachineSpec, OpenBreaker, Pause, paused};
 
-use super::parts::{age, name, sentence, span};
+use super::parts::{self, age, name, sentence, span};
 use super::{actions, answer, layout, refused};
-use crate::api::Class;
+use crate::api::{Class, Unavailable};
 use crate::server::http::Ctx;
 use crate::server::http::guard::Identity;
 use crate::server::http::sides::class_views;
 use crate::settings::Right;
+use crate::words::offerings::why;
+
+/// The number of repositories whose seats are shown.
+const REPOS: usize = 20;
 
 /// `GET /classes`.
 pub(super) async fn page(
@@ -97,10 +101,15 @@ fn one(
             ul.notes { li.bad {
                 strong { "✗ BreakerOpen" } " · " (age(breaker.since, now))
                 p { (sentence(&breaker.message)) }
+                p.fix { "→ one attempt may launch " (again(breaker.until, now)) }
             } }
+        }
+        @if !view.unavailable.is_empty() {
+            ul.notes { @for one in &view.unavailable { (unavailable(one, now)) } }
         }
         @if !reasons.is_empty() { p { "Waiting runs: " (reasons.join(", ")) } }
         div.numbers { dl { @for (title, value) in counts { div { dt { (title) } dd { (value) } } } } }
+        (seats_by_repo(view))
         details {
             summary { "Configuration in force" }
             dl.facts {
@@ -109,6 +118,45 @@ fn one(
                 @for machine in &class.machines { div { dt { "machine" } dd { (spec(machine)) } } }
             }
         }
+    }
+}
+
+/// Says when something may happen: `in 41s`, or `now`.
+fn again(at: Timestamp, now: Timestamp) -> Markup {
+    let left = at.duration_since(now);
+    html! {
+        time datetime=(at) title=(format!("{at:.0}")) {
+            @if left.is_positive() { "in " (span(left)) } @else { "now" }
+        }
+    }
+}
+
+fn unavailable(one: &Unavailable, now: Timestamp) -> Markup {
+    html! { li.waits {
+        strong { "! " (name(&one.kind)) " " (one.market) }
+        @if !one.subnet.is_empty() { " in " (name(&one.subnet)) }
+        " · unavailable: " (why(one.why)) "; asked for again " (again(one.until, now))
+    } }
+}
+
+/// Returns who holds the seats.
+fn seats_by_repo(view: &Class) -> Markup {
+    let held = |seats: usize| match view.repo_limit {
+        Some(limit) => format!("{seats} of {limit}"),
+        None => seats.to_string(),
+    };
+    let more = view.seats_by_repo.len().saturating_sub(REPOS);
+    let content = html! {
+        thead { tr { th { "repository" } th.n { "seats" } } }
+        tbody { @for one in view.seats_by_repo.iter().take(REPOS) { tr {
+            td { (name(&one.repo)) } td.n { (held(one.seats)) }
+        } } }
+    };
+    html! {
+        @if !view.seats_by_repo.is_empty() {
+            (parts::table(&format!("Seats of class {} by repository", name(&view.name)), &content))
+        }
+        @if more > 0 { p.quiet { "and " (more) " more repositories" } }
     }
 }
 
