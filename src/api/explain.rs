@@ -154,8 +154,8 @@ pub struct AttemptExplained {
     /// The zone of the machine; `null` if there are no zones, or if it is not listed any more.
     #[serde(default)]
     pub zone: Option<String>,
-    /// The price per hour when the machine was first seen, in millionths of a US dollar; `null` if it
-    /// is not known.
+    /// The price per hour when the machine was first seen, in millionths of a US dollar; `null` if
+    /// it is not known.
     #[serde(default)]
     pub hourly_micro_usd: Option<u64>,
     /// The refusals of the cloud, by placement.

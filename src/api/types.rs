@@ -48,12 +48,12 @@ pub struct MachineView {
     /// The time when it powers itself off at the latest.
     #[schemars(with = "String")]
     pub deadline: Timestamp,
-    /// The price per hour in millionths of a US dollar: the spot price of now, or that of `[prices]`;
-    /// `null` if it is not known.
+    /// The price per hour in millionths of a US dollar: the spot price of now, or that of
+    /// `[prices]`; `null` if it is not known.
     #[serde(default)]
     pub hourly_micro_usd: Option<u64>,
-    /// The cost since the launch at that price, in millionths of a US dollar; `null` if the price, the
-    /// launch or the end is not known.
+    /// The cost since the launch at that price, in millionths of a US dollar; `null` if the price,
+    /// the launch or the end is not known.
     #[serde(default)]
     pub cost_micro_usd: Option<u64>,
 }

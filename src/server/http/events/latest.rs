@@ -7,11 +7,12 @@ use crate::api::Event;
 use crate::telemetry::events::{After, of_timeline, view};
 use crate::words::events::What;
 
-/// The number of events of this process that are read, and of milestones that are compared with them.
+/// The number of events of this process that are read, and of milestones that are compared with
+/// them.
 const READ: usize = 200;
 
-/// Returns the latest events, newest first: those of this process, and what the records of these runs
-/// tell besides, such as from before its start.
+/// Returns the latest events, newest first: those of this process, and what the records of these
+/// runs tell besides, such as from before its start.
 pub(in crate::server::http) fn latest(app: &App, runs: &[Run], most: usize) -> Vec<Event> {
     let events = &app.telemetry.events;
     let read = u64::try_from(READ).unwrap_or(u64::MAX);
@@ -39,8 +40,8 @@ pub(in crate::server::http) fn latest(app: &App, runs: &[Run], most: usize) -> V
     items
 }
 
-/// Returns the events of a run that its timeline does not hold, oldest first, as far as this process
-/// has them.
+/// Returns the events of a run that its timeline does not hold, oldest first, as far as this
+/// process has them.
 pub(in crate::server::http) fn beyond_timeline(app: &App, run: &RunName) -> Vec<Event> {
     let events = &app.telemetry.events;
     let found = events

@@ -167,3 +167,68 @@ fn spec(machine: &MachineSpec) -> String {
     let parts: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).map(name).collect();
     parts.join(" · ")
 }
+
+#[cfg(test)]
+mod tests {
+    use tinqs_ci_reconciler::model::{Cause, Market, Refusal};
+    use tinqs_ci_testing::make::{self, at};
+
+    use super::*;
+
+    fn view(unavailable: Vec<Unavailable>) -> Class {
+        Class {
+            name: "linux".to_owned(),
+            labels: vec!["linux".to_owned()],
+            repos: Vec::new(),
+            limit: None,
+            repo_limit: None,
+            owner_limit: None,
+            seats: 0,
+            seats_by_repo: Vec::new(),
+            machines: 0,
+            open_runs: 0,
+            waiting_runs: 0,
+            blocked_by: Vec::new(),
+            unavailable,
+        }
+    }
+
+    fn shown(view: &Class, breaker: Option<&OpenBreaker>, now: i64) -> String {
+        let class = make::class("linux", vec![make::process()]);
+        one(view, &class, (breaker, None), at(now)).into_string()
+    }
+
+    #[test]
+    fn an_unavailable_offering_is_shown_with_its_cause_and_its_end() {
+        let text = shown(&view(Vec::new()), None, 0);
+        assert!(!text.contains("unavailable"), "{text}");
+        let offering = Unavailable {
+            kind: "g5.xlarge<b>".to_owned(),
+            subnet: "subnet-a".to_owned(),
+            market: Market::Spot,
+            until: at(98),
+            why: Cause::Capacity,
+        };
+        let view = view(vec![offering]);
+        let text = shown(&view, None, 60);
+        let part = "! g5.xlarge&lt;b&gt; spot</strong> in subnet-a · unavailable: no capacity; \
+                    asked for again <time datetime=\"2023-11-14T22:14:58Z\"";
+        assert!(text.contains(part), "{text}");
+        assert!(text.contains(">in 38s</time>"), "{text}");
+        assert!(shown(&view, None, 98).contains(">now</time>"), "it is over");
+    }
+
+    #[test]
+    fn an_open_breaker_is_shown_with_the_time_of_its_next_attempt() {
+        let breaker = OpenBreaker {
+            why: Refusal::Denied,
+            message: "the cloud denied the launch".to_owned(),
+            since: at(0),
+            until: at(300),
+        };
+        let text = shown(&view(Vec::new()), Some(&breaker), 60);
+        for part in ["BreakerOpen", "the cloud denied the launch", ">in 4m00s</time>"] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+    }
+}

@@ -51,8 +51,8 @@ async fn counted(app: &App, known: &Known) -> Option<Amount> {
     Some(sum)
 }
 
-/// Sums both. `live`: `None` if the machines were not listed. An amount of which nothing is known is
-/// not 0.
+/// Sums both. `live`: `None` if the machines were not listed. An amount of which nothing is known
+/// is not 0.
 fn spent(live: Option<Live>, counted: Option<Amount>) -> Spend {
     let is_listed = live.is_some();
     let live = live.unwrap_or_default();
