@@ -17,7 +17,7 @@ impl Profile {
         Self {
             name: "month",
             faults: |_| FaultProfile {
-                crash: 0.0005,
+                crash: 0.001,
                 reply_lost: 0.01,
                 interrupted: 0.2,
                 stillborn: 0.02,
