@@ -152,7 +152,7 @@ fn a_demo_with_a_fault_shows_drift() {
         let drift = demo.json("/v1/drift");
         drift["items"].as_array().and_then(|open| open.first().cloned())
     });
-    assert_eq!(open["kind"], "run_without_machine", "{open}");
+    assert_eq!(open["kind"], "RunWithoutMachine", "{open}");
     assert_eq!(open["blocked_by"], "AtLimit", "{open}");
     let (_, page) = demo.get("/");
     assert!(page.contains("Drift <small>1 open</small>"), "{page}");
