@@ -12,7 +12,7 @@ use crate::faults::FaultProfile;
 impl Profile {
     /// January: each day two bursts by daylight, of three classes and three repositories. The cloud
     /// takes machines back, and two replicas die and lose replies all the time. Every machine ends on
-    /// the day of its launch. It is not among [`all`](Self::all): it is as long as seventy others.
+    /// the day of its launch. It is not among [`all`](Self::all), which last for hours.
     pub fn month() -> Self {
         Self {
             name: "month",

@@ -132,7 +132,8 @@ fn incident(reporter: &Reporter, host: &Host, number: i64) {
             let order = |machine: &SimulatedMachine| {
                 (machine.is_busy(), machine.launched_at, machine.id.clone())
             };
-            if let Some((.., id)) = spot.map(order).max() {
+            let latest = spot.map(order).max();
+            if let Some((.., id)) = latest {
                 world.cloud.interrupt(now, &id);
             }
         }
