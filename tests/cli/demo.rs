@@ -123,7 +123,7 @@ fn shows_usage(demo: &Demo) {
     let usage = demo.json("/v1/usage?by=class");
     let total = |key: &str| usage["total"][key].as_u64().unwrap_or(0);
     assert!(total("jobs") >= 5, "{usage}");
-    for key in ["boot_seconds", "busy_seconds", "lost_seconds", "cost_micro_usd"] {
+    for key in ["boot_seconds", "busy_seconds", "cost_micro_usd"] {
         assert!(total(key) > 0, "{key}: {usage}");
     }
     assert_eq!(total("unpriced_seconds"), 0, "{usage}");

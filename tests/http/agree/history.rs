@@ -9,6 +9,7 @@ use axum::http::{Request, StatusCode};
 use futures_util::FutureExt as _;
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
+use serde_json::Value;
 use tinqs_ci::server::http::{App, Deadlines, everything};
 use tinqs_ci::server::{Parts, PollSignal, Role};
 use tinqs_ci::settings::Settings;
@@ -24,6 +25,10 @@ use tower::ServiceExt as _;
 
 use crate::asking::{TOKEN, settings};
 
+const JSON: &str = "application/json";
+pub(super) const HTML: &str = "text/html,application/xhtml+xml";
+/// The classes: each of the test's labels is the name of one.
+pub(super) const CLASSES: [&str; 2] = ["linux", "deploy"];
 /// The interval in which the loops of the server run.
 const BEAT: SignedDuration = SignedDuration::from_secs(5);
 
@@ -188,4 +193,17 @@ impl History {
     pub(super) async fn ask(&self, method: &str, path: &str, accept: &str) -> (StatusCode, String) {
         ask(&self.router, method, path, accept).await
     }
+}
+
+/// Returns the body of an answer that is fine.
+pub(super) async fn text(history: &History, path: &str, accept: &str) -> String {
+    let (status, text) = history.ask("GET", path, accept).await;
+    assert_eq!(status, StatusCode::OK, "{path}: {text}");
+    text
+}
+
+/// Returns the same as JSON.
+pub(super) async fn json(history: &History, path: &str) -> Value {
+    let text = text(history, path, JSON).await;
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{path}: {error}: {text}"))
 }

@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use tinqs_ci::api::{UsageBy, UsageList, UsageRow, UsageSum};
 
-use super::history::History;
-use super::views::{CLASSES, HTML, json, text};
+use super::history::{CLASSES, HTML, History, json, text};
 
 /// The columns of the CSV file after the names.
 const COLUMNS: [&str; 9] = [

@@ -2,15 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use axum::http::StatusCode;
 use serde_json::Value;
 
-use super::history::History;
+use super::history::{CLASSES, HTML, History, json, text};
 use super::used::Used;
-
-const JSON: &str = "application/json";
-pub(super) const HTML: &str = "text/html,application/xhtml+xml";
-pub(super) const CLASSES: [&str; 2] = ["linux", "deploy"];
 
 /// Everything that shows the state.
 pub(super) struct Views {
@@ -27,19 +22,6 @@ pub(super) struct Views {
     listed: BTreeMap<&'static str, String>,
     /// The page of each waiting run.
     pages: BTreeMap<String, String>,
-}
-
-/// Returns the body of an answer that is fine.
-pub(super) async fn text(history: &History, path: &str, accept: &str) -> String {
-    let (status, text) = history.ask("GET", path, accept).await;
-    assert_eq!(status, StatusCode::OK, "{path}: {text}");
-    text
-}
-
-/// Returns the same as JSON.
-pub(super) async fn json(history: &History, path: &str) -> Value {
-    let text = text(history, path, JSON).await;
-    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{path}: {error}: {text}"))
 }
 
 fn items(list: &Value) -> &[Value] {
