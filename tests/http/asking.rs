@@ -125,7 +125,8 @@ impl TestServer {
         Self::of(world, &parts, role, loopback, deadlines)
     }
 
-    fn of(
+    /// Returns a server of these parts.
+    pub(crate) fn of(
         world: Arc<TestWorld>,
         parts: &Parts,
         role: Role,

@@ -19,6 +19,7 @@ mod page_classes;
 mod page_costs;
 mod page_events;
 mod pauses;
+mod pushes;
 mod reload;
 mod replicas;
 mod sign_in;
