@@ -89,7 +89,7 @@ pub struct JobPlanned {
     pub runs_on: Vec<String>,
     /// Jobs that must end first.
     pub needs: Vec<String>,
-    /// `waiting` (needs a runner at once), `blocked`, or `not dispatched` (never needs a runner).
+    /// `waiting` (needs a runner at once), `blocked`, or `not dispatched` (no runner gets it).
     pub state: String,
     /// The class that serves the job.
     pub class: Option<String>,
