@@ -349,11 +349,11 @@ fn kept(before: &Status, after: &Status) -> Result<(), String> {
     }
     match (&before.attempt, &after.attempt) {
         (Some(old), Some(new)) => {
-            let recipe = |a: &Attempt| {
+            let spec = |a: &Attempt| {
                 let machines: Vec<_> = a.placements.iter().map(|p| p.machine.clone()).collect();
                 (a.number, a.class.clone(), a.runner.clone(), a.boot.clone(), machines)
             };
-            let ((n, c, r, b, machines), new) = (recipe(old), recipe(new));
+            let ((n, c, r, b, machines), new) = (spec(old), spec(new));
             let same = (n, c, r, b) == (new.0, new.1, new.2, new.3);
             if !same || !new.4.starts_with(&machines) {
                 return Err("a recorded attempt changes".to_owned());

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
 use tinqs_ci_reconciler::model::{
-    Attempt, AttemptId, EndedBy, Machine, MachineId, MachineSpec as Recipe, MachineState, Market,
+    Attempt, AttemptId, EndedBy, Machine, MachineId, MachineSpec, MachineState, Market,
 };
 use tinqs_ci_reconciler::ports::ErrorKind;
 
@@ -137,7 +137,7 @@ impl Launch<'_> {
     }
 
     /// Returns the machine spec.
-    fn recipe(&self) -> Result<&Recipe, Refused> {
+    fn spec(&self) -> Result<&MachineSpec, Refused> {
         let placement = usize::try_from(self.placement).ok();
         let placement = placement.and_then(|p| self.attempt.placements.get(p));
         placement.map(|placement| &placement.machine).ok_or_else(|| Refused {
@@ -151,11 +151,11 @@ impl Launch<'_> {
     /// the same digest.
     pub fn bytes(&self) -> [u8; 32] {
         let Attempt { runner, boot, placements, class, .. } = self.attempt;
-        let recipe = usize::try_from(self.placement).ok().and_then(|p| placements.get(p));
+        let spec = usize::try_from(self.placement).ok().and_then(|p| placements.get(p));
         let text = format!(
             "{}\n{:?}\n{class}\n{} {} {} {:?} {}\n{} {} {:?} {} {}",
             self.token(),
-            recipe.map(|p| &p.machine),
+            spec.map(|p| &p.machine),
             runner.id,
             runner.uuid,
             runner.name,
@@ -188,12 +188,12 @@ impl Cloud {
         ask: Launch<'_>,
         outcome: MachineOutcome,
     ) -> Result<Machine, Refused> {
-        let recipe = ask.recipe()?.clone();
+        let spec = ask.spec()?.clone();
         let token = ask.token();
         let wanted = Ask {
             token: Some(&token),
             bytes: ask.bytes(),
-            pool: (recipe.kind, recipe.subnet, recipe.market),
+            pool: (spec.kind, spec.subnet, spec.market),
             least: 1,
             most: 1,
         };
@@ -218,7 +218,7 @@ impl Cloud {
         ask: Launch<'_>,
         outcome: &MachineOutcome,
     ) -> Result<(Vec<MachineId>, bool), Refused> {
-        let recipe = ask.recipe()?;
+        let spec = ask.spec()?;
         let count = match self.admit(now, wanted)? {
             Admitted::Before(ids) => return Ok((ids, false)),
             Admitted::Room(count) => count,
@@ -229,7 +229,7 @@ impl Cloud {
             self.made += 1;
             let id = MachineId(format!("i-{:017x}", self.made));
             let mut machine =
-                SimulatedMachine::new(id.clone(), ask, recipe.clone(), now, outcome.clone());
+                SimulatedMachine::new(id.clone(), ask, spec.clone(), now, outcome.clone());
             if outcome.stillborn {
                 machine.end(now, now + self.config.ends_within, EndedBy::Cloud);
             }

@@ -75,7 +75,7 @@ where
             Form::Human { color } => {
                 let (now, style) = (TimeZone::system().to_datetime(now), style(level, color));
                 write!(out, "{} {style}{level:>5}{style:#} ", now.strftime("%H:%M:%S"))?;
-                let mut told = Told::default();
+                let mut told = LineField::default();
                 event.record(&mut told);
                 match told.line {
                     Some(line) => fields.push_str(&line),
@@ -97,11 +97,11 @@ where
 
 /// The field `line` of an event: the whole event as a sentence.
 #[derive(Default)]
-struct Told {
+struct LineField {
     line: Option<String>,
 }
 
-impl Visit for Told {
+impl Visit for LineField {
     fn record_str(&mut self, field: &Field, value: &str) {
         if field.name() == "line" {
             self.line = Some(value.to_owned());

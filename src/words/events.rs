@@ -90,7 +90,7 @@ pub enum What {
 
 /// An event in words, as Kubernetes has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Told {
+pub struct EventText {
     /// Whether it is not well.
     pub is_warning: bool,
     /// The reason, in `CamelCase`.
@@ -100,7 +100,7 @@ pub struct Told {
 }
 
 /// Says what happened.
-pub fn told(what: &What) -> Told {
+pub fn told(what: &What) -> EventText {
     let (is_warning, reason, message): (_, Cow<'static, str>, _) = match what {
         What::Milestone(happened) => milestone(happened),
         What::Began { reason, message } => {
@@ -142,7 +142,7 @@ pub fn told(what: &What) -> Told {
             (false, "Served".into(), message)
         }
     };
-    Told { is_warning, reason, message }
+    EventText { is_warning, reason, message }
 }
 
 fn milestone(happened: &Happened) -> (bool, Cow<'static, str>, String) {
@@ -315,7 +315,8 @@ mod tests {
             ),
         ];
         for (what, (is_warning, reason, message)) in rows {
-            let expected = Told { is_warning, reason: reason.into(), message: message.to_owned() };
+            let expected =
+                EventText { is_warning, reason: reason.into(), message: message.to_owned() };
             assert_eq!(told(&what), expected, "{what:?}");
         }
     }

@@ -141,15 +141,15 @@ impl Cloud {
 
     fn by_quota(&self, kind: &str, market: Market) -> usize {
         let Some(quota) = self.config.vcpu_quota.get(&market) else { return usize::MAX };
-        let of_market = self.counted().filter(|m| m.recipe.market == market);
-        let used: usize = of_market.map(|m| self.vcpus(&m.recipe.kind)).sum();
+        let of_market = self.counted().filter(|m| m.spec.market == market);
+        let used: usize = of_market.map(|m| self.vcpus(&m.spec.kind)).sum();
         quota.saturating_sub(used) / self.vcpus(kind)
     }
 
     /// Returns the free addresses of a subnet; `usize::MAX` if unlimited.
     pub fn by_addresses(&self, subnet: &str) -> usize {
         let Some(all) = self.config.addresses.get(subnet) else { return usize::MAX };
-        all.saturating_sub(self.counted().filter(|m| m.recipe.subnet == subnet).count())
+        all.saturating_sub(self.counted().filter(|m| m.spec.subnet == subnet).count())
     }
 
     fn in_stock(&self, now: Timestamp, (kind, subnet, market): &Pool) -> usize {
@@ -159,9 +159,7 @@ impl Cloud {
             return usize::MAX;
         };
         let here = |m: &&SimulatedMachine| {
-            m.recipe.kind == *kind
-                && m.recipe.market == *market
-                && self.zone(&m.recipe.subnet) == zone
+            m.spec.kind == *kind && m.spec.market == *market && self.zone(&m.spec.subnet) == zone
         };
         stock.saturating_sub(self.counted().filter(here).count())
     }

@@ -205,7 +205,7 @@ impl Sum {
     /// Adds a machine that lived so long.
     fn add(&mut self, machine: &SimulatedMachine, seconds: u64) {
         self.seconds += seconds;
-        match price(&machine.recipe.kind, machine.recipe.market) {
+        match price(&machine.spec.kind, machine.spec.market) {
             Some(price) => self.cost += price.for_seconds(seconds),
             None => self.unpriced += seconds,
         }

@@ -126,7 +126,7 @@ fn incident(reporter: &Reporter, host: &Host, number: i64) {
             reporter.say("  the cloud has no capacity for a while");
         }
         INTERRUPTED_AT => {
-            let is_spot = |machine: &&SimulatedMachine| machine.recipe.market == Market::Spot;
+            let is_spot = |machine: &&SimulatedMachine| machine.spec.market == Market::Spot;
             let spot = world.cloud.live().filter(is_spot);
             // Mid-job, if one has a job: the page shows that until the forge gives the job up.
             let order = |machine: &SimulatedMachine| {

@@ -215,9 +215,9 @@ mod tests {
     }
 
     /// Tells when it is dropped.
-    struct Told(mpsc::Sender<()>);
+    struct DropSignal(mpsc::Sender<()>);
 
-    impl Drop for Told {
+    impl Drop for DropSignal {
         fn drop(&mut self) {
             let _ = self.0.try_send(());
         }
@@ -230,7 +230,7 @@ mod tests {
         let (stop, stopping) = watch::channel(false);
         let (dropped, told) = mpsc::channel(1);
         let answer = move || {
-            let told = Told(dropped.clone());
+            let told = DropSignal(dropped.clone());
             let stream = unfold(told, |told| async move {
                 Some((Ok::<_, Infallible>(vec![b'x'; 64 * 1024]), told))
             });

@@ -34,7 +34,7 @@ const RUNS: usize = 500;
 const ATTENTION: usize = 100;
 
 /// What an answer is made from.
-pub(super) struct Known {
+pub(super) struct StatusData {
     pub(super) now: Timestamp,
     /// The open runs; the error if the store cannot be read.
     pub(super) open: Result<Vec<OpenRun>, PortError>,
@@ -66,7 +66,7 @@ pub(super) async fn read_status(app: &App) -> StatusView {
 }
 
 /// Reads the open runs and the last listings.
-pub(super) async fn read(app: &App) -> Known {
+pub(super) async fn read(app: &App) -> StatusData {
     let store = &app.controller.ports().store;
     let now = app.telemetry.now();
     let open = store.open(now).await;
@@ -83,7 +83,7 @@ pub(super) async fn read(app: &App) -> Known {
     let pauses = pauses.unwrap_or_else(|_| app.controller.known_pauses());
     let of_open = open.as_deref().unwrap_or_default();
     let lost = lost::runs(store, of_open, listed.map(|_| machines.as_slice())).await;
-    Known {
+    StatusData {
         now,
         open,
         waiting,
@@ -100,7 +100,7 @@ fn lost(run: &Run) -> Option<&Condition> {
     run.status.conditions.iter().find(|condition| condition.reason.is_lost())
 }
 
-fn answer(app: &App, known: &Known) -> StatusView {
+fn answer(app: &App, known: &StatusData) -> StatusView {
     let telemetry = &app.telemetry;
     let classes = &app.controller.settings().classes;
     let unserved = known.unserved.as_ref();
@@ -174,7 +174,7 @@ fn webhooks(app: &App) -> Webhooks {
 }
 
 /// Returns the open runs whose last reconcile failed at a service.
-fn failing_runs(app: &App, known: &Known) -> Vec<RunReason> {
+fn failing_runs(app: &App, known: &StatusData) -> Vec<RunReason> {
     let failing = app.telemetry.failing_runs.all();
     if failing.is_empty() {
         return Vec::new();

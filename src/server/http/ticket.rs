@@ -101,10 +101,10 @@ fn mac(purpose: Purpose, content: &str, token: &Token) -> Hmac<Sha256> {
 
 /// The codes of this process: no two are the same, and none is used twice.
 #[derive(Default)]
-pub(super) struct Codes(Mutex<Known>);
+pub(super) struct Codes(Mutex<UsedCodes>);
 
 #[derive(Default)]
-struct Known {
+struct UsedCodes {
     latest: Option<Timestamp>,
     used: HashMap<String, Timestamp>,
 }

@@ -17,7 +17,7 @@ const FINISHED: usize = 4_096;
 const MOST: usize = 200_000;
 
 /// The records, as this process saw them last.
-pub(super) struct Known {
+pub(super) struct SeenRecords {
     /// What was recorded before this time is not told of a run that is seen first.
     began: Timestamp,
     runs: HashMap<RunName, Last>,
@@ -59,7 +59,7 @@ pub(super) struct Sight {
     pub(super) news: Vec<(Timestamp, What)>,
 }
 
-impl Known {
+impl SeenRecords {
     pub(super) fn new(began: Timestamp) -> Self {
         // Times of milestones are cut to milliseconds.
         let began = Timestamp::from_millisecond(began.as_millisecond()).unwrap_or(began);

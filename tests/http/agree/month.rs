@@ -89,7 +89,7 @@ fn ledger(cloud: &Cloud) -> Sums {
         assert_eq!(launched, ended, "{} lived over midnight", machine.id);
         let seconds = ended_at.as_second() - machine.launched_at.as_second();
         let seconds = u64::try_from(seconds).expect("it ended after its launch");
-        let sum = match price(&machine.recipe.kind, machine.recipe.market) {
+        let sum = match price(&machine.spec.kind, machine.spec.market) {
             Some(price) => {
                 Sum { seconds, micro_usd: price.for_seconds(seconds).0, ..Sum::default() }
             }

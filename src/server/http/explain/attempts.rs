@@ -9,7 +9,7 @@ use super::App;
 use crate::api::explain::AttemptExplained;
 
 /// What is known of the machine of an attempt.
-struct Known {
+struct MachineDetails {
     kind: Option<String>,
     market: Option<Market>,
     zone: Option<String>,
@@ -87,7 +87,7 @@ fn known(
     id: Option<&MachineId>,
     spec: Option<&MachineSpec>,
     is_over: bool,
-) -> Known {
+) -> MachineDetails {
     let machine = id.and_then(|id| listed.iter().find(|machine| machine.id == *id));
     let kind = machine.map(|machine| &machine.kind).or(spec.map(|spec| &spec.kind));
     let market = machine.map(|machine| machine.market).or(spec.map(|spec| spec.market));
@@ -99,5 +99,5 @@ fn known(
         id.filter(|_| !is_over)?;
         app.controller.price(kind?, market?, zone.unwrap_or_default())
     });
-    Known { kind: kind.cloned(), market, zone: zone.map(str::to_owned), price }
+    MachineDetails { kind: kind.cloned(), market, zone: zone.map(str::to_owned), price }
 }

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use maud::{DOCTYPE, Markup, html};
 
 use super::assets::{SCRIPT, STYLE};
-use crate::server::http::guard::{Identity, Means};
+use crate::server::http::guard::{AuthMethod, Identity};
 use crate::server::http::session;
 
 /// The screens of the navigation: path and title.
@@ -73,7 +73,7 @@ pub(super) fn page(
 fn signed_in(caller: &Identity) -> Markup {
     html! {
         " · " (caller.who) " may " (session::word(caller.may))
-        @if caller.by == Means::Session {
+        @if caller.by == AuthMethod::Session {
             form.inline method="post" action="/sign-out" { button type="submit" { "Sign out" } }
         }
     }

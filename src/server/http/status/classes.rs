@@ -4,12 +4,12 @@ use std::collections::HashMap;
 
 use tinqs_ci_reconciler::model::{Class, ClassName, Phase, serving};
 
-use super::{App, Known, class_of};
+use super::{App, StatusData, class_of};
 use crate::api::status::{ClassStatus, ClassWaits, ReasonCount};
 use crate::telemetry::RecentWaits;
 
 /// Counts the machines and runs of each class, and the reasons of its waiting runs.
-pub(super) fn all(app: &App, classes: &[Class], known: &Known) -> Vec<ClassStatus> {
+pub(super) fn all(app: &App, classes: &[Class], known: &StatusData) -> Vec<ClassStatus> {
     let mut phases: HashMap<&ClassName, [usize; 3]> = HashMap::new();
     let mut desired: HashMap<&ClassName, usize> = HashMap::new();
     for run in known.open.as_deref().unwrap_or_default() {

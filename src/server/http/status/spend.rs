@@ -3,7 +3,7 @@
 use jiff::tz::TimeZone;
 use tinqs_ci_reconciler::model::{Amount, MicroUsd};
 
-use super::{App, Known};
+use super::{App, StatusData};
 use crate::api::status::Spend;
 use crate::server::http::work::{cost_so_far, price};
 
@@ -19,7 +19,7 @@ struct Live {
 }
 
 /// Returns the spend by the last listing of the machines and the usage of this day.
-pub(super) async fn spend(app: &App, known: &Known) -> Spend {
+pub(super) async fn spend(app: &App, known: &StatusData) -> Spend {
     let (listed_at, machines) = app.telemetry.seen.machines();
     let mut live = Live::default();
     for machine in machines.iter().filter(|machine| machine.is_live()) {
@@ -39,7 +39,7 @@ pub(super) async fn spend(app: &App, known: &Known) -> Spend {
 }
 
 /// Returns what is counted of the runs that finished today; `None` if it cannot be read.
-async fn counted(app: &App, known: &Known) -> Option<Amount> {
+async fn counted(app: &App, known: &StatusData) -> Option<Amount> {
     // The store has just failed.
     known.open.as_ref().ok()?;
     let day = TimeZone::UTC.to_datetime(known.now).date();
