@@ -24,7 +24,7 @@ pub use calls::{RetireTruth, TerminateTruth};
 pub use time::Allowance;
 
 /// Events kept for a story, unless set otherwise.
-const REMEMBERED: usize = 20_000;
+const STORY_EVENTS: usize = 20_000;
 /// Maximum lines of a story.
 const STORY: usize = 120;
 /// Number of violations that keep a story.
@@ -101,7 +101,7 @@ pub struct Laws {
     /// What was counted of machines.
     usage: usage::UsageWatch,
     /// Number of events to keep.
-    pub remembers: usize,
+    pub keeps_events: usize,
     /// Longest permitted wait of a job while capacity is available.
     pub waits_at_most: SignedDuration,
     /// Most writes of one run, and the time window.
@@ -145,7 +145,7 @@ impl Laws {
             waited_in_vain: 0,
             drift: drift::DriftWatch::default(),
             usage: usage::UsageWatch::default(),
-            remembers: REMEMBERED,
+            keeps_events: STORY_EVENTS,
             waits_at_most: SignedDuration::from_hours(1),
             writes_at_most: (240, SignedDuration::from_hours(24)),
             twins: false,
@@ -167,7 +167,7 @@ impl Laws {
         );
         self.hash.update(line.as_bytes());
         self.hash.update(b"\n");
-        if self.told.len() >= self.remembers {
+        if self.told.len() >= self.keeps_events {
             self.told.pop_front();
         }
         self.told.push_back(line);

@@ -125,7 +125,7 @@ impl Cache {
 
     /// Marks an offering as unavailable for as long as the cause says.
     pub(super) fn skip(&self, machine: &MachineSpec, cause: Cause, now: Timestamp) {
-        let until = after(now, cause.remembered_for());
+        let until = after(now, cause.cached_for());
         let mut inner = self.inner();
         let same = |s: &UnavailableOffering| s.cause == cause && s.machine.same_capacity(machine);
         inner.unavailable.retain(|s| s.until > now && !same(s));
@@ -222,12 +222,12 @@ impl Cache {
     }
 
     /// Records that a run was woken; it is due again soon in case the wake-up is lost.
-    pub(super) fn remember_woken(&self, name: &RunName, now: Timestamp) {
-        self.remember_due(name, Some(now + WOKEN_FOR));
+    pub(super) fn set_woken(&self, name: &RunName, now: Timestamp) {
+        self.set_due(name, Some(now + WOKEN_FOR));
     }
 
     /// Sets when a run is due; `None`: only after an event.
-    pub(super) fn remember_due(&self, name: &RunName, due: Option<Timestamp>) {
+    pub(super) fn set_due(&self, name: &RunName, due: Option<Timestamp>) {
         let mut inner = self.inner();
         inner.idle = Idle::default();
         match due {

@@ -93,10 +93,10 @@ impl Controller {
             nearest,
             run,
         };
-        self.remember_reclaimed(&seen);
+        self.cache_reclaimed(&seen);
         if let Some(class) = class {
             let paused = self.pause_of(&class.name, ticket).await?;
-            seen.class = Some(ObservedClass { paused, ..self.remembered(class, &seen) });
+            seen.class = Some(ObservedClass { paused, ..self.with_cached(class, &seen) });
         }
         self.ask_for_registrations(&mut seen).await?;
         seen.forge_read = Some(self.steadiness.read(self.ports.clock.now()));
@@ -113,7 +113,7 @@ impl Controller {
     }
 
     /// Adds what is cached about a class.
-    fn remembered(&self, class: Class, seen: &Observation) -> ObservedClass {
+    fn with_cached(&self, class: Class, seen: &Observation) -> ObservedClass {
         let run = seen.run.as_ref();
         let attempt = run.and_then(|run| Some(run.attempt_id(run.status.attempt.as_ref()?.number)));
         let breaker = self.cache.breakers.open_breaker(&class.name, attempt.as_ref(), seen.now);
@@ -127,7 +127,7 @@ impl Controller {
 
     /// Caches reclaimed machines, so that other offerings are preferred. Only the record has the
     /// subnet.
-    fn remember_reclaimed(&self, seen: &Observation) {
+    fn cache_reclaimed(&self, seen: &Observation) {
         let Some(run) = &seen.run else { return };
         let Some(attempt) = &run.status.attempt else { return };
         let attempt_id = run.attempt_id(attempt.number);

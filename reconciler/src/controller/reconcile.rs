@@ -83,7 +83,7 @@ impl Controller {
             Err(error) => {
                 fail(&mut report, &error);
                 report.due = Some(began_at + SignedDuration::from_secs(10));
-                self.cache.remember_due(name, report.due);
+                self.cache.set_due(name, report.due);
                 self.cache.launch_queue.reconciled(name, None, None, began_at);
                 return report;
             }
@@ -322,7 +322,7 @@ impl Reconcile<'_> {
         if !matches!(report.result, ReconcileOutcome::Conflict | ReconcileOutcome::Error) {
             controller.cache.ends.told(usage::settled(run, &seen.machines));
         }
-        controller.cache.remember_due(&report.name, report.due);
+        controller.cache.set_due(&report.name, report.due);
         controller.cache.launch_queue.reconciled(&report.name, run, report.reason, seen.now);
         if let (Some(Reason::BreakerOpen), Some(class)) = (report.reason, &report.class) {
             controller.cache.breakers.holds(class, &report.name);

@@ -70,7 +70,7 @@ impl Cloud {
     }
 
     /// Returns what a token created in the zone of the subnet, if still kept.
-    fn remembered(&self, now: Timestamp, ask: &Ask<'_>) -> Option<&([u8; 32], Vec<MachineId>)> {
+    fn of_token(&self, now: Timestamp, ask: &Ask<'_>) -> Option<&([u8; 32], Vec<MachineId>)> {
         if !self.config.tokens {
             return None;
         }
@@ -84,7 +84,7 @@ impl Cloud {
     }
 
     pub(super) fn admit(&mut self, now: Timestamp, ask: &Ask<'_>) -> Result<Admitted, Refused> {
-        if let Some((before, ids)) = self.remembered(now, ask) {
+        if let Some((before, ids)) = self.of_token(now, ask) {
             if *before != ask.bytes {
                 let token = ask.token.unwrap_or_default();
                 let message = format!("client token {token} was used with other parameters");

@@ -66,7 +66,7 @@ pub fn run_scheduled(seed: u64, profile: &Profile, schedule: Schedule) -> (Outco
 /// Plays a seed's history. Also returns all its events, one line each.
 pub fn chronicle(seed: u64, profile: &Profile) -> (Outcome, Vec<String>) {
     let mut drive = Drive::new(seed, profile, Arc::new(Unchanged));
-    drive.world.lock().laws.remembers = usize::MAX;
+    drive.world.lock().laws.keeps_events = usize::MAX;
     drive.play();
     let lines = drive.world.lock().laws.chronicle().map(str::to_owned).collect();
     (drive.end(), lines)

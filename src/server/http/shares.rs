@@ -119,6 +119,6 @@ mod tests {
         assert_eq!(first.len(), 4);
         drop(first);
         assert_eq!(take_all(&shares, client(2)).len(), 4);
-        assert!(shares.0.lock().held.is_empty(), "no client is remembered");
+        assert!(shares.0.lock().held.is_empty(), "no client is kept");
     }
 }

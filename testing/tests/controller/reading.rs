@@ -235,7 +235,7 @@ fn seats_in_a_class_that_is_configured_no_longer_are_seen_where_the_record_tells
 }
 
 #[test]
-fn what_is_remembered_of_machines_is_seen_until_it_is_over() {
+fn what_is_cached_of_machines_is_seen_until_it_is_over() {
     let harness = Harness::new();
     let none = || PortError::new("compute", "launch", ErrorKind::NoCapacity, "none");
     harness.answers("good", LaunchAnswer::Refuses(none));
