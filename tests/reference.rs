@@ -44,6 +44,33 @@ fn cell(text: &str) -> String {
     text.replace('\n', " ").replace('|', "\\|")
 }
 
+/// Wraps a paragraph at 100 columns. A code span stays whole.
+fn wrapped(text: &str) -> String {
+    let mut words: Vec<String> = Vec::new();
+    let mut in_code = false;
+    for part in text.split(' ') {
+        match words.last_mut() {
+            Some(word) if in_code => {
+                word.push(' ');
+                word.push_str(part);
+            }
+            _ => words.push(part.to_owned()),
+        }
+        in_code ^= part.matches('`').count() % 2 == 1;
+    }
+    let mut lines: Vec<String> = Vec::new();
+    for word in words {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= 100 => {
+                line.push(' ');
+                line.push_str(&word);
+            }
+            _ => lines.push(word),
+        }
+    }
+    lines.join("\n")
+}
+
 // ---------------------------------------------------------------- configuration
 
 /// Returns the page of all keys, from the JSON Schema.
@@ -163,7 +190,7 @@ it would serve both: put the common classes first.
 fn section(page: &mut String, title: &str, about: &str, path: &str, schema: &Value) {
     let _ = writeln!(page, "## {title}\n");
     if !about.is_empty() {
-        let _ = writeln!(page, "{about}\n");
+        let _ = writeln!(page, "{}\n", wrapped(about));
     }
     let empty = serde_json::Map::new();
     let properties = schema["properties"].as_object().unwrap_or(&empty);

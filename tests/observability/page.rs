@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use crate::{GENERATED, cell, families};
+use crate::{GENERATED, cell, families, wrapped};
 
 /// Returns the page of all metric families, from `schema metrics`.
 pub(crate) fn page(families: &[Value]) -> String {
@@ -13,9 +13,10 @@ pub(crate) fn page(families: &[Value]) -> String {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     for family in families {
         let name = text(&family["name"]);
-        let _ = writeln!(page, "## `{name}`\n\n{}\n", text(&family["help"]));
+        let _ = writeln!(page, "## `{name}`\n\n{}\n", wrapped(&text(&family["help"])));
         let (kind, stability) = (text(&family["kind"]), text(&family["stability"]));
-        let _ = writeln!(page, "A {kind}, {stability}. Example: `{}`\n", text(&family["example"]));
+        let about = format!("A {kind}, {stability}. Example: `{}`", text(&family["example"]));
+        let _ = writeln!(page, "{}\n", wrapped(&about));
         let empty = serde_json::Map::new();
         let labels = family["values"].as_object().unwrap_or(&empty);
         if labels.is_empty() {
