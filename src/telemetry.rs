@@ -72,13 +72,13 @@ pub struct Telemetry {
     pub failing_runs: FailingRuns,
     /// Waiting jobs that no class serves.
     pub unserved: Unserved,
-    /// How long jobs waited.
+    /// The waits of jobs.
     pub waits: Waits,
     /// Desired and actual machines of the last two hours.
     pub samples: Samples,
     /// Webhook deliveries.
     pub deliveries: Deliveries,
-    /// What happened, for those who follow it.
+    /// The event log.
     pub events: Events,
     /// The pauses that were told.
     pub pauses: Pauses,

@@ -24,7 +24,7 @@ pub struct DriftList {
 /// A difference that has lasted longer than its stage allows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DriftView {
-    /// What differs.
+    /// The kind of the difference.
     pub kind: DriftKind,
     /// The class; `null` if no class serves the job, or if it is not known.
     pub class: Option<String>,
@@ -46,16 +46,16 @@ pub struct DriftView {
     /// Until when its stage allowed it: since then it is drift.
     #[schemars(with = "String")]
     pub open_since: Timestamp,
-    /// What keeps it from being fixed; `null` if nothing does.
+    /// The cause that keeps it from being fixed; `null` if there is none.
     pub blocked_by: Option<Blocker>,
-    /// What differs, and what keeps it from being fixed, as a sentence.
+    /// The difference, and what keeps it from being fixed, as a sentence.
     pub message: String,
-    /// What happens next, without a person.
+    /// The next step, taken without a person.
     pub next: NextStep,
     /// When that happens at the latest; `null` if it is not known.
     #[schemars(with = "Option<String>")]
     pub by: Option<Timestamp>,
-    /// What a person can do; empty if there is nothing to do.
+    /// The remedy for a person; empty if there is nothing to do.
     pub fix: String,
 }
 

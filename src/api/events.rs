@@ -29,9 +29,9 @@ pub struct Event {
     pub kind: EventKind,
     /// The reason: `Launched`, `MachineLost`, `AtLimit`, ….
     pub reason: String,
-    /// What happened.
+    /// The event.
     pub message: String,
-    /// What it is about.
+    /// The object of the event.
     pub object: EventObject,
     /// `owner/name`; empty if it is not about a run, or not known.
     pub repo: String,
@@ -39,7 +39,7 @@ pub struct Event {
     pub job: String,
     /// The URL of the job's page at the forge; empty if it is not about a run, or not known.
     pub url: String,
-    /// How often it happened.
+    /// The number of occurrences.
     pub count: u64,
     /// When it happened first.
     #[schemars(with = "String")]
@@ -47,7 +47,7 @@ pub struct Event {
     /// When it happened last.
     #[schemars(with = "String")]
     pub last_at: Timestamp,
-    /// Who did it: the name of the token, or `uid` and the number; `person` if that is not known;
+    /// The caller: the name of the token, or `uid` and the number; `person` if that is not known;
     /// `null` if nobody did.
     pub by: Option<String>,
 }
@@ -61,7 +61,7 @@ pub enum EventKind {
     Warning,
 }
 
-/// What an event is about.
+/// The object of an event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EventObject {
     /// `run`, `class`, `service` or `labels`.

@@ -30,11 +30,11 @@ pub struct StatusView {
     pub webhooks: Option<Webhooks>,
     /// The classes, in the order of the configuration.
     pub classes: Vec<ClassStatus>,
-    /// How long the jobs of all classes waited that started within the last hour, as this process
-    /// saw them; `null` if none did.
+    /// The waits of the jobs of all classes that started within the last hour, as this process saw
+    /// them; `null` if none did.
     #[serde(default)]
     pub waits: Option<ClassWaits>,
-    /// What the machines cost; `null` from a server that does not tell.
+    /// The cost of the machines; `null` from a server that does not report it.
     #[serde(default)]
     pub spend: Option<Spend>,
     /// The number of waiting jobs that no class serves; `null` if this process has not read the
@@ -50,7 +50,7 @@ pub struct StatusView {
     /// The open drift, longest first; at most 100.
     #[serde(default)]
     pub drift: Vec<DriftView>,
-    /// What a person has paused, that of every class first.
+    /// The pauses in force, that of every class first.
     #[serde(default)]
     pub pauses: Vec<Pause>,
     /// Open breakers.
@@ -66,7 +66,7 @@ impl StatusView {
     }
 }
 
-/// What the machines cost, as far as their prices are known.
+/// The cost of the machines, as far as their prices are known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Spend {
     /// The cost per hour of the live machines, as last listed, in millionths of a US dollar; `null`
@@ -99,14 +99,14 @@ impl Spend {
 pub struct Attention {
     /// The reason: `ForgeDenied`, `NoClass`, `BreakerOpen`, ….
     pub reason: String,
-    /// What is affected: `forge`, `class linux`, `labels [gpu]`, `job-7`.
+    /// The affected object: `forge`, `class linux`, `labels [gpu]`, `job-7`.
     pub subject: String,
     /// Since when.
     #[schemars(with = "Option<String>")]
     pub since: Option<Timestamp>,
-    /// What is wrong.
+    /// The problem.
     pub message: String,
-    /// What to do; empty if there is nothing to do.
+    /// The remedy; empty if there is nothing to do.
     pub fix: String,
     /// Whether a person must act. Otherwise it may pass by itself.
     pub needs_person: bool,
@@ -137,9 +137,9 @@ pub struct ServiceFailure {
     pub since: Timestamp,
     /// The call that fails.
     pub operation: String,
-    /// What is wrong.
+    /// The problem.
     pub message: String,
-    /// What to do.
+    /// The remedy.
     pub fix: String,
 }
 
@@ -167,7 +167,7 @@ pub struct Webhooks {
     /// The time of the last refused delivery.
     #[schemars(with = "Option<String>")]
     pub last_refused: Option<Timestamp>,
-    /// Why it was refused.
+    /// The reason of the refusal.
     pub refused_because: Option<String>,
 }
 
@@ -200,12 +200,12 @@ pub struct ClassStatus {
     pub running: usize,
     /// The reasons of its waiting runs, most frequent first, counted over the 500 newest.
     pub reasons: Vec<ReasonCount>,
-    /// How long its jobs waited that started within the last hour, as this process saw them; `null`
-    /// if none did.
+    /// The waits of its jobs that started within the last hour, as this process saw them; `null` if
+    /// none did.
     pub waits: Option<ClassWaits>,
 }
 
-/// How long jobs waited for a runner, in seconds.
+/// The waits of jobs for a runner, in seconds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ClassWaits {
     /// The number of jobs, at most 1,000 of a class.
@@ -273,7 +273,7 @@ pub struct RunReason {
     pub message: String,
 }
 
-/// Why jobs wait: of one job, or of all.
+/// The reasons why jobs wait: of one job, or of all.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Why {
     /// Everything that is not well, most important first.
@@ -316,15 +316,15 @@ pub struct JobWhy {
     /// Since when.
     #[schemars(with = "Option<String>")]
     pub since: Option<Timestamp>,
-    /// What it waits for.
+    /// The event or the resource that it waits for.
     pub waits_for: Option<String>,
-    /// What happens next, and when.
+    /// The next step, and its time.
     pub next: Vec<String>,
-    /// What would unblock it.
+    /// The change that would unblock it.
     pub fix: Option<String>,
     /// Attempts to get a machine, oldest first.
     pub attempts: Vec<AttemptExplained>,
-    /// What happened to the run: the first four milestones and the latest twenty.
+    /// The milestones of the run: the first four and the latest twenty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub timeline: Vec<Milestone>,
     /// Further information, and what could not be found out.

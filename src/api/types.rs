@@ -38,7 +38,7 @@ pub struct MachineView {
     pub market: Market,
     /// The state.
     pub state: MachineState,
-    /// What it does.
+    /// The current activity.
     pub doing: Doing,
     /// The job that it executes; `null` if there is none, or if it is not known.
     pub job: Option<MachineJob>,
@@ -58,7 +58,7 @@ pub struct MachineView {
     pub cost_micro_usd: Option<u64>,
 }
 
-/// What a machine does.
+/// The current activity of a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Doing {
@@ -160,11 +160,11 @@ pub struct Unavailable {
     /// When it is asked for again.
     #[schemars(with = "String")]
     pub until: Timestamp,
-    /// What the cloud refused it for.
+    /// The cause of the cloud's refusal.
     pub why: Cause,
 }
 
-/// What is paused after a change of pauses.
+/// The pauses in force after a change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Pauses {
     /// The time of the answer.
@@ -186,7 +186,7 @@ pub struct SignIn {
     pub expires_at: Timestamp,
     /// As whom it signs in: the name of a token, or `uid` and the number.
     pub who: String,
-    /// What that allows: `read` or `operate`.
+    /// The right that it gives: `read` or `operate`.
     pub may: String,
 }
 
@@ -250,7 +250,7 @@ pub struct Ready {
     /// If not, the process is ready, and concludes nothing from a wait.
     #[serde(default)]
     pub clock: ClockCheck,
-    /// How many seconds it is ahead, negative if behind; `null` if the forge has not told its time.
+    /// Seconds by which it is ahead, negative if behind; `null` if the forge has not told its time.
     pub clock_ahead_seconds: Option<i64>,
 }
 
@@ -284,7 +284,7 @@ pub enum Health {
 /// The answer of a reload: what changed, and what takes effect at the next start.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Reloaded {
-    /// What is in force now: keys such as `forge.token`, and `class linux: changed limit`.
+    /// The changes now in force: keys such as `forge.token`, and `class linux: changed limit`.
     pub changed: Vec<String>,
     /// Changed keys that need a restart, such as `server.api`.
     pub restart: Vec<String>,

@@ -11,7 +11,7 @@ use tinqs_ci_reconciler::model::{Amount, MicroUsd, Seconds, Usage};
 
 use crate::words::money;
 
-/// What usage is summed by.
+/// The property by which usage is summed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum UsageBy {
@@ -95,7 +95,7 @@ impl std::str::FromStr for Month {
     }
 }
 
-/// What the machines of a month did, in sums.
+/// The usage of a month, in sums.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct UsageList {
     /// The time of the answer.
@@ -103,7 +103,7 @@ pub struct UsageList {
     pub now: Timestamp,
     /// The month in UTC: `2026-11`.
     pub month: String,
-    /// What the rows are summed by.
+    /// The property by which the rows are summed.
     pub by: UsageBy,
     /// The rows: days in order, else the highest cost first.
     pub items: Vec<UsageRow>,

@@ -28,7 +28,7 @@ pub(super) struct Finding {
     pub(super) allowed_by: Option<&'static str>,
     /// What it is.
     pub(super) message: String,
-    /// What to do.
+    /// The remedy.
     pub(super) fix: String,
 }
 

@@ -123,11 +123,11 @@ pub struct Token {
     pub name: String,
     /// The token.
     pub secret: Secret,
-    /// What it allows.
+    /// The right that it gives.
     pub may: Right,
 }
 
-/// What a token of the API allows.
+/// The right of a token of the API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Right {
     /// To see runs, machines, logs and metrics.

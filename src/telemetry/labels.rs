@@ -82,7 +82,7 @@ pub const PUSH_RESULTS: [&str; 3] = ["evaluated", "waiting", "given_up"];
 pub const NOT_BLOCKED: &str = "none";
 /// Uses of a machine's seconds.
 pub const USES: [&str; 5] = ["boot", "idle", "busy", "lost", "unknown_end"];
-/// Who resolved drift.
+/// The party that resolved drift.
 pub const RESOLVED_BY: [&str; 3] = ["controller", "self", "operator"];
 /// Operations by service, named as in the ports.
 pub const CALLS: [(&str, &[&str]); 4] = [

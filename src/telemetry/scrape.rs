@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_millis(20);
 /// The time that it waits for the first one.
 const FIRST: Duration = Duration::from_secs(1);
 
-/// What was shown last.
+/// The last exported values.
 #[derive(Default)]
 pub(super) struct Shown {
     /// When the open runs were listed. Held while the gauges change or are read, so that a scrape

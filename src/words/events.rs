@@ -18,7 +18,7 @@ const MESSAGE: usize = 300;
 /// The maximum length of a person's name, in columns.
 const BY: usize = 60;
 
-/// What happened.
+/// The event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum What {
     /// A milestone of a run.
@@ -41,7 +41,7 @@ pub enum What {
     Terminated {
         /// The machine.
         machine: MachineId,
-        /// Who did it, if that is known.
+        /// The name of the caller, if it is known.
         by: Option<String>,
     },
     /// The record of the run was removed.
@@ -95,7 +95,7 @@ pub struct EventText {
     pub is_warning: bool,
     /// The reason, in `CamelCase`.
     pub reason: Cow<'static, str>,
-    /// What happened, safe for terminals.
+    /// The event in words, safe for terminals.
     pub message: String,
 }
 

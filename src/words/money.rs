@@ -2,7 +2,7 @@
 
 use tinqs_ci_reconciler::model::{Amount, MicroUsd};
 
-/// What an amount shows whose price is not known.
+/// The text for an amount whose price is not known.
 pub const UNKNOWN: &str = "–";
 
 /// Returns an amount to the cent: `$3.10`; `<$0.01` for less than a cent.

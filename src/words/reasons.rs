@@ -7,17 +7,17 @@ use tinqs_ci_reconciler::model::Reason;
 /// The words about a reason.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Advice {
-    /// What the run waits for.
+    /// The event or the resource that the run waits for.
     pub waits_for: &'static str,
-    /// What happens next without a person.
+    /// The next step, taken without a person.
     pub next: &'static str,
-    /// What a person can do; empty if there is nothing to do.
+    /// The remedy for a person; empty if there is nothing to do.
     pub fix: &'static str,
-    /// How it counts.
+    /// The weight.
     pub weight: Weight,
 }
 
-/// How a reason counts, most important last.
+/// The weight of a reason, most important last.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Weight {
     /// Normal operation.

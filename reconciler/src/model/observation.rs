@@ -30,7 +30,7 @@ pub struct Observation {
     pub run: Option<Run>,
     /// The job at the forge.
     pub job: Job,
-    /// What the forge tells about the job besides. Affects no decision.
+    /// The times of the job at the forge. They affect no decision.
     #[serde(default)]
     pub times: JobTimes,
     /// The attempt number and placement that this reconcile has recorded.
@@ -44,7 +44,7 @@ pub struct Observation {
     /// Seats with this run's name, of any incarnation.
     #[serde(default)]
     pub seats: Vec<(ClassName, AttemptId)>,
-    /// What this process knows of its readings of the forge; `None`: nothing, and rule 22 does
+    /// The readings of the forge, as this process knows them; `None`: nothing, and rule 22 does
     /// nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forge_read: Option<ForgeRead>,
@@ -68,7 +68,7 @@ pub struct Observation {
     pub nearest: Option<NearestClass>,
 }
 
-/// What a process knows of its readings of the forge.
+/// The knowledge of a process about its readings of the forge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct ForgeRead {
@@ -240,10 +240,10 @@ pub struct Machine {
     /// the scope.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub repo_id: i64,
-    /// What its boot script promises, from its tags; `None` if they do not say.
+    /// The promise of its boot script, from its tags; `None` if they do not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub promise: Option<BootPromise>,
-    /// Who ended it, if the cloud reports that.
+    /// The party that ended it, if the cloud reports that.
     #[serde(default)]
     pub ended_by: Option<EndedBy>,
     /// When its end began, if the cloud reports that.

@@ -134,7 +134,7 @@ pub struct Status {
     /// The conditions that hold now, most important first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
-    /// What happened to the run: the first four milestones and the latest twenty.
+    /// The milestones of the run: the first four and the latest twenty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub timeline: Vec<Milestone>,
     /// The machines of the run, for its usage. Affects no decision.

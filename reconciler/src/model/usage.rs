@@ -130,7 +130,7 @@ impl AddAssign for Amount {
     }
 }
 
-/// What an amount is counted for: one item of the store.
+/// The key of an amount: one item of the store.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct UsageKey {
@@ -159,7 +159,7 @@ impl UsageKey {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct Usage {
-    /// What it is counted for.
+    /// The key for which it is counted.
     #[serde(flatten)]
     pub key: UsageKey,
     /// The amount.
@@ -167,7 +167,7 @@ pub struct Usage {
     pub amount: Amount,
 }
 
-/// What a run's record knows of its machines: those that are not counted yet, and those that were
+/// The machines that a run's record knows: those that are not counted yet, and those that were
 /// counted and may still be listed. No decision reads it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
@@ -215,7 +215,7 @@ pub struct UsedMachine {
     /// Between which times it ended, if nobody saw when.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_within: Option<EndedWithin>,
-    /// Who ended it, if the cloud reports that.
+    /// The party that ended it, if the cloud reports that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_by: Option<EndedBy>,
     /// Its price per hour when it was first seen; `None`: not known.

@@ -6,6 +6,11 @@ use super::error::PortError;
 use crate::model::{Attempt, AttemptId, Machine, MachineId, MicroUsd, RunName};
 
 /// Launches, lists and terminates machines.
+///
+/// # Errors
+/// Every call returns the cloud's error: `Unavailable` or `Throttled` if a retry may help, `Denied`
+/// or `Invalid` if an operator must act. Only a launch is refused with `NoCapacity` or `Limit`. A
+/// launch that failed with `Unavailable` may have happened.
 #[async_trait]
 pub trait Compute: Send + Sync {
     /// Returns all machines with our tag, terminated ones too for a while. May lag: absence

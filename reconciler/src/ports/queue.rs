@@ -15,7 +15,7 @@ pub struct Delivery {
     pub handle: String,
 }
 
-/// What a queue holds. Tells people; no decision reads it.
+/// The number of messages in a queue. Shown to people; no decision reads it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct QueueDepth {
     /// Wake-ups that wait for delivery.
@@ -29,6 +29,10 @@ pub struct QueueDepth {
 }
 
 /// Delivers wake-ups: names of runs to reconcile, never what to do. At least once, in no order.
+///
+/// # Errors
+/// Every call returns the queue's error: `Unavailable` or `Throttled` if a retry may help, `Denied`
+/// or `Invalid` if an operator must act.
 #[async_trait]
 pub trait Queue: Send + Sync {
     /// Requests a reconcile of a run.

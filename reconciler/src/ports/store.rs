@@ -107,6 +107,11 @@ pub struct Seat {
 pub const USAGE_MONTHS: i8 = 13;
 
 /// Stores runs, seats, pauses, leases and usage. Every call has its own deadline.
+///
+/// # Errors
+/// Every call returns the store's error: `Unavailable` or `Throttled` if a retry may help, `Denied`
+/// or `Invalid` if an operator must act. A write that failed with `Unavailable` may have happened.
+/// Calls with a section of their own have further errors.
 #[async_trait]
 pub trait RunStore: Send + Sync {
     /// Reads a record with strong consistency.

@@ -21,7 +21,7 @@ type Key = (RunName, Uid8);
 /// From when to when.
 type Span = (Timestamp, Timestamp);
 
-/// What was recorded and counted.
+/// The recorded and the counted usage.
 #[derive(Clone, Debug, Default)]
 pub(super) struct UsageWatch {
     counted: BTreeMap<Key, Amount>,

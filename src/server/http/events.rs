@@ -94,7 +94,7 @@ pub(super) struct EventQuery {
     limit: String,
 }
 
-/// Where a list or a stream begins.
+/// The start of a list or a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Since {
     /// A list: everything. A stream: what comes now.

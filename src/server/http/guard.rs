@@ -34,13 +34,13 @@ pub(super) struct Guard {
 pub(super) struct Identity {
     /// The name of the token, or `uid 1000`.
     pub(super) who: String,
-    /// What the caller may do.
+    /// The right of the caller.
     pub(super) may: Right,
-    /// How it is known.
+    /// The method of authentication.
     pub(super) by: AuthMethod,
 }
 
-/// How a caller is known.
+/// The methods by which a caller is authenticated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AuthMethod {
     /// By a token.

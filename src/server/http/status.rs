@@ -33,7 +33,7 @@ const RUNS: usize = 500;
 /// The maximum number of entries in `attention`, and in `drift`.
 const ATTENTION: usize = 100;
 
-/// What an answer is made from.
+/// The data from which an answer is built.
 pub(super) struct StatusData {
     pub(super) now: Timestamp,
     /// The open runs; the error if the store cannot be read.

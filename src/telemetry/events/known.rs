@@ -25,14 +25,14 @@ pub(super) struct SeenRecords {
     finished: VecDeque<RunName>,
 }
 
-/// What a record said.
+/// The last known content of a record.
 struct Last {
     sketch: Sketch,
     /// `None`: the run was only listed.
     record: Option<Record>,
 }
 
-/// What a listing says of a run.
+/// The summary of a run in a listing.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Sketch {
     phase: Phase,
@@ -52,7 +52,7 @@ struct Record {
     conditions: Vec<(Reason, Timestamp)>,
 }
 
-/// What changed in a record.
+/// The changes of a record.
 pub(super) struct Sight {
     pub(super) subject: Arc<Subject>,
     /// In order.

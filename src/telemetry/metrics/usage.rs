@@ -6,7 +6,7 @@ use tinqs_ci_reconciler::model::{Amount, Machine, MachineState, Market, MicroUsd
 use super::register::{CONSTANT, counters, gauges, register};
 use super::{Metrics, f, labels};
 
-/// What machines did and cost.
+/// The usage and the cost of machines.
 pub(super) struct UsageMetrics {
     hourly: GaugeVec,
     cost: CounterVec,

@@ -32,7 +32,7 @@ pub(super) const CLASSES: [&str; 2] = ["linux", "deploy"];
 /// The interval in which the loops of the server run.
 const BEAT: SignedDuration = SignedDuration::from_secs(5);
 
-/// What happens next.
+/// The next step.
 #[derive(Clone, Debug)]
 pub(super) enum Step {
     /// Somebody pushes a workflow with so many jobs, each of which runs so long.

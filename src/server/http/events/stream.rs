@@ -44,7 +44,7 @@ const PACE: Pace = Pace {
     check: Duration::from_secs(5),
 };
 
-/// What a client has shown to be admitted.
+/// The credentials with which a client was admitted.
 struct Shown {
     headers: HeaderMap,
     extensions: Extensions,
@@ -120,7 +120,7 @@ struct Client {
     /// The interval of checks whether it is still admitted, and the next one.
     every: Duration,
     check: Instant,
-    /// What it gets next.
+    /// The next part of the stream.
     ready: VecDeque<Message>,
     is_over: bool,
 }

@@ -8,7 +8,7 @@ use tinqs_ci_reconciler::model::{
 use super::App;
 use crate::api::explain::AttemptExplained;
 
-/// What is known of the machine of an attempt.
+/// The known details of the machine of an attempt.
 struct MachineDetails {
     kind: Option<String>,
     market: Option<Market>,
