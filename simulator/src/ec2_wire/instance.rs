@@ -7,7 +7,7 @@ use tinqs_ci_reconciler::model::{EndedBy, MachineId, MachineState, Market};
 
 use super::account::Account;
 use super::events::state_name;
-use super::recipe::Recipe;
+use super::launch_request::Recipe;
 use super::state::{Record, State};
 use super::xml::{Element, leaf, list, node};
 
