@@ -167,7 +167,7 @@ impl Pushes {
                 let item = match serde_json::from_slice::<Item>(&body) {
                     Ok(item) => item,
                     Err(reason) => {
-                        self.unreadable(&key, received_at, &reason, pass, now).await?;
+                        self.unreadable(&key, received_at, &reason, pass, now).await;
                         continue;
                     }
                 };
@@ -198,7 +198,7 @@ impl Pushes {
         reason: &serde_json::Error,
         pass: &mut Pass,
         now: Timestamp,
-    ) -> Result<(), PortError> {
+    ) {
         let until = received_at.saturating_add(KEEP_TRYING).unwrap_or(Timestamp::MAX);
         if now < until {
             pass.waiting += 1;
@@ -208,14 +208,18 @@ impl Pushes {
                 item, %reason, %until,
                 "cannot read stored push, kept for a version that can"
             );
-            return Ok(());
+            return;
         }
-        self.inbox.take_out(item).await?;
+        if let Err(error) = self.inbox.take_out(item).await {
+            pass.waiting += 1;
+            self.put_off(item, now);
+            tracing::warn!(item, error = %error, "cannot remove unreadable push, will retry");
+            return;
+        }
         self.failed.lock().remove(item);
         pass.given_up += 1;
         pass.told.push((PushResult::GivenUp, Duration::ZERO));
         tracing::error!(item, %reason, "gave up unreadable push");
-        Ok(())
     }
 
     async fn joined(&self, tasks: &mut JoinSet<Processed>, pass: &mut Pass, now: Timestamp) {
