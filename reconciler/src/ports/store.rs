@@ -209,3 +209,28 @@ pub trait RunStore: Send + Sync {
         0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{SeenBy, Spec};
+
+    #[test]
+    fn runs_of_a_list_share_equal_repositories_and_labels() {
+        let mut sharing = Sharing::default();
+        let mut listed = |id, repo: &str| {
+            let mut spec = Spec { runs_on: vec!["linux".to_owned()], ..Spec::default() };
+            repo.clone_into(&mut spec.job.repo);
+            let at = Timestamp::UNIX_EPOCH;
+            let run = Run::new("test", RunName::job(id), spec, SeenBy::Poll, at);
+            let listed = sharing.share(OpenRun::of(&run));
+            assert_eq!(listed, OpenRun::of(&run), "it says the same");
+            listed
+        };
+        let [one, two, other] =
+            [(1, "acme/web"), (2, "acme/web"), (3, "acme/api")].map(|(id, repo)| listed(id, repo));
+        assert!(Arc::ptr_eq(&one.repo, &two.repo) && !Arc::ptr_eq(&one.repo, &other.repo));
+        assert!(Arc::ptr_eq(&one.runs_on, &two.runs_on));
+        assert!(Arc::ptr_eq(&one.runs_on, &other.runs_on), "of another repository");
+    }
+}
