@@ -1,6 +1,6 @@
 //! The open runs of the last listing, for all who ask, with what this process wrote since.
 //!
-//! A listing of many runs takes long. One is kept, and whoever asks soon after it gets it. What this
+//! A listing of many runs takes long. The last one is kept for those who ask soon after it. What this
 //! process writes is applied to it, so that a person sees each change made through this process at
 //! once; what other replicas write is seen by the next listing.
 

@@ -8,8 +8,7 @@ use parking_lot::Mutex;
 use tinqs_ci_reconciler::model::{Phase, Run, RunName};
 use tinqs_ci_reconciler::ports::{Filter, OpenRun, PortError, RunStore};
 
-use super::{Listing, OLD, PATIENCE, followed};
-use crate::telemetry::Telemetry;
+use super::{Listing, OLD, PATIENCE, Telemetry, followed};
 
 /// The last page that was read while there were many open runs.
 #[derive(Default)]
