@@ -225,8 +225,8 @@ fn the_snapshot_counts_runs_and_machines_by_class_and_drops_what_is_gone() {
         due: now(),
         attempt: Some(attempt_id.clone()),
         at_limit: false,
-        runs_on: vec!["class-1".to_owned()],
-        repo: "a/b".to_owned(),
+        runs_on: vec!["class-1".to_owned()].into(),
+        repo: "a/b".into(),
         waiting_since: now(),
     };
     let machine = Machine {
