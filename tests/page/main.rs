@@ -100,7 +100,7 @@ fn the_page_fits_a_small_screen_and_a_wide_one() {
         "a very long name of a job, as matrices make them (ubuntu-24.04, nightly, release)",
     );
     for width in [375, 1_600] {
-        for path in ["/", "/runs", "/runs/job-31", "/machines", "/classes"] {
+        for path in ["/", "/runs", "/runs/job-31", "/machines", "/classes", "/usage"] {
             let widths = browser.widths(&host, path, width);
             assert_eq!(widths, (width, width), "{path} is wider than its screen");
         }

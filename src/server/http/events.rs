@@ -20,7 +20,10 @@ use super::{App, Ctx, Refusal};
 use crate::api::{Event, EventList};
 use crate::telemetry::events::{After, Entry, Object, of_timeline, view};
 
+mod latest;
 mod stream;
+
+pub(super) use latest::{beyond_timeline, latest};
 
 /// The default number of events in a list.
 const PAGE: usize = 500;
@@ -249,18 +252,23 @@ async fn add_timeline(
             Since::Time(since) => event.last_at >= since,
             _ => true,
         };
-        let is_known = items.iter().any(|known| {
-            let held = known.first_at..=known.last_at;
-            known.reason == event.reason
-                && known.message == event.message
-                && held.contains(&event.last_at)
-        });
-        if is_late && !is_known {
+        if is_late && !is_told(items, &event) {
             items.push(event);
         }
     }
     items.sort_by_key(|event| event.last_at);
     Ok(())
+}
+
+/// Whether these events tell the same as one of a timeline.
+fn is_told(items: &[Event], event: &Event) -> bool {
+    items.iter().any(|known| {
+        let held = known.first_at..=known.last_at;
+        known.object == event.object
+            && known.reason == event.reason
+            && known.message == event.message
+            && held.contains(&event.last_at)
+    })
 }
 
 /// Reads the records that others have written since they were last seen, so that this process has

@@ -22,6 +22,7 @@ mod attention;
 mod classes;
 mod lost;
 mod open_drift;
+mod spend;
 
 pub(super) use crate::words::unserved::sentence as unserved_sentence;
 pub(super) use attention::all as attention;
@@ -56,6 +57,7 @@ pub(super) async fn status(State(app): Ctx) -> Json<StatusView> {
 pub(super) async fn read_status(app: &App) -> StatusView {
     let known = read(app).await;
     let mut status = answer(app, &known);
+    status.spend = Some(spend::spend(app, &known).await);
     if let Some(found) = open_drift(app, &known).await {
         status.open_drift = Some(found.count());
         status.drift = found.views(known.now, ATTENTION);
@@ -109,6 +111,7 @@ fn answer(app: &App, known: &Known) -> StatusView {
         webhooks: app.role.ingests().then(|| webhooks(app)),
         classes: classes::all(app, classes, known),
         waits: telemetry.waits.of_all(known.now).map(classes::waits),
+        spend: None,
         unserved_jobs: unserved.map(|last| last.jobs),
         unserved: sets
             .iter()
