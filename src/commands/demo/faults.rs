@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 use tinqs_ci_reconciler::model::{
-    Attempt, AttemptId, Class, Machine, MachineId, Market, RunName, Times,
+    Attempt, AttemptId, Class, Machine, MachineId, Market, MicroUsd, RunName, Times,
 };
 use tinqs_ci_reconciler::ports::{
     Clock, Compute, Delivery, MachineLog, PortError, Ports, Queue, QueueDepth,
@@ -18,7 +18,7 @@ use tinqs_ci_simulator::gitea_wire::http_client;
 
 use super::Error;
 use super::fault::Fault;
-use super::host::Host;
+use super::host::{Host, KIND};
 
 /// For ever, as far as a demo is concerned.
 const EVER: SignedDuration = SignedDuration::from_hours(24 * 365);
@@ -76,7 +76,7 @@ impl Fault {
             }
             Self::NoSpot => {
                 for subnet in ["subnet-a", "subnet-b"] {
-                    let pool = ("t3.small".to_owned(), subnet.to_owned(), Market::Spot);
+                    let pool = (KIND.to_owned(), subnet.to_owned(), Market::Spot);
                     world.cloud.run_short(pool, now + EVER);
                 }
             }
@@ -163,6 +163,9 @@ impl Compute for Deaf {
     }
     fn room(&self) -> bool {
         self.0.room()
+    }
+    fn spot_price(&self, kind: &str, zone: &str) -> Option<MicroUsd> {
+        self.0.spot_price(kind, zone)
     }
 }
 

@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::{Mutex, MutexGuard};
 use tempfile::TempDir;
-use tinqs_ci_reconciler::model::{Class, Secret, Times};
+use tinqs_ci_reconciler::model::{Class, Market, Secret, Times};
 use tinqs_ci_reconciler::ports::{Clock, Compute, Ports};
 use tinqs_ci_simulator::clock::AcceleratedClock;
+use tinqs_ci_simulator::cloud::price;
 use tinqs_ci_simulator::forge::{Config, Forge, Line};
 use tinqs_ci_simulator::gitea_wire::{ApiToken, Hook, Right, Wire, WireOptions};
 use tinqs_ci_simulator::play::linux;
@@ -31,6 +32,8 @@ use tinqs_ci_local::store::Store;
 /// process.
 const SECRET: &str = "demo-webhook-secret";
 pub(super) const TOKEN: &str = "demo-api-token";
+/// The kind of the machines.
+pub(super) const KIND: &str = "c7a.2xlarge";
 /// The time within which the old server must release its port and file.
 const LETS_GO: Duration = Duration::from_secs(5);
 
@@ -254,7 +257,11 @@ fn settings_of(
             webhook_secrets: Vec::new(),
             log: None,
         },
-        prices: std::collections::BTreeMap::new(),
+        // Those of the spot market come from the cloud.
+        prices: price(KIND, Market::OnDemand)
+            .map(|price| (KIND.to_owned(), price))
+            .into_iter()
+            .collect(),
         classes: vec![class()],
     }
 }
@@ -262,7 +269,10 @@ fn settings_of(
 /// Returns the class: spot machines, then on-demand ones, with a short idle time to keep the demo
 /// short.
 fn class() -> Class {
-    let class = linux(SignedDuration::from_hours(168));
+    let mut class = linux(SignedDuration::from_hours(168));
+    for machine in &mut class.machines {
+        KIND.clone_into(&mut machine.kind);
+    }
     let times = Times { idle_within: SignedDuration::from_secs(40), ..class.times.clone() };
     Class { times, ..class }
 }
