@@ -98,7 +98,11 @@ fn every_family_follows_the_naming_rules() {
         );
     }
     let shown = text.lines().filter(|line| line.starts_with("# TYPE ")).count();
-    assert_eq!(shown, metrics::FAMILIES.len() - later.len(), "nothing is registered that the table lacks");
+    assert_eq!(
+        shown,
+        metrics::FAMILIES.len() - later.len(),
+        "nothing is registered that the table lacks"
+    );
 }
 
 #[test]

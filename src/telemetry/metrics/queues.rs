@@ -49,8 +49,8 @@ impl QueueMetrics {
         self.oldest.with_label_values(&[queue]).set(since.map_or(0.0, seconds));
     }
 
-    /// Shows what the queue of wake-ups holds; `None`: it does not tell. Leaves out the series whose
-    /// value is not known.
+    /// Shows what the queue of wake-ups holds; `None`: it does not tell. Leaves out the series
+    /// whose value is not known.
     pub(in crate::telemetry) fn shown(&self, depth: Option<&QueueDepth>, now: Timestamp) {
         let dead_letters = depth.and_then(|depth| depth.dead_letters);
         for (queue, state, messages) in [
