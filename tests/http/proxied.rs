@@ -2,7 +2,7 @@
 //! of the API.
 //!
 //! nginx comes from `NGINX`, else from `PATH` or `/usr/sbin`. Without one the test prints a loud
-//! line and checks nothing; `.ci/run` installs the Debian package where it can.
+//! line and checks nothing; `.ci/run` unpacks the Debian package where it can.
 
 use std::fs::File;
 use std::net::SocketAddr;
