@@ -277,8 +277,8 @@ fn doctor_says_what_the_address_of_the_webhook_opens() {
     };
     assert!(outside(&site).is_empty(), "nothing listens there");
     let running = site.serve();
-    let own = "✓ server: outside         http://127.0.0.1:PORT takes webhooks and does not serve the \
-               API";
+    let own = "✓ server: outside         http://127.0.0.1:PORT takes webhooks and does not serve \
+               the API";
     assert_eq!(outside(&site), [own]);
     drop(running);
     assert_eq!(site.run(&["webhook", "remove"]).code, 0);

@@ -171,7 +171,7 @@ async fn ask(to: SocketAddr, line: &str, headers: &[&str], body: &[u8]) -> (u16,
     (status.unwrap_or_else(|| panic!("{line}: {answer}")), answer)
 }
 
-/// Asserts that no request for the API is answered, whoever sends it to whatever host.
+/// Asserts that no request for the API is answered, with or without a token, for any host.
 async fn assert_closed(nginx: &Nginx, server: &Served) {
     let bearer = format!("authorization: Bearer {TOKEN}");
     let bearer = bearer.as_str();
