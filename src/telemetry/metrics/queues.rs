@@ -1,6 +1,6 @@
 //! The families of queues: the queue of wake-ups, and the work of this process.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use prometheus::{GaugeVec, IntCounterVec, Registry};
 use tinqs_ci_reconciler::ports::QueueDepth;
 
@@ -62,7 +62,7 @@ impl QueueMetrics {
             let messages = messages.map(|all| count(usize::try_from(all).unwrap_or(usize::MAX)));
             show(&self.messages, &[queue, state], messages);
         }
-        let since = |age| now.checked_sub(age).ok().map(seconds);
+        let since = |age: SignedDuration| now.checked_sub(age).ok().map(seconds);
         let oldest = depth.map(|depth| depth.oldest_age.and_then(since).unwrap_or(0.0));
         show(&self.oldest_message, &["events"], oldest);
         // No queue tells the age of a dead letter.
