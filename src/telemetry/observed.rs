@@ -243,8 +243,8 @@ impl Queue for Observed<dyn Queue> {
     }
     async fn depth(&self) -> Result<Option<QueueDepth>, PortError> {
         let answer = self.call("queue", "depth", self.inner.depth()).await;
-        if let Ok(Some(depth)) = &answer {
-            self.telemetry.metrics.queues.shown(depth, self.telemetry.now());
+        if let Ok(depth) = &answer {
+            self.telemetry.metrics.queues.shown(depth.as_ref(), self.telemetry.now());
         }
         answer
     }
