@@ -1,6 +1,7 @@
 //! `GET /v1/events`: what happened, as a list or as a stream.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::Json;
@@ -43,13 +44,20 @@ pub(super) struct Clients {
     most: u32,
     /// When the records of other replicas are to be read again.
     due: Mutex<Instant>,
+    /// The number of the last listing all of whose news were read.
+    compared: AtomicU64,
 }
 
 impl Clients {
     /// Allows so many at once.
     pub(super) fn new(most: u32) -> Self {
         let permits = usize::try_from(most).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
-        Self { permits: Arc::new(Semaphore::new(permits)), most, due: Mutex::new(Instant::now()) }
+        Self {
+            permits: Arc::new(Semaphore::new(permits)),
+            most,
+            due: Mutex::new(Instant::now()),
+            compared: AtomicU64::new(0),
+        }
     }
 
     fn enter(&self) -> Result<OwnedSemaphorePermit, Refusal> {
@@ -283,13 +291,21 @@ fn refresh_apart(app: Arc<App>) {
 
 async fn read_others(app: &App) {
     let store = &app.controller.ports().store;
-    let Ok(open) = store.open(app.telemetry.now()).await else { return };
-    for name in app.telemetry.events.listed(&open, RECORDS) {
-        match store.get(&name).await {
+    let Ok(open) = app.telemetry.followed_runs(store).await else { return };
+    let compared = &app.event_clients.compared;
+    if open.number > 0 && compared.load(Ordering::Relaxed) == open.number {
+        return;
+    }
+    let names = app.telemetry.events.listed(&open, RECORDS);
+    for name in &names {
+        match store.get(name).await {
             Ok(Some(_)) => {}
-            Ok(None) => app.telemetry.events.removed(&name, app.telemetry.now()),
+            Ok(None) => app.telemetry.events.removed(name, app.telemetry.now()),
             Err(_) => return,
         }
+    }
+    if names.len() < RECORDS {
+        compared.store(open.number, Ordering::Relaxed);
     }
 }
 

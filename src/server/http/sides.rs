@@ -125,7 +125,7 @@ pub(super) async fn classes(State(app): Ctx) -> Result<Json<List<Class>>, Refusa
 pub(super) async fn class_views(app: &App, machines: &[Machine]) -> Result<Vec<Class>, Refusal> {
     let ports = app.controller.ports();
     let settings = app.controller.settings();
-    let open = ports.store.open(app.telemetry.now()).await?;
+    let open = app.telemetry.open_runs(&ports.store).await?;
     let filter = Filter { phase: Some(Phase::Waiting), limit: BLOCKED_LIMIT, ..Filter::default() };
     let waiting = ports.store.page(&filter, None).await?.items;
     let offerings = app.controller.offerings();

@@ -1,21 +1,21 @@
 //! `GET /v1/status`: what is well and what is not, from what this process knows. Calls neither forge
 //! nor cloud.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use axum::Json;
 use axum::extract::State;
 use jiff::Timestamp;
 use tinqs_ci_reconciler::model::{
-    Class, ClassName, Condition, Machine, OpenBreaker, Pause, Phase, Run, RunName, serving,
+    Class, ClassName, Condition, Machine, OpenBreaker, Pause, Run, RunName, serving,
 };
-use tinqs_ci_reconciler::ports::{Filter, OpenRun, PortError};
+use tinqs_ci_reconciler::ports::{OpenRun, PortError};
 
 use super::{App, Ctx};
 use crate::api::status::{
     Breaker, RunReason, Service, ServiceFailure, StatusView, Unserved, Webhooks,
 };
-use crate::telemetry::Polled;
+use crate::telemetry::{Listing, Polled};
 use crate::words::services::{ServiceReason, service_name};
 
 mod attention;
@@ -37,7 +37,7 @@ const ATTENTION: usize = 100;
 pub(super) struct StatusData {
     pub(super) now: Timestamp,
     /// The open runs; the error if the store cannot be read.
-    pub(super) open: Result<Vec<OpenRun>, PortError>,
+    pub(super) open: Result<Listing, PortError>,
     /// The newest waiting runs.
     pub(super) waiting: Vec<Run>,
     /// The running runs whose machine was lost.
@@ -69,14 +69,12 @@ pub(super) async fn read_status(app: &App) -> StatusView {
 pub(super) async fn read(app: &App) -> StatusData {
     let store = &app.controller.ports().store;
     let now = app.telemetry.now();
-    let open = store.open(now).await;
-    let page = async |phase| {
-        let filter = Filter { phase: Some(phase), limit: RUNS, ..Filter::default() };
-        store.page(&filter, None).await.map(|page| page.items).unwrap_or_default()
-    };
-    let has = |phase| open.as_ref().is_ok_and(|open| open.iter().any(|run| run.phase == phase));
-    let waiting = if has(Phase::Waiting) { page(Phase::Waiting).await } else { Vec::new() };
     let telemetry = &app.telemetry;
+    let open = telemetry.open_runs(store).await;
+    let waiting = match &open {
+        Ok(open) => telemetry.waiting_runs(store, open, RUNS).await,
+        Err(_) => Vec::new(),
+    };
     let (listed, machines) = telemetry.seen.machines();
     // If the store cannot be read, show the last ones.
     let pauses = app.controller.read_pauses().await;
@@ -180,8 +178,9 @@ fn failing_runs(app: &App, known: &StatusData) -> Vec<RunReason> {
         return Vec::new();
     }
     let open = known.open.as_ref().ok().map(|open| {
-        let runs = open.iter().map(|run| (&run.name, run));
-        runs.collect::<HashMap<&RunName, &OpenRun>>()
+        let names: HashSet<&RunName> = failing.iter().map(|(name, _)| name).collect();
+        let runs = open.iter().filter(|run| names.contains(&run.name));
+        runs.map(|run| (run.name.clone(), run)).collect::<HashMap<RunName, &OpenRun>>()
     });
     let failing = failing.into_iter().filter_map(|(name, failing)| {
         let run = open.as_ref().map(|open| open.get(&name));
@@ -192,7 +191,7 @@ fn failing_runs(app: &App, known: &StatusData) -> Vec<RunReason> {
         let run = run.flatten();
         Some(RunReason {
             run: name.to_string(),
-            repo: run.map(|run| run.repo.clone()).unwrap_or_default(),
+            repo: run.map(|run| run.repo.to_string()).unwrap_or_default(),
             job: String::new(),
             url: String::new(),
             phase: run.map(|run| run.phase),
