@@ -8,7 +8,7 @@ use tinqs_ci_reconciler::model::{Milestone, Pause, Phase};
 
 use super::drift::DriftView;
 use super::explain::AttemptExplained;
-use super::types::Health;
+use super::types::{BudgetUse, Health};
 
 /// The state of the installation, as this process knows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -151,6 +151,9 @@ pub struct ClassStatus {
     pub name: String,
     /// The maximum number of machines; `null` for no limit.
     pub limit: Option<u32>,
+    /// Its budget per day, and what it has spent today; `null` if it has none.
+    #[serde(default)]
+    pub budget: Option<BudgetUse>,
     /// The number of live machines, as last listed.
     pub machines: usize,
     /// The number of machines that it should have: one for each open run that was not deleted.

@@ -7,6 +7,7 @@
 mod fault;
 mod faults;
 mod host;
+mod priced;
 mod reporter;
 mod scenario;
 mod stay;

@@ -1,6 +1,7 @@
 //! Data types: what is wanted, what is recorded, what is observed.
 
 mod attempt;
+mod budget;
 mod class;
 mod clock_check;
 mod drift;
@@ -24,6 +25,7 @@ pub use attempt::{
     Answer, Attempt, Boot, BootPromise, End, Ended, PastAttempt, PastPlacement, Placement, Refused,
     Runner,
 };
+pub use budget::{BudgetStop, ClassSpend, begin_of, day_of, next_day};
 pub use class::{
     Class, ClassName, HOST, NearestClass, Times, label_name, labels_match, nearest, serving,
 };

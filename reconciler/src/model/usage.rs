@@ -1,5 +1,6 @@
 //! What machines were used for, and what that cost.
 
+use std::fmt;
 use std::ops::AddAssign;
 
 use jiff::Timestamp;
@@ -26,6 +27,14 @@ impl MicroUsd {
     pub fn for_seconds(self, seconds: u64) -> Self {
         let cost = (u128::from(self.0) * u128::from(seconds) + 1_800) / 3_600;
         Self(u64::try_from(cost).unwrap_or(u64::MAX))
+    }
+}
+
+/// The dollars with all their decimals: `3.1`, `0.000507`.
+impl fmt::Display for MicroUsd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = format!("{}.{:06}", self.0 / 1_000_000, self.0 % 1_000_000);
+        f.write_str(text.trim_end_matches('0').trim_end_matches('.'))
     }
 }
 

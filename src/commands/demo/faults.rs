@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 use tinqs_ci_reconciler::model::{
-    Attempt, AttemptId, Class, Machine, MachineId, Market, RunName, Times,
+    Attempt, AttemptId, Class, Machine, MachineId, Market, MicroUsd, RunName, Times,
 };
 use tinqs_ci_reconciler::ports::{
     Clock, Compute, Delivery, MachineLog, PortError, Ports, Queue, QueueDepth,
@@ -30,6 +30,7 @@ impl Fault {
     pub(super) fn class(self, class: Class) -> Class {
         match self {
             Self::AtLimit => Class { limit: Some(1), ..class },
+            Self::SpentBudget => Class { budget: Some(MicroUsd(1)), ..class },
             // The demo's own time is shorter than that after which an idle runner counts.
             Self::MuteForge => {
                 let idle_within = Times::default().idle_within;
@@ -94,7 +95,8 @@ impl Fault {
             | Self::PoisonedMessage
             | Self::DeadLetter
             | Self::ForgedWebhooks
-            | Self::NoLeader => {}
+            | Self::NoLeader
+            | Self::SpentBudget => {}
         }
     }
 
@@ -163,6 +165,9 @@ impl Compute for Deaf {
     }
     fn room(&self) -> bool {
         self.0.room()
+    }
+    fn spot_price(&self, kind: &str, zone: &str) -> Option<MicroUsd> {
+        self.0.spot_price(kind, zone)
     }
 }
 

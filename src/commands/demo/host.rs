@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::{Mutex, MutexGuard};
 use tempfile::TempDir;
-use tinqs_ci_reconciler::model::{Class, Secret, Times};
+use tinqs_ci_reconciler::model::{Class, MicroUsd, Secret, Times};
 use tinqs_ci_reconciler::ports::{Clock, Compute, Ports};
 use tinqs_ci_simulator::clock::AcceleratedClock;
 use tinqs_ci_simulator::forge::{Config, Forge, Line};
@@ -18,6 +18,7 @@ use tinqs_ci_simulator::world::{Shared, World};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
+use super::priced::{Priced, on_demand};
 use super::{Error, Fault};
 use crate::server::{self, Intervals, Listeners, Parts, Role};
 use crate::settings::{self, ComputeUrl, ProcessUser, QueueUrl, Server, Settings, StoreUrl, Token};
@@ -31,6 +32,8 @@ use tinqs_ci_local::store::Store;
 /// process.
 const SECRET: &str = "demo-webhook-secret";
 pub(super) const TOKEN: &str = "demo-api-token";
+/// The budget of the class per day, which the demo does not reach.
+const BUDGET: MicroUsd = MicroUsd(5_000_000);
 /// The time within which the old server must release its port and file.
 const LETS_GO: Duration = Duration::from_secs(5);
 
@@ -180,7 +183,8 @@ impl Host {
         let store = Store::open(dir).map_err(|error| part("store", &error))?;
         let client = Client::new(&self.settings.forge, Arc::new(SystemClock))
             .map_err(|error| part("forge", &error))?;
-        let compute: Arc<dyn Compute> = Arc::new(SimulatedPorts::live(self.world.clone()));
+        let cloud = Arc::new(SimulatedPorts::live(self.world.clone()));
+        let compute: Arc<dyn Compute> = Arc::new(Priced(cloud));
         let ports = Ports {
             clock: Arc::new(self.clock.clone()),
             store: Arc::new(store),
@@ -254,7 +258,7 @@ fn settings_of(
             webhook_secrets: Vec::new(),
             log: None,
         },
-        prices: std::collections::BTreeMap::new(),
+        prices: on_demand(&class().machines),
         classes: vec![class()],
     }
 }
@@ -264,5 +268,5 @@ fn settings_of(
 fn class() -> Class {
     let class = linux(SignedDuration::from_hours(168));
     let times = Times { idle_within: SignedDuration::from_secs(40), ..class.times.clone() };
-    Class { times, ..class }
+    Class { times, budget: Some(BUDGET), ..class }
 }

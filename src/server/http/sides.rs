@@ -15,7 +15,7 @@ use super::etag::Wanted;
 use super::guard::Identity;
 use super::work::Work;
 use super::{App, Ctx, Refusal};
-use crate::api::{Class, List, MachineView, Registration};
+use crate::api::{BudgetUse, Class, List, MachineView, Registration};
 use crate::words::events::What;
 
 /// The maximum number of waiting runs whose reasons are counted.
@@ -127,6 +127,9 @@ pub(super) async fn class_views(app: &App, machines: &[Machine]) -> Result<Vec<C
     let open = ports.store.open(app.telemetry.now()).await?;
     let filter = Filter { phase: Some(Phase::Waiting), limit: BLOCKED_LIMIT, ..Filter::default() };
     let waiting = ports.store.page(&filter, None).await?.items;
+    // If it cannot be read, show what is known.
+    let _ = app.controller.read_spend().await;
+    let spend = app.controller.spend();
     let mut items = Vec::with_capacity(settings.classes.len());
     for class in &settings.classes {
         let seats = if class.has_limit() { ports.store.seats(&class.name).await?.len() } else { 0 };
@@ -143,6 +146,7 @@ pub(super) async fn class_views(app: &App, machines: &[Machine]) -> Result<Vec<C
             limit: class.limit,
             repo_limit: class.repo_limit,
             owner_limit: class.owner_limit,
+            budget: BudgetUse::of(&spend, &class.name),
             seats,
             machines: machines.iter().filter(|m| m.class == class.name && m.is_live()).count(),
             open_runs: runs.len(),

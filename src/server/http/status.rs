@@ -7,7 +7,8 @@ use axum::Json;
 use axum::extract::State;
 use jiff::Timestamp;
 use tinqs_ci_reconciler::model::{
-    Class, ClassName, Condition, Machine, OpenBreaker, Pause, Phase, Run, RunName, serving,
+    Class, ClassName, ClassSpend, Condition, Machine, OpenBreaker, Pause, Phase, Run, RunName,
+    serving,
 };
 use tinqs_ci_reconciler::ports::{Filter, OpenRun, PortError};
 
@@ -45,6 +46,7 @@ pub(super) struct Known {
     pub(super) unserved: Option<Polled>,
     breakers: Vec<(ClassName, OpenBreaker)>,
     pauses: Vec<Pause>,
+    spend: Vec<ClassSpend>,
 }
 
 /// `GET /v1/status`.
@@ -79,6 +81,8 @@ pub(super) async fn read(app: &App) -> Known {
     // If the store cannot be read, show the last ones.
     let pauses = app.controller.read_pauses().await;
     let pauses = pauses.unwrap_or_else(|_| app.controller.known_pauses());
+    // If it cannot be read, show what is known.
+    let _ = app.controller.read_spend().await;
     let of_open = open.as_deref().unwrap_or_default();
     let lost = lost::runs(store, of_open, listed.map(|_| machines.as_slice())).await;
     Known {
@@ -90,6 +94,7 @@ pub(super) async fn read(app: &App) -> Known {
         unserved: telemetry.unserved.last(),
         breakers: app.controller.open_breakers(),
         pauses,
+        spend: app.controller.spend(),
     }
 }
 
