@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use tinqs_ci_reconciler::model::{
-    Class, ClassName, HOST, MachineSpec, Market, MicroUsd, SeatLimits, Times, label_name, pattern_problem,
+    Class, ClassName, HOST, MachineSpec, Market, MicroUsd, SeatLimits, Times, label_name,
+    pattern_problem,
 };
 
 use super::ec2;

@@ -13,8 +13,7 @@ const DECIMALS: usize = 6;
 /// The digits before it.
 const DIGITS: usize = 9;
 /// What is said about a price of 0.
-const WHY_NO_PRICE_IS_0: &str =
-    "0 would hide every cost; remove the line, and its cost is unknown";
+const WHY_NO_PRICE_IS_0: &str = "0 would hide every cost; remove the line, and its cost is unknown";
 /// The word for no budget.
 const NO_BUDGET: &str = "none";
 
@@ -127,8 +126,10 @@ mod tests {
 
     #[test]
     fn what_is_no_amount_is_refused_with_the_reason() {
-        for text in ["", "0.05", "$/h", "$.5/h", "$1./h", "$1", "1/h", "$1/day", "$1e3/h", "$1,5/h", "$1/h/h"]
-        {
+        for text in [
+            "", "0.05", "$/h", "$.5/h", "$1./h", "$1", "1/h", "$1/day", "$1e3/h", "$1,5/h",
+            "$1/h/h",
+        ] {
             let refused = of(text).unwrap_err();
             assert!(refused.contains("expected an amount such as \"$0.0513/h\""), "{refused}");
         }

@@ -109,7 +109,8 @@ fn words(reason: Reason) -> (&'static str, &'static str, &'static str) {
         Reason::Budget => (
             "its class to have budget left: it is spent for today, or a price is not known",
             "it is launched after midnight UTC, or once the budget is higher; running jobs go on",
-            "raise `budget` of the class, or, if a price is not known, see `tinqs-ci doctor`",
+            "raise `budget` of the class; if a spot price is not known, allow \
+             `ec2:DescribeSpotPriceHistory` and check the class's `kinds`",
         ),
         Reason::Paced => (
             "the launch rate that the cloud allows",

@@ -130,13 +130,13 @@ impl Spend {
     ) {
         let mut inner = self.0.lock();
         inner.turn(at);
-        inner.drop_unlisted(at);
         for machine in machines {
             let known = inner.prices.get(&(machine.kind.clone(), machine.market)).copied();
             let price = price(machine).or(known);
             let cost = inner.machines.entry(machine.id.clone());
             cost.or_insert_with(|| Cost::new(machine)).listed(machine, price, at);
         }
+        inner.drop_unlisted(at);
     }
 
     /// Notes what was counted of today. Of a machine that this process saw to end it may be counted

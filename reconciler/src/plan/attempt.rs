@@ -10,8 +10,8 @@ use super::times::{
     launch_by, older,
 };
 use crate::model::{
-    Attempt, Cause, End, Ended, Happened, MachineSpec, ObservedClass, OpenBreaker, Phase, Placement,
-    Reason, Refusal,
+    Attempt, Cause, End, Ended, Happened, MachineSpec, ObservedClass, OpenBreaker, Phase,
+    Placement, Reason, Refusal,
 };
 
 impl<'a> Decision<'a> {

@@ -6,9 +6,9 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use tinqs_ci_reconciler::model::{
-    Attempt, Blocker, BudgetStop, Cause, Class, Condition, Drift, DriftKind, End, Ended, Failing, Machine,
-    MachineState, Market, MicroUsd, NextStep, ObservedClass, OpenBreaker, Pause, Phase, Reason, Refusal,
-    Registration, Run, RunName, SeenBy, SeenSince, Spec, UnavailableOffering,
+    Attempt, Blocker, BudgetStop, Cause, Class, Condition, Drift, DriftKind, End, Ended, Failing,
+    Machine, MachineState, Market, MicroUsd, NextStep, ObservedClass, OpenBreaker, Pause, Phase,
+    Reason, Refusal, Registration, Run, RunName, SeenBy, SeenSince, Spec, UnavailableOffering,
 };
 use tinqs_ci_reconciler::plan::drift::{Snapshot, drift, needs_record};
 use tinqs_ci_reconciler::ports::OpenRun;

@@ -3,10 +3,11 @@
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
     Answer, AtWork, Attempt, AttemptId, Boot, BootPromise, BudgetStop, Cause, Class, ClassName,
-    ClockCheck, Conclusion, Condition, End, Ended, ForgeRead, Job, JobRef, JobTimes, Machine, MachineId,
-    MachineSpec, MachineState, Market, MicroUsd, Observation, ObservedClass, OpenBreaker, Outcome,
-    PastAttempt, PastPlacement, Pause, Phase, Placement, Reason, Refusal, Refused, Registration,
-    Registrations, Run, RunName, Runner, Secret, SeenBy, Spec, Times, Uid8, UnavailableOffering,
+    ClockCheck, Conclusion, Condition, End, Ended, ForgeRead, Job, JobRef, JobTimes, Machine,
+    MachineId, MachineSpec, MachineState, Market, MicroUsd, Observation, ObservedClass,
+    OpenBreaker, Outcome, PastAttempt, PastPlacement, Pause, Phase, Placement, Reason, Refusal,
+    Refused, Registration, Registrations, Run, RunName, Runner, Secret, SeenBy, Spec, Times, Uid8,
+    UnavailableOffering,
 };
 use tinqs_ci_reconciler::ports::ErrorKind;
 

@@ -127,8 +127,6 @@ pub(super) async fn class_views(app: &App, machines: &[Machine]) -> Result<Vec<C
     let open = ports.store.open(app.telemetry.now()).await?;
     let filter = Filter { phase: Some(Phase::Waiting), limit: BLOCKED_LIMIT, ..Filter::default() };
     let waiting = ports.store.page(&filter, None).await?.items;
-    // If it cannot be read, show what is known.
-    let _ = app.controller.read_spend().await;
     let spend = app.controller.spend();
     let mut items = Vec::with_capacity(settings.classes.len());
     for class in &settings.classes {

@@ -81,8 +81,6 @@ pub(super) async fn read(app: &App) -> Known {
     // If the store cannot be read, show the last ones.
     let pauses = app.controller.read_pauses().await;
     let pauses = pauses.unwrap_or_else(|_| app.controller.known_pauses());
-    // If it cannot be read, show what is known.
-    let _ = app.controller.read_spend().await;
     let of_open = open.as_deref().unwrap_or_default();
     let lost = lost::runs(store, of_open, listed.map(|_| machines.as_slice())).await;
     Known {

@@ -119,7 +119,9 @@ impl Metrics {
                 Some(today) => {
                     self.usage.spend.with_label_values(&[class]).set(in_dollars(today));
                 }
-                None => drop(self.usage.spend.remove_label_values(&[class])),
+                None => {
+                    let _ = self.usage.spend.remove_label_values(&[class]);
+                }
             }
         }
     }

@@ -180,10 +180,7 @@ fn a_class_whose_price_is_not_known_launches_nothing() {
     ready(other.reconcile(&name));
     assert_eq!(harness.launches("good"), 0);
     let message = harness.run(&name).status.conditions[0].message.clone();
-    assert_eq!(
-        message,
-        "the budget of class good cannot be kept: the price of small is not known"
-    );
+    assert_eq!(message, "the budget of class good cannot be kept: the price of small is not known");
     // A process that knew the price goes on with the last one.
     priced(&harness, true);
     harness.reconcile(&name);

@@ -87,6 +87,11 @@ fn a_machine_that_no_list_shows_any_more_stays_in_the_sum_of_its_day() {
     }
     list(&spend, &[], 24 * 60 + 1);
     assert_eq!(spent(&spend, 24 * 60 + 1), 0);
+    let after_an_outage = Spend::default();
+    for minutes in [10, 200] {
+        list(&after_an_outage, &[live("a", 0)], minutes);
+        assert_eq!(spent(&after_an_outage, minutes), u64::try_from(minutes).expect("positive"));
+    }
 }
 
 #[test]
