@@ -49,7 +49,7 @@ fn what_is_no_budget_is_refused_with_the_reason() {
     ] {
         let text = with(&class(budget));
         let mistakes = parse(&text, &[("HOME_TOKEN", "long-token")]).expect_err(budget);
-        assert_eq!(mistakes.to_string(), format!("ci.toml:5: class \"linux\".budget: {why}"));
+        assert_eq!(mistakes.to_string(), format!("ci.toml:5: class \"linux\": budget: {why}"));
     }
 }
 
@@ -59,14 +59,14 @@ fn a_budget_that_cannot_be_kept_because_a_price_is_not_known_is_refused() {
     bad_top(
         class,
         &expect![[
-            r#"ci.toml:4: class "linux".budget: cannot be kept: the price of process (on-demand) is not known; add `"process" = "$0.05/h"` under [prices] with its price, or remove the budget"#
+            r#"ci.toml:4: class "linux": budget: cannot be kept: the price of process (on-demand) is not known; add `"process" = "$0.05/h"` under [prices] with its price, or remove the budget"#
         ]],
     );
     let spot = "\n[class.machines]\nmarkets = [\"spot\"]";
     bad_top(
         &format!("prices = {{ process = \"$0.02/h\" }}\n{class}{spot}"),
         &expect![[
-            r#"ci.toml:5: class "linux".budget: cannot be kept: the price of process (spot) is not known; use the market "on-demand" with its price, or remove the budget"#
+            r#"ci.toml:5: class "linux": budget: cannot be kept: the price of process (spot) is not known; use the market "on-demand" with its price, or remove the budget"#
         ]],
     );
 }

@@ -6,7 +6,7 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
 use super::class::ClassName;
-use super::usage::MicroUsd;
+use super::money::MicroUsd;
 use crate::text::cut;
 
 /// The maximum length of a name in a message, in columns.
@@ -63,12 +63,16 @@ pub fn day_of(at: Timestamp) -> Date {
 
 /// Returns when a day begins, in UTC.
 pub fn begin_of(day: Date) -> Timestamp {
-    TimeZone::UTC.to_timestamp(day.at(0, 0, 0, 0)).unwrap_or(Timestamp::MIN)
+    midnight(day).unwrap_or(Timestamp::MIN)
 }
 
 /// Returns when the day after that of a time begins, in UTC.
 pub fn next_day(at: Timestamp) -> Timestamp {
-    day_of(at).tomorrow().map_or(Timestamp::MAX, begin_of)
+    day_of(at).tomorrow().and_then(midnight).unwrap_or(Timestamp::MAX)
+}
+
+fn midnight(day: Date) -> Result<Timestamp, jiff::Error> {
+    TimeZone::UTC.to_timestamp(day.at(0, 0, 0, 0))
 }
 
 #[cfg(test)]

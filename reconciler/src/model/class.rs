@@ -10,7 +10,7 @@ use super::machine::MachineSpec;
 use super::names::text_id;
 use super::repos::pattern_fits;
 use super::seat_limits::SeatLimits;
-use super::usage::MicroUsd;
+use super::money::MicroUsd;
 use crate::text::cut;
 
 text_id! {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use tinqs_ci_reconciler::model::{
-    Attempt, AttemptId, Machine, MachineId, MachineSpec, Market, MicroUsd, RunName,
+    Attempt, AttemptId, Machine, MachineId, MachineSpec, Market, MicroUsd,
 };
 use tinqs_ci_reconciler::ports::{Compute, MachineLog, PortError};
 

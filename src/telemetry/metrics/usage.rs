@@ -32,6 +32,8 @@ impl UsageMetrics {
     pub(super) fn zero_class(&self, class: &str) {
         self.zero_gauges(class);
         self.cost.with_label_values(&[class]);
+        // Each scrape removes it as long as it is not known.
+        self.spend.with_label_values(&[class]);
         for used in labels::USES {
             self.seconds.with_label_values(&[class, used]);
         }
