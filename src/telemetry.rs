@@ -33,6 +33,7 @@ pub mod labels;
 pub mod lines;
 pub mod metrics;
 mod observed;
+mod open_runs;
 mod pauses;
 mod progress;
 mod samples;
@@ -49,6 +50,7 @@ pub use drift::{OpenDrift, ResolvedBy};
 pub use events::Events;
 pub use failing_runs::{FailingRun, FailingRuns};
 pub use observed::{Observed, Seen, observe};
+pub use open_runs::Listing;
 pub use pauses::Pauses;
 pub use samples::{MINUTES, Sample, Samples};
 pub use scrape::Held;
@@ -92,6 +94,7 @@ pub struct Telemetry {
     /// The configured classes. A reload replaces them.
     classes: RwLock<Arc<[Class]>>,
     shown: scrape::Shown,
+    open_runs: open_runs::OpenRuns,
 }
 
 /// Changes the filter of the running log.
@@ -185,6 +188,7 @@ impl Telemetry {
             clock,
             classes: RwLock::new(classes.into()),
             shown: scrape::Shown::default(),
+            open_runs: open_runs::OpenRuns::default(),
         })
     }
 

@@ -25,10 +25,11 @@ mod unserved;
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use parking_lot::RwLock;
 
 use crate::model::{
-    ClassName, MachineSpec, Market, MicroUsd, Observation, ObservedClass, OpenBreaker,
+    Cause, ClassName, MachineSpec, Market, MicroUsd, Observation, ObservedClass, OpenBreaker,
 };
 use crate::plan::{self, Plan};
 use crate::ports::Ports;
@@ -43,6 +44,15 @@ pub use report::{
 };
 pub use settings::{Hint, Settings};
 pub use true_time::ClockReading;
+
+/// An offering of a class, and whether it is unavailable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offering {
+    /// The first configured machine spec that asks for it.
+    pub machine: MachineSpec,
+    /// Until when it is skipped because the cloud refused it, and why; `None` if it is not.
+    pub skipped: Option<(Timestamp, Cause)>,
+}
 
 /// The controller of one replica.
 pub struct Controller {
@@ -100,19 +110,19 @@ impl Controller {
         names.filter_map(|name| Some((name.clone(), self.cache.breakers.opened(name)?))).collect()
     }
 
-    /// Returns the offerings of the classes, each once, and whether it is skipped because the cloud
-    /// refused it.
-    pub fn offerings(&self) -> Vec<(MachineSpec, bool)> {
+    /// Returns the offerings of the classes, each once.
+    pub fn offerings(&self) -> Vec<Offering> {
         let now = self.ports.clock.now();
         let unavailable = self.cache.unavailable(now);
-        let mut offerings: Vec<(MachineSpec, bool)> = Vec::new();
+        let mut offerings: Vec<Offering> = Vec::new();
         for class in &self.settings().classes {
             let (class, unavailable) = (class.clone(), unavailable.clone());
             let observed = ObservedClass { unavailable, ..ObservedClass::from(class) };
             for machine in &observed.class.machines {
-                if !offerings.iter().any(|(known, _)| known.same_capacity(machine)) {
-                    let is_skipped = observed.unavailable_until(machine, now).is_some();
-                    offerings.push((machine.clone(), is_skipped));
+                if !offerings.iter().any(|known| known.machine.same_capacity(machine)) {
+                    let until = observed.unavailable_until(machine, now);
+                    let skipped = until.zip(observed.unavailable_because(machine, now));
+                    offerings.push(Offering { machine: machine.clone(), skipped });
                 }
             }
         }

@@ -4,6 +4,7 @@
 pub mod admission;
 pub mod machine;
 mod outcome;
+mod prices;
 #[cfg(test)]
 mod tests;
 
@@ -19,6 +20,8 @@ use tinqs_ci_reconciler::ports::ErrorKind;
 use crate::forge::Forge;
 use admission::{Admitted, Ask, Place, Stock};
 use machine::{Doing, MachineOutcome, SimulatedMachine};
+
+pub use prices::{UNPRICED, price};
 
 /// The time for which an ended machine is still listed.
 pub const LISTED_AFTER_END: SignedDuration = SignedDuration::from_hours(1);

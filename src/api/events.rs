@@ -4,7 +4,8 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Events, oldest first.
+/// Events, oldest first. Replicas over one store tell the same events of runs; IDs, and the events
+/// of services, classes and labels, are those of this process.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EventList {
     /// The events.

@@ -16,6 +16,6 @@ pub use log::{LOG_CUT, LOG_TAIL_LIMIT, MACHINE_STATE};
 pub use plan_view::plan_view;
 pub use types::{
     BudgetUse, Change, Class, Doing, Health, List, MachineJob, MachineView, Part, Pauses, Plan,
-    Problem, Ready, Registration, Reloaded, SignIn,
+    Problem, Ready, Registration, Reloaded, RepoSeats, SignIn, Unavailable,
 };
 pub use usage::{Month, UsageBy, UsageList, UsageRow, UsageSum, usage_list};

@@ -4,13 +4,16 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tinqs_ci_reconciler::controller::UnservedLabels;
-use tinqs_ci_reconciler::model::{Milestone, Pause, Phase};
+use tinqs_ci_reconciler::model::{MicroUsd, Milestone, Pause, Phase};
 
 use super::drift::DriftView;
 use super::explain::AttemptExplained;
 use super::types::{BudgetUse, Health};
+use crate::words::money;
 
-/// The state of the installation, as this process knows it.
+/// The state of the installation. Replicas over one store tell the same, but for what this process
+/// tells of itself: `started_at`, `services`, `webhooks`, `waits`, `unserved_jobs`, `unserved`,
+/// `breakers`, `failing_runs`, and what `attention` has of these.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StatusView {
     /// The time of the answer.
@@ -31,6 +34,9 @@ pub struct StatusView {
     /// saw them; `null` if none did.
     #[serde(default)]
     pub waits: Option<ClassWaits>,
+    /// What the machines cost; `null` from a server that does not tell.
+    #[serde(default)]
+    pub spend: Option<Spend>,
     /// The number of waiting jobs that no class serves; `null` if this process has not read the
     /// forge's list.
     pub unserved_jobs: Option<usize>,
@@ -57,6 +63,34 @@ impl StatusView {
     /// Whether something needs a person.
     pub fn needs_person(&self) -> bool {
         self.attention.iter().any(|attention| attention.needs_person)
+    }
+}
+
+/// What the machines cost, as far as their prices are known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Spend {
+    /// The cost per hour of the live machines, as last listed, in millionths of a US dollar; `null`
+    /// if none of their prices is known, or if this process has not listed them.
+    pub per_hour_micro_usd: Option<u64>,
+    /// The number of live machines whose price is not known. They are in no amount.
+    pub unpriced_machines: usize,
+    /// The cost of this day, in UTC, in millionths of a US dollar: of the runs that finished today,
+    /// once they are counted, and of the live machines since their launch, at the price of now.
+    /// `null` if nothing of it is known.
+    pub today_micro_usd: Option<u64>,
+    /// Whether the cost of this day is at least that: a price or an end is not known.
+    pub today_may_be_higher: bool,
+}
+
+impl Spend {
+    /// Returns the cost per hour for people: `$0.41`, `≥ $0.41`, `–`.
+    pub fn per_hour(&self) -> String {
+        money::at_least(self.per_hour_micro_usd.map(MicroUsd), self.unpriced_machines > 0)
+    }
+
+    /// Returns the cost of this day for people: `$3.10`, `≥ $3.10`, `–`.
+    pub fn today(&self) -> String {
+        money::at_least(self.today_micro_usd.map(MicroUsd), self.today_may_be_higher)
     }
 }
 

@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tinqs_ci_reconciler::model::{
-    ClassName, ClassSpend, ClockCheck, MachineState, Market, MicroUsd, Observation, Pause, Phase,
-    Reason,
+    Cause, ClassName, ClassSpend, ClockCheck, MachineState, Market, MicroUsd, Observation, Pause,
+    Phase, Reason,
 };
 
 use crate::words::money;
@@ -51,6 +51,14 @@ pub struct MachineView {
     /// The time when it powers itself off at the latest.
     #[schemars(with = "String")]
     pub deadline: Timestamp,
+    /// The price per hour in millionths of a US dollar: the spot price of now, or that of
+    /// `[prices]`; `null` if it is not known.
+    #[serde(default)]
+    pub hourly_micro_usd: Option<u64>,
+    /// The cost since the launch at that price, in millionths of a US dollar; `null` if the price,
+    /// the launch or the end is not known.
+    #[serde(default)]
+    pub cost_micro_usd: Option<u64>,
 }
 
 /// What a machine does.
@@ -121,6 +129,9 @@ pub struct Class {
     pub budget: Option<BudgetUse>,
     /// The number of seats in use; only counted if the class has a limit.
     pub seats: usize,
+    /// The repositories that hold these seats, those with the most first.
+    #[serde(default)]
+    pub seats_by_repo: Vec<RepoSeats>,
     /// The number of live machines.
     pub machines: usize,
     /// The number of open runs that it serves.
@@ -129,6 +140,34 @@ pub struct Class {
     pub waiting_runs: usize,
     /// The distinct reasons of its waiting runs, most frequent first.
     pub blocked_by: Vec<Reason>,
+    /// Its unavailable offerings, as this process knows them.
+    #[serde(default)]
+    pub unavailable: Vec<Unavailable>,
+}
+
+/// The seats that a repository holds in a class.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RepoSeats {
+    /// `owner/name`.
+    pub repo: String,
+    /// Their number.
+    pub seats: usize,
+}
+
+/// An offering that is skipped for a while because the cloud refused it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Unavailable {
+    /// The instance type.
+    pub kind: String,
+    /// The subnet; empty if there is none.
+    pub subnet: String,
+    /// The purchase option.
+    pub market: Market,
+    /// When it is asked for again.
+    #[schemars(with = "String")]
+    pub until: Timestamp,
+    /// What the cloud refused it for.
+    pub why: Cause,
 }
 
 /// The budget of a class, and what is spent of it.

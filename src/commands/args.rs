@@ -31,7 +31,7 @@ pub(super) use insecure::Insecure;
 pub(super) use paused::Paused;
 pub(super) use server::{DryRun, Server};
 pub(super) use usage::{Usage, UsageOutput};
-pub(super) use values::{Output, Phase, SchemaKind, ServerLine, TextOrJson};
+pub(super) use values::{Output, Phase, SchemaKind, ServerLine, Sort, TextOrJson};
 pub(super) use webhook::{Webhook, WebhookOptions};
 
 /// The exit codes, at the end of each command's help.

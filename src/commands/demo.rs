@@ -7,7 +7,6 @@
 mod fault;
 mod faults;
 mod host;
-mod priced;
 mod reporter;
 mod scenario;
 mod stay;

@@ -27,6 +27,7 @@ mod remote;
 pub mod schemas;
 mod screen;
 mod serve;
+mod sort;
 mod status;
 mod table_status;
 mod target;

@@ -3,10 +3,20 @@
 use std::future::Future;
 use std::time::Instant;
 
-use tinqs_ci_reconciler::controller::SweepReport;
+use tinqs_ci_reconciler::controller::{Controller, SweepReport};
 
 use super::guarded::guarded;
 use crate::telemetry::Telemetry;
+
+/// Sweeps. A replica that does not hold the lease only lists what it shows.
+pub(crate) async fn sweep(controller: &Controller, telemetry: &Telemetry) -> Option<SweepReport> {
+    let report = pass("sweep", telemetry, controller.sweep()).await?;
+    let is_led_by_another = !report.leader && report.errors.is_empty();
+    if is_led_by_another && guarded(controller.list_sides()).await.is_err() {
+        telemetry.metrics.panicked("sweep");
+    }
+    Some(report)
+}
 
 /// Runs a poll or a sweep and records its report. Returns `None` after a panic, which the panic
 /// hook has logged.

@@ -135,6 +135,7 @@ impl RunStore for Observed<dyn RunStore> {
     async fn put(&self, run: &Run, expect: Expect) -> Result<u64, PortError> {
         let answer = self.write("put", self.inner.put(run, expect)).await;
         if let Ok(version) = &answer {
+            self.telemetry.open_runs.wrote(run, *version);
             let milestones = self.telemetry.events.seen(run, *version, self.telemetry.now());
             self.telemetry.wrote(run, milestones);
         }
@@ -148,6 +149,7 @@ impl RunStore for Observed<dyn RunStore> {
     ) -> Result<u64, PortError> {
         let answer = self.write("put", self.inner.put_counting(run, expect, used)).await;
         if let Ok(version) = &answer {
+            self.telemetry.open_runs.wrote(run, *version);
             self.telemetry.events.seen(run, *version, self.telemetry.now());
         }
         answer
@@ -158,15 +160,22 @@ impl RunStore for Observed<dyn RunStore> {
     async fn remove(&self, name: &RunName, uid: Uid, version: u64) -> Result<(), PortError> {
         let answer = self.write("remove", self.inner.remove(name, uid, version)).await;
         if answer.is_ok() {
+            self.telemetry.open_runs.removed(name, uid, version);
             self.telemetry.events.removed(name, self.telemetry.now());
         }
         answer
     }
     async fn open(&self, now: Timestamp) -> Result<Vec<OpenRun>, PortError> {
+        let listing = self.telemetry.open_runs.begin();
         let answer = self.call("store", "open", self.inner.open(now)).await;
-        self.listed("store", &answer);
-        if let Ok(open) = &answer {
-            self.telemetry.show(open);
+        let at = self.listed("store", &answer);
+        match &answer {
+            Ok(open) => {
+                self.telemetry.show(open);
+                // After that, because those who wait for it show the snapshot.
+                listing.ended(open, at);
+            }
+            Err(error) => listing.failed(error),
         }
         answer
     }
@@ -234,8 +243,8 @@ impl Queue for Observed<dyn Queue> {
     }
     async fn depth(&self) -> Result<Option<QueueDepth>, PortError> {
         let answer = self.call("queue", "depth", self.inner.depth()).await;
-        if let Ok(Some(depth)) = &answer {
-            self.telemetry.metrics.queues.shown(depth, self.telemetry.now());
+        if let Ok(depth) = &answer {
+            self.telemetry.metrics.queues.shown(depth.as_ref(), self.telemetry.now());
         }
         answer
     }

@@ -7,6 +7,7 @@ mod durations;
 pub mod events;
 pub mod jobs;
 pub mod money;
+pub mod offerings;
 pub mod progress;
 pub mod reasons;
 pub mod services;

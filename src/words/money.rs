@@ -18,10 +18,15 @@ pub fn dollars(amount: MicroUsd) -> String {
 /// Returns the cost of an amount: `$3.10`; `≥ $3.10` if some of its seconds have no known price, or
 /// some of its machines no known end.
 pub fn cost(amount: &Amount) -> String {
-    match amount.known_cost() {
+    at_least(amount.known_cost(), amount.may_cost_more())
+}
+
+/// Returns a sum: `$3.10`; `≥ $3.10` if a part of it is not known; `–` if nothing of it is.
+pub fn at_least(known: Option<MicroUsd>, may_be_more: bool) -> String {
+    match known {
         None => UNKNOWN.to_owned(),
-        Some(cost) if !amount.may_cost_more() => dollars(cost),
-        Some(cost) => format!("≥ {}", dollars(cost)),
+        Some(sum) if !may_be_more => dollars(sum),
+        Some(sum) => format!("≥ {}", dollars(sum)),
     }
 }
 

@@ -228,6 +228,8 @@ fn get() {
                                        running, finished]
                   --class <CLASS>      Only list runs or machines of this class
                   --repo <OWNER/NAME>  Only list runs of this repository
+                  --sort <KEY>         Sort runs or machines by this; age: the oldest first [possible values:
+                                       age, repo, class, phase]
                   --for <URL|ID|RUN>   Only list events of this run: its name, the ID of its job, or the URL of
                                        that job's page
                   --limit <N>          The maximum number of runs or events

@@ -19,6 +19,7 @@ mod remote;
 mod right_path;
 mod scripted;
 mod serve;
+mod sorted;
 mod status;
 mod suggested;
 mod terminal;

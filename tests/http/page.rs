@@ -75,9 +75,16 @@ async fn names_from_outside_are_text() {
     asked.world.state().runs.get_mut(&name(7)).expect("a run").status.runner =
         Some(HOSTILE.to_owned());
     sweep(&asked).await;
-    for path in
-        ["/", "/runs", "/runs/job-7", "/runs?text=%3Cscript%3Ealert(1)", "/machines", "/classes"]
-    {
+    crate::usage::count(&asked, 2, "linux", HOSTILE, HOSTILE, Some(1));
+    for path in [
+        "/",
+        "/runs",
+        "/runs/job-7",
+        "/runs?text=%3Cscript%3Ealert(1)",
+        "/machines",
+        "/classes",
+        "/usage?by=workflow&month=2026-11",
+    ] {
         let text = screen(&asked, path).await.text;
         for part in ["<script>alert", "<img", "javascript:", "\u{202e}"] {
             assert!(!text.contains(part), "{path}: {part}");

@@ -13,7 +13,15 @@ use crate::asking::{Answer, TestServer, settings};
 
 const HOSTILE: &str = "</td><script>alert(1)</script>\"'\u{202e}";
 
-fn count(asked: &TestServer, day: i8, class: &str, repo: &str, workflow: &str, cost: Option<u64>) {
+/// Counts two jobs for a day of November 2026.
+pub(crate) fn count(
+    asked: &TestServer,
+    day: i8,
+    class: &str,
+    repo: &str,
+    workflow: &str,
+    cost: Option<u64>,
+) {
     let key = UsageKey {
         day: Date::constant(2026, 11, day),
         class: ClassName(class.to_owned()),
@@ -117,6 +125,25 @@ async fn the_page_shows_the_same_with_a_file() {
     assert!(csv.text.contains("acme/api,build.yml,2,21,3,3640,1,3665,,3665,0\r\n"), "{}", csv.text);
     let empty = screen(&asked, "/usage?month=2026-01").await;
     assert!(empty.text.contains("No machine has ended in this month, and no job."));
+}
+
+#[tokio::test]
+async fn names_from_anywhere_stay_short_text() {
+    let asked = TestServer::new(settings());
+    let (ansi, endless) = ("\u{1b}[31mred\u{1b}[0m\u{7}", "x".repeat(10_000));
+    for name in [ansi, HOSTILE, endless.as_str()] {
+        count(&asked, 2, "linux", name, name, Some(1));
+    }
+    for by in ["day", "class", "repo", "workflow"] {
+        let page = screen(&asked, &format!("/usage?by={by}&month=2026-11")).await.text;
+        assert!(page.len() < 20_000, "{by}: {} bytes", page.len());
+        for part in ["<script>alert", "\u{202e}", "\u{1b}", "\u{7}"] {
+            assert!(!page.contains(part), "{by}: {part:?}");
+        }
+        // The keyboard reaches it, to scroll.
+        let table = "<div class=\"table\" role=\"region\" aria-label=\"Usage by ";
+        assert!(page.contains(table) && page.contains("tabindex=\"0\""), "{by}: {page}");
+    }
 }
 
 #[tokio::test]

@@ -28,8 +28,6 @@ const DETAILS: &[(&str, &str)] = &[
     ("tinqs_ci_push_evaluation_duration_seconds", "push mode only"),
     ("tinqs_ci_clock_ahead_seconds", "a wrong clock, which `status` and the log tell in words"),
     ("tinqs_ci_unreadable_records", "after a downgrade only"),
-    ("tinqs_ci_cost_usd_total", "the page and `tinqs-ci usage` show what days and months cost"),
-    ("tinqs_ci_machine_seconds_total", "the page and `tinqs-ci usage` show seconds by use"),
 ];
 
 /// Returns the expressions of all rules, by name.

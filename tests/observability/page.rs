@@ -69,11 +69,15 @@ seconds, it asks the store for them, but waits for at most 20 ms: while the stor
 be reached, it shows the last snapshot, and its age grows.
 
 Times are exported as Unix times, and 0 means none: an age is `time() - x`, and keeps growing if the
-loop that sets it has stopped. Every possible series exists from the start. No label ever contains a
-repository, a job, a branch or an ID.
+loop that sets it has stopped. Every possible series exists from the start, except those of the
+queue while that was not read. No label ever contains a repository, a job, a branch or an ID.
 
 Where several replicas serve one installation, each shows what it knows: take the maximum of a gauge
 over `instance` and the sum of a counter. Alerting rules and their tests are in `docs/alerts/`; each
 alert has a runbook in this book.
+
+Do not scrape a Lambda function: its gauges are right, but each instance of it counts for itself,
+and a request asks one of them. [Monitor](../how-to/monitor.md#as-a-lambda-function) says what to
+scrape instead.
 
 ";

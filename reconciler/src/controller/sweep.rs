@@ -146,6 +146,19 @@ impl Controller {
         report
     }
 
+    /// Lists machines and registrations as a sweep does, for a replica that does not hold the
+    /// lease: what it shows is then as current as elsewhere. Wakes nothing and writes nothing. The
+    /// ports note failures.
+    pub async fn list_sides(&self) {
+        let (ticket, now) = (self.cache.ticket(), self.ports.clock.now());
+        let _ = self.cache.machines.after(&self.cache, ticket, self.list_machines()).await;
+        self.sweep_registrations(ticket, now, &mut SweepReport::default()).await;
+        let machines = self.cache.machines.known();
+        if let Some((rows, rows_at)) = self.cache.rows.known() {
+            self.cache.polled.note(rows.all(), rows_at, machines.as_ref().map(|known| &*known.0));
+        }
+    }
+
     /// Audits the finished runs once an hour, one page per sweep: nothing else would ever wake one
     /// whose due is wrong, or whose machine ended while nobody looked.
     async fn audit(&self, now: Timestamp, report: &mut SweepReport) {

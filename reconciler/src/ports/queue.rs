@@ -24,8 +24,8 @@ pub struct QueueDepth {
     pub in_flight: u64,
     /// The age of the oldest one that waits for delivery, if one does.
     pub oldest_age: Option<SignedDuration>,
-    /// Messages in the dead-letter queue; 0 if there is none.
-    pub dead_letters: u64,
+    /// Messages in the dead-letter queue: 0 if there is no such queue; `None`: not known.
+    pub dead_letters: Option<u64>,
 }
 
 /// Delivers wake-ups: names of runs to reconcile, never what to do. At least once, in no order.

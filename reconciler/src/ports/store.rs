@@ -1,5 +1,9 @@
 //! The store port: runs, seats, pauses, leases and usage.
 
+use std::collections::HashSet;
+use std::hash::Hash;
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
@@ -35,9 +39,9 @@ pub struct OpenRun {
     /// Whether it waits for a seat, because its class is at its limit.
     pub at_limit: bool,
     /// Its labels, which determine its class.
-    pub runs_on: Vec<String>,
+    pub runs_on: Arc<[String]>,
     /// Its repository, `owner/name`.
-    pub repo: String,
+    pub repo: Arc<str>,
     /// Since when it waits: since its job was seen waiting.
     pub waiting_since: Timestamp,
 }
@@ -53,11 +57,37 @@ impl OpenRun {
             due: run.status.due,
             attempt: attempt.map(|a| run.attempt_id(a.number)),
             at_limit: run.status.reason() == Some(Reason::AtLimit),
-            runs_on: run.spec.runs_on.clone(),
-            repo: run.spec.job.repo.clone(),
+            runs_on: run.spec.runs_on.as_slice().into(),
+            repo: run.spec.job.repo.as_str().into(),
             waiting_since: run.status.waiting_since,
         }
     }
+}
+
+/// Lets the runs of one list share their repositories and labels: most runs have the same few, which
+/// would take half of the list's memory.
+#[derive(Debug, Default)]
+pub struct Sharing {
+    repos: HashSet<Arc<str>>,
+    labels: HashSet<Arc<[String]>>,
+}
+
+impl Sharing {
+    /// Returns the run with the repository and the labels of an earlier one, if they are equal.
+    pub fn share(&mut self, mut run: OpenRun) -> OpenRun {
+        run.repo = shared(&mut self.repos, run.repo);
+        run.runs_on = shared(&mut self.labels, run.runs_on);
+        run
+    }
+}
+
+/// Returns the known value that is equal to this one, which is known from now on.
+fn shared<T: Eq + Hash + ?Sized>(known: &mut HashSet<Arc<T>>, one: Arc<T>) -> Arc<T> {
+    if let Some(known) = known.get(&one) {
+        return known.clone();
+    }
+    known.insert(one.clone());
+    one
 }
 
 /// Selects the runs of a page.
@@ -177,5 +207,30 @@ pub trait RunStore: Send + Sync {
     /// Returns how many records could not be decoded when last read. They are skipped.
     fn unreadable(&self) -> usize {
         0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{SeenBy, Spec};
+
+    #[test]
+    fn runs_of_a_list_share_equal_repositories_and_labels() {
+        let mut sharing = Sharing::default();
+        let mut listed = |id, repo: &str| {
+            let mut spec = Spec { runs_on: vec!["linux".to_owned()], ..Spec::default() };
+            repo.clone_into(&mut spec.job.repo);
+            let at = Timestamp::UNIX_EPOCH;
+            let run = Run::new("test", RunName::job(id), spec, SeenBy::Poll, at);
+            let listed = sharing.share(OpenRun::of(&run));
+            assert_eq!(listed, OpenRun::of(&run), "it says the same");
+            listed
+        };
+        let [one, two, other] =
+            [(1, "acme/web"), (2, "acme/web"), (3, "acme/api")].map(|(id, repo)| listed(id, repo));
+        assert!(Arc::ptr_eq(&one.repo, &two.repo) && !Arc::ptr_eq(&one.repo, &other.repo));
+        assert!(Arc::ptr_eq(&one.runs_on, &two.runs_on));
+        assert!(Arc::ptr_eq(&one.runs_on, &other.runs_on), "of another repository");
     }
 }

@@ -7,8 +7,8 @@ use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{Amount, MachineId, MicroUsd, Run, RunName, Uid8, Usage};
 
 use super::Laws;
-use crate::cloud::Cloud;
 use crate::cloud::machine::SimulatedMachine;
+use crate::cloud::{Cloud, price};
 
 /// The name of the law.
 const LAW: &str = "L16 usage";
@@ -40,13 +40,23 @@ pub struct Unseen {
     pub inaccuracy: SignedDuration,
 }
 
+/// Seconds of machines, and what they cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Sum {
+    seconds: u64,
+    /// Of the seconds whose price is known.
+    cost: MicroUsd,
+    /// The seconds whose price is not known.
+    unpriced: u64,
+}
+
 /// What the machines of a run lived.
 #[derive(Clone, Copy, Debug, Default)]
 struct Lived {
-    /// Seconds and cost of machines whose end the cloud told somebody.
-    known: (u64, MicroUsd),
+    /// Of machines whose end the cloud told somebody.
+    known: Sum,
     /// The most that may be counted as known of the other machines.
-    most: (u64, MicroUsd),
+    most: Sum,
     /// What other machines that a record named lived at least.
     named: u64,
     /// Whether there are other machines.
@@ -108,9 +118,22 @@ impl Laws {
     ///   counted what they lived, to the second, and what that costs; nothing has an unknown end.
     /// - Else what is counted is no more than they lived, and together with the seconds of unknown
     ///   end no less. Machines that no record ever named are not in it: nobody saw them.
-    pub fn usage_is_complete(&mut self, now: Timestamp, cloud: &Cloud, unseen: &Unseen) {
+    ///
+    /// `stored`: the sum of what the store has, which is that of all runs.
+    pub fn usage_is_complete(
+        &mut self,
+        now: Timestamp,
+        cloud: &Cloud,
+        stored: &Amount,
+        unseen: &Unseen,
+    ) {
         if self.records_lost {
             return;
+        }
+        let counted = self.counted();
+        if *stored != counted {
+            let what = format!("the store has {stored:?}, the runs counted {counted:?}");
+            self.broken(LAW, now, "", what);
         }
         let mut ledger: BTreeMap<Key, Lived> = BTreeMap::new();
         for machine in cloud.machines() {
@@ -150,40 +173,45 @@ impl Lived {
         is_unknown: bool,
         is_noted: bool,
     ) {
-        let cost = |seconds| price(&machine.recipe.kind).map(|price| price.for_seconds(seconds));
-        let seconds = between(machine.launched_at, ended_at);
         if !is_unknown {
-            self.known.0 += seconds;
-            self.known.1 += cost(seconds).unwrap_or_default();
+            self.known.add(machine, between(machine.launched_at, ended_at));
             return;
         }
         let least = between(machine.launched_at, ended_at - unseen.inaccuracy);
         let most = between(machine.launched_at, ended_at + SEEN_WITHIN + unseen.inaccuracy);
         self.has_unknown = true;
-        self.most.0 += most;
-        self.most.1 += cost(most).unwrap_or_default();
+        self.most.add(machine, most);
         self.named += if is_noted { least } else { 0 };
     }
 
     fn is_told_by(&self, counted: &Amount) -> bool {
-        let (seconds, cost) = (counted.seconds.total(), counted.cost);
+        let told = Sum {
+            seconds: counted.seconds.total(),
+            cost: counted.cost,
+            unpriced: counted.unpriced,
+        };
+        let Sum { seconds, cost, unpriced } = self.known;
         if !self.has_unknown {
-            return (seconds, cost) == self.known && counted.unknown_end == 0;
+            return told == self.known && counted.unknown_end == 0;
         }
-        let most_cost = MicroUsd(self.known.1.0 + self.most.1.0);
-        (self.known.0..=self.known.0 + self.most.0).contains(&seconds)
-            && (self.known.1..=most_cost).contains(&cost)
-            && seconds + counted.unknown_end >= self.known.0 + self.named
+        (seconds..=seconds + self.most.seconds).contains(&told.seconds)
+            && (cost.0..=cost.0 + self.most.cost.0).contains(&told.cost.0)
+            && (unpriced..=unpriced + self.most.unpriced).contains(&told.unpriced)
+            && told.seconds + counted.unknown_end >= seconds + self.named
+    }
+}
+
+impl Sum {
+    /// Adds a machine that lived so long.
+    fn add(&mut self, machine: &SimulatedMachine, seconds: u64) {
+        self.seconds += seconds;
+        match price(&machine.recipe.kind, machine.recipe.market) {
+            Some(price) => self.cost += price.for_seconds(seconds),
+            None => self.unpriced += seconds,
+        }
     }
 }
 
 fn between(from: Timestamp, until: Timestamp) -> u64 {
     u64::try_from(until.as_second() - from.as_second()).unwrap_or(0)
-}
-
-/// Returns the price per hour of a kind, in every market and zone.
-pub(crate) fn price(kind: &str) -> Option<MicroUsd> {
-    let letters = kind.bytes().map(u64::from).sum::<u64>();
-    // A kind whose price nobody knows.
-    (letters % 5 != 0).then_some(MicroUsd(7_000 + letters * 37))
 }

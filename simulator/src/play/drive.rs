@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::controller::Settings;
-use tinqs_ci_reconciler::model::{CLOCKS_AGREE_WITHIN, Class, MicroUsd, Run, Secret};
+use tinqs_ci_reconciler::model::{Class, Market, MicroUsd, Run, Secret};
 use tinqs_ci_reconciler::ports::Clock;
 
 use super::outcome::Outcome;
@@ -19,9 +19,9 @@ use super::replica::{self, Replica};
 use super::truth::truth;
 use super::variant::{Unchanged, Variant};
 use crate::clock::{Skewed, Virtual};
+use crate::cloud::price;
 use crate::executor::{Executor, Group};
 use crate::faults::OngoingFault;
-use crate::laws::usage::{Unseen, price};
 use crate::schedule::{MUTATING, Schedule};
 use crate::world::{Demand, Shared, World, forge_of};
 use post::Post;
@@ -36,6 +36,14 @@ const CLEARED_UP_AFTER: SignedDuration = SignedDuration::from_hours(2);
 /// Plays a seed's history.
 pub fn run(seed: u64, profile: &Profile) -> Outcome {
     run_variant(seed, profile, Arc::new(Unchanged))
+}
+
+/// Plays a seed's history. Also returns the world at its end.
+pub fn run_world(seed: u64, profile: &Profile) -> (Outcome, Shared) {
+    let mut drive = Drive::new(seed, profile, Arc::new(Unchanged));
+    drive.play();
+    let world = drive.world.clone();
+    (drive.end(), world)
 }
 
 /// Plays a seed's history with a changed program.
@@ -84,7 +92,7 @@ struct Drive<'a> {
     until: Timestamp,
     /// The longest time that a finished run is kept.
     keep: SignedDuration,
-    /// The price of each kind that a class ever asks for.
+    /// The price of each kind that a class ever asks for, on demand.
     prices: BTreeMap<String, MicroUsd>,
     /// Webhooks in transit, by time of arrival.
     webhooks: BTreeMap<(Timestamp, u64), Post>,
@@ -143,7 +151,8 @@ impl<'a> Drive<'a> {
         });
         let classes: Vec<&Class> = configured.chain([&profile.classes]).flatten().collect();
         let kinds = classes.iter().flat_map(|class| &class.machines).map(|spec| &spec.kind);
-        let prices = kinds.filter_map(|kind| Some((kind.clone(), price(kind)?))).collect();
+        let on_demand = |kind: &String| Some((kind.clone(), price(kind, Market::OnDemand)?));
+        let prices = kinds.filter_map(on_demand).collect();
         let keep = classes.iter().map(|class| class.times.keep).max().unwrap_or_default();
         let mut drive = Self {
             profile,
@@ -221,20 +230,6 @@ impl<'a> Drive<'a> {
             let what = format!("{} effects after all work was done", self.settled_calls);
             self.world.lock().laws.left_over(now, "", what);
         }
-    }
-
-    fn usage_is_complete(&self, now: Timestamp) {
-        let mut world = self.world.lock();
-        let World { laws, cloud, periods, faults, .. } = &mut *world;
-        let is_down = |trouble: &OngoingFault| matches!(trouble, OngoingFault::Down(_));
-        let down = periods.iter().filter(|(trouble, ..)| is_down(trouble));
-        let agreeing = if faults.clocks_set { CLOCKS_AGREE_WITHIN } else { SignedDuration::ZERO };
-        let unseen = Unseen {
-            down: down.map(|(_, from, until)| (*from, *until)).collect(),
-            pauses: faults.pause > 0.0 || faults.clocks_set,
-            inaccuracy: faults.list_lag + faults.clocks_apart.abs() * 3 + agreeing * 2,
-        };
-        laws.usage_is_complete(now, cloud, &unseen);
     }
 
     fn mutating_calls(&self) -> u64 {

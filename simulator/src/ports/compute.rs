@@ -3,15 +3,14 @@
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
-    Attempt, AttemptId, CLOCKS_AGREE_WITHIN, Cause, Machine, MachineId, MicroUsd, RunName,
+    Attempt, AttemptId, CLOCKS_AGREE_WITHIN, Cause, Machine, MachineId, Market, MicroUsd, RunName,
 };
 use tinqs_ci_reconciler::ports::{Compute, ErrorKind, MachineLog, PortError};
 
 use super::{Call, SimulatedPorts, error};
-use crate::cloud::Launch;
+use crate::cloud::{Launch, price};
 use crate::faults::OngoingFault;
 use crate::laws::TerminateTruth;
-use crate::laws::usage::price;
 use crate::world::World;
 
 /// The cloud refuses requests that were signed longer ago.
@@ -90,7 +89,7 @@ impl Compute for SimulatedPorts {
     }
 
     fn spot_price(&self, kind: &str, _zone: &str) -> Option<MicroUsd> {
-        price(kind)
+        price(kind, Market::Spot)
     }
 }
 

@@ -18,7 +18,7 @@ use tinqs_ci_simulator::gitea_wire::http_client;
 
 use super::Error;
 use super::fault::Fault;
-use super::host::Host;
+use super::host::{Host, KIND};
 
 /// For ever, as far as a demo is concerned.
 const EVER: SignedDuration = SignedDuration::from_hours(24 * 365);
@@ -77,7 +77,7 @@ impl Fault {
             }
             Self::NoSpot => {
                 for subnet in ["subnet-a", "subnet-b"] {
-                    let pool = ("t3.small".to_owned(), subnet.to_owned(), Market::Spot);
+                    let pool = (KIND.to_owned(), subnet.to_owned(), Market::Spot);
                     world.cloud.run_short(pool, now + EVER);
                 }
             }
@@ -199,7 +199,7 @@ impl Queue for FaultyQueue {
         // Real time, which is nothing beside the simulated one.
         depth.oldest_age = None;
         match self.poisoned.as_ref().map(|since| *since.lock()) {
-            None => depth.dead_letters += 1,
+            None => depth.dead_letters = Some(depth.dead_letters.unwrap_or(0) + 1),
             Some(None) => {}
             Some(Some(since)) => {
                 depth.visible += 1;
@@ -235,13 +235,13 @@ mod tests {
             queue.done(delivery).await.expect("in memory");
         }
         let depth = depth().await;
-        assert_eq!((depth.visible, depth.in_flight, depth.dead_letters), (1, 0, 0));
+        assert_eq!((depth.visible, depth.in_flight, depth.dead_letters), (1, 0, Some(0)));
         assert!(depth.oldest_age.is_some_and(|age| !age.is_negative()), "{depth:?}");
     }
 
     #[tokio::test]
     async fn a_dead_letter_is_no_wake_up() {
         let depth = queue(false).depth().await.expect("in memory").expect("it tells");
-        assert_eq!((depth.visible, depth.dead_letters, depth.oldest_age), (0, 1, None));
+        assert_eq!((depth.visible, depth.dead_letters, depth.oldest_age), (0, Some(1), None));
     }
 }

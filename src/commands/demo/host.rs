@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::{Mutex, MutexGuard};
 use tempfile::TempDir;
-use tinqs_ci_reconciler::model::{Class, MicroUsd, Secret, Times};
+use tinqs_ci_reconciler::model::{Class, Market, MicroUsd, Secret, Times};
 use tinqs_ci_reconciler::ports::{Clock, Compute, Ports};
 use tinqs_ci_simulator::clock::AcceleratedClock;
+use tinqs_ci_simulator::cloud::price;
 use tinqs_ci_simulator::forge::{Config, Forge, Line};
 use tinqs_ci_simulator::gitea_wire::{ApiToken, Hook, Right, Wire, WireOptions};
 use tinqs_ci_simulator::play::linux;
@@ -18,7 +19,6 @@ use tinqs_ci_simulator::world::{Shared, World};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use super::priced::{Priced, on_demand};
 use super::{Error, Fault};
 use crate::server::{self, Intervals, Listeners, Parts, Role};
 use crate::settings::{self, ComputeUrl, ProcessUser, QueueUrl, Server, Settings, StoreUrl, Token};
@@ -32,8 +32,10 @@ use tinqs_ci_local::store::Store;
 /// process.
 const SECRET: &str = "demo-webhook-secret";
 pub(super) const TOKEN: &str = "demo-api-token";
+/// The kind of the machines.
+pub(super) const KIND: &str = "c7a.2xlarge";
 /// The budget of the class per day, which the demo does not reach.
-const BUDGET: MicroUsd = MicroUsd(5_000_000);
+const BUDGET: MicroUsd = MicroUsd(50_000_000);
 /// The time within which the old server must release its port and file.
 const LETS_GO: Duration = Duration::from_secs(5);
 
@@ -183,8 +185,7 @@ impl Host {
         let store = Store::open(dir).map_err(|error| part("store", &error))?;
         let client = Client::new(&self.settings.forge, Arc::new(SystemClock))
             .map_err(|error| part("forge", &error))?;
-        let cloud = Arc::new(SimulatedPorts::live(self.world.clone()));
-        let compute: Arc<dyn Compute> = Arc::new(Priced(cloud));
+        let compute: Arc<dyn Compute> = Arc::new(SimulatedPorts::live(self.world.clone()));
         let ports = Ports {
             clock: Arc::new(self.clock.clone()),
             store: Arc::new(store),
@@ -258,7 +259,11 @@ fn settings_of(
             webhook_secrets: Vec::new(),
             log: None,
         },
-        prices: on_demand(&class().machines),
+        // Those of the spot market come from the cloud.
+        prices: price(KIND, Market::OnDemand)
+            .map(|price| (KIND.to_owned(), price))
+            .into_iter()
+            .collect(),
         classes: vec![class()],
     }
 }
@@ -266,7 +271,10 @@ fn settings_of(
 /// Returns the class: spot machines, then on-demand ones, with a short idle time to keep the demo
 /// short.
 fn class() -> Class {
-    let class = linux(SignedDuration::from_hours(168));
+    let mut class = linux(SignedDuration::from_hours(168));
+    for machine in &mut class.machines {
+        KIND.clone_into(&mut machine.kind);
+    }
     let times = Times { idle_within: SignedDuration::from_secs(40), ..class.times.clone() };
     Class { times, budget: Some(BUDGET), ..class }
 }

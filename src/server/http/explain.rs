@@ -23,6 +23,7 @@ use crate::push::evaluate::{self, Evaluated, WorkflowRun};
 use tinqs_ci_gitea::client::{Changes, Client};
 use tinqs_ci_gitea::trigger_event::TriggerEvent;
 
+mod attempts;
 mod blocked;
 mod job;
 mod job_why;

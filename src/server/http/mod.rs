@@ -35,6 +35,7 @@ mod page;
 mod pauses;
 mod peer;
 mod problem;
+mod progress;
 mod reload;
 mod runs;
 mod session;

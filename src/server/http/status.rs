@@ -1,28 +1,28 @@
 //! `GET /v1/status`: what is well and what is not, from what this process knows. Calls neither forge
 //! nor cloud.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use axum::Json;
 use axum::extract::State;
 use jiff::Timestamp;
 use tinqs_ci_reconciler::model::{
-    Class, ClassName, ClassSpend, Condition, Machine, OpenBreaker, Pause, Phase, Run, RunName,
-    serving,
+    Class, ClassName, ClassSpend, Condition, Machine, OpenBreaker, Pause, Run, RunName, serving,
 };
-use tinqs_ci_reconciler::ports::{Filter, OpenRun, PortError};
+use tinqs_ci_reconciler::ports::{OpenRun, PortError};
 
 use super::{App, Ctx};
 use crate::api::status::{
     Breaker, RunReason, Service, ServiceFailure, StatusView, Unserved, Webhooks,
 };
-use crate::telemetry::Polled;
+use crate::telemetry::{Listing, Polled};
 use crate::words::services::{ServiceReason, service_name};
 
 mod attention;
 mod classes;
 mod lost;
 mod open_drift;
+mod spend;
 
 pub(super) use crate::words::unserved::sentence as unserved_sentence;
 pub(super) use attention::all as attention;
@@ -37,7 +37,7 @@ const ATTENTION: usize = 100;
 pub(super) struct Known {
     pub(super) now: Timestamp,
     /// The open runs; the error if the store cannot be read.
-    pub(super) open: Result<Vec<OpenRun>, PortError>,
+    pub(super) open: Result<Listing, PortError>,
     /// The newest waiting runs.
     pub(super) waiting: Vec<Run>,
     /// The running runs whose machine was lost.
@@ -46,7 +46,7 @@ pub(super) struct Known {
     pub(super) unserved: Option<Polled>,
     breakers: Vec<(ClassName, OpenBreaker)>,
     pauses: Vec<Pause>,
-    spend: Vec<ClassSpend>,
+    budgets: Vec<ClassSpend>,
 }
 
 /// `GET /v1/status`.
@@ -58,6 +58,7 @@ pub(super) async fn status(State(app): Ctx) -> Json<StatusView> {
 pub(super) async fn read_status(app: &App) -> StatusView {
     let known = read(app).await;
     let mut status = answer(app, &known);
+    status.spend = Some(spend::spend(app, &known).await);
     if let Some(found) = open_drift(app, &known).await {
         status.open_drift = Some(found.count());
         status.drift = found.views(known.now, ATTENTION);
@@ -69,14 +70,12 @@ pub(super) async fn read_status(app: &App) -> StatusView {
 pub(super) async fn read(app: &App) -> Known {
     let store = &app.controller.ports().store;
     let now = app.telemetry.now();
-    let open = store.open(now).await;
-    let page = async |phase| {
-        let filter = Filter { phase: Some(phase), limit: RUNS, ..Filter::default() };
-        store.page(&filter, None).await.map(|page| page.items).unwrap_or_default()
-    };
-    let has = |phase| open.as_ref().is_ok_and(|open| open.iter().any(|run| run.phase == phase));
-    let waiting = if has(Phase::Waiting) { page(Phase::Waiting).await } else { Vec::new() };
     let telemetry = &app.telemetry;
+    let open = telemetry.open_runs(store).await;
+    let waiting = match &open {
+        Ok(open) => telemetry.waiting_runs(store, open, RUNS).await,
+        Err(_) => Vec::new(),
+    };
     let (listed, machines) = telemetry.seen.machines();
     // If the store cannot be read, show the last ones.
     let pauses = app.controller.read_pauses().await;
@@ -92,7 +91,7 @@ pub(super) async fn read(app: &App) -> Known {
         unserved: telemetry.unserved.last(),
         breakers: app.controller.open_breakers(),
         pauses,
-        spend: app.controller.spend(),
+        budgets: app.controller.spend(),
     }
 }
 
@@ -114,6 +113,7 @@ fn answer(app: &App, known: &Known) -> StatusView {
         webhooks: app.role.ingests().then(|| webhooks(app)),
         classes: classes::all(app, classes, known),
         waits: telemetry.waits.of_all(known.now).map(classes::waits),
+        spend: None,
         unserved_jobs: unserved.map(|last| last.jobs),
         unserved: sets
             .iter()
@@ -180,8 +180,9 @@ fn failing_runs(app: &App, known: &Known) -> Vec<RunReason> {
         return Vec::new();
     }
     let open = known.open.as_ref().ok().map(|open| {
-        let runs = open.iter().map(|run| (&run.name, run));
-        runs.collect::<HashMap<&RunName, &OpenRun>>()
+        let names: HashSet<&RunName> = failing.iter().map(|(name, _)| name).collect();
+        let runs = open.iter().filter(|run| names.contains(&run.name));
+        runs.map(|run| (run.name.clone(), run)).collect::<HashMap<RunName, &OpenRun>>()
     });
     let failing = failing.into_iter().filter_map(|(name, failing)| {
         let run = open.as_ref().map(|open| open.get(&name));
@@ -192,7 +193,7 @@ fn failing_runs(app: &App, known: &Known) -> Vec<RunReason> {
         let run = run.flatten();
         Some(RunReason {
             run: name.to_string(),
-            repo: run.map(|run| run.repo.clone()).unwrap_or_default(),
+            repo: run.map(|run| run.repo.to_string()).unwrap_or_default(),
             job: String::new(),
             url: String::new(),
             phase: run.map(|run| run.phase),

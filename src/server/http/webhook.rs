@@ -47,8 +47,18 @@ enum Acceptance {
     Ignored,
 }
 
-/// Handles a delivery or a sweep request.
+/// Handles a delivery or a sweep request, where one address has everything.
 pub(super) async fn take(State(app): Ctx, request: Request) -> Response {
+    handle(app, request, true).await
+}
+
+/// Handles a delivery at the address of webhooks, which opens nothing of the API, also not to the
+/// holder of a token.
+pub(super) async fn take_delivery(State(app): Ctx, request: Request) -> Response {
+    handle(app, request, false).await
+}
+
+async fn handle(app: Arc<App>, request: Request, may_sweep: bool) -> Response {
     let (began, at) = (Instant::now(), app.telemetry.now());
     let (parts, body) = request.into_parts();
     let headers = &parts.headers;
@@ -56,7 +66,8 @@ pub(super) async fn take(State(app): Ctx, request: Request) -> Response {
     let client = Client::of(&parts.extensions);
     let taken = match receive(&app, headers, body, client).await {
         // Boxed: its large state would burden every delivery.
-        Ok(Received::Cleanup) => return Box::pin(cleanup(&app, &parts)).await,
+        Ok(Received::Cleanup) if may_sweep => return Box::pin(cleanup(&app, &parts)).await,
+        Ok(Received::Cleanup) => return no_sweep().into_response(),
         Ok(Received::Delivery(body)) => ingest(&app, headers, event.unwrap_or(""), &body).await,
         Ok(Received::PollSignal) => {
             app.poll_signal.poll_soon();
@@ -255,6 +266,11 @@ async fn take_push(pushes: &Pushes, event: &str, payload: &[u8]) -> Result<bool,
         }
         Err(_) => Err(not_durable()),
     }
+}
+
+fn no_sweep() -> Refusal {
+    let detail = "this address only takes webhooks: `POST /v1/sweep` at `server.api` sweeps";
+    Refusal::new(StatusCode::NOT_FOUND, detail)
 }
 
 fn not_durable() -> Refusal {

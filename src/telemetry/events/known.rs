@@ -39,6 +39,8 @@ struct Sketch {
     attempt: Option<u32>,
     at_limit: bool,
     deleted: bool,
+    /// In milliseconds: a person who retries a run that waits changes nothing else of its listing.
+    waiting_since: i64,
 }
 
 struct Record {
@@ -178,16 +180,18 @@ impl Sketch {
             attempt: attempt.map(|attempt| attempt.number),
             at_limit: run.status.reason() == Some(Reason::AtLimit),
             deleted: run.deleted_at.is_some(),
+            waiting_since: run.status.waiting_since.as_millisecond(),
         }
     }
 
     fn listed(run: &OpenRun) -> Self {
-        let OpenRun { phase, attempt, at_limit, deleted, .. } = run;
+        let OpenRun { phase, attempt, at_limit, deleted, waiting_since, .. } = run;
         Self {
             phase: *phase,
             attempt: attempt.as_ref().map(|id| id.number),
             at_limit: *at_limit,
             deleted: *deleted,
+            waiting_since: waiting_since.as_millisecond(),
         }
     }
 }

@@ -94,7 +94,7 @@ async fn opened(store: &dyn RunStore, repo: &str, now: Timestamp, expected: &[&R
     let mut last = Vec::new();
     until(&format!("the open runs of {repo} are {expected:?}"), async || {
         last = store.open(now).await.unwrap();
-        last.retain(|open| open.repo == repo);
+        last.retain(|open| &*open.repo == repo);
         last.sort_by(|a, b| a.name.cmp(&b.name));
         (last == expected).then_some(())
     })

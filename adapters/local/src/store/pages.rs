@@ -5,7 +5,7 @@ use std::ops::Bound;
 use jiff::Timestamp;
 use redb::{ReadTransaction, ReadableTable};
 use tinqs_ci_reconciler::model::Phase;
-use tinqs_ci_reconciler::ports::{Cursor, Filter, OpenRun, Page};
+use tinqs_ci_reconciler::ports::{Cursor, Filter, OpenRun, Page, Sharing};
 
 use super::index::{quarantined, understand, unproject};
 use super::tables::{CREATED, EXPIRY, OPEN, RUNS};
@@ -78,7 +78,7 @@ fn open_newest_first(read: &ReadTransaction, filter: &Filter) -> Result<Vec<Curs
         let (name, projection) = entry?;
         let Some(open) = unproject(name.value(), projection.value()) else { continue };
         let matches = filter.phase == Some(open.phase)
-            && filter.repo.as_ref().is_none_or(|repo| *repo == open.repo);
+            && filter.repo.as_ref().is_none_or(|repo| repo.as_str() == &*open.repo);
         if matches && let Some(run) = runs.get(name.value())? {
             cursors.push(Cursor { created: run.value().2, name: name.value().to_owned() });
         }
@@ -89,14 +89,17 @@ fn open_newest_first(read: &ReadTransaction, filter: &Filter) -> Result<Vec<Curs
 
 pub(super) fn open(read: &ReadTransaction, now: Timestamp) -> Result<Vec<OpenRun>, redb::Error> {
     let mut found = Vec::new();
+    let mut sharing = Sharing::default();
     for entry in read.open_table(OPEN)?.iter()? {
         let (name, projection) = entry?;
-        found.extend(unproject(name.value(), projection.value()));
+        let open = unproject(name.value(), projection.value());
+        found.extend(open.map(|run| sharing.share(run)));
     }
     let over = ..(now.as_millisecond().saturating_add(1), "");
     for entry in read.open_table(EXPIRY)?.range(over)?.take(EXPIRED_AT_ONCE) {
         let (key, projection) = entry?;
-        found.extend(unproject(key.value().1, projection.value()));
+        let finished = unproject(key.value().1, projection.value());
+        found.extend(finished.map(|run| sharing.share(run)));
     }
     Ok(found)
 }

@@ -234,7 +234,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         method: "get",
         path: "/v1/classes",
         id: "listClasses",
-        about: "The classes in the order of the configuration, with seats, machines and runs.",
+        about: "The classes as configured, with seats, machines, runs and unavailable offerings.",
         parameters: &[],
         answers: &[json_of("All of them.", of::<List<Class>>)],
         errors: &[],

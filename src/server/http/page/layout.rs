@@ -54,7 +54,9 @@ pub(super) fn page(
                     }
                 }
                 p #offline role="alert" hidden {
-                    "Disconnected: this is what was true at " (clock(now)) ". Trying again."
+                    "Disconnected: this is what was true at "
+                    // Of the last refresh, as all that it shows.
+                    span #known-at data-live { (clock(now)) } " UTC. Trying again."
                 }
                 main #main tabindex="-1" { (main) }
                 footer {

@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use jiff::SignedDuration;
 use maud::{Markup, html};
 
-use super::parts::{name, span};
+use super::parts::{self, name, span};
 use super::{answer, layout, refused};
 use crate::api::{Month, UsageBy, UsageList, UsageRow, UsageSum};
 use crate::server::http::Ctx;
@@ -108,17 +108,16 @@ fn title(by: UsageBy) -> &'static str {
 }
 
 fn table(usage: &UsageList) -> Markup {
-    html! {
-        div.table { table {
-            thead { tr {
-                th { (title(usage.by)) }
-                th.n { "jobs" } th.n { "machine time" }
-                th.n { "boot" } th.n { "idle" } th.n { "busy" } th.n { "lost" } th.n { "cost" }
-            } }
-            tbody { @for row in &usage.items { tr { td { (subject(row)) } (sums(&row.sum)) } } }
-            tfoot { tr { th { "total" } (sums(&usage.total)) } }
+    let content = html! {
+        thead { tr {
+            th { (title(usage.by)) }
+            th.n { "jobs" } th.n { "machine time" }
+            th.n { "boot" } th.n { "idle" } th.n { "busy" } th.n { "lost" } th.n { "cost" }
         } }
-    }
+        tbody { @for row in &usage.items { tr { td { (subject(row)) } (sums(&row.sum)) } } }
+        tfoot { tr { th { "total" } (sums(&usage.total)) } }
+    };
+    parts::table(&format!("Usage by {}", title(usage.by)), &content)
 }
 
 fn subject(row: &UsageRow) -> Markup {

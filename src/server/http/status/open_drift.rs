@@ -29,7 +29,7 @@ pub(in crate::server::http) async fn open_drift<'k>(
     app: &App,
     known: &'k Known,
 ) -> Option<Found<'k>> {
-    let open = known.open.as_ref().ok()?;
+    let open = known.open.as_deref().ok()?;
     let waiting = known.waiting.clone();
     let report = app.controller.drift_among(open, waiting, app.telemetry.failing()).await;
     Some(Found { open, report })

@@ -108,7 +108,7 @@ fn a_listing_names_the_records_that_others_wrote() {
     let mut known = Known::new(at(100));
     let mut mine = run(1, 101);
     see(&mut known, &mine, 101);
-    let (old, new) = (run(2, 1), run(3, 102));
+    let (old, mut new) = (run(2, 1), run(3, 102));
     let open = |runs: &[&Run]| runs.iter().map(|run| OpenRun::of(run)).collect::<Vec<_>>();
     let named = |known: &mut Known, runs: &[&Run]| {
         let names = known.stale(&open(runs), 10);
@@ -117,6 +117,10 @@ fn a_listing_names_the_records_that_others_wrote() {
     assert_eq!(named(&mut known, &[&mine, &old, &new]), ["job-3"], "the old one is only noted");
     assert_eq!(see(&mut known, &new, 103), ["Seen"]);
     assert_eq!(named(&mut known, &[&mine, &old, &new]), [""; 0]);
+    new.retry(at(104), Some("ops"));
+    new.version += 1;
+    assert_eq!(named(&mut known, &[&mine, &old, &new]), ["job-3"], "a person retried it elsewhere");
+    assert_eq!(see(&mut known, &new, 104), ["Retried"]);
     mine.status.phase = Phase::Running;
     assert_eq!(named(&mut known, &[&mine, &old, &new]), ["job-1"], "another wrote it");
     see(&mut known, &Run { version: 2, ..mine.clone() }, 104);

@@ -240,7 +240,8 @@ impl History {
         let machines = Machines::new(ec2(&config, &of), INSTALLATION, clock.clone(), rates);
         let machines = Arc::new(machines);
         // An unacknowledged message stays hidden; due times do not need it.
-        let options = Options { again_after: Duration::from_hours(1), patience: Duration::ZERO };
+        let again_after = Duration::from_hours(1);
+        let options = Options { again_after, patience: Duration::ZERO, ..Options::default() };
         let owners = Some(machines.clone() as _);
         let queue = Sqs::new(sqs(&config, &of), &self.sqs.queue_url(QUEUE), options, owners);
         let ports = Ports {
