@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::friendly::Friendly;
 use super::machine::MachineSpec;
+use super::money::MicroUsd;
 use super::names::text_id;
 use super::repos::pattern_fits;
 use super::seat_limits::SeatLimits;
-use super::money::MicroUsd;
 use crate::text::cut;
 
 text_id! {
