@@ -17,6 +17,7 @@ mod reconcile;
 mod registration_lists;
 mod report;
 mod settings;
+mod spend;
 mod steady;
 mod sweep;
 mod true_time;
@@ -97,6 +98,8 @@ impl Controller {
             self.cache.bring_forward(&held, now);
         }
         *self.settings.write() = Arc::new(settings);
+        // Their budget may be higher now.
+        self.cache.bring_forward(&self.cache.spend.changed(), now);
         self.cache.reset_idle();
     }
 

@@ -8,7 +8,7 @@ use tinqs_ci_reconciler::model::{MicroUsd, Milestone, Pause, Phase};
 
 use super::drift::DriftView;
 use super::explain::AttemptExplained;
-use super::types::Health;
+use super::types::{BudgetUse, Health};
 use crate::words::money;
 
 /// The state of the installation. Replicas over one store tell the same, but for what this process
@@ -185,6 +185,9 @@ pub struct ClassStatus {
     pub name: String,
     /// The maximum number of machines; `null` for no limit.
     pub limit: Option<u32>,
+    /// Its budget per day, and what it has spent today; `null` if it has none.
+    #[serde(default)]
+    pub budget: Option<BudgetUse>,
     /// The number of live machines, as last listed.
     pub machines: usize,
     /// The number of machines that it should have: one for each open run that was not deleted.

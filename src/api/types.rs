@@ -7,8 +7,11 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tinqs_ci_reconciler::model::{
-    Cause, ClockCheck, MachineState, Market, Observation, Pause, Phase, Reason,
+    Cause, ClassName, ClassSpend, ClockCheck, MachineState, Market, MicroUsd, Observation, Pause,
+    Phase, Reason,
 };
+
+use crate::words::money;
 
 /// A list, or a page of one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -121,6 +124,9 @@ pub struct Class {
     /// The maximum number of machines for all repositories of one owner; `null` for no limit.
     #[serde(default)]
     pub owner_limit: Option<u32>,
+    /// Its budget per day, and what it has spent today; `null` if it has none.
+    #[serde(default)]
+    pub budget: Option<BudgetUse>,
     /// The number of seats in use; only counted if the class has a limit.
     pub seats: usize,
     /// The repositories that hold these seats, those with the most first.
@@ -162,6 +168,36 @@ pub struct Unavailable {
     pub until: Timestamp,
     /// The cause of the cloud's refusal.
     pub why: Cause,
+}
+
+/// The budget of a class, and what is spent of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct BudgetUse {
+    /// The budget per day, in millionths of a US dollar.
+    pub per_day_micro_usd: u64,
+    /// The estimated cost of its machines since midnight UTC, in millionths of a US dollar; `null`
+    /// if it is not known yet.
+    pub spent_today_micro_usd: Option<u64>,
+}
+
+impl BudgetUse {
+    /// Returns that of a class among those with a budget.
+    pub fn of(spend: &[ClassSpend], class: &ClassName) -> Option<Self> {
+        let own = spend.iter().find(|own| own.class == *class)?;
+        Some(Self {
+            per_day_micro_usd: own.budget.0,
+            spent_today_micro_usd: own.today.map(|today| today.0),
+        })
+    }
+}
+
+/// For people: `$1.20 of $5.00`.
+impl std::fmt::Display for BudgetUse {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let spent = self.spent_today_micro_usd.map(|today| money::dollars(MicroUsd(today)));
+        let spent = spent.unwrap_or_else(|| money::UNKNOWN.to_owned());
+        write!(f, "{spent} of {}", money::dollars(MicroUsd(self.per_day_micro_usd)))
+    }
 }
 
 /// The pauses in force after a change.

@@ -197,6 +197,7 @@ fn class_keys(before: &Class, after: &Class) -> Vec<&'static str> {
         ("limit", before.limit != after.limit),
         ("repo_limit", before.repo_limit != after.repo_limit),
         ("owner_limit", before.owner_limit != after.owner_limit),
+        ("budget", before.budget != after.budget),
         ("boot_within", old.boot_within != new.boot_within),
         ("idle_within", old.idle_within != new.idle_within),
         ("max_age", old.max_age != new.max_age),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tinqs_ci_reconciler::model::MicroUsd;
+use tinqs_ci_reconciler::model::{MachineSpec, Market, MicroUsd};
 use tinqs_ci_reconciler::text::cut;
 
 use super::reader::Reader;
@@ -12,6 +12,10 @@ use super::tree::Value;
 const DECIMALS: usize = 6;
 /// The digits before it.
 const DIGITS: usize = 9;
+/// What is said about a price of 0.
+const WHY_NO_PRICE_IS_0: &str = "0 would hide every cost; remove the line, and its cost is unknown";
+/// The word for no budget.
+const NO_BUDGET: &str = "none";
 
 /// Reads `[prices]`: the price per hour of each kind on demand.
 pub(super) fn prices(top: &Reader<'_>) -> BTreeMap<String, MicroUsd> {
@@ -19,7 +23,7 @@ pub(super) fn prices(top: &Reader<'_>) -> BTreeMap<String, MicroUsd> {
     for (kind, node) in top.entries("prices") {
         let key = format!("prices.{kind}");
         let price = match &node.value {
-            Value::Text(text) => amount(text, "/h", "remove the line, and its cost is unknown"),
+            Value::Text(text) => amount(text, "/h", WHY_NO_PRICE_IS_0),
             other => Err(format!("expected {}, not {}", example("/h"), other.kind())),
         };
         match price {
@@ -32,16 +36,52 @@ pub(super) fn prices(top: &Reader<'_>) -> BTreeMap<String, MicroUsd> {
     prices
 }
 
-/// Parses `$0.0513` with its unit. `instead_of_0`: what to do instead of setting 0.
-pub(super) fn amount(text: &str, unit: &str, instead_of_0: &str) -> Result<MicroUsd, String> {
+/// Reads `budget` of a class, whose machines must all have a price.
+pub(super) fn budget(
+    r: &Reader<'_>,
+    machines: &[MachineSpec],
+    prices: &BTreeMap<String, MicroUsd>,
+    in_ec2: bool,
+) -> Option<MicroUsd> {
+    let why_not_0 = "0 would allow no machine; remove the class, or pause it";
+    let parse = |text: &str| match text {
+        NO_BUDGET => Ok(None),
+        text => amount(text, "/day", why_not_0).map(Some),
+    };
+    let budget = r.parsed("budget", parse).flatten()?;
+    // Spot prices are read from EC2 while the server runs.
+    let is_priced = |spec: &MachineSpec| match spec.market {
+        Market::Spot => in_ec2,
+        Market::OnDemand => prices.contains_key(&spec.kind),
+    };
+    if let Some(spec) = machines.iter().find(|spec| !is_priced(spec)) {
+        let (kind, market) = (cut(&spec.kind, 60), spec.market);
+        let fix = match market {
+            Market::Spot => "use the market \"on-demand\"".to_owned(),
+            Market::OnDemand => format!("add `\"{kind}\" = \"$0.05/h\"` under [prices]"),
+        };
+        let message = format!(
+            "cannot be kept: the price of {kind} ({market}) is not known; {fix} with its price, or \
+             remove the budget"
+        );
+        r.mistake("budget", &message);
+    }
+    Some(budget)
+}
+
+/// Parses `$0.0513` with its unit. `why_not_0`: why 0 is not valid, and what to do instead.
+pub(super) fn amount(text: &str, unit: &str, why_not_0: &str) -> Result<MicroUsd, String> {
     let shown = cut(text, 60);
     let not_valid =
         |why: &str| Err(format!("\"{shown}\" is not valid: {why}expected {}", example(unit)));
-    let bare = text.trim().trim_end_matches(unit);
+    let (bare, has_unit) = match text.trim().strip_suffix(unit) {
+        Some(bare) => (bare, true),
+        None => (text.trim(), false),
+    };
     if bare.starts_with('-') || bare.starts_with("$-") {
         return not_valid("an amount is positive; ");
     }
-    let (Some(number), true) = (bare.strip_prefix('$'), text.trim().ends_with(unit)) else {
+    let (Some(number), true) = (bare.strip_prefix('$'), has_unit) else {
         return not_valid("");
     };
     let (whole, part) = number.split_once('.').unwrap_or((number, ""));
@@ -57,7 +97,7 @@ pub(super) fn amount(text: &str, unit: &str, instead_of_0: &str) -> Result<Micro
     let parsed = |text: &str| text.parse::<u64>().unwrap_or(0);
     let micros = parsed(whole) * 1_000_000 + parsed(&format!("{part:0<DECIMALS$}"));
     if micros == 0 {
-        return Err(format!("\"{shown}\" is not valid: 0 would hide every cost; {instead_of_0}"));
+        return Err(format!("\"{shown}\" is not valid: {why_not_0}"));
     }
     Ok(MicroUsd(micros))
 }
@@ -71,7 +111,7 @@ mod tests {
     use super::*;
 
     fn of(text: &str) -> Result<u64, String> {
-        amount(text, "/h", "remove it").map(|amount| amount.0)
+        amount(text, "/h", "0 is none; remove it").map(|amount| amount.0)
     }
 
     #[test]
@@ -80,19 +120,22 @@ mod tests {
         assert_eq!(of(" $12/h "), Ok(12_000_000));
         assert_eq!(of("$0.000001/h"), Ok(1));
         assert_eq!(of("$999999999.999999/h"), Ok(999_999_999_999_999));
-        assert_eq!(amount("$5/day", "/day", "").map(|amount| amount.0), Ok(5_000_000));
+        let budget = |text| amount(text, "/day", "").map(|amount| amount.0);
+        assert_eq!((budget("$5/day"), budget("$0.50/day")), (Ok(5_000_000), Ok(500_000)));
     }
 
     #[test]
     fn what_is_no_amount_is_refused_with_the_reason() {
-        for text in ["", "0.05", "$/h", "$.5/h", "$1./h", "$1", "1/h", "$1/day", "$1e3/h", "$1,5/h"]
-        {
+        for text in [
+            "", "0.05", "$/h", "$.5/h", "$1./h", "$1", "1/h", "$1/day", "$1e3/h", "$1,5/h",
+            "$1/h/h",
+        ] {
             let refused = of(text).unwrap_err();
             assert!(refused.contains("expected an amount such as \"$0.0513/h\""), "{refused}");
         }
         for text in ["$0/h", "$0.000000/h"] {
             let refused = of(text).unwrap_err();
-            assert!(refused.contains("0 would hide every cost; remove it"), "{refused}");
+            assert!(refused.ends_with("is not valid: 0 is none; remove it"), "{refused}");
         }
         for text in ["-$1/h", "$-1/h"] {
             assert!(of(text).unwrap_err().contains("positive"), "{text}");

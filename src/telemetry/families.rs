@@ -212,6 +212,12 @@ families! {
     HOURLY_COST = "hourly_cost_usd" Gauge ["class", "market"] Stable
         "Estimated cost per hour of the machines that were last listed; no series while the price of one of them is not known.",
         "sum by (class) (tinqs_ci_hourly_cost_usd)";
+    DAILY_BUDGET = "daily_budget_usd" Gauge ["class"] Stable
+        "What the machines of the class may cost per day, as configured; 0 if it has no budget.",
+        "max by (class) (tinqs_ci_daily_budget_usd) > 0";
+    DAILY_SPEND = "daily_spend_usd" Gauge ["class"] Stable
+        "Estimated cost of the machines of a class with a budget since midnight UTC, as this process knows it; no series before it has read what was counted.",
+        "max by (class) (tinqs_ci_daily_spend_usd) / max by (class) (tinqs_ci_daily_budget_usd > 0)";
     COST = "cost_usd_total" Counter ["class"] Stable
         "Estimated cost of ended machines, as this process has counted it; without seconds whose price or end is not known.",
         "sum by (class) (increase(tinqs_ci_cost_usd_total[1d]))";

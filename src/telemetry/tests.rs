@@ -29,6 +29,7 @@ fn class(name: &str) -> Class {
         limit: Some(20),
         repo_limit: None,
         owner_limit: None,
+        budget: None,
         repos: Vec::new(),
         times: Times::default(),
     }

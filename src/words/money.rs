@@ -32,9 +32,7 @@ pub fn at_least(known: Option<MicroUsd>, may_be_more: bool) -> String {
 
 /// Returns an amount with all its decimals: `3.1`, `0.000507`.
 pub fn exact(amount: MicroUsd) -> String {
-    let MicroUsd(micros) = amount;
-    let text = format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000);
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    amount.to_string()
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use tinqs_ci_gitea::{Demand, RegisterIn, Scope};
 use tinqs_ci_reconciler::model::{Market, Secret, Times};
 
 mod aws;
+mod budget;
 mod classes;
 mod prices;
 mod process;

@@ -36,6 +36,7 @@ FAULTS = (
     Fault("forged-webhooks", "TinqsCiWebhookSignature", 20),
     Fault("no-leader", "TinqsCiLeaderCountWrong", 15),
     Fault("denied-launches", "TinqsCiBreakerOpen", 12),
+    Fault("spent-budget", "TinqsCiBudgetNearlySpent", 12),
     Fault("dead-letter", "TinqsCiDeadLetters", 10),
 )
 

@@ -17,6 +17,7 @@ use super::ends::Ends;
 use super::launch_queue::LaunchQueue;
 use super::polled::Polled;
 use super::queued::Queued;
+use super::spend::Spend;
 use crate::model::{
     AttemptId, Cause, ClassName, Machine, MachineId, MachineSpec, Pause, Registration, RunName,
     UnavailableOffering,
@@ -64,6 +65,9 @@ pub(super) struct Cache {
     pub(super) launch_queue: LaunchQueue,
     pub(super) queued: Queued,
     pub(super) ends: Ends,
+    pub(super) spend: Spend,
+    /// Reads of what was counted today, which go into `spend`.
+    pub(super) counted: Listing<()>,
     inner: Mutex<Inner>,
 }
 
@@ -187,6 +191,7 @@ impl Cache {
         self.launch_queue.forget();
         self.queued.forget();
         self.ends.forget();
+        self.spend.forget();
     }
 
     /// Ends idle mode: what was not found may exist now.

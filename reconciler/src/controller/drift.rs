@@ -67,6 +67,7 @@ impl Controller {
             unavailable: unavailable.clone(),
             breaker: self.cache.breakers.opened(&class.name),
             paused: paused(&pauses, &class.name).cloned(),
+            budget_stop: self.budget_stop(class, now),
         });
         let classes: Vec<ObservedClass> = classes.collect();
         let all = machines.as_ref().map_or(&[][..], |known| known.0.all());

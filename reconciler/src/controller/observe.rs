@@ -96,7 +96,13 @@ impl Controller {
         self.cache_reclaimed(&seen);
         if let Some(class) = class {
             let paused = self.pause_of(&class.name, ticket).await?;
-            seen.class = Some(ObservedClass { paused, ..self.with_cached(class, &seen) });
+            if class.budget.is_some() {
+                // A failure keeps the reconcile from a launch only, and is an error there.
+                let _ = self.read_spend().await;
+            }
+            let budget_stop = self.budget_stop(&class, now);
+            let cached = self.with_cached(class, &seen);
+            seen.class = Some(ObservedClass { paused, budget_stop, ..cached });
         }
         self.ask_for_registrations(&mut seen).await?;
         seen.forge_read = Some(self.steadiness.read(self.ports.clock.now()));
@@ -122,6 +128,7 @@ impl Controller {
             unavailable: self.cache.unavailable(seen.now),
             breaker,
             paused: None,
+            budget_stop: None,
         }
     }
 
@@ -166,6 +173,7 @@ impl Controller {
         self.cache.machines.reads_at(began_at);
         self.cache.saw_classes(machines.iter().map(|m| &m.class));
         let read_at = self.ports.clock.now();
+        self.note_spend(&machines, read_at);
         let is_dated = self.clock.read().check.agrees();
         self.cache.ends.listed(&machines, &ListRead { began_at, read_at, is_dated });
         Ok(ByRun::new(machines, |m| &m.attempt_id))

@@ -36,7 +36,7 @@ struct Reconcile<'a> {
     issued: HashSet<String>,
     /// The launch permit, until it is used.
     permit: Option<LaunchPermit>,
-    /// Whether the pauses were read before a launch of this reconcile.
+    /// Whether pauses and spend were read before a launch of this reconcile.
     asked_for_pauses: bool,
 }
 
@@ -181,7 +181,7 @@ impl Reconcile<'_> {
         let mut more = newly_used || disables || matches!(rule, Rule::Reopen | Rule::NextPlacement);
         if let Some(prepare) = prepare {
             if !self.admitted(&prepare.class, &prepare.attempt_id).await? {
-                // Paused, or the breaker opened meanwhile: decide again, and write nothing.
+                // Paused, its budget is spent, or the breaker opened meanwhile: decide again, and write nothing.
                 if let Some(run) = &mut self.seen.run {
                     run.status = before;
                 }
@@ -322,6 +322,8 @@ impl Reconcile<'_> {
         if !matches!(report.result, ReconcileOutcome::Conflict | ReconcileOutcome::Error) {
             controller.cache.ends.told(usage::settled(run, &seen.machines));
         }
+        let is_held = report.reason == Some(Reason::Budget);
+        controller.cache.spend.holds(&report.name, is_held);
         controller.cache.set_due(&report.name, report.due);
         controller.cache.launch_queue.reconciled(&report.name, run, report.reason, seen.now);
         if let (Some(Reason::BreakerOpen), Some(class)) = (report.reason, &report.class) {

@@ -87,6 +87,8 @@ impl Controller {
         let mut report = SweepReport::default();
         let now = self.ports.clock.now();
         self.read_prices().await;
+        // For people; a launch reads it itself, and reports the error.
+        let _ = self.read_spend().await;
         if self.cache.nothing_left(now) {
             report.leader = true;
             return report;

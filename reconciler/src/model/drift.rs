@@ -70,6 +70,8 @@ named! {
         NoCapacity = "no_capacity",
         /// A person paused the launches of its class.
         Paused = "paused",
+        /// The budget of its class is spent for today, or cannot be kept.
+        Budget = "budget",
         /// Launches are paced.
         Paced = "paced",
         /// The class, or the repository or the owner in it, is at its limit.
@@ -96,6 +98,7 @@ impl Blocker {
             Reason::BackingOff => Self::BackingOff,
             Reason::NoCapacity => Self::NoCapacity,
             Reason::Paused => Self::Paused,
+            Reason::Budget => Self::Budget,
             Reason::Paced => Self::Paced,
             Reason::AtLimit => Self::AtLimit,
             Reason::BreakerOpen => Self::BreakerOpen,

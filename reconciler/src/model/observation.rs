@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::attempt::{BootPromise, is_zero};
+use super::budget::BudgetStop;
 use super::class::{Class, ClassName, NearestClass};
 use super::clock_check::ClockCheck;
 use super::job_times::JobTimes;
@@ -121,12 +122,16 @@ pub struct ObservedClass {
     /// The pause that covers the class: it launches nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused: Option<Pause>,
+    /// Why its budget lets it launch nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget_stop: Option<BudgetStop>,
 }
 
-/// A class whose offerings are all available, whose breaker is closed, and that is not paused.
+/// A class whose offerings are all available, whose breaker is closed, and that may launch.
 impl From<Class> for ObservedClass {
     fn from(class: Class) -> Self {
-        Self { class, unavailable: Vec::new(), breaker: None, paused: None }
+        let unavailable = Vec::new();
+        Self { class, unavailable, breaker: None, paused: None, budget_stop: None }
     }
 }
 
@@ -170,6 +175,11 @@ impl ObservedClass {
         let unmarked = |m: &&MachineSpec| free(m) && self.known_of(m, now).next().is_none();
         let machines = &self.class.machines;
         machines.iter().find(unmarked).or_else(|| machines.iter().find(free))
+    }
+
+    /// Returns why the budget lets the class launch nothing at this time.
+    pub fn budget_stop(&self, now: Timestamp) -> Option<&BudgetStop> {
+        self.budget_stop.as_ref().filter(|stop| stop.until > now)
     }
 
     /// Returns the breaker where it is open at this time.

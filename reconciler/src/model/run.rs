@@ -214,6 +214,8 @@ reasons! {
     NoCapacity = "no_capacity",
     /// A person paused the launches of its class.
     Paused = "paused",
+    /// The budget of its class is spent for today, or cannot be kept.
+    Budget = "budget",
     /// The launch pacer has no token.
     Paced = "paced",
     /// The class, or the repository or the owner in it, is at its limit.

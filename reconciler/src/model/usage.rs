@@ -7,33 +7,12 @@ use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
 use super::class::ClassName;
+use super::money::MicroUsd;
 use super::names::{MachineId, hash_hex};
 use super::outcome::EndedBy;
 
 /// The longest class, repository or workflow that is part of a key.
 const LONGEST_NAME: usize = 80;
-
-/// A price or a cost in millionths of a US dollar.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
-)]
-#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
-#[serde(transparent)]
-pub struct MicroUsd(pub u64);
-
-impl MicroUsd {
-    /// Returns the cost of so many seconds at this price per hour, rounded.
-    pub fn for_seconds(self, seconds: u64) -> Self {
-        let cost = (u128::from(self.0) * u128::from(seconds) + 1_800) / 3_600;
-        Self(u64::try_from(cost).unwrap_or(u64::MAX))
-    }
-}
-
-impl AddAssign for MicroUsd {
-    fn add_assign(&mut self, other: Self) {
-        self.0 = self.0.saturating_add(other.0);
-    }
-}
 
 /// The whole seconds of machines by their use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -248,15 +227,6 @@ pub struct EndedWithin {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_cost_is_rounded_to_the_millionth() {
-        assert_eq!(MicroUsd(20_500).for_seconds(3_600), MicroUsd(20_500));
-        assert_eq!(MicroUsd(20_500).for_seconds(0), MicroUsd(0));
-        assert_eq!(MicroUsd(1).for_seconds(1_799), MicroUsd(0));
-        assert_eq!(MicroUsd(1).for_seconds(1_800), MicroUsd(1));
-        assert_eq!(MicroUsd(u64::MAX).for_seconds(7_200), MicroUsd(u64::MAX), "no overflow");
-    }
 
     #[test]
     fn a_cost_is_unknown_if_no_second_has_a_price() {

@@ -99,6 +99,7 @@ fn backs_off(job_id: i64, failures_before: u32) -> Option<SignedDuration> {
         limit: None,
         repo_limit: None,
         owner_limit: None,
+        budget: None,
         repos: Vec::new(),
         times: Times::default(),
     };

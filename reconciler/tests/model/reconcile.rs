@@ -160,7 +160,7 @@ impl Reconcile {
         let unavailable: Vec<_> =
             replica.unavailable.iter().filter(|s| s.until > seen.now).cloned().collect();
         let class = class.clone();
-        let observed = ObservedClass { class, unavailable, breaker: None, paused: None };
+        let observed = ObservedClass { unavailable, ..class.into() };
         seen.class = seen.run.as_ref().map(|_| observed);
         seen.registrations = Registrations::Seen(rows);
         ask_for_registrations(seen, replica);

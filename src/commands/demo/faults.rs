@@ -30,6 +30,7 @@ impl Fault {
     pub(super) fn class(self, class: Class) -> Class {
         match self {
             Self::AtLimit => Class { limit: Some(1), ..class },
+            Self::SpentBudget => Class { budget: Some(MicroUsd(1)), ..class },
             // The demo's own time is shorter than that after which an idle runner counts.
             Self::MuteForge => {
                 let idle_within = Times::default().idle_within;
@@ -94,7 +95,8 @@ impl Fault {
             | Self::PoisonedMessage
             | Self::DeadLetter
             | Self::ForgedWebhooks
-            | Self::NoLeader => {}
+            | Self::NoLeader
+            | Self::SpentBudget => {}
         }
     }
 

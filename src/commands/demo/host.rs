@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::{Mutex, MutexGuard};
 use tempfile::TempDir;
-use tinqs_ci_reconciler::model::{Class, Market, Secret, Times};
+use tinqs_ci_reconciler::model::{Class, Market, MicroUsd, Secret, Times};
 use tinqs_ci_reconciler::ports::{Clock, Compute, Ports};
 use tinqs_ci_simulator::clock::AcceleratedClock;
 use tinqs_ci_simulator::cloud::price;
@@ -34,6 +34,8 @@ const SECRET: &str = "demo-webhook-secret";
 pub(super) const TOKEN: &str = "demo-api-token";
 /// The kind of the machines.
 pub(super) const KIND: &str = "c7a.2xlarge";
+/// The budget of the class per day, which the demo does not reach.
+const BUDGET: MicroUsd = MicroUsd(50_000_000);
 /// The time within which the old server must release its port and file.
 const LETS_GO: Duration = Duration::from_secs(5);
 
@@ -274,5 +276,5 @@ fn class() -> Class {
         KIND.clone_into(&mut machine.kind);
     }
     let times = Times { idle_within: SignedDuration::from_secs(40), ..class.times.clone() };
-    Class { times, ..class }
+    Class { times, budget: Some(BUDGET), ..class }
 }

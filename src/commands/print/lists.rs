@@ -168,6 +168,7 @@ impl Listed for api::Class {
         columns.extend(counts.map(Column::whole));
         if detail == Detail::Wide {
             columns.insert(2, Column::whole("REPOS"));
+            columns.insert(6, Column::whole("BUDGET"));
         }
         columns
     }
@@ -191,6 +192,8 @@ impl Listed for api::Class {
         if detail == Detail::Wide {
             let repos = if self.repos.is_empty() { "*".to_owned() } else { self.repos.join(",") };
             cells.insert(2, Cell::from(repos));
+            let budget = self.budget.map(|budget| budget.to_string()).unwrap_or_default();
+            cells.insert(6, Cell::from(budget));
         }
         cells
     }

@@ -16,7 +16,9 @@ use super::etag::Wanted;
 use super::guard::Identity;
 use super::work::Work;
 use super::{App, Ctx, Refusal};
-use crate::api::{Class, List, MachineView, Registration, RepoSeats, Unavailable};
+use crate::api::{
+    BudgetUse, Class, List, MachineView, Registration, RepoSeats, Unavailable,
+};
 use crate::words::events::What;
 
 /// The maximum number of waiting runs whose reasons are counted.
@@ -128,6 +130,7 @@ pub(super) async fn class_views(app: &App, machines: &[Machine]) -> Result<Vec<C
     let open = app.telemetry.open_runs(&ports.store).await?;
     let filter = Filter { phase: Some(Phase::Waiting), limit: BLOCKED_LIMIT, ..Filter::default() };
     let waiting = ports.store.page(&filter, None).await?.items;
+    let spend = app.controller.spend();
     let offerings = app.controller.offerings();
     let mut items = Vec::with_capacity(settings.classes.len());
     for class in &settings.classes {
@@ -146,6 +149,7 @@ pub(super) async fn class_views(app: &App, machines: &[Machine]) -> Result<Vec<C
             limit: class.limit,
             repo_limit: class.repo_limit,
             owner_limit: class.owner_limit,
+            budget: BudgetUse::of(&spend, &class.name),
             seats: seats.len(),
             seats_by_repo: by_repo(&seats),
             machines: machines.iter().filter(|m| m.class == class.name && m.is_live()).count(),

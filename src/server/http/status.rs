@@ -7,7 +7,7 @@ use axum::Json;
 use axum::extract::State;
 use jiff::Timestamp;
 use tinqs_ci_reconciler::model::{
-    Class, ClassName, Condition, Machine, OpenBreaker, Pause, Run, RunName, serving,
+    Class, ClassName, ClassSpend, Condition, Machine, OpenBreaker, Pause, Run, RunName, serving,
 };
 use tinqs_ci_reconciler::ports::{OpenRun, PortError};
 
@@ -46,6 +46,7 @@ pub(super) struct StatusData {
     pub(super) unserved: Option<Polled>,
     breakers: Vec<(ClassName, OpenBreaker)>,
     pauses: Vec<Pause>,
+    budgets: Vec<ClassSpend>,
 }
 
 /// `GET /v1/status`.
@@ -90,6 +91,7 @@ pub(super) async fn read(app: &App) -> StatusData {
         unserved: telemetry.unserved.last(),
         breakers: app.controller.open_breakers(),
         pauses,
+        budgets: app.controller.spend(),
     }
 }
 

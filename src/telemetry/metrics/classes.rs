@@ -23,6 +23,7 @@ impl Metrics {
         for class in classes {
             let limit = class.limit.map_or(0.0, f64::from);
             self.limits.with_label_values(&[class.name.0.as_str(), "max"]).set(limit);
+            self.usage.budget(&class.name.0, class.budget);
         }
         self.launches.zero_offerings(classes);
         *known = names;

@@ -1,7 +1,9 @@
 //! The metrics of usage and cost.
 
 use prometheus::{CounterVec, GaugeVec, IntCounterVec, Opts, Registry};
-use tinqs_ci_reconciler::model::{Amount, Machine, MachineState, Market, MicroUsd, Seconds};
+use tinqs_ci_reconciler::model::{
+    Amount, ClassSpend, Machine, MachineState, Market, MicroUsd, Seconds,
+};
 
 use super::register::{CONSTANT, counters, gauges, register};
 use super::{Metrics, f, labels};
@@ -9,6 +11,8 @@ use super::{Metrics, f, labels};
 /// The usage and the cost of machines.
 pub(super) struct UsageMetrics {
     hourly: GaugeVec,
+    budget: GaugeVec,
+    spend: GaugeVec,
     cost: CounterVec,
     seconds: IntCounterVec,
 }
@@ -18,6 +22,8 @@ impl UsageMetrics {
         let cost = CounterVec::new(Opts::new(f::COST.name, f::COST.help), f::COST.labels);
         Self {
             hourly: gauges(r, f::HOURLY_COST),
+            budget: gauges(r, f::DAILY_BUDGET),
+            spend: gauges(r, f::DAILY_SPEND),
             cost: register(r, cost.expect(CONSTANT)),
             seconds: counters(r, f::MACHINE_SECONDS),
         }
@@ -26,6 +32,8 @@ impl UsageMetrics {
     pub(super) fn zero_class(&self, class: &str) {
         self.zero_gauges(class);
         self.cost.with_label_values(&[class]);
+        // Each scrape removes it as long as it is not known.
+        self.spend.with_label_values(&[class]);
         for used in labels::USES {
             self.seconds.with_label_values(&[class, used]);
         }
@@ -41,6 +49,14 @@ impl UsageMetrics {
         for market in labels::MARKETS {
             let _ = self.hourly.remove_label_values(&[class, market]);
         }
+        let _ = self.budget.remove_label_values(&[class]);
+        let _ = self.spend.remove_label_values(&[class]);
+    }
+
+    /// Sets the budget of a class.
+    pub(super) fn budget(&self, class: &str, budget: Option<MicroUsd>) {
+        let budget = in_dollars(budget.unwrap_or_default());
+        self.budget.with_label_values(&[class]).set(budget);
     }
 
     /// Adds what a run has counted.
@@ -95,6 +111,21 @@ impl Metrics {
             }
         };
         self.usage.hourly(&classes, machines, price, label);
+    }
+
+    /// Sets what the classes with a budget have spent today, as far as it is known.
+    pub fn daily_spend(&self, spend: &[ClassSpend]) {
+        for class in self.classes.read().iter() {
+            let own = spend.iter().find(|own| own.class.0 == *class);
+            match own.and_then(|own| own.today) {
+                Some(today) => {
+                    self.usage.spend.with_label_values(&[class]).set(in_dollars(today));
+                }
+                None => {
+                    let _ = self.usage.spend.remove_label_values(&[class]);
+                }
+            }
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod another_registration;
 mod breaker;
+mod budget;
 mod canceled;
 mod dependents;
 mod drift;

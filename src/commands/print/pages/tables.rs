@@ -7,7 +7,7 @@ use tinqs_ci_reconciler::text::is_dangerous;
 use unicode_width::UnicodeWidthStr as _;
 
 use super::{before, condition, now, run, runs, succeeded};
-use crate::api::{self, Doing, MachineJob};
+use crate::api::{self, BudgetUse, Doing, MachineJob};
 use crate::commands::print::{
     Cell, Column, Detail, Listed, Screen, Table, Tone, columns::aligned, table,
 };
@@ -298,6 +298,10 @@ fn registrations_and_classes_are_listed() {
         limit: Some(10),
         repo_limit: None,
         owner_limit: Some(6),
+        budget: Some(BudgetUse {
+            per_day_micro_usd: 5_000_000,
+            spent_today_micro_usd: Some(1_204_000),
+        }),
         repos: Vec::new(),
         seats: 10,
         seats_by_repo: Vec::new(),
@@ -314,8 +318,8 @@ fn registrations_and_classes_are_listed() {
     .assert_eq(&shown(std::slice::from_ref(&class), Detail::Table));
     (class.limit, class.repos) = (None, vec!["acme/site".into(), "acme/infra-*".into()]);
     expect![[r#"
-        NAME   LABELS     REPOS                   LIMIT  PER-REPO  PER-OWNER  SEATS  MACHINES  OPEN  WAITING  REASON
-        linux  linux,x64  acme/site,acme/infra-*  none   -         6          10     10        14    4        AtLimit, BackingOff
+        NAME   LABELS     REPOS                   LIMIT  PER-REPO  PER-OWNER  BUDGET          SEATS  MACHINES  OPEN  WAITING  REASON
+        linux  linux,x64  acme/site,acme/infra-*  none   -         6          $1.20 of $5.00  10     10        14    4        AtLimit, BackingOff
     "#]]
     .assert_eq(&shown(&[class], Detail::Wide));
 }

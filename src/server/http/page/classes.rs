@@ -71,6 +71,7 @@ fn one(
         ("limit", limit(view.limit)),
         ("per repository", limit(view.repo_limit)),
         ("per owner", limit(view.owner_limit)),
+        ("budget of today", view.budget.map_or("none".to_owned(), |budget| budget.to_string())),
         ("open runs", view.open_runs.to_string()),
         ("waiting", view.waiting_runs.to_string()),
     ];

@@ -169,9 +169,11 @@ fn classes(status: &StatusView, samples: &Samples) -> Markup {
     let samples: Vec<Vec<Sample>> = all.collect();
     // All charts have one scale of time.
     let window = chart::window(samples.iter().flatten());
+    let has_budget = status.classes.iter().any(|class| class.budget.is_some());
     let content = html! {
         thead { tr {
             th { "class" } th.n { "desired" } th.n { "actual" } th.n { "limit" }
+            @if has_budget { th.n { "budget of today" } }
             th { (chart::title(window)) } th.n { "wait p50" } th.n { "p95" } th.n { "waiting" }
             th.n { "running" } th { "waits for" }
         } }
@@ -181,6 +183,9 @@ fn classes(status: &StatusView, samples: &Samples) -> Markup {
             td.n { (class.desired) }
             td.n { (class.machines) }
             td.n { (class.limit.map_or("–".to_owned(), |limit| limit.to_string())) }
+            @if has_budget {
+                td.n { (class.budget.map_or("–".to_owned(), |budget| budget.to_string())) }
+            }
             td.charted { (chart::chart(samples, window)) }
             td.n { (seconds(waits.map(|waits| waits.p50_seconds))) }
             td.n { (seconds(waits.map(|waits| waits.p95_seconds))) }

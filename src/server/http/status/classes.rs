@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use tinqs_ci_reconciler::model::{Class, ClassName, Phase, serving};
 
 use super::{App, StatusData, class_of};
+use crate::api::BudgetUse;
 use crate::api::status::{ClassStatus, ClassWaits, ReasonCount};
 use crate::telemetry::RecentWaits;
 
@@ -43,6 +44,7 @@ pub(super) fn all(app: &App, classes: &[Class], known: &StatusData) -> Vec<Class
         ClassStatus {
             name: class.name.to_string(),
             limit: class.limit,
+            budget: BudgetUse::of(&known.budgets, &class.name),
             machines: machines.filter(|m| m.class == class.name && m.is_live()).count(),
             desired: desired.get(&class.name).copied().unwrap_or(0),
             open: waiting + starting + running,

@@ -61,6 +61,7 @@ fn class(label: &str, kind: &str, subnet: &str) -> Class {
         limit: None,
         repo_limit: None,
         owner_limit: None,
+        budget: None,
         repos: Vec::new(),
         times: Times::default(),
     }

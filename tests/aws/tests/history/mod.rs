@@ -75,6 +75,7 @@ impl Setup {
             limit: self.limit,
             repo_limit: None,
             owner_limit: None,
+            budget: None,
             repos: Vec::new(),
             times: Times::default(),
         }

@@ -94,6 +94,7 @@ async fn a_dry_run_makes_nothing(clients: &Clients, installation: &str, machine:
         limit: None,
         repo_limit: None,
         owner_limit: None,
+        budget: None,
         repos: Vec::new(),
         times: Times::default(),
     };
