@@ -1,5 +1,6 @@
 use super::*;
 use crate::push::PushResult;
+use crate::settings::Env;
 use tinqs_ci_reconciler::controller::{Effect, Event, FailedCall, UnservedLabels};
 use tinqs_ci_reconciler::model::{
     AttemptId, ClassName, Machine, MachineId, MachineState, Market, OpenBreaker, Outcome, Phase,

@@ -16,9 +16,7 @@ use super::etag::Wanted;
 use super::guard::Identity;
 use super::work::Work;
 use super::{App, Ctx, Refusal};
-use crate::api::{
-    BudgetUse, Class, List, MachineView, Registration, RepoSeats, Unavailable,
-};
+use crate::api::{BudgetUse, Class, List, MachineView, Registration, RepoSeats, Unavailable};
 use crate::words::events::What;
 
 /// The maximum number of waiting runs whose reasons are counted.

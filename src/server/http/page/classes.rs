@@ -191,6 +191,7 @@ mod tests {
             waiting_runs: 0,
             blocked_by: Vec::new(),
             unavailable,
+            budget: None,
         }
     }
 
