@@ -79,36 +79,36 @@ mod tests {
 
     use super::*;
 
-    fn live(priced: usize, unpriced: usize) -> Option<Live> {
+    fn live(priced: usize, unpriced: usize) -> Live {
         let micros = |of: u64| MicroUsd(of * u64::try_from(priced).expect("few"));
         let (per_hour, so_far) = (micros(50_000), micros(30_000));
-        Some(Live { priced, unpriced, per_hour, so_far, is_partial: false })
+        Live { priced, unpriced, per_hour, so_far, is_partial: false }
     }
 
-    fn counted(busy: u64, cost: u64, unpriced: u64) -> Option<Amount> {
+    fn counted(busy: u64, cost: u64, unpriced: u64) -> Amount {
         let seconds = Seconds { busy, ..Seconds::default() };
         let cost = MicroUsd(cost);
-        Some(Amount { jobs: 1, seconds, cost, unpriced, unknown_end: 0 })
+        Amount { jobs: 1, seconds, cost, unpriced, unknown_end: 0 }
     }
 
     #[test]
     fn an_amount_of_which_nothing_is_known_is_a_dash_and_a_part_is_said_to_be_one() {
         let nothing = Some(Amount::default());
         let rows = [
-            (live(0, 0), nothing, ("$0.00", "$0.00")),
-            (live(2, 0), nothing, ("$0.10", "$0.06")),
-            (live(2, 0), counted(60, 3_000_000, 0), ("$0.10", "$3.06")),
-            (live(2, 1), counted(60, 3_000_000, 0), ("≥ $0.10", "≥ $3.06")),
-            (live(2, 0), counted(60, 3_000_000, 10), ("$0.10", "≥ $3.06")),
-            (live(0, 1), nothing, ("–", "–")),
-            (live(0, 1), counted(60, 3_000_000, 0), ("–", "≥ $3.00")),
-            (live(0, 0), counted(60, 0, 60), ("$0.00", "–")),
-            (live(1, 0), counted(60, 0, 60), ("$0.05", "≥ $0.03")),
+            (Some(live(0, 0)), nothing, ("$0.00", "$0.00")),
+            (Some(live(2, 0)), nothing, ("$0.10", "$0.06")),
+            (Some(live(2, 0)), Some(counted(60, 3_000_000, 0)), ("$0.10", "$3.06")),
+            (Some(live(2, 1)), Some(counted(60, 3_000_000, 0)), ("≥ $0.10", "≥ $3.06")),
+            (Some(live(2, 0)), Some(counted(60, 3_000_000, 10)), ("$0.10", "≥ $3.06")),
+            (Some(live(0, 1)), nothing, ("–", "–")),
+            (Some(live(0, 1)), Some(counted(60, 3_000_000, 0)), ("–", "≥ $3.00")),
+            (Some(live(0, 0)), Some(counted(60, 0, 60)), ("$0.00", "–")),
+            (Some(live(1, 0)), Some(counted(60, 0, 60)), ("$0.05", "≥ $0.03")),
             // The machines were not listed.
             (None, nothing, ("–", "–")),
-            (None, counted(60, 3_000_000, 0), ("–", "≥ $3.00")),
+            (None, Some(counted(60, 3_000_000, 0)), ("–", "≥ $3.00")),
             // The usage cannot be read.
-            (live(2, 0), None, ("$0.10", "–")),
+            (Some(live(2, 0)), None, ("$0.10", "–")),
         ];
         for (live, counted, (per_hour, today)) in rows {
             let spend = spent(live, counted);
