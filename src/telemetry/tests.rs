@@ -72,8 +72,9 @@ fn every_family_follows_the_naming_rules() {
     let telemetry = telemetry(1);
     telemetry.metrics.config.named("0123456789ab");
     let text = telemetry.metrics.text();
-    // The zones of machines are not known in advance.
-    let later = "tinqs_ci_spot_interruptions_total";
+    // The zones of machines are not known in advance, and there is no certificate.
+    let later =
+        ["tinqs_ci_spot_interruptions_total", "tinqs_ci_tls_certificate_expiry_timestamp_seconds"];
     for family in metrics::FAMILIES {
         let name = family.name;
         assert!(name.starts_with("tinqs_ci_"), "{name}");
@@ -89,12 +90,24 @@ fn every_family_follows_the_naming_rules() {
         assert!(!family.help.is_empty() && family.help.ends_with('.'), "{name}: {}", family.help);
         assert!(family.example.contains(name), "{name}: its example reads it");
         assert!(
-            name == later || text.contains(&format!("# HELP {name} ")),
+            later.contains(&name) || text.contains(&format!("# HELP {name} ")),
             "{name} is registered and shown at once"
         );
     }
     let shown = text.lines().filter(|line| line.starts_with("# TYPE ")).count();
-    assert_eq!(shown, metrics::FAMILIES.len() - 1, "nothing is registered that the table lacks");
+    let expected = metrics::FAMILIES.len() - later.len();
+    assert_eq!(shown, expected, "nothing is registered that the table lacks");
+}
+
+#[test]
+fn the_certificate_has_a_series_only_where_there_is_one() {
+    let telemetry = telemetry(1);
+    let name = "tinqs_ci_tls_certificate_expiry_timestamp_seconds";
+    assert!(!telemetry.metrics.text().contains(name));
+    telemetry.metrics.config.certificate(Some(now()));
+    assert!(telemetry.metrics.text().contains(&format!("\n{name} 1800000000\n")));
+    telemetry.metrics.config.certificate(None);
+    assert!(!telemetry.metrics.text().contains(name));
 }
 
 #[test]
