@@ -3,6 +3,7 @@
 #![allow(clippy::doc_markdown, reason = "--help prints these comments as they are")]
 
 mod config;
+mod demo;
 mod drift;
 mod explain;
 mod get;
@@ -17,12 +18,12 @@ mod webhook;
 use std::path::PathBuf;
 
 use super::complete;
-use super::demo::Fault;
 use crate::server::Role;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::engine::ArgValueCompleter;
 
 pub(super) use config::Config;
+pub(super) use demo::Demo;
 pub(super) use drift::{Drift, DriftOutput};
 pub(super) use explain::Explain;
 pub(super) use get::Get;
@@ -85,20 +86,7 @@ pub(super) enum Verb {
     },
     /// Show how it works in ten seconds: the real controller with a simulated forge and machines
     #[command(after_help = CODES_LOCAL)]
-    Demo {
-        /// Keep running after the demo, until Ctrl-C
-        #[arg(long)]
-        stay: bool,
-        /// Seed of the random durations
-        #[arg(long, default_value_t = 1)]
-        seed: u64,
-        /// Speed factor; at 1, a simulated minute takes one second
-        #[arg(long, default_value_t = 1.0, value_name = "FACTOR")]
-        speed: f64,
-        /// Inject a fault until Ctrl-C, to see which alert it fires
-        #[arg(long, hide = true, value_enum)]
-        fault: Option<Fault>,
-    },
+    Demo(Demo),
     /// Create and test a configuration for your Gitea
     #[command(after_help = CODES_LOCAL)]
     Init(Init),

@@ -124,7 +124,7 @@ async fn dispatch(
             serve::serve(config, role, insecure, env, variables).await
         }
         Verb::Lambda { config } => serve::lambda(config, env, variables).await,
-        Verb::Demo { stay, seed, speed, fault } => local::demo(stay, seed, speed, fault).await,
+        Verb::Demo(args) => local::demo(args).await,
         Verb::Init(args) => {
             let args::Init {
                 url,

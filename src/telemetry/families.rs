@@ -89,8 +89,8 @@ families! {
         "Unix time of the last successful load of the configuration.",
         "time() - tinqs_ci_config_last_reload_success_timestamp_seconds";
     TLS_EXPIRY = "tls_certificate_expiry_timestamp_seconds" Gauge [] Beta
-        "Unix time at which the certificate of `server.tls` expires; 0 without one.",
-        "tinqs_ci_tls_certificate_expiry_timestamp_seconds - time() < 14 * 86400 and tinqs_ci_tls_certificate_expiry_timestamp_seconds > 0";
+        "Unix time at which the certificate of `server.tls` expires; absent without one.",
+        "min(tinqs_ci_tls_certificate_expiry_timestamp_seconds) - time() < 604800";
     SNAPSHOT_TIMESTAMP = "snapshot_timestamp_seconds" Gauge ["source"] Stable
         "Unix time of the last successful listing of this source; 0 if there was none.",
         "time() - tinqs_ci_snapshot_timestamp_seconds";

@@ -74,11 +74,13 @@ fn every_family_follows_the_naming_rules() {
     let telemetry = telemetry(1);
     telemetry.metrics.config.named("0123456789ab");
     let text = telemetry.metrics.text();
-    // The zones of machines are not known in advance, and a queue is asked first.
+    // The zones of machines are not known in advance, a queue is asked first, and there is no
+    // certificate.
     let later = [
         "tinqs_ci_spot_interruptions_total",
         "tinqs_ci_queue_messages",
         "tinqs_ci_queue_oldest_message_timestamp_seconds",
+        "tinqs_ci_tls_certificate_expiry_timestamp_seconds",
     ];
     for family in metrics::FAMILIES {
         let name = family.name;
@@ -100,11 +102,19 @@ fn every_family_follows_the_naming_rules() {
         );
     }
     let shown = text.lines().filter(|line| line.starts_with("# TYPE ")).count();
-    assert_eq!(
-        shown,
-        metrics::FAMILIES.len() - later.len(),
-        "nothing is registered that the table lacks"
-    );
+    let expected = metrics::FAMILIES.len() - later.len();
+    assert_eq!(shown, expected, "nothing is registered that the table lacks");
+}
+
+#[test]
+fn the_certificate_has_a_series_only_where_there_is_one() {
+    let telemetry = telemetry(1);
+    let name = "tinqs_ci_tls_certificate_expiry_timestamp_seconds";
+    assert!(!telemetry.metrics.text().contains(name));
+    telemetry.metrics.config.certificate(Some(now()));
+    assert!(telemetry.metrics.text().contains(&format!("\n{name} 1800000000\n")));
+    telemetry.metrics.config.certificate(None);
+    assert!(!telemetry.metrics.text().contains(name));
 }
 
 #[test]

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use serde_json::Value;
+use tinqs_ci_net::{Trust, http_client_of};
+use tinqs_ci_testing::certificates::Authority;
 
 use crate::{Running, command, said, tinqs};
 
@@ -156,4 +158,47 @@ fn a_demo_with_a_fault_shows_drift() {
     assert_eq!(open["blocked_by"], "AtLimit", "{open}");
     let (_, page) = demo.get("/");
     assert!(page.contains("Drift <small>1 open</small>"), "{page}");
+}
+
+#[tokio::test]
+async fn a_demo_with_a_certificate_gets_its_webhooks_by_tls() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let authority = Authority::new();
+    let files = authority.issue(&["127.0.0.1"]).write(folder.path());
+    let [cert, key] = files.each_ref().map(|file| file.to_str().expect("UTF-8"));
+    let mut demo = command(&["demo", "--fault", "none", "--tls-cert", cert, "--tls-key", key], &[]);
+    let mut demo =
+        Running(demo.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it runs"));
+    let mut told = BufReader::new(demo.0.stdout.take().expect("piped"));
+    let mut line = String::new();
+    told.read_line(&mut line).expect("UTF-8");
+    let url = line.split("real tinqs-ci at ").nth(1).and_then(|rest| rest.split(';').next());
+    let url = url.unwrap_or_else(|| panic!("no address: {line}")).to_owned();
+    assert!(url.starts_with("https://127.0.0.1:"), "{url}");
+    let trust = Trust::also(authority.pem().as_bytes()).expect("a certificate");
+    let client = http_client_of(&trust).expect("usable").no_proxy().build().expect("a client");
+    let begun = Instant::now();
+    let metrics = loop {
+        let answer = client.get(format!("{url}/metrics")).send().await.expect("it is believed");
+        let text = answer.text().await.expect("a text");
+        let accepted = "tinqs_ci_webhooks_total{event=\"workflow_job\",result=\"accepted\"} ";
+        let accepted = text.lines().find_map(|line| line.strip_prefix(accepted));
+        if accepted.is_some_and(|count| count != "0") {
+            break text;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(20), "no webhook arrives:\n{text}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    let expiry = "\ntinqs_ci_tls_certificate_expiry_timestamp_seconds 1";
+    assert!(metrics.contains(expiry), "{metrics}");
+}
+
+#[test]
+fn a_certificate_of_the_demo_needs_its_key() {
+    let alone = tinqs(&["demo", "--tls-cert", "cert.pem"]);
+    assert_eq!(alone.code, 2, "{}", alone.err);
+    assert!(alone.err.contains("--tls-key"), "{}", alone.err);
+    let missing = tinqs(&["demo", "--tls-cert", "/nowhere/cert.pem", "--tls-key", "/nowhere/key"]);
+    assert_eq!(missing.code, 2, "{}", missing.err);
+    assert!(missing.err.starts_with("error: cannot use TLS: "), "{}", missing.err);
 }

@@ -71,7 +71,8 @@ be reached, it shows the last snapshot, and its age grows.
 
 Times are exported as Unix times, and 0 means none: an age is `time() - x`, and keeps growing if the
 loop that sets it has stopped. Every possible series exists from the start, except those of the
-queue while that was not read. No label ever contains a repository, a job, a branch or an ID.
+queue while that was not read, and that of the certificate, which needs `server.tls`. No label ever
+contains a repository, a job, a branch or an ID.
 
 Where several replicas serve one installation, each shows what it knows: take the maximum of a gauge
 over `instance` and the sum of a counter. Alerting rules and their tests are in `docs/alerts/`; each

@@ -21,7 +21,9 @@ use tokio::task::JoinHandle;
 
 use super::{Error, Fault};
 use crate::server::{self, Intervals, Listeners, Parts, Role};
-use crate::settings::{self, ComputeUrl, ProcessUser, QueueUrl, Server, Settings, StoreUrl, Token};
+use crate::settings::{
+    self, ComputeUrl, ProcessUser, QueueUrl, Server, Settings, StoreUrl, Tls, Token,
+};
 use tinqs_ci_gitea::client::Client;
 use tinqs_ci_gitea::{Config as ForgeSettings, Demand, RegisterIn, Scope};
 use tinqs_ci_local::SystemClock;
@@ -60,11 +62,13 @@ pub(super) struct Host {
 impl Host {
     /// Starts a forge without jobs, a cloud without machines, and the server.
     /// The simulated time begins `behind` the real one. `fault` affects the server's ports and class.
+    /// With `tls` the server's addresses speak TLS only.
     pub(super) async fn start(
         seed: u64,
         factor: u32,
         behind: SignedDuration,
         fault: Fault,
+        tls: Option<Tls>,
     ) -> Result<Self, Error> {
         let dir = tempfile::Builder::new()
             .prefix("tinqs-ci-demo-")
@@ -81,15 +85,18 @@ impl Host {
             listener.local_addr().map_err(Error::host("listen on loopback"))
         };
         let (address, api) = (at(&listeners.webhooks)?, at(&listeners.api)?);
+        let hook = format!("{}://{address}/webhook", scheme(tls.as_ref()));
         let options = WireOptions {
             tokens: vec![ApiToken { token: TOKEN.to_owned(), right: Right::Admin }],
-            hooks: vec![Hook::system(format!("http://{address}/webhook"), SECRET)],
+            hooks: vec![Hook::system(hook, SECRET)],
+            skip_tls_verify: true,
             ..WireOptions::default()
         };
         let shown = clock.clone();
         let wire = Wire::start(forge, Arc::new(move || shown.now()), options)
             .map_err(Error::host("listen on loopback for the forge"))?;
         let mut settings = settings_of(&wire.url(), (address, api), &dir);
+        settings.server.tls = tls;
         settings.classes = settings.classes.into_iter().map(|class| fault.class(class)).collect();
         let events = tokio::spawn(events(world.clone(), clock.clone()));
         let server = None;
@@ -101,12 +108,14 @@ impl Host {
 
     /// Returns the address of the real server's API.
     pub(super) fn server_url(&self) -> String {
-        format!("http://{}", self.settings.server.api)
+        let Server { api, tls, .. } = &self.settings.server;
+        format!("{}://{api}", scheme(tls.as_ref()))
     }
 
     /// Returns the address that takes webhooks.
     pub(super) fn webhook_url(&self) -> String {
-        format!("http://{}/webhook", self.settings.server.webhooks)
+        let Server { webhooks, tls, .. } = &self.settings.server;
+        format!("{}://{webhooks}/webhook", scheme(tls.as_ref()))
     }
 
     /// Locks the simulated world. Lock it before the forge.
@@ -196,6 +205,10 @@ impl Host {
         let ports = self.fault.ports(ports).await.map_err(|error| part("store", &error))?;
         Ok(Parts::over(self.settings.clone(), ports, &server::replica()))
     }
+}
+
+fn scheme(tls: Option<&Tls>) -> &'static str {
+    if tls.is_some() { "https" } else { "http" }
 }
 
 async fn listen(webhooks: SocketAddr, api: SocketAddr) -> Result<Listeners, Error> {
