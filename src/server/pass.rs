@@ -6,7 +6,7 @@ use std::time::Instant;
 use tinqs_ci_reconciler::controller::SweepReport;
 
 use super::guarded::guarded;
-use crate::telemetry::Telemetry;
+use crate::telemetry::{Telemetry, traces};
 
 /// Runs a poll or a sweep and records its report. Returns `None` after a panic, which the panic
 /// hook has logged.
@@ -16,12 +16,15 @@ pub(crate) async fn pass(
     work: impl Future<Output = SweepReport>,
 ) -> Option<SweepReport> {
     let began = Instant::now();
-    let report = guarded(work).await;
-    if let Ok(report) = report {
-        telemetry.record_sweep(controller, &report, began.elapsed());
-        Some(report)
-    } else {
-        telemetry.metrics.panicked(controller);
-        None
-    }
+    let recorded = async {
+        let report = guarded(work).await;
+        if let Ok(report) = report {
+            telemetry.record_sweep(controller, &report, began.elapsed());
+            Some(report)
+        } else {
+            telemetry.metrics.panicked(controller);
+            None
+        }
+    };
+    traces::pass(controller, recorded).await
 }
