@@ -9,7 +9,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use tinqs_ci_reconciler::controller::{Controller, Report, SweepReport};
-use tinqs_ci_reconciler::model::{Observation, Redactor, Reason, RunName, Secret};
+use tinqs_ci_reconciler::model::{Observation, Reason, Redactor, RunName, Secret};
 use tinqs_ci_reconciler::plan::{self, Plan};
 use tinqs_ci_reconciler::ports::PortError;
 
@@ -42,13 +42,14 @@ pub struct Told {
 }
 
 impl Told {
+    /// Adds an attribute.
+    pub fn with(self, name: &'static str, value: impl Into<String>) -> Self {
+        self.with_some(name, Some(value))
+    }
+
     /// Adds an attribute, if there is a value.
-    pub fn with<V: Into<String>>(
-        mut self,
-        name: &'static str,
-        value: impl Into<Option<V>>,
-    ) -> Self {
-        self.attributes.extend(value.into().map(|value| (name, value.into())));
+    pub fn with_some(mut self, name: &'static str, value: Option<impl Into<String>>) -> Self {
+        self.attributes.extend(value.map(|value| (name, value.into())));
         self
     }
 
@@ -147,19 +148,19 @@ fn of_plan(seen: &Observation, plan: &Plan) -> Told {
         Some(run.attempt_id(attempt.number).to_string())
     });
     let next = plan.prepare.as_ref().map(|prepare| prepare.attempt_id.to_string());
-    Told::default().with("rule", plan.rule.to_string()).with("attempt_id", next.or(current))
+    Told::default().with("rule", plan.rule.to_string()).with_some("attempt_id", next.or(current))
 }
 
 fn of_report(report: Option<&Report>) -> Told {
     let Some(report) = report else { return panicked() };
     Told::default()
         .with("outcome", labels::pass_result(report.result))
-        .with("class", report.class.as_ref().map(|class| class.0.as_str()))
-        .with("repo", Some(short(&report.repo)).filter(|repo| !repo.is_empty()))
-        .with("attempt_id", labels::attempt_id(report))
-        .with("action", labels::actions(report))
-        .with("phase", report.phase.map(|phase| format!("{phase:?}")))
-        .with("reason", report.reason.map(Reason::as_str))
+        .with_some("class", report.class.as_ref().map(|class| class.0.as_str()))
+        .with_some("repo", Some(short(&report.repo)).filter(|repo| !repo.is_empty()))
+        .with_some("attempt_id", labels::attempt_id(report))
+        .with_some("action", labels::actions(report))
+        .with_some("phase", report.phase.map(|phase| format!("{phase:?}")))
+        .with_some("reason", report.reason.map(Reason::as_str))
         .failed(report.error.as_deref())
 }
 
@@ -176,7 +177,7 @@ fn of_call(port: &'static str, operation: &'static str, error: Option<&PortError
     Told::default()
         .with("port", port)
         .with("operation", operation)
-        .with("error_kind", error.map(|error| labels::error_kind(error.kind)))
+        .with_some("error_kind", error.map(|error| labels::error_kind(error.kind)))
         .failed(error.map(ToString::to_string).as_deref())
 }
 

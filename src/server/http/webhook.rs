@@ -196,7 +196,7 @@ fn told(headers: &HeaderMap, event: &str, taken: &Result<Acceptance, Refusal>) -
     let delivery = header_text(headers, "x-gitea-delivery");
     Told::default()
         .with("event", labels::event(Some(event)))
-        .with("request_id", Some(delivery).filter(|delivery| !delivery.is_empty()))
+        .with_some("request_id", Some(delivery).filter(|delivery| !delivery.is_empty()))
         .with("outcome", outcome)
         .failed(taken.as_ref().err().map(|refusal| refusal.detail.as_str()))
 }

@@ -77,7 +77,8 @@ fn provider(collector: Collector, replica: &str) -> Result<SdkTracerProvider, St
     let resource = Resource::builder_empty().with_attributes(own);
     let resource = resource.with_detector(Box::new(TelemetryResourceDetector));
     let resource = resource.with_detector(Box::new(EnvResourceDetector::new()));
-    let resource = resource.with_attributes(service.map(|name| KeyValue::new("service.name", name)));
+    let resource =
+        resource.with_attributes(service.map(|name| KeyValue::new("service.name", name)));
     let resource = resource.build();
     Ok(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build())
 }
@@ -238,8 +239,32 @@ fn close(context: &Context, told: Told) {
 
 /// Returns a text without the credentials of the configuration.
 fn redacted(text: &str) -> String {
-    match &*REDACTOR.read() {
-        Some(redactor) => String::from_utf8_lossy(&redactor.redact(text.as_bytes(), 0)).into_owned(),
+    without(REDACTOR.read().as_ref(), text)
+}
+
+fn without(redactor: Option<&Redactor>, text: &str) -> String {
+    match redactor {
+        Some(redactor) => {
+            String::from_utf8_lossy(&redactor.redact(text.as_bytes(), 0)).into_owned()
+        }
         None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tinqs_ci_reconciler::model::Secret;
+
+    use super::*;
+
+    #[test]
+    fn credentials_of_the_configuration_are_cut_out() {
+        let redactor = Redactor::new(&[Secret::new("forge-token-1"), Secret::new("a+b/long-key")]);
+        let text = "GET /x?token=forge-token-1: 401, a%2Bb%2Flong-key is unknown";
+        assert_eq!(
+            without(Some(&redactor), text),
+            "GET /x?token=[secret]: 401, [secret] is unknown"
+        );
+        assert_eq!(without(None, text), text);
     }
 }

@@ -11,6 +11,15 @@ use crate::settings::Env;
 const PROTOCOL: &str = "http/protobuf";
 /// What the general endpoint lacks: it is for all signals.
 const PATH: &str = "v1/traces";
+/// The samplers that the SDK has, the default first.
+const SAMPLERS: [&str; 6] = [
+    "parentbased_always_on",
+    "parentbased_always_off",
+    "parentbased_traceidratio",
+    "always_on",
+    "always_off",
+    "traceidratio",
+];
 /// How long the collector may take for an answer, by default.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -50,9 +59,8 @@ impl Collector {
 pub(super) fn collector(env: &Env) -> Result<Option<Collector>, String> {
     // An empty variable is one that is not set.
     let value = |name: &str| env.get(name).map(|text| text.trim()).filter(|text| !text.is_empty());
-    let either = |signal, all| {
-        value(signal).map(|text| (signal, text)).or_else(|| Some((all, value(all)?)))
-    };
+    let either =
+        |signal, all| value(signal).map(|text| (signal, text)).or_else(|| Some((all, value(all)?)));
     if value("OTEL_SDK_DISABLED").is_some_and(|text| text.eq_ignore_ascii_case("true")) {
         return Ok(None);
     }
@@ -70,6 +78,7 @@ pub(super) fn collector(env: &Env) -> Result<Option<Collector>, String> {
              for it (usually port 4318)"
         ));
     }
+    sampler(value("OTEL_TRACES_SAMPLER"), value("OTEL_TRACES_SAMPLER_ARG"))?;
     let general = name == "OTEL_EXPORTER_OTLP_ENDPOINT";
     let url = address(endpoint, general)
         .ok_or_else(|| format!("{name}: expected an address such as http://127.0.0.1:4318"))?;
@@ -86,6 +95,21 @@ pub(super) fn collector(env: &Env) -> Result<Option<Collector>, String> {
     let authorities = authorities.map(|(_, file)| file.into());
     let service = value("OTEL_SERVICE_NAME").map(str::to_owned);
     Ok(Some(Collector { url, timeout, authorities, service }))
+}
+
+/// Checks the sampler, which the SDK would replace by that of all traces without a word.
+fn sampler(name: Option<&str>, argument: Option<&str>) -> Result<(), String> {
+    let name = name.unwrap_or(SAMPLERS[0]);
+    if !SAMPLERS.contains(&name) {
+        return Err(format!("OTEL_TRACES_SAMPLER: expected one of {}", SAMPLERS.join(", ")));
+    }
+    let is_ratio = |text: &str| text.parse().is_ok_and(|ratio: f64| (0.0..=1.0).contains(&ratio));
+    match argument {
+        Some(text) if name.ends_with("traceidratio") && !is_ratio(text) => {
+            Err("OTEL_TRACES_SAMPLER_ARG: expected a number from 0 to 1".to_owned())
+        }
+        Some(_) | None => Ok(()),
+    }
 }
 
 fn address(endpoint: &str, general: bool) -> Option<Url> {
@@ -151,10 +175,15 @@ mod tests {
             ("OTEL_EXPORTER_OTLP_TIMEOUT", "10s"),
             ("OTEL_EXPORTER_OTLP_TIMEOUT", "-5"),
             ("OTEL_TRACES_EXPORTER", "zipkin"),
+            ("OTEL_TRACES_SAMPLER", "some"),
+            ("OTEL_TRACES_SAMPLER_ARG", "10%"),
         ] {
-            let error = with(&[(name, value)]).expect_err(name);
+            let ratio = ("OTEL_TRACES_SAMPLER", "traceidratio");
+            let error = with(&[ratio, (name, value)]).expect_err(name);
             assert!(error.starts_with(&format!("{name}: ")) && !error.contains(value), "{error}");
         }
+        let tenth = [("OTEL_TRACES_SAMPLER", "traceidratio"), ("OTEL_TRACES_SAMPLER_ARG", "0.1")];
+        assert!(matches!(with(&tenth), Ok(Some(_))));
     }
 
     #[test]

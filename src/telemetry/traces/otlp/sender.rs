@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
+use axum::http::header::RETRY_AFTER;
 use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 use tinqs_ci_net::{Trust, http_client_of};
 use tinqs_ci_reconciler::text::chain;
@@ -73,18 +74,30 @@ impl Sender {
 impl HttpClient for Sender {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         let (parts, body) = request.into_parts();
-        // Takes credentials of the address into a header.
-        let sent = self.http.request(parts.method, parts.uri.to_string());
-        let sent = sent.headers(parts.headers).body(body).send();
-        let answer = match self.runtime.spawn(sent).await {
-            // Only its status counts.
-            Ok(Ok(answer)) if answer.status().is_success() => Ok(answer.status()),
-            Ok(Ok(answer)) => Err(format!("the collector answered {}", answer.status())),
-            Ok(Err(error)) => Err(chain(&error.without_url())),
-            // The server has ended.
-            Err(_) => return Err("the runtime has ended".into()),
+        let http = self.http.clone();
+        let sent = async move {
+            // Takes credentials of the address into a header. Its timer begins here, too.
+            let sent = http.request(parts.method, parts.uri.to_string());
+            sent.headers(parts.headers).body(body).send().await
         };
-        self.note(answer.as_ref().err().map(String::as_str));
-        Ok(Response::builder().status(answer?).body(Bytes::new())?)
+        let answer = match self.runtime.spawn(sent).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(error)) => {
+                let error = chain(&error.without_url());
+                self.note(Some(&error));
+                return Err(error.into());
+            }
+            // The server has ended.
+            Err(error) => return Err(error.into()),
+        };
+        let status = answer.status();
+        let refusal = (!status.is_success()).then(|| format!("the collector answered {status}"));
+        self.note(refusal.as_deref());
+        // The exporter tries again as these two say. The text of the answer counts for nothing.
+        let mut response = Response::builder().status(status);
+        if let Some(later) = answer.headers().get(RETRY_AFTER) {
+            response = response.header(RETRY_AFTER, later);
+        }
+        Ok(response.body(Bytes::new())?)
     }
 }
