@@ -109,10 +109,10 @@ and `server.log`; the default is `info`.
 
 ### Traces
 
-The server sends traces if `OTEL_EXPORTER_OTLP_ENDPOINT` or `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` names
-a collector and the build has the feature `otlp`, as the published binary does. They and the other
-standard variables of OpenTelemetry are in [Traces](../how-to/traces.md); no key of the configuration
-is about them.
+The server sends traces if `OTEL_EXPORTER_OTLP_ENDPOINT` or `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`
+names a collector and the build has the feature `otlp`, as the published binary does. They and the
+other standard variables of OpenTelemetry are in [Traces](../how-to/traces.md); no key of the
+configuration is about them.
 
 ";
 
