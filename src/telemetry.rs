@@ -36,6 +36,7 @@ mod scrape;
 mod snapshot;
 mod steps;
 mod tell;
+pub mod traces;
 mod unserved;
 mod waits;
 
@@ -127,6 +128,7 @@ impl Telemetry {
 
     /// Follows the settings that are put in force.
     pub fn configure(&self, settings: &Settings) {
+        traces::hide(&settings.secrets());
         self.metrics.configure(&settings.classes);
         *self.classes.write() = settings.classes.as_slice().into();
         let tls = settings.server.tls.as_ref();
@@ -226,15 +228,14 @@ fn log_reconcile(report: &Report, elapsed: Duration) {
     let run = report.name.as_str();
     let class = report.class.as_ref().map(|class| class.0.as_str());
     let repo = Some(short(&report.repo)).filter(|repo| !repo.is_empty());
-    let attempt_id = report.effects.iter().rev().find_map(|effect| effect.attempt_id.as_deref());
+    let attempt_id = labels::attempt_id(report);
     let machine = report
         .effects
         .iter()
         .rev()
         .find(|effect| matches!(effect.action, ActionKind::Launch | ActionKind::Terminate));
     let machine = machine.map(|effect| effect.target.as_str());
-    let actions: Vec<&str> = report.effects.iter().map(|e| labels::action(e.action)).collect();
-    let action = Some(actions.join("+")).filter(|action| !action.is_empty());
+    let action = labels::actions(report);
     let phase = report.phase.map(|phase| format!("{phase:?}"));
     let reason = report.reason.map(Reason::as_str);
     let outcome = labels::pass_result(report.result);

@@ -134,6 +134,13 @@ one; short lines only on a terminal. `TINQS_CI_LOG` selects what is logged: a le
 `warn`, `info`, `debug`, `trace`) or a list such as `info,tinqs_ci=debug`. It precedes `RUST_LOG`
 and `server.log`; the default is `info`.
 
+### Traces
+
+The server sends traces if `OTEL_EXPORTER_OTLP_ENDPOINT` or `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`
+names a collector and the build has the feature `otlp`, as the published binary does. They and the
+other standard variables of OpenTelemetry are in [Traces](../how-to/traces.md); no key of the
+configuration is about them.
+
 ";
 
 const CONFIGURATION_END: &str = "\

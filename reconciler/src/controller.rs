@@ -74,7 +74,8 @@ impl Controller {
         Self { ports, settings, cache: Cache::default(), steadiness, clock, plan: plan::plan }
     }
 
-    /// Replaces the decision: tests show with wrong ones that the simulation's laws detect them.
+    /// Replaces the decision. Traces see by it where the phases of a reconcile end; tests show with
+    /// wrong ones that the simulation's laws detect them.
     pub fn deciding_by(self, plan: fn(&Observation) -> Plan) -> Self {
         Self { plan, ..self }
     }

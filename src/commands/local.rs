@@ -14,6 +14,7 @@ use crate::api::{Plan, plan_view};
 use crate::commands::eval::{self, Kind};
 use crate::commands::print;
 use crate::settings::{AWS, Tls};
+use crate::telemetry::traces::OTLP;
 use tinqs_ci_reconciler::text::chain;
 
 pub(super) fn json<T: Serialize>(thing: &T) -> Result<String, Failure> {
@@ -82,7 +83,10 @@ pub(super) fn version(output: TextOrJson) -> Result<(), Failure> {
         version: env!("CARGO_PKG_VERSION"),
         revision: option_env!("TINQS_CI_REVISION").filter(|text| !text.is_empty()),
         date: option_env!("TINQS_CI_BUILD_DATE").filter(|text| !text.is_empty()),
-        features: if AWS { vec!["aws"] } else { Vec::new() },
+        features: [("aws", AWS), ("otlp", OTLP)]
+            .into_iter()
+            .filter_map(|(name, built)| built.then_some(name))
+            .collect(),
         os: std::env::consts::OS,
         arch: std::env::consts::ARCH,
     };

@@ -29,6 +29,7 @@ use super::state::{Error, Intervals, Parts, PollSignal, Role, replica};
 use super::workers;
 use crate::backends::BackendError;
 use crate::settings::{QueueUrl, Settings};
+use crate::telemetry::traces;
 use event::{Event, Record};
 use tinqs_ci_aws::events::{self, Message};
 
@@ -36,6 +37,8 @@ use tinqs_ci_aws::events::{self, Message};
 const RESERVE: Duration = Duration::from_secs(1);
 /// The time for work after a webhook: Gitea waits 5 s for the response (`DELIVER_TIMEOUT`).
 const WEBHOOK: Duration = Duration::from_secs(4);
+/// How long a collector of traces may take at the end of an invocation, within [`RESERVE`].
+const LAST_SPANS: Duration = Duration::from_millis(500);
 /// Reconciling ends after this time without a wake-up.
 const IDLE: Duration = Duration::from_millis(50);
 
@@ -55,7 +58,12 @@ pub async fn run(
     let function = Arc::new(Function::new(parts));
     let serve = service_fn(move |event: LambdaEvent<Value>| {
         let function = function.clone();
-        async move { function.invoked(event).await }
+        async move {
+            let answer = function.invoked(event).await;
+            // Nothing runs until the next invocation.
+            traces::flush(LAST_SPANS).await;
+            answer
+        }
     });
     // Boxed: the state of every route is in it.
     Box::pin(lambda_runtime::run(serve)).await.map_err(|error| {

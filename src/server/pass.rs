@@ -6,7 +6,7 @@ use std::time::Instant;
 use tinqs_ci_reconciler::controller::{Controller, SweepReport};
 
 use super::guarded::guarded;
-use crate::telemetry::Telemetry;
+use crate::telemetry::{Telemetry, traces};
 
 /// Sweeps. A replica that does not hold the lease only lists what it shows.
 pub(crate) async fn sweep(controller: &Controller, telemetry: &Telemetry) -> Option<SweepReport> {
@@ -26,12 +26,15 @@ pub(crate) async fn pass(
     work: impl Future<Output = SweepReport>,
 ) -> Option<SweepReport> {
     let began = Instant::now();
-    let report = guarded(work).await;
-    if let Ok(report) = report {
-        telemetry.record_sweep(controller, &report, began.elapsed());
-        Some(report)
-    } else {
-        telemetry.metrics.panicked(controller);
-        None
-    }
+    let recorded = async {
+        let report = guarded(work).await;
+        if let Ok(report) = report {
+            telemetry.record_sweep(controller, &report, began.elapsed());
+            Some(report)
+        } else {
+            telemetry.metrics.panicked(controller);
+            None
+        }
+    };
+    traces::pass(controller, recorded).await
 }

@@ -1,6 +1,6 @@
 //! The fixed values of metric labels: enums and constants only, never external text.
 
-use tinqs_ci_reconciler::controller::{ActionKind, ReconcileOutcome};
+use tinqs_ci_reconciler::controller::{ActionKind, ReconcileOutcome, Report};
 use tinqs_ci_reconciler::model::{Blocker, Cause, DriftKind, Market, Outcome, Reason};
 use tinqs_ci_reconciler::ports::{ErrorKind, PortError};
 
@@ -139,6 +139,17 @@ pub fn action(action: ActionKind) -> &'static str {
         ActionKind::Remove => "remove",
         ActionKind::Wake => "wake",
     }
+}
+
+/// The labels of a reconcile's effects, in order.
+pub fn actions(report: &Report) -> Option<String> {
+    let actions: Vec<&str> = report.effects.iter().map(|effect| action(effect.action)).collect();
+    Some(actions.join("+")).filter(|actions| !actions.is_empty())
+}
+
+/// The ID of the attempt that a reconcile's last effect is about.
+pub fn attempt_id(report: &Report) -> Option<&str> {
+    report.effects.iter().rev().find_map(|effect| effect.attempt_id.as_deref())
 }
 
 /// The label of an evaluation's result.

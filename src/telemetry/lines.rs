@@ -15,6 +15,8 @@ use tracing_subscriber::fmt::format::{Format, FormatEvent, FormatFields, Json, W
 use tracing_subscriber::fmt::{FmtContext, MakeWriter};
 use tracing_subscriber::registry::LookupSpan;
 
+use super::traces;
+
 /// The form of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
@@ -27,7 +29,8 @@ pub enum Form {
     },
 }
 
-/// Writes each event as one line to `out`. Each JSON line contains `replica`.
+/// Writes each event as one line to `out`. Each JSON line contains `replica`, and within a span that
+/// is sent `trace_id` and `span_id`.
 pub fn layer<S, W>(form: Form, replica: &str, out: W) -> impl Layer<S> + Send + Sync
 where
     S: Subscriber + for<'span> LookupSpan<'span>,
@@ -68,6 +71,9 @@ where
                     fields,
                     r#"{{"timestamp":"{now:.3}","level":"{level}","replica":{replica},"#
                 )?;
+                if let Some((trace, span)) = traces::ids() {
+                    write!(fields, r#""trace_id":"{trace}","span_id":"{span}","#)?;
+                }
                 let brace = fields.len();
                 self.json.format_event(context, Writer::new(&mut fields), event)?;
                 fields.remove(brace);

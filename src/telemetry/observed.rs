@@ -19,7 +19,7 @@ use tinqs_ci_reconciler::ports::{
     WaitingJob,
 };
 
-use super::{Telemetry, labels};
+use super::{Telemetry, labels, traces};
 
 /// The last listings, so that a scrape calls neither cloud nor forge.
 #[derive(Default)]
@@ -86,7 +86,7 @@ impl<T: ?Sized> Observed<T> {
         call: impl Future<Output = Result<R, PortError>>,
     ) -> Result<R, PortError> {
         let began = Instant::now();
-        let answer = call.await;
+        let answer = traces::call(service, operation, call).await;
         let elapsed = began.elapsed();
         let kind = answer.as_ref().err().map(|error| error.kind);
         self.telemetry.metrics.call(service, operation, kind, elapsed);
@@ -233,6 +233,7 @@ impl RunStore for Observed<dyn RunStore> {
 #[async_trait]
 impl Queue for Observed<dyn Queue> {
     async fn wake(&self, name: &RunName) -> Result<(), PortError> {
+        traces::wakes(name);
         self.call("queue", "wake", self.inner.wake(name)).await
     }
     async fn next(&self, max: usize) -> Result<Vec<Delivery>, PortError> {

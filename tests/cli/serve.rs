@@ -75,6 +75,25 @@ fn serve_rejects_forgejo_at_the_start() {
     assert!(!said.out.contains("job list"), "nothing else is asked: {}", said.out);
 }
 
+/// With the feature, tests/otlp shows what happens.
+#[cfg(not(feature = "otlp"))]
+#[test]
+fn serve_says_once_that_its_build_sends_no_traces() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let forgejo =
+        Server::new(|_, _| Answer(200, None, json!({ "version": "15.0.0+gitea-1.22.0" })));
+    configuration(folder.path(), free_port());
+    let collector = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://user:key@127.0.0.1:9");
+    let url = ("TINQS_CI_FORGE__URL", forgejo.url.as_str());
+    for (env, times) in [(&[url, collector][..], 1), (&[url], 0)] {
+        let said = tinqs_in(folder.path(), &["serve", "--insecure-root"], env);
+        assert_eq!(said.code, 2, "{}", said.err);
+        assert_eq!(said.err.matches("this build sends no traces").count(), times, "{}", said.err);
+        assert_eq!(said.err.matches("http://127.0.0.1:9/v1/traces").count(), times, "{}", said.err);
+        assert!(!said.err.contains("user:key"), "{}", said.err);
+    }
+}
+
 #[test]
 fn serve_rejects_a_mistyped_organization_at_the_start() {
     let folder = tempfile::tempdir().expect("a folder");
