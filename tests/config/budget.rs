@@ -45,7 +45,7 @@ fn what_is_no_budget_is_refused_with_the_reason() {
                 .to_owned(),
         ),
         ("\"\"", format!("\"\" is not valid: {amount}")),
-        ("5", format!("{amount}, or \"none\", not a whole number")),
+        ("5", format!("{amount}, or \"none\", not a number")),
     ] {
         let text = with(&class(budget));
         let mistakes = parse(&text, &[("HOME_TOKEN", "long-token")]).expect_err(budget);
