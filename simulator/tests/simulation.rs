@@ -381,3 +381,14 @@ fn a_history_depends_only_on_its_seed_and_profile() {
     }
     assert!(hashes.len() > 25, "{} profiles", hashes.len());
 }
+
+#[test]
+fn zz_temp() {
+    for profile in Profile::all() {
+        for seed in 1..=4 {
+            if let Some(n) = run(seed, &profile).drift.get("surplus_machine") {
+                println!("ZZ {} {seed}: {n:?}", profile.name);
+            }
+        }
+    }
+}

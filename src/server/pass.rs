@@ -10,7 +10,7 @@ use crate::telemetry::{Telemetry, traces};
 
 /// Sweeps. A replica that does not hold the lease only lists what it shows.
 pub(crate) async fn sweep(controller: &Controller, telemetry: &Telemetry) -> Option<SweepReport> {
-    let report = pass("sweep", telemetry, controller.sweep()).await?;
+    let report = pass("sweep", telemetry, Box::pin(controller.sweep())).await?;
     let is_led_by_another = !report.leader && report.errors.is_empty();
     if is_led_by_another && guarded(controller.list_sides()).await.is_err() {
         telemetry.metrics.panicked("sweep");

@@ -186,7 +186,7 @@ impl Worker {
     async fn once(&self, name: &RunName) -> Option<Report> {
         let began = Instant::now();
         let recorded = async {
-            match guarded(self.controller.reconcile(name)).await {
+            match guarded(Box::pin(self.controller.reconcile(name))).await {
                 Ok(report) => {
                     self.telemetry.record(&report, began.elapsed());
                     Some(report)

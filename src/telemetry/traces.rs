@@ -34,14 +34,14 @@ pub const OTLP: bool = cfg!(feature = "otlp");
 
 /// What a span says when its work is done.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Told {
+pub struct SpanDetails {
     /// Names, as in the log, and values. Credentials of the configuration are cut out.
     pub attributes: Vec<(&'static str, String)>,
     /// Why the work failed, likewise.
     pub error: Option<String>,
 }
 
-impl Told {
+impl SpanDetails {
     /// Adds an attribute.
     pub fn with(self, name: &'static str, value: impl Into<String>) -> Self {
         self.with_some(name, Some(value))
@@ -65,7 +65,7 @@ impl Told {
 pub fn start(env: &Env, replica: &str) {
     match variables::collector(env) {
         Ok(None) => {}
-        Ok(Some(collector)) => engine::start(collector, replica),
+        Ok(Some(collector)) => engine::start(&collector, replica),
         Err(error) => tracing::warn!(error, "no traces are sent"),
     }
 }
@@ -112,7 +112,7 @@ pub async fn pass(
 }
 
 /// Ingests a verified delivery.
-pub async fn ingest<T>(work: impl Future<Output = T>, told: impl FnOnce(&T) -> Told) -> T {
+pub async fn ingest<T>(work: impl Future<Output = T>, told: impl FnOnce(&T) -> SpanDetails) -> T {
     engine::root("ingest", work, told).await
 }
 
@@ -142,18 +142,20 @@ pub(super) fn ids() -> Option<(String, String)> {
     engine::ids()
 }
 
-fn of_plan(seen: &Observation, plan: &Plan) -> Told {
+fn of_plan(seen: &Observation, plan: &Plan) -> SpanDetails {
     let current = seen.run.as_ref().and_then(|run| {
         let attempt = run.status.attempt.as_ref()?;
         Some(run.attempt_id(attempt.number).to_string())
     });
     let next = plan.prepare.as_ref().map(|prepare| prepare.attempt_id.to_string());
-    Told::default().with("rule", plan.rule.to_string()).with_some("attempt_id", next.or(current))
+    SpanDetails::default()
+        .with("rule", plan.rule.to_string())
+        .with_some("attempt_id", next.or(current))
 }
 
-fn of_report(report: Option<&Report>) -> Told {
+fn of_report(report: Option<&Report>) -> SpanDetails {
     let Some(report) = report else { return panicked() };
-    Told::default()
+    SpanDetails::default()
         .with("outcome", labels::pass_result(report.result))
         .with_some("class", report.class.as_ref().map(|class| class.0.as_str()))
         .with_some("repo", Some(short(&report.repo)).filter(|repo| !repo.is_empty()))
@@ -164,23 +166,23 @@ fn of_report(report: Option<&Report>) -> Told {
         .failed(report.error.as_deref())
 }
 
-fn of_sweep(report: Option<&SweepReport>) -> Told {
+fn of_sweep(report: Option<&SweepReport>) -> SpanDetails {
     let Some(report) = report else { return panicked() };
-    Told::default()
+    SpanDetails::default()
         .with("leader", report.leader.to_string())
         .with("created", report.created.to_string())
         .with("woken", report.woken.to_string())
         .failed(report.errors.first().map(String::as_str))
 }
 
-fn of_call(port: &'static str, operation: &'static str, error: Option<&PortError>) -> Told {
-    Told::default()
+fn of_call(port: &'static str, operation: &'static str, error: Option<&PortError>) -> SpanDetails {
+    SpanDetails::default()
         .with("port", port)
         .with("operation", operation)
         .with_some("error_kind", error.map(|error| labels::error_kind(error.kind)))
         .failed(error.map(ToString::to_string).as_deref())
 }
 
-fn panicked() -> Told {
-    Told::default().with("outcome", "panic").failed(Some("panicked: a bug, see the log"))
+fn panicked() -> SpanDetails {
+    SpanDetails::default().with("outcome", "panic").failed(Some("panicked: a bug, see the log"))
 }

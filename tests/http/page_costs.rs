@@ -36,7 +36,7 @@ async fn with_machine(asked: &TestServer) -> MachineId {
     {
         let mut state = asked.world.state();
         state.machines[0].launched_at = at;
-        state.machines[0].zone = "eu-west-1b".to_owned();
+        "eu-west-1b".clone_into(&mut state.machines[0].zone);
         state.runs.get_mut(&name(7)).expect("a run").status.attempt = Some(attempt);
     }
     asked.get("/v1/machines").await;

@@ -175,10 +175,11 @@ fn check_paths(paths: &BTreeSet<String>) {
         let steps: Vec<&str> = path.split('/').collect();
         let is_call = |name: &str| name.split_once(' ').is_some();
         let is_known = match steps.as_slice() {
-            ["ingest" | "reconcile" | "demand" | "sweep"] => true,
-            ["reconcile", "observe" | "plan" | "act"] => true,
-            ["ingest" | "demand" | "sweep", call] => is_call(call),
-            ["reconcile", "observe" | "act", call] => is_call(call),
+            ["ingest" | "reconcile" | "demand" | "sweep"]
+            | ["reconcile", "observe" | "plan" | "act"] => true,
+            ["ingest" | "demand" | "sweep", call] | ["reconcile", "observe" | "act", call] => {
+                is_call(call)
+            }
             _ => false,
         };
         assert!(is_known, "{path}");

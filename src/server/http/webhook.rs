@@ -20,7 +20,7 @@ use super::peer::Client;
 use super::{App, Ctx, Refusal, sweep};
 use crate::push::Pushes;
 use crate::settings::Right;
-use crate::telemetry::traces::{self, Told};
+use crate::telemetry::traces::{self, SpanDetails};
 use crate::telemetry::{Fault, Handled, labels};
 use tinqs_ci_gitea::demand;
 use tinqs_ci_gitea::trigger_event::TriggerEvent;
@@ -197,7 +197,7 @@ async fn ingest(
 }
 
 /// Returns what the span of a delivery says.
-fn told(headers: &HeaderMap, event: &str, taken: &Result<Acceptance, Refusal>) -> Told {
+fn told(headers: &HeaderMap, event: &str, taken: &Result<Acceptance, Refusal>) -> SpanDetails {
     let outcome = match taken {
         Ok(Acceptance::Accepted) => "accepted",
         Ok(Acceptance::Ignored) => "ignored",
@@ -205,7 +205,7 @@ fn told(headers: &HeaderMap, event: &str, taken: &Result<Acceptance, Refusal>) -
         Err(_) => "error",
     };
     let delivery = header_text(headers, "x-gitea-delivery");
-    Told::default()
+    SpanDetails::default()
         .with("event", labels::event(Some(event)))
         .with_some("request_id", Some(delivery).filter(|delivery| !delivery.is_empty()))
         .with("outcome", outcome)

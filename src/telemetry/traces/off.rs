@@ -8,10 +8,10 @@ use tinqs_ci_reconciler::model::{Redactor, RunName};
 use tinqs_ci_reconciler::plan::Plan;
 use tinqs_ci_reconciler::ports::PortError;
 
-use super::Told;
+use super::SpanDetails;
 use super::variables::Collector;
 
-pub(super) fn start(collector: Collector, _replica: &str) {
+pub(super) fn start(collector: &Collector, _replica: &str) {
     tracing::warn!(
         collector = collector.shown(),
         hint = "build with the feature `otlp`: `cargo build --release --features otlp`",
@@ -27,14 +27,17 @@ pub(super) async fn stop(_within: Duration) {}
 
 pub(super) fn hide(_redactor: Redactor) {}
 
-pub(super) fn decide(decide: impl FnOnce() -> Plan, _told: impl FnOnce(&Plan) -> Told) -> Plan {
+pub(super) fn decide(
+    decide: impl FnOnce() -> Plan,
+    _told: impl FnOnce(&Plan) -> SpanDetails,
+) -> Plan {
     decide()
 }
 
 pub(super) async fn reconcile(
     _name: &RunName,
     work: impl Future<Output = Option<Report>>,
-    _told: impl FnOnce(&Option<Report>) -> Told,
+    _told: impl FnOnce(&Option<Report>) -> SpanDetails,
 ) -> Option<Report> {
     work.await
 }
@@ -42,7 +45,7 @@ pub(super) async fn reconcile(
 pub(super) async fn root<T>(
     _name: &'static str,
     work: impl Future<Output = T>,
-    _told: impl FnOnce(&T) -> Told,
+    _told: impl FnOnce(&T) -> SpanDetails,
 ) -> T {
     work.await
 }
@@ -51,7 +54,7 @@ pub(super) async fn call<T>(
     _port: &'static str,
     _operation: &'static str,
     work: impl Future<Output = Result<T, PortError>>,
-    _told: impl FnOnce(&Result<T, PortError>) -> Told,
+    _told: impl FnOnce(&Result<T, PortError>) -> SpanDetails,
 ) -> Result<T, PortError> {
     work.await
 }

@@ -20,14 +20,14 @@ use tinqs_ci_reconciler::model::{Redactor, RunName};
 use tinqs_ci_reconciler::plan::Plan;
 use tinqs_ci_reconciler::ports::PortError;
 
-use super::Told;
+use super::SpanDetails;
 use super::variables::Collector;
 use phases::Phases;
 
 mod phases;
 mod sender;
 
-/// How many runs that were woken are remembered until their next reconcile.
+/// How many runs that were woken are kept until their next reconcile.
 const WOKEN: usize = 1024;
 
 /// The one engine of this process: like the log, traces belong to the process.
@@ -43,7 +43,7 @@ struct Engine {
 /// Cuts credentials out; apart from the engine, because settings may be read before it starts.
 static REDACTOR: RwLock<Option<Redactor>> = RwLock::new(None);
 
-pub(super) fn start(collector: Collector, replica: &str) {
+pub(super) fn start(collector: &Collector, replica: &str) {
     if ENGINE.get().is_some() {
         return;
     }
@@ -61,7 +61,7 @@ pub(super) fn start(collector: Collector, replica: &str) {
     }
 }
 
-fn provider(collector: Collector, replica: &str) -> Result<SdkTracerProvider, String> {
+fn provider(collector: &Collector, replica: &str) -> Result<SdkTracerProvider, String> {
     let url = collector.url.to_string();
     let service = collector.service.clone();
     let sender = sender::Sender::new(collector)?;
@@ -104,7 +104,10 @@ pub(super) fn hide(redactor: Redactor) {
     *REDACTOR.write() = Some(redactor);
 }
 
-pub(super) fn decide(decide: impl FnOnce() -> Plan, told: impl FnOnce(&Plan) -> Told) -> Plan {
+pub(super) fn decide(
+    decide: impl FnOnce() -> Plan,
+    told: impl FnOnce(&Plan) -> SpanDetails,
+) -> Plan {
     let phases = Context::map_current(|context| context.get::<Arc<Phases>>().cloned());
     let (Some(engine), Some(phases)) = (ENGINE.get(), phases) else { return decide() };
     phases.end();
@@ -120,7 +123,7 @@ pub(super) fn decide(decide: impl FnOnce() -> Plan, told: impl FnOnce(&Plan) -> 
 pub(super) async fn reconcile(
     name: &RunName,
     work: impl Future<Output = Option<Report>>,
-    told: impl FnOnce(&Option<Report>) -> Told,
+    told: impl FnOnce(&Option<Report>) -> SpanDetails,
 ) -> Option<Report> {
     let Some(engine) = ENGINE.get() else { return work.await };
     let woken_by = engine.woken_by(name);
@@ -136,7 +139,7 @@ pub(super) async fn reconcile(
 pub(super) async fn root<T>(
     name: &'static str,
     work: impl Future<Output = T>,
-    told: impl FnOnce(&T) -> Told,
+    told: impl FnOnce(&T) -> SpanDetails,
 ) -> T {
     let Some(engine) = ENGINE.get() else { return work.await };
     let kind = if name == "ingest" { SpanKind::Server } else { SpanKind::Internal };
@@ -150,7 +153,7 @@ pub(super) async fn call<T>(
     port: &'static str,
     operation: &'static str,
     work: impl Future<Output = Result<T, PortError>>,
-    told: impl FnOnce(&Result<T, PortError>) -> Told,
+    told: impl FnOnce(&Result<T, PortError>) -> SpanDetails,
 ) -> Result<T, PortError> {
     let Some((engine, parent)) = ENGINE.get().and_then(|engine| Some((engine, parent(engine)?)))
     else {
@@ -225,9 +228,9 @@ impl Engine {
 }
 
 /// Ends a span.
-fn close(context: &Context, told: Told) {
+fn close(context: &Context, told: SpanDetails) {
     let span = context.span();
-    let Told { attributes, error } = told;
+    let SpanDetails { attributes, error } = told;
     span.set_attributes(
         attributes.into_iter().map(|(name, value)| KeyValue::new(name, redacted(&value))),
     );

@@ -322,7 +322,7 @@ async fn it_tells_what_it_and_its_dead_letter_queue_hold() {
     assert_eq!(told().await, QueueDepth { dead_letters: Some(0), ..QueueDepth::default() });
     wire.post(DEAD, STRANGE[0], Duration::ZERO);
     queue.wake(&name(1)).await.unwrap();
-    wire.post(NAME, "job-2", Duration::from_secs(600));
+    wire.post(NAME, "job-2", Duration::from_mins(10));
     let first = told().await;
     assert_eq!((first.visible, first.in_flight, first.dead_letters), (2, 0, Some(1)));
     let later = told().await;

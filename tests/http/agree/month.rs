@@ -154,12 +154,14 @@ async fn usage_of_a_simulated_month_is_the_ledger_of_the_cloud() {
         let path = format!("/v1/usage?by={}&month={MONTH}", by.as_str());
         let (status, text) = ask(&router, "GET", &path, "application/json").await;
         assert!(status.is_success(), "{path}: {text}");
-        let list: UsageList = serde_json::from_str(&text).expect("a list of usage");
-        let total = Sum::from(list.total);
+        let usage: UsageList = serde_json::from_str(&text).expect("a list of usage");
+        let total = Sum::from(usage.total);
         assert_eq!((total, total.cents()), (ledger.all, ledger.all.cents()), "{path}");
-        let rows = rows(&list);
+        let rows = rows(&usage);
         let mut summed = Sum::default();
-        rows.values().for_each(|row| summed.add(*row));
+        for row in rows.values() {
+            summed.add(*row);
+        }
         assert_eq!(summed, ledger.all, "{path}");
         match by {
             UsageBy::Day => assert_eq!(rows, without_empty(ledger.by_day.clone()), "{path}"),

@@ -34,7 +34,7 @@ impl Sender {
     ///
     /// # Errors
     /// The file of authorities cannot be used, or there is no runtime.
-    pub(super) fn new(collector: Collector) -> Result<Self, String> {
+    pub(super) fn new(collector: &Collector) -> Result<Self, String> {
         let trust = match &collector.authorities {
             None => Trust::System,
             Some(file) => {
