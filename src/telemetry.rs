@@ -1,7 +1,6 @@
 //! Turns each [`Report`] into a log line and metrics.
 
-use std::io::IsTerminal as _;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -10,14 +9,9 @@ use sha2::{Digest as _, Sha256};
 use tinqs_ci_reconciler::controller::{ActionKind, Event, ReconcileOutcome, Report, SweepReport};
 use tinqs_ci_reconciler::model::{Class, Reason};
 use tinqs_ci_reconciler::ports::{Clock, ErrorKind, PortError};
-use tracing_subscriber::Registry;
-use tracing_subscriber::filter::{LevelFilter, Targets};
-use tracing_subscriber::layer::SubscriberExt as _;
-use tracing_subscriber::reload;
-use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::push::Pass;
-use crate::settings::{Env, Settings, Tls};
+use crate::settings::{Settings, Tls};
 use crate::words::services::ServiceReason;
 use contacts::Change;
 use unserved::Changes;
@@ -31,8 +25,10 @@ mod failing_runs;
 mod families;
 pub mod labels;
 pub mod lines;
+mod logging;
 pub mod metrics;
 mod observed;
+mod open_runs;
 mod pauses;
 mod progress;
 mod samples;
@@ -40,6 +36,7 @@ mod scrape;
 mod snapshot;
 mod steps;
 mod tell;
+pub mod traces;
 mod unserved;
 mod waits;
 
@@ -48,7 +45,9 @@ pub use deliveries::{Deliveries, DeliveryCounts, Fault, Handled, RefusedDelivery
 pub use drift::{OpenDrift, ResolvedBy};
 pub use events::Events;
 pub use failing_runs::{FailingRun, FailingRuns};
+pub use logging::{configure, filter, for_people, init};
 pub use observed::{Observed, Seen, observe};
+pub use open_runs::Listing;
 pub use pauses::Pauses;
 pub use samples::{MINUTES, Sample, Samples};
 pub use scrape::Held;
@@ -72,13 +71,13 @@ pub struct Telemetry {
     pub failing_runs: FailingRuns,
     /// Waiting jobs that no class serves.
     pub unserved: Unserved,
-    /// How long jobs waited.
+    /// The waits of jobs.
     pub waits: Waits,
     /// Desired and actual machines of the last two hours.
     pub samples: Samples,
     /// Webhook deliveries.
     pub deliveries: Deliveries,
-    /// What happened, for those who follow it.
+    /// The event log.
     pub events: Events,
     /// The pauses that were told.
     pub pauses: Pauses,
@@ -92,69 +91,7 @@ pub struct Telemetry {
     /// The configured classes. A reload replaces them.
     classes: RwLock<Arc<[Class]>>,
     shown: scrape::Shown,
-}
-
-/// Changes the filter of the running log.
-static FILTER: OnceLock<reload::Handle<Targets, Registry>> = OnceLock::new();
-
-/// Returns the log filter: `TINQS_CI_LOG`, else `RUST_LOG`, else the `configured` one.
-pub fn filter<'a>(env: &'a Env, configured: Option<&'a str>) -> Option<&'a str> {
-    let variable = |name| env.get(name).map(String::as_str).filter(|text| !text.trim().is_empty());
-    variable("TINQS_CI_LOG").or_else(|| variable("RUST_LOG")).or(configured)
-}
-
-/// Parses a filter. If it is missing or invalid, the level is `info`; the flag: it is invalid.
-fn targets(filter: Option<&str>) -> (Targets, bool) {
-    let filter = filter.filter(|text| !text.trim().is_empty());
-    let parsed = filter.map(str::parse::<Targets>);
-    let refused = matches!(parsed, Some(Err(_)));
-    let filter = match parsed {
-        Some(Ok(filter)) => filter,
-        Some(Err(_)) | None => Targets::new().with_default(LevelFilter::INFO),
-    };
-    // The SDK logs whole requests, which contain identities.
-    (filter.with_target("aws_", LevelFilter::WARN), refused)
-}
-
-/// Replaces the filter of the running log; without one, nothing happens.
-pub fn configure(filter: Option<&str>) {
-    if let Some(handle) = FILTER.get() {
-        // Fails only if the log is gone.
-        let _ = handle.reload(targets(filter).0);
-    }
-}
-
-/// Whether people read the log: it then has short lines instead of JSON.
-pub fn for_people() -> bool {
-    std::io::stderr().is_terminal()
-}
-
-/// Starts logging to stderr: short lines if stderr is a terminal, else JSON lines. `filter` is that
-/// of [`filter`] (`info`, `debug`, `tinqs_ci=trace`); if it is missing or invalid, the level is
-/// `info`. Panics are logged too. A second call does nothing.
-pub fn init(filter: Option<&str>, replica: &str) {
-    let (filter, refused) = targets(filter);
-    let (filter, handle) = reload::Layer::new(filter);
-    let form = if for_people() {
-        lines::Form::Human {
-            color: anstream::stderr().current_choice() != anstream::ColorChoice::Never,
-        }
-    } else {
-        lines::Form::Json
-    };
-    let lines = lines::layer(form, replica, std::io::stderr);
-    if tracing_subscriber::registry().with(filter).with(lines).try_init().is_err() {
-        return;
-    }
-    let _ = FILTER.set(handle);
-    if refused {
-        tracing::warn!("invalid log filter, using `info`: expected `info` or `tinqs_ci=debug`");
-    }
-    std::panic::set_hook(Box::new(|panic| {
-        let message = panic_message(panic.payload());
-        let place = panic.location().map(ToString::to_string);
-        tracing::error!(place, error = short(&message), "panicked: a bug, please report it");
-    }));
+    open_runs: open_runs::OpenRuns,
 }
 
 /// Returns the message of a panic.
@@ -185,11 +122,13 @@ impl Telemetry {
             clock,
             classes: RwLock::new(classes.into()),
             shown: scrape::Shown::default(),
+            open_runs: open_runs::OpenRuns::default(),
         })
     }
 
     /// Follows the settings that are put in force.
     pub fn configure(&self, settings: &Settings) {
+        traces::hide(&settings.secrets());
         self.metrics.configure(&settings.classes);
         *self.classes.write() = settings.classes.as_slice().into();
         let tls = settings.server.tls.as_ref();
@@ -289,15 +228,14 @@ fn log_reconcile(report: &Report, elapsed: Duration) {
     let run = report.name.as_str();
     let class = report.class.as_ref().map(|class| class.0.as_str());
     let repo = Some(short(&report.repo)).filter(|repo| !repo.is_empty());
-    let attempt_id = report.effects.iter().rev().find_map(|effect| effect.attempt_id.as_deref());
+    let attempt_id = labels::attempt_id(report);
     let machine = report
         .effects
         .iter()
         .rev()
         .find(|effect| matches!(effect.action, ActionKind::Launch | ActionKind::Terminate));
     let machine = machine.map(|effect| effect.target.as_str());
-    let actions: Vec<&str> = report.effects.iter().map(|e| labels::action(e.action)).collect();
-    let action = Some(actions.join("+")).filter(|action| !action.is_empty());
+    let action = labels::actions(report);
     let phase = report.phase.map(|phase| format!("{phase:?}"));
     let reason = report.reason.map(Reason::as_str);
     let outcome = labels::pass_result(report.result);

@@ -44,6 +44,33 @@ fn cell(text: &str) -> String {
     text.replace('\n', " ").replace('|', "\\|")
 }
 
+/// Wraps a paragraph at 100 columns. A code span stays whole.
+fn wrapped(text: &str) -> String {
+    let mut words: Vec<String> = Vec::new();
+    let mut in_code = false;
+    for part in text.split(' ') {
+        match words.last_mut() {
+            Some(word) if in_code => {
+                word.push(' ');
+                word.push_str(part);
+            }
+            _ => words.push(part.to_owned()),
+        }
+        in_code ^= part.matches('`').count() % 2 == 1;
+    }
+    let mut lines: Vec<String> = Vec::new();
+    for word in words {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= 100 => {
+                line.push(' ');
+                line.push_str(&word);
+            }
+            _ => lines.push(word),
+        }
+    }
+    lines.join("\n")
+}
+
 // ---------------------------------------------------------------- configuration
 
 /// Returns the page of all keys, from the JSON Schema.
@@ -89,7 +116,7 @@ belong together or has expired leaves the former one in force, with one warning;
 keep the certificate with which they began.
 
 **The configuration file** is read again on SIGHUP, on `tinqs-ci reload` and on `POST /v1/reload`.
-Classes, secrets, `server.token`, `server.hosts`, `forge.poll_every`, `forge.sweep_every`,
+Classes, prices, secrets, `server.token`, `server.hosts`, `forge.poll_every`, `forge.sweep_every`,
 `forge.machine_url`, `server.tls` and `server.log` take effect at once; running machines keep what
 they were launched with. Everything else (`installation`, `store`, `queue`, `compute`, `forge.url`,
 `forge.scope`, `forge.demand`, the addresses of `server`, `server.event_clients`, and whether
@@ -106,6 +133,13 @@ The server logs to standard error: JSON lines, one object per event, from the fi
 one; short lines only on a terminal. `TINQS_CI_LOG` selects what is logged: a level (`error`,
 `warn`, `info`, `debug`, `trace`) or a list such as `info,tinqs_ci=debug`. It precedes `RUST_LOG`
 and `server.log`; the default is `info`.
+
+### Traces
+
+The server sends traces if `OTEL_EXPORTER_OTLP_ENDPOINT` or `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`
+names a collector and the build has the feature `otlp`, as the published binary does. They and the
+other standard variables of OpenTelemetry are in [Traces](../how-to/traces.md); no key of the
+configuration is about them.
 
 ";
 
@@ -130,6 +164,9 @@ sweep_every    = \"60s\"
 [server]
 webhooks = \"0.0.0.0:8080\"
 api      = \"127.0.0.1:8081\"
+
+[prices]
+process = \"$0.02/h\"
 
 [[server.token]]
 name   = \"dashboard\"
@@ -160,7 +197,7 @@ it would serve both: put the common classes first.
 fn section(page: &mut String, title: &str, about: &str, path: &str, schema: &Value) {
     let _ = writeln!(page, "## {title}\n");
     if !about.is_empty() {
-        let _ = writeln!(page, "{about}\n");
+        let _ = writeln!(page, "{}\n", wrapped(about));
     }
     let empty = serde_json::Map::new();
     let properties = schema["properties"].as_object().unwrap_or(&empty);
@@ -213,6 +250,7 @@ fn takes(property: &Value) -> String {
     match property["type"].as_str() {
         Some("array") => format!("list of {}", takes(&property["items"])),
         Some("integer") => "number".to_owned(),
+        Some("object") => "table".to_owned(),
         Some("boolean") => "`true`, `false`".to_owned(),
         Some("string") if is_duration(property) => "duration".to_owned(),
         Some("string") => "text".to_owned(),

@@ -1,7 +1,12 @@
-//! Webhooks: CPU time per webhook, latency at a fixed rate, and no loss of accepted ones when the
-//! server is killed.
+//! Webhooks: CPU time per webhook, latency at a fixed rate, also beside a client that never finishes
+//! its requests, and no loss of accepted ones when the server is killed.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::task::JoinSet;
 
 use crate::figure::{Figures, Goal, Result, number, quantile};
 use crate::host::{Host, Options, runtime};
@@ -16,6 +21,13 @@ const WARM_UP: usize = 500;
 /// Rate of the open loop per second, and its number of deliveries.
 const RATE: u32 = 500;
 const SCHEDULED: usize = 5_000;
+/// Connections of the client that never finishes a request, and the rate of the deliveries beside it.
+const HALF_SENT: usize = 600;
+const RATE_BESIDE: u32 = 100;
+const SCHEDULED_BESIDE: usize = 1_000;
+const HALF_A_HEAD: &[u8] = b"POST /webhook HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: ";
+/// Its address; the deliveries come from 127.0.0.1.
+const OTHER_CLIENT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2)), 0);
 /// Kills of the server during deliveries at that rate, and the deliveries planned for each.
 const KILLS: u32 = 6;
 const UNTIL_KILLED: usize = 750;
@@ -27,6 +39,7 @@ pub(crate) fn run(figures: &mut Figures) -> Result<()> {
         cpu(figures, "queued", "queued", Goal::Most(60.0)).await?;
         cpu(figures, "completed", "completed", Goal::Most(45.0)).await?;
         latency(figures).await?;
+        beside_half_sent_heads(figures).await?;
         killed(figures).await
     })
 }
@@ -67,6 +80,53 @@ async fn latency(figures: &mut Figures) -> Result<()> {
     figures.tell("ingest/cpu_at_500", each, "us", Goal::Told);
     host.stop()?;
     Ok(())
+}
+
+/// Measures deliveries while another address holds as many connections as it can with half a head.
+async fn beside_half_sent_heads(figures: &mut Figures) -> Result<()> {
+    let mut host = Host::new()?;
+    host.start(Options { role: "ingest", ..Options::default() }).await?;
+    let url = host.url("/webhook")?;
+    all_taken(&load::closed_loop(&url, shots("queued", 1, WARM_UP)?, 8).await?)?;
+    let server: SocketAddr =
+        url.trim_start_matches("http://").trim_end_matches("/webhook").parse()?;
+    let mut heads = JoinSet::new();
+    for _ in 0..HALF_SENT {
+        heads.spawn(half_sent_heads(server));
+    }
+    // Until each of them was accepted or refused.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let scheduled = shots("queued", 1_000_000, SCHEDULED_BESIDE)?;
+    let answers = load::open_loop(&url, scheduled, RATE_BESIDE).await?;
+    heads.shutdown().await;
+    all_taken(&answers)?;
+    let milliseconds = |share| quantile(&answers.latencies, share);
+    let name = |of: &str| format!("ingest/{of}_beside_600_half_sent_heads");
+    figures.tell(&name("p50"), milliseconds(0.5), "ms", Goal::Told);
+    figures.tell(&name("p99"), milliseconds(0.99), "ms", Goal::Most(100.0));
+    figures.tell(&name("max"), milliseconds(1.0), "ms", Goal::Told);
+    host.stop()?;
+    Ok(())
+}
+
+/// Sends half a head, holds the connection until the server closes it, and begins again.
+async fn half_sent_heads(server: SocketAddr) {
+    loop {
+        // The server may refuse it, which is its right.
+        if let Ok(mut stream) = connect_from(OTHER_CLIENT, server).await
+            && stream.write_all(HALF_A_HEAD).await.is_ok()
+        {
+            let mut rest = [0; 512];
+            while matches!(stream.read(&mut rest).await, Ok(1..)) {}
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+async fn connect_from(own: SocketAddr, server: SocketAddr) -> std::io::Result<TcpStream> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind(own)?;
+    socket.connect(server).await
 }
 
 /// Kills the server repeatedly during a stream of webhooks, then reads every run whose delivery was

@@ -9,6 +9,7 @@ mod figure;
 mod groups;
 mod host;
 mod ingest;
+mod inside;
 mod launch;
 #[allow(dead_code, reason = "the other benchmark reads a delivery")]
 mod load;

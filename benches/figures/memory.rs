@@ -1,4 +1,4 @@
-//! Memory of the server: idle, with many finished runs, and with many open runs.
+//! Memory of the server: idle, with many finished runs, and with many and very many open runs.
 
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use crate::{machine, runs};
 
 const FINISHED: i64 = 100_000;
 const OPEN: usize = 10_000;
+const VERY_MANY: i64 = 100_000;
 /// Time after which polls (every 10 s) and a sweep (at the start and every 60 s) have covered every
 /// run.
 const SETTLED: Duration = Duration::from_secs(15);
@@ -20,7 +21,8 @@ pub(crate) fn run(figures: &mut Figures) -> Result<()> {
     runtime()?.block_on(async {
         idle(figures).await?;
         finished(figures).await?;
-        open(figures).await
+        open(figures).await?;
+        very_many_open(figures).await
     })
 }
 
@@ -29,7 +31,7 @@ async fn idle(figures: &mut Figures) -> Result<()> {
     host.start(Options::default()).await?;
     host.forge().add_repo("acme/widget");
     tokio::time::sleep(SETTLED).await;
-    tell(figures, &host, "memory/idle", 12.0)?;
+    tell(figures, &host, "memory/idle", Goal::Most(12.0))?;
     host.stop()?;
     Ok(())
 }
@@ -41,7 +43,7 @@ async fn finished(figures: &mut Figures) -> Result<()> {
     host.start(ONE_MACHINE).await?;
     ask(&host).await?;
     tokio::time::sleep(SETTLED).await;
-    tell(figures, &host, "memory/finished_100000", 32.0)?;
+    tell(figures, &host, "memory/finished_100000", Goal::Most(32.0))?;
     host.stop()?;
     Ok(())
 }
@@ -55,7 +57,23 @@ async fn open(figures: &mut Figures) -> Result<()> {
     host.start(ONE_MACHINE).await?;
     ask(&host).await?;
     tokio::time::sleep(SETTLED).await;
-    tell(figures, &host, "memory/open_10000", 64.0)?;
+    tell(figures, &host, "memory/open_10000", Goal::Most(64.0))?;
+    host.stop()?;
+    Ok(())
+}
+
+/// The forge does not list them: its list is read up to 20,000. Polls and people list them in turn.
+async fn very_many_open(figures: &mut Figures) -> Result<()> {
+    let mut host = Host::new()?;
+    let now = Timestamp::now();
+    runs::fill(&host.store(), (1..=VERY_MANY).map(|job| runs::waiting(job, now))).await?;
+    host.start(ONE_MACHINE).await?;
+    ask(&host).await?;
+    for _ in 0..5 {
+        tokio::time::sleep(SETTLED / 5).await;
+        host.get("/v1/status").await?;
+    }
+    tell(figures, &host, "memory/open_100000", Goal::Told)?;
     host.stop()?;
     Ok(())
 }
@@ -68,9 +86,9 @@ async fn ask(host: &Host) -> Result<()> {
     Ok(())
 }
 
-fn tell(figures: &mut Figures, host: &Host, name: &str, goal: f64) -> Result<()> {
+fn tell(figures: &mut Figures, host: &Host, name: &str, goal: Goal) -> Result<()> {
     let (now, most) = machine::memory(host.pid()?)?;
-    figures.tell(name, now, "MiB", Goal::Most(goal));
+    figures.tell(name, now, "MiB", goal);
     figures.tell(&format!("{name}_peak"), most, "MiB", Goal::Told);
     Ok(())
 }

@@ -1,10 +1,11 @@
 //! Cost of a reconcile with few and with many open runs: the real controller and store, a forge
-//! that answers at once, and no machines.
+//! that answers at once, and no machines; and the cost beside clients that follow events.
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use async_trait::async_trait;
+use futures_util::StreamExt as _;
 use jiff::Timestamp;
 use tinqs_ci::server::Parts;
 use tinqs_ci_local::SystemClock;
@@ -24,6 +25,7 @@ use tokio::task::JoinSet;
 
 use crate::figure::{Figures, Goal, Result, number, quantile};
 use crate::host::{Host, Options, runtime};
+use crate::inside::Inside;
 use crate::{machine, runs};
 
 const FEW: i64 = 1_000;
@@ -35,6 +37,8 @@ const RECONCILES: i64 = 20_000;
 const AT_ONCE: usize = 16;
 /// Measurements of each size, alternating, so that other load affects both equally.
 const ROUNDS: usize = 15;
+/// Clients that follow events beside the reconciles.
+const CLIENTS: usize = 100;
 
 pub(crate) fn run(figures: &mut Figures) -> Result<()> {
     runtime()?.block_on(async {
@@ -48,12 +52,44 @@ pub(crate) fn run(figures: &mut Figures) -> Result<()> {
             beside_many.push(many.reconcile(&[ReconcileOutcome::Settled]).await?);
         }
         // Other load only ever adds, and it adds most to the side that needs memory.
-        let (few, many) = (quantile(&beside_few, 0.0), quantile(&beside_many, 0.0));
-        figures.tell("reconcile/cpu_beside_1000", few, "us", Goal::Told);
+        let (alone, many) = (quantile(&beside_few, 0.0), quantile(&beside_many, 0.0));
+        figures.tell("reconcile/cpu_beside_1000", alone, "us", Goal::Told);
         figures.tell("reconcile/cpu_beside_100000", many, "us", Goal::Told);
-        figures.tell("reconcile/ratio", many / few, "x", Goal::Most(1.10));
-        Ok(())
+        figures.tell("reconcile/ratio", many / alone, "x", Goal::Most(1.10));
+        beside_clients(figures, &few).await
     })
+}
+
+/// Measures reconciles with and without clients that follow events, and what the clients cost
+/// themselves.
+async fn beside_clients(figures: &mut Figures, world: &World) -> Result<()> {
+    let inside = Inside::of(world.parts());
+    let (mut without, mut with) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        without.push(world.reconcile(&[ReconcileOutcome::Settled]).await?);
+        let mut clients = follow(&inside).await?;
+        with.push(world.reconcile(&[ReconcileOutcome::Settled]).await?);
+        if clients.try_join_next().is_some() {
+            return Err("a stream of events ended".into());
+        }
+        clients.shutdown().await;
+    }
+    let (without, with) = (quantile(&without, 0.0), quantile(&with, 0.0));
+    figures.tell("reconcile/cpu_without_event_clients", without, "us", Goal::Told);
+    figures.tell("reconcile/cpu_with_100_event_clients", with, "us", Goal::Told);
+    figures.tell("reconcile/event_clients_ratio", with / without, "x", Goal::Most(1.10));
+    Ok(())
+}
+
+/// Returns the clients, each of which reads its stream until it ends.
+async fn follow(inside: &Inside) -> Result<JoinSet<()>> {
+    let mut clients = JoinSet::new();
+    for _ in 0..CLIENTS {
+        let answer = inside.ask("/v1/events", "text/event-stream").await?;
+        let mut stream = answer.into_body().into_data_stream();
+        clients.spawn(async move { while stream.next().await.is_some_and(|read| read.is_ok()) {} });
+    }
+    Ok(clients)
 }
 
 /// The parts of a server over a full store.

@@ -22,7 +22,7 @@ pub(crate) struct Server {
 }
 
 /// The API token of a server.
-const TOKEN: &str = "bench-own-api-token";
+pub(crate) const TOKEN: &str = "bench-own-api-token";
 
 /// Returns two ports that are free now, for webhooks and for the API.
 pub(crate) fn free_ports() -> Result<[u16; 2]> {

@@ -315,6 +315,7 @@ fn launch(seen: &mut Observation, placement: u32, how: usize) {
         repo_id: attempt.runner.repo_id,
         promise: None,
         ended_by: None,
+        ended_at: None,
         class: attempt.class.clone(),
         kind: String::new(),
         zone: String::new(),

@@ -6,6 +6,7 @@ mod cache;
 mod canceled;
 mod displaced;
 mod drift;
+mod ends;
 mod ingest;
 mod launch_queue;
 mod observe;
@@ -16,6 +17,7 @@ mod reconcile;
 mod registration_lists;
 mod report;
 mod settings;
+mod spend;
 mod steady;
 mod sweep;
 mod true_time;
@@ -23,9 +25,12 @@ mod unserved;
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use parking_lot::RwLock;
 
-use crate::model::{ClassName, MachineSpec, Observation, ObservedClass, OpenBreaker};
+use crate::model::{
+    Cause, ClassName, MachineSpec, Market, MicroUsd, Observation, ObservedClass, OpenBreaker,
+};
 use crate::plan::{self, Plan};
 use crate::ports::Ports;
 use cache::Cache;
@@ -39,6 +44,15 @@ pub use report::{
 };
 pub use settings::{Hint, Settings};
 pub use true_time::ClockReading;
+
+/// An offering of a class, and whether it is unavailable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offering {
+    /// The first configured machine spec that asks for it.
+    pub machine: MachineSpec,
+    /// Until when it is skipped because the cloud refused it, and why; `None` if it is not.
+    pub skipped: Option<(Timestamp, Cause)>,
+}
 
 /// The controller of one replica.
 pub struct Controller {
@@ -60,7 +74,8 @@ impl Controller {
         Self { ports, settings, cache: Cache::default(), steadiness, clock, plan: plan::plan }
     }
 
-    /// Replaces the decision: tests show with wrong ones that the simulation's laws detect them.
+    /// Replaces the decision. Traces see by it where the phases of a reconcile end; tests show with
+    /// wrong ones that the simulation's laws detect them.
     pub fn deciding_by(self, plan: fn(&Observation) -> Plan) -> Self {
         Self { plan, ..self }
     }
@@ -84,6 +99,8 @@ impl Controller {
             self.cache.bring_forward(&held, now);
         }
         *self.settings.write() = Arc::new(settings);
+        // Their budget may be higher now.
+        self.cache.bring_forward(&self.cache.spend.changed(), now);
         self.cache.reset_idle();
     }
 
@@ -94,23 +111,42 @@ impl Controller {
         names.filter_map(|name| Some((name.clone(), self.cache.breakers.opened(name)?))).collect()
     }
 
-    /// Returns the offerings of the classes, each once, and whether it is skipped because the cloud
-    /// refused it.
-    pub fn offerings(&self) -> Vec<(MachineSpec, bool)> {
+    /// Returns the offerings of the classes, each once.
+    pub fn offerings(&self) -> Vec<Offering> {
         let now = self.ports.clock.now();
         let unavailable = self.cache.unavailable(now);
-        let mut offerings: Vec<(MachineSpec, bool)> = Vec::new();
+        let mut offerings: Vec<Offering> = Vec::new();
         for class in &self.settings().classes {
             let (class, unavailable) = (class.clone(), unavailable.clone());
             let observed = ObservedClass { unavailable, ..ObservedClass::from(class) };
             for machine in &observed.class.machines {
-                if !offerings.iter().any(|(known, _)| known.same_capacity(machine)) {
-                    let is_skipped = observed.unavailable_until(machine, now).is_some();
-                    offerings.push((machine.clone(), is_skipped));
+                if !offerings.iter().any(|known| known.machine.same_capacity(machine)) {
+                    let until = observed.unavailable_until(machine, now);
+                    let skipped = until.zip(observed.unavailable_because(machine, now));
+                    offerings.push(Offering { machine: machine.clone(), skipped });
                 }
             }
         }
         offerings
+    }
+
+    /// Reads the spot prices that the classes need, if they were not read lately.
+    pub async fn read_prices(&self) {
+        let settings = self.settings();
+        let machines = settings.classes.iter().flat_map(|class| &class.machines);
+        let spot = machines.filter(|spec| spec.market == Market::Spot);
+        let mut kinds: Vec<String> = spot.map(|spec| spec.kind.clone()).collect();
+        kinds.sort();
+        kinds.dedup();
+        self.ports.compute.read_prices(&kinds).await;
+    }
+
+    /// Returns the price per hour of a kind; `None` if it is not known. `zone` may be empty.
+    pub fn price(&self, kind: &str, market: Market, zone: &str) -> Option<MicroUsd> {
+        match market {
+            Market::Spot => self.ports.compute.spot_price(kind, zone),
+            Market::OnDemand => self.settings().prices.get(kind).copied(),
+        }
     }
 
     /// Ends idle mode: the next poll and sweep read everything again.

@@ -17,6 +17,7 @@ pub mod record;
 mod rules;
 mod sanitize;
 pub(crate) mod times;
+pub mod usage;
 
 use crate::model::Observation;
 

@@ -223,6 +223,7 @@ impl World {
             repo_id: attempt.runner.repo_id,
             promise: None,
             ended_by: None,
+            ended_at: None,
             class: attempt.class.clone(),
             kind: String::new(),
             zone: String::new(),
@@ -263,11 +264,14 @@ fn laws(seen: &Observation, decided: &Plan) -> Result<(), String> {
     stopped(seen, decided)
 }
 
-/// Checks that an open breaker or a pause lets no attempt start, and repeats no launch of another
-/// reconcile.
+/// Checks that an open breaker, a pause or a spent budget lets no attempt start, and repeats no launch
+/// of another reconcile.
 fn stopped(seen: &Observation, decided: &Plan) -> Result<(), String> {
-    let is_stopped =
-        |class: &&ObservedClass| class.paused.is_some() || class.open_breaker(seen.now).is_some();
+    let is_stopped = |class: &&ObservedClass| {
+        class.paused.is_some()
+            || class.budget_stop(seen.now).is_some()
+            || class.open_breaker(seen.now).is_some()
+    };
     let Some(class) = seen.class.as_ref().filter(is_stopped) else {
         return Ok(());
     };
@@ -348,11 +352,11 @@ fn kept(before: &Status, after: &Status) -> Result<(), String> {
     }
     match (&before.attempt, &after.attempt) {
         (Some(old), Some(new)) => {
-            let recipe = |a: &Attempt| {
+            let spec = |a: &Attempt| {
                 let machines: Vec<_> = a.placements.iter().map(|p| p.machine.clone()).collect();
                 (a.number, a.class.clone(), a.runner.clone(), a.boot.clone(), machines)
             };
-            let ((n, c, r, b, machines), new) = (recipe(old), recipe(new));
+            let ((n, c, r, b, machines), new) = (spec(old), spec(new));
             let same = (n, c, r, b) == (new.0, new.1, new.2, new.3);
             if !same || !new.4.starts_with(&machines) {
                 return Err("a recorded attempt changes".to_owned());

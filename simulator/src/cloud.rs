@@ -4,6 +4,7 @@
 pub mod admission;
 pub mod machine;
 mod outcome;
+mod prices;
 #[cfg(test)]
 mod tests;
 
@@ -12,13 +13,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
 use tinqs_ci_reconciler::model::{
-    Attempt, AttemptId, EndedBy, Machine, MachineId, MachineSpec as Recipe, MachineState, Market,
+    Attempt, AttemptId, EndedBy, Machine, MachineId, MachineSpec, MachineState, Market,
 };
 use tinqs_ci_reconciler::ports::ErrorKind;
 
 use crate::forge::Forge;
 use admission::{Admitted, Ask, Place, Stock};
 use machine::{Doing, MachineOutcome, SimulatedMachine};
+
+pub use prices::{UNPRICED, price};
 
 /// The time for which an ended machine is still listed.
 pub const LISTED_AFTER_END: SignedDuration = SignedDuration::from_hours(1);
@@ -40,6 +43,8 @@ pub struct Config {
     pub launches_per_minute: Option<usize>,
     /// The time for which an ended machine is still listed.
     pub listed_after_end: SignedDuration,
+    /// Whether it tells when a machine ended.
+    pub dates_ends: bool,
     /// The time for which a machine's client token is kept after its end.
     pub token_kept: SignedDuration,
     /// The zone of each subnet; client tokens and capacity belong to a zone. Subnets not listed
@@ -68,6 +73,7 @@ impl Default for Config {
             ends_within: SignedDuration::from_secs(25),
             launches_per_minute: None,
             listed_after_end: LISTED_AFTER_END,
+            dates_ends: true,
             token_kept: TOKEN_KEPT,
             zones: BTreeMap::new(),
             stock: BTreeMap::new(),
@@ -131,7 +137,7 @@ impl Launch<'_> {
     }
 
     /// Returns the machine spec.
-    fn recipe(&self) -> Result<&Recipe, Refused> {
+    fn spec(&self) -> Result<&MachineSpec, Refused> {
         let placement = usize::try_from(self.placement).ok();
         let placement = placement.and_then(|p| self.attempt.placements.get(p));
         placement.map(|placement| &placement.machine).ok_or_else(|| Refused {
@@ -145,11 +151,11 @@ impl Launch<'_> {
     /// the same digest.
     pub fn bytes(&self) -> [u8; 32] {
         let Attempt { runner, boot, placements, class, .. } = self.attempt;
-        let recipe = usize::try_from(self.placement).ok().and_then(|p| placements.get(p));
+        let spec = usize::try_from(self.placement).ok().and_then(|p| placements.get(p));
         let text = format!(
             "{}\n{:?}\n{class}\n{} {} {} {:?} {}\n{} {} {:?} {} {}",
             self.token(),
-            recipe.map(|p| &p.machine),
+            spec.map(|p| &p.machine),
             runner.id,
             runner.uuid,
             runner.name,
@@ -182,12 +188,12 @@ impl Cloud {
         ask: Launch<'_>,
         outcome: MachineOutcome,
     ) -> Result<Machine, Refused> {
-        let recipe = ask.recipe()?.clone();
+        let spec = ask.spec()?.clone();
         let token = ask.token();
         let wanted = Ask {
             token: Some(&token),
             bytes: ask.bytes(),
-            pool: (recipe.kind, recipe.subnet, recipe.market),
+            pool: (spec.kind, spec.subnet, spec.market),
             least: 1,
             most: 1,
         };
@@ -195,7 +201,7 @@ impl Cloud {
         // Exactly one is requested and returned; one of a known token in its current state.
         let machine = ids.first().and_then(|id| self.machines.get(id));
         let machine =
-            machine.map(|m| m.seen_machine(if made { MachineState::Booting } else { m.state() }));
+            machine.map(|m| self.seen(m, if made { MachineState::Booting } else { m.state() }));
         machine.ok_or_else(|| Refused {
             kind: ErrorKind::Unavailable,
             code: "InternalError",
@@ -212,7 +218,7 @@ impl Cloud {
         ask: Launch<'_>,
         outcome: &MachineOutcome,
     ) -> Result<(Vec<MachineId>, bool), Refused> {
-        let recipe = ask.recipe()?;
+        let spec = ask.spec()?;
         let count = match self.admit(now, wanted)? {
             Admitted::Before(ids) => return Ok((ids, false)),
             Admitted::Room(count) => count,
@@ -223,7 +229,7 @@ impl Cloud {
             self.made += 1;
             let id = MachineId(format!("i-{:017x}", self.made));
             let mut machine =
-                SimulatedMachine::new(id.clone(), ask, recipe.clone(), now, outcome.clone());
+                SimulatedMachine::new(id.clone(), ask, spec.clone(), now, outcome.clone());
             if outcome.stillborn {
                 machine.end(now, now + self.config.ends_within, EndedBy::Cloud);
             }
@@ -276,7 +282,7 @@ impl Cloud {
         let listed = self.machines.values().filter(|machine| {
             machine.gone_at.is_none_or(|at| now <= at + self.config.listed_after_end)
         });
-        listed.map(|machine| machine.seen_machine(machine.state())).collect()
+        listed.map(|machine| self.seen(machine, machine.state())).collect()
     }
 
     /// Returns a machine by its ID, as the list shows it.
@@ -288,7 +294,12 @@ impl Cloud {
         if machine.gone_at.is_some_and(|at| now > at + self.config.listed_after_end) {
             return None;
         }
-        Some(machine.seen_machine(machine.state_at(now - self.config.list_lag)?))
+        Some(self.seen(machine, machine.state_at(now - self.config.list_lag)?))
+    }
+
+    fn seen(&self, machine: &SimulatedMachine, state: MachineState) -> Machine {
+        let seen = machine.seen_machine(state);
+        Machine { ended_at: seen.ended_at.filter(|_| self.config.dates_ends), ..seen }
     }
 
     /// Terminates a machine; no effect if it is gone already.

@@ -1,4 +1,4 @@
-//! Gitea Actions as a state machine: jobs, runner rows and tasks, without a clock and without I/O.
+//! Gitea Actions as a state machine: jobs, registrations and tasks, without a clock or I/O.
 //!
 //! Tests push workflow runs and register runners; a runner process calls `fetch` and `report`;
 //! `tick` is the server's cron. Each change of a job's status produces one webhook.

@@ -28,7 +28,7 @@ pub use hooks::{Hook, HookScope};
 
 use crate::forge::{Forge, Webhook};
 
-/// Returns a client builder. No connection is encrypted, but the client requires a TLS provider.
+/// Returns a client builder with TLS by `ring`.
 pub fn http_client() -> reqwest::ClientBuilder {
     // Fails only if the process has a provider already.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -72,6 +72,8 @@ pub struct WireOptions {
     pub webhook_delay: Duration,
     /// `DELIVER_TIMEOUT`.
     pub webhook_timeout: Duration,
+    /// `[webhook] SKIP_TLS_VERIFY`: whether webhooks go to servers whatever their certificate.
+    pub skip_tls_verify: bool,
     /// Initial hooks.
     pub hooks: Vec<Hook>,
 }
@@ -84,6 +86,7 @@ impl Default for WireOptions {
             user: "ci".to_owned(),
             webhook_delay: Duration::ZERO,
             webhook_timeout: Duration::from_secs(5),
+            skip_tls_verify: false,
             hooks: Vec::new(),
         }
     }
@@ -168,6 +171,7 @@ impl Wire {
         let client = http_client()
             .no_proxy()
             .timeout(options.webhook_timeout)
+            .tls_danger_accept_invalid_certs(options.skip_tls_verify)
             .build()
             .map_err(io::Error::other)?;
         let mut hooks = options.hooks.clone();

@@ -7,6 +7,7 @@ pub(crate) mod drift;
 mod lost;
 mod report;
 mod time;
+pub(crate) mod usage;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
@@ -23,7 +24,7 @@ pub use calls::{RetireTruth, TerminateTruth};
 pub use time::Allowance;
 
 /// Events kept for a story, unless set otherwise.
-const REMEMBERED: usize = 20_000;
+const STORY_EVENTS: usize = 20_000;
 /// Maximum lines of a story.
 const STORY: usize = 120;
 /// Number of violations that keep a story.
@@ -32,7 +33,7 @@ const STORIES: usize = 5;
 /// A law that was broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// The law: `L1` to `L10`, `L12`, `L14`, `time`, or `drift`.
+    /// The law: `L1` to `L10`, `L12`, `L14`, `L16 usage`, `time`, or `drift`.
     pub law: &'static str,
     /// Seed of the world.
     pub seed: u64,
@@ -97,8 +98,10 @@ pub struct Laws {
     waited_in_vain: u64,
     /// What the check of drift knows.
     drift: drift::DriftWatch,
+    /// What was counted of machines.
+    usage: usage::UsageWatch,
     /// Number of events to keep.
-    pub remembers: usize,
+    pub keeps_events: usize,
     /// Longest permitted wait of a job while capacity is available.
     pub waits_at_most: SignedDuration,
     /// Most writes of one run, and the time window.
@@ -141,7 +144,8 @@ impl Laws {
             longest_wait: (SignedDuration::ZERO, 0),
             waited_in_vain: 0,
             drift: drift::DriftWatch::default(),
-            remembers: REMEMBERED,
+            usage: usage::UsageWatch::default(),
+            keeps_events: STORY_EVENTS,
             waits_at_most: SignedDuration::from_hours(1),
             writes_at_most: (240, SignedDuration::from_hours(24)),
             twins: false,
@@ -163,7 +167,7 @@ impl Laws {
         );
         self.hash.update(line.as_bytes());
         self.hash.update(b"\n");
-        if self.told.len() >= self.remembers {
+        if self.told.len() >= self.keeps_events {
             self.told.pop_front();
         }
         self.told.push_back(line);

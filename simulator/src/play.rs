@@ -3,6 +3,7 @@
 
 mod draw;
 mod drive;
+mod month;
 mod narrow;
 mod outcome;
 mod people;
@@ -15,7 +16,7 @@ mod user_actions;
 mod variant;
 
 pub use draw::linux;
-pub use drive::{chronicle, run, run_scheduled, run_variant};
+pub use drive::{chronicle, run, run_scheduled, run_variant, run_world};
 pub use outcome::Outcome;
 pub use profile::{Profile, UserAction};
 pub use variant::Variant;

@@ -279,11 +279,11 @@ impl World {
     }
 
     /// Draws the outcome of a machine that is launched now.
-    pub fn outcome(&mut self, recipe: Option<&MachineSpec>) -> MachineOutcome {
+    pub fn outcome(&mut self, spec: Option<&MachineSpec>) -> MachineOutcome {
         let faults = self.faults.at(self.now());
         let seconds = SignedDuration::from_secs;
-        let spot = recipe.is_some_and(|m| m.market == Market::Spot);
-        let broken = recipe.is_some_and(|m| faults.broken_kind == Some(m.kind.as_str()));
+        let spot = spec.is_some_and(|m| m.market == Market::Spot);
+        let broken = spec.is_some_and(|m| faults.broken_kind == Some(m.kind.as_str()));
         let interrupted = spot && self.strikes("interrupted", faults.interrupted);
         MachineOutcome {
             boots_in: self.rng.between(seconds(12), seconds(40)) + faults.slow_boot,

@@ -39,6 +39,7 @@ fn class() -> Class {
         limit: Some(1),
         repo_limit: None,
         owner_limit: None,
+        budget: None,
         repos: Vec::new(),
         times: Times { keep: SignedDuration::from_mins(30), ..Times::default() },
     }

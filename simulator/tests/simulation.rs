@@ -127,7 +127,7 @@ fn with_faults(profile: &Profile, count: u64, faults: &[&str]) -> Vec<Outcome> {
 }
 
 #[test]
-fn without_faults_a_job_costs_one_machine_one_launch_five_writes_and_a_removal() {
+fn without_faults_a_job_costs_one_machine_one_launch_few_writes_and_a_removal() {
     for outcome in play(&Profile::calm(), 10) {
         let Outcome { seed, jobs, ran, machines, launches, registrations, removals, .. } = outcome;
         assert_eq!((jobs, ran, machines), (40, 40, 40), "seed {seed}");
@@ -142,8 +142,10 @@ fn without_faults_a_job_costs_one_machine_one_launch_five_writes_and_a_removal()
         let retired = outcome.calls.get("forge.retire").copied().unwrap_or(0);
         assert!(retired <= 2 * twins, "seed {seed}: {retired} retired");
         assert_eq!(outcome.writes_per_run.len(), 40, "seed {seed}");
-        let more: Vec<_> = outcome.writes_per_run.iter().filter(|(_, n)| **n != 5).collect();
-        assert!(more.is_empty(), "seed {seed}: not five writes: {more:?}");
+        // Five, and one more that counts it if its machine is up when its finish is written.
+        let few = |n: &u32| (5..=6).contains(n);
+        let more: Vec<_> = outcome.writes_per_run.iter().filter(|(_, n)| !few(n)).collect();
+        assert!(more.is_empty(), "seed {seed}: neither five writes nor six: {more:?}");
         assert_eq!(outcome.mutating_calls_in_settled_day, 0, "seed {seed}");
         // A lone idle replica calls the cloud at most 200 times an hour.
         let an_hour = outcome.calls_in_settled_day / 24;
@@ -257,7 +259,8 @@ fn chaos() {
     let runs = sum(&outcomes, |o| o.writes_per_run.len()) as f64;
     let writes = sum(&outcomes, Outcome::writes) as f64 / runs;
     // The mean of few seeds is coarse: some histories write three times as much as others.
-    let most = if outcomes.len() < 100 { 10.0 } else { 8.5 };
+    // One of them counts the usage.
+    let most = if outcomes.len() < 100 { 11.0 } else { 9.5 };
     assert!(outcomes.len() < 10 || writes < most, "{writes} writes per run");
 }
 
@@ -293,6 +296,27 @@ fn refused_rarely(outcomes: &[Outcome], fault: &'static str, hours: u64) {
     }
 }
 
+/// Classes change. The kind of one of them has no price: its seconds are counted without a cost.
+#[test]
+fn config() {
+    let outcomes = with_faults(&Profile::config(), SEEDS, &["crash", "reply_lost"]);
+    let seconds = sum(&outcomes, |o| o.counted.seconds.total());
+    let unpriced = sum(&outcomes, |o| o.counted.unpriced);
+    let cost = sum(&outcomes, |o| o.counted.cost.0);
+    let both = unpriced > 0 && unpriced < seconds && cost > 0;
+    assert!(outcomes.len() < 10 || both, "{unpriced} of {seconds} s unpriced, {cost} millionths");
+}
+
+/// A machine that outlives its deadline is ended once the cloud can be reached, and its job with it.
+#[test]
+fn overlong() {
+    for outcome in play(&Profile::overlong(), 10) {
+        let Outcome { seed, jobs, ran, machines, drift, .. } = outcome;
+        assert_eq!((jobs, ran, machines), (3, 3, 3), "seed {seed}");
+        assert!(drift.contains_key("expired_machine"), "seed {seed}: {drift:?}");
+    }
+}
+
 /// Profiles that only require the laws.
 macro_rules! profiles {
     ($($name:ident: $($fault:literal),*;)+) => { $(
@@ -319,7 +343,6 @@ profiles! {
     push: "crash", "reply_lost", "interrupted", "never_online", "webhook_late";
     push_unknown: "crash", "reply_lost", "webhook_late";
     limits: "crash", "reply_lost";
-    config: "crash", "reply_lost";
     hide: "reply_lost", "interrupted";
     flap: "launch_refused", "slow";
     drought: ;
@@ -330,6 +353,8 @@ profiles! {
 
 #[test]
 fn each_kind_of_drift_shows_up_where_its_cause_is() {
+    // But `surplus_machine`: with the real decision no machine here idles for longer than it may,
+    // and no attempt has two. Its cases are in the tests of the decision.
     let causes = [
         (Profile::limits(), "run_without_machine"),
         (Profile::mute(), "job_not_assigned"),
@@ -337,11 +362,11 @@ fn each_kind_of_drift_shows_up_where_its_cause_is() {
         (Profile::push_overdue(), "machine_without_run"),
         (Profile::hide(), "registration_without_machine"),
         (Profile::scrambled(), "spec_mismatch"),
+        (Profile::overlong(), "expired_machine"),
     ];
     for (profile, kind) in causes {
-        let outcomes = [run(1, &profile), run(2, &profile)];
-        let seen = drift(&outcomes);
-        assert!(seen.contains_key(kind), "{}: {kind} is not in {seen:?}", profile.name);
+        let is_seen = (1..=6).any(|seed| run(seed, &profile).drift.contains_key(kind));
+        assert!(is_seen, "{}: {kind} is in none of six histories", profile.name);
     }
 }
 

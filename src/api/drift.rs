@@ -1,16 +1,19 @@
 //! The answer of `/v1/drift`, with words.
 
+use std::collections::{HashMap, HashSet};
+
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tinqs_ci_reconciler::controller::DriftReport;
-use tinqs_ci_reconciler::model::{Blocker, Drift, DriftKind, NextStep, Run};
+use tinqs_ci_reconciler::model::{Blocker, Drift, DriftKind, NextStep, Run, RunName};
 use tinqs_ci_reconciler::ports::OpenRun;
 
 use crate::words;
 
 /// The differences between runs, machines and registrations that last longer than their stage
-/// allows, as this process has last listed the three.
+/// allows, as this process has last listed the three. Since when a runner is idle, or a
+/// registration is alone or missing, is what this process has seen.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DriftList {
     /// The time of the answer.
@@ -23,7 +26,7 @@ pub struct DriftList {
 /// A difference that has lasted longer than its stage allows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DriftView {
-    /// What differs.
+    /// The kind of the difference.
     pub kind: DriftKind,
     /// The class; `null` if no class serves the job, or if it is not known.
     pub class: Option<String>,
@@ -45,16 +48,16 @@ pub struct DriftView {
     /// Until when its stage allowed it: since then it is drift.
     #[schemars(with = "String")]
     pub open_since: Timestamp,
-    /// What keeps it from being fixed; `null` if nothing does.
+    /// The cause that keeps it from being fixed; `null` if there is none.
     pub blocked_by: Option<Blocker>,
-    /// What differs, and what keeps it from being fixed, as a sentence.
+    /// The difference, and what keeps it from being fixed, as a sentence.
     pub message: String,
-    /// What happens next, without a person.
+    /// The next step, taken without a person.
     pub next: NextStep,
     /// When that happens at the latest; `null` if it is not known.
     #[schemars(with = "Option<String>")]
     pub by: Option<Timestamp>,
-    /// What a person can do; empty if there is nothing to do.
+    /// The remedy for a person; empty if there is nothing to do.
     pub fix: String,
 }
 
@@ -77,16 +80,24 @@ pub fn drift_views(
     most: usize,
 ) -> Vec<DriftView> {
     let shown = &report.drift[..report.drift.len().min(most)];
-    shown.iter().map(|one| view(one, report, open, now)).collect()
+    let names: HashSet<&RunName> = shown.iter().map(|one| &one.run).collect();
+    let records = report.records.iter().map(|run| (&run.name, run)).collect();
+    let open = open.iter().filter(|run| names.contains(&run.name));
+    let repos = open.map(|run| (&run.name, &*run.repo)).collect();
+    shown.iter().map(|one| view(one, &records, &repos, now)).collect()
 }
 
-fn view(one: &Drift, report: &DriftReport, open: &[OpenRun], now: Timestamp) -> DriftView {
-    let record = report.records.iter().find(|run| run.name == one.run);
+/// Returns the view of one. `records` and `repos`: by run, of those that are known.
+fn view(
+    one: &Drift,
+    records: &HashMap<&RunName, &Run>,
+    repos: &HashMap<&RunName, &str>,
+    now: Timestamp,
+) -> DriftView {
+    let record = records.get(&one.run);
     let about = record.map(|run| &run.spec.about);
-    let repo = || {
-        let known = record.map(|run: &Run| run.spec.job.repo.clone());
-        known.or_else(|| Some(open.iter().find(|run| run.name == one.run)?.repo.clone()))
-    };
+    let repo = record.map(|run| run.spec.job.repo.as_str());
+    let repo = repo.or_else(|| repos.get(&one.run).copied());
     let stated = record.and_then(|run| run.status.conditions.first());
     let stated = stated.filter(|condition| Blocker::of(condition.reason) == one.blocked_by);
     let stated = stated.map(|condition| condition.message.as_str());
@@ -94,7 +105,7 @@ fn view(one: &Drift, report: &DriftReport, open: &[OpenRun], now: Timestamp) -> 
         kind: one.kind,
         class: one.class.as_ref().map(ToString::to_string),
         run: one.run.to_string(),
-        repo: repo().unwrap_or_default(),
+        repo: repo.unwrap_or_default().to_owned(),
         job: about.map(|about| about.job.clone()).unwrap_or_default(),
         url: about.map(|about| about.url.clone()).unwrap_or_default(),
         machine: one.machine.as_ref().map(ToString::to_string),

@@ -4,7 +4,8 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Events, oldest first.
+/// Events, oldest first. Replicas over one store tell the same events of runs; IDs, and the events
+/// of services, classes and labels, are those of this process.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EventList {
     /// The events.
@@ -28,9 +29,9 @@ pub struct Event {
     pub kind: EventKind,
     /// The reason: `Launched`, `MachineLost`, `AtLimit`, ….
     pub reason: String,
-    /// What happened.
+    /// The event.
     pub message: String,
-    /// What it is about.
+    /// The object of the event.
     pub object: EventObject,
     /// `owner/name`; empty if it is not about a run, or not known.
     pub repo: String,
@@ -38,7 +39,7 @@ pub struct Event {
     pub job: String,
     /// The URL of the job's page at the forge; empty if it is not about a run, or not known.
     pub url: String,
-    /// How often it happened.
+    /// The number of occurrences.
     pub count: u64,
     /// When it happened first.
     #[schemars(with = "String")]
@@ -46,7 +47,7 @@ pub struct Event {
     /// When it happened last.
     #[schemars(with = "String")]
     pub last_at: Timestamp,
-    /// Who did it: the name of the token, or `uid` and the number; `person` if that is not known;
+    /// The caller: the name of the token, or `uid` and the number; `person` if that is not known;
     /// `null` if nobody did.
     pub by: Option<String>,
 }
@@ -60,7 +61,7 @@ pub enum EventKind {
     Warning,
 }
 
-/// What an event is about.
+/// The object of an event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EventObject {
     /// `run`, `class`, `service` or `labels`.

@@ -3,9 +3,10 @@
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tinqs_ci_reconciler::model::Phase;
+use tinqs_ci_reconciler::model::{Market, MicroUsd, Phase};
 
 use super::types::Plan;
+use crate::words::money;
 
 /// The evaluation of a pushed commit by the forge and tinqs-ci.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -88,7 +89,7 @@ pub struct JobPlanned {
     pub runs_on: Vec<String>,
     /// Jobs that must end first.
     pub needs: Vec<String>,
-    /// `waiting` (needs a runner at once), `blocked`, or `not dispatched` (never needs a runner).
+    /// `waiting` (needs a runner at once), `blocked`, or `not dispatched` (no runner gets it).
     pub state: String,
     /// The class that serves the job.
     pub class: Option<String>,
@@ -143,8 +144,41 @@ pub struct AttemptExplained {
     pub class: String,
     /// The machine, if a launch was confirmed.
     pub machine: Option<String>,
+    /// The instance type, or `process`: of the machine as it is listed, else as it was asked for;
+    /// `null` if neither is known any more.
+    #[serde(default)]
+    pub kind: Option<String>,
+    /// The purchase option, known as the kind is.
+    #[serde(default)]
+    pub market: Option<Market>,
+    /// The zone of the machine; `null` if there are no zones, or if it is not listed any more.
+    #[serde(default)]
+    pub zone: Option<String>,
+    /// The price per hour when the machine was first seen, in millionths of a US dollar; `null` if
+    /// it is not known.
+    #[serde(default)]
+    pub hourly_micro_usd: Option<u64>,
     /// The refusals of the cloud, by placement.
     pub refusals: Vec<String>,
     /// The reason why the attempt ended; `null` if it continues.
     pub ended: Option<String>,
+    /// The end of what its machine printed before it ended without a job.
+    #[serde(default)]
+    pub log: Option<String>,
+}
+
+impl AttemptExplained {
+    /// Returns the price per hour for people, with all its decimals: `$0.0205`.
+    pub fn hourly(&self) -> Option<String> {
+        self.hourly_micro_usd.map(|price| format!("${}", money::exact(MicroUsd(price))))
+    }
+
+    /// Returns the machine with what is known of it: `i-0f3c21, c7a.medium, spot, eu-west-1b,
+    /// $0.0205/h`. Parts come from outside. `None` without a confirmed launch.
+    pub fn about_machine(&self) -> Option<String> {
+        let market = self.market.map(|market| market.to_string());
+        let price = self.hourly().map(|price| format!("{price}/h"));
+        let known = [self.machine.clone(), self.kind.clone(), market, self.zone.clone(), price];
+        self.machine.is_some().then(|| known.into_iter().flatten().collect::<Vec<_>>().join(", "))
+    }
 }

@@ -8,12 +8,14 @@ pub mod machine;
 mod plan_view;
 pub mod status;
 mod types;
+mod usage;
 
 pub use drift::{DriftList, DriftView, drift_views};
 pub use events::{Event, EventKind, EventList, EventObject};
 pub use log::{LOG_CUT, LOG_TAIL_LIMIT, MACHINE_STATE};
 pub use plan_view::plan_view;
 pub use types::{
-    Change, Class, Doing, Health, List, MachineJob, MachineView, Part, Pauses, Plan, Problem,
-    Ready, Registration, Reloaded, SignIn,
+    BudgetUse, Change, Class, Doing, Health, List, MachineJob, MachineView, Part, Pauses, Plan,
+    Problem, Ready, Registration, Reloaded, RepoSeats, SignIn, Unavailable,
 };
+pub use usage::{Month, UsageBy, UsageList, UsageRow, UsageSum, usage_list};

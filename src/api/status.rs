@@ -4,13 +4,16 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tinqs_ci_reconciler::controller::UnservedLabels;
-use tinqs_ci_reconciler::model::{Milestone, Pause, Phase};
+use tinqs_ci_reconciler::model::{MicroUsd, Milestone, Pause, Phase};
 
 use super::drift::DriftView;
 use super::explain::AttemptExplained;
-use super::types::Health;
+use super::types::{BudgetUse, Health};
+use crate::words::money;
 
-/// The state of the installation, as this process knows it.
+/// The state of the installation. Replicas over one store tell the same, but for what this process
+/// tells of itself: `started_at`, `services`, `webhooks`, `waits`, `unserved_jobs`, `unserved`,
+/// `breakers`, `failing_runs`, and what `attention` has of these.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StatusView {
     /// The time of the answer.
@@ -27,10 +30,13 @@ pub struct StatusView {
     pub webhooks: Option<Webhooks>,
     /// The classes, in the order of the configuration.
     pub classes: Vec<ClassStatus>,
-    /// How long the jobs of all classes waited that started within the last hour, as this process
-    /// saw them; `null` if none did.
+    /// The waits of the jobs of all classes that started within the last hour, as this process saw
+    /// them; `null` if none did.
     #[serde(default)]
     pub waits: Option<ClassWaits>,
+    /// The cost of the machines; `null` from a server that does not report it.
+    #[serde(default)]
+    pub spend: Option<Spend>,
     /// The number of waiting jobs that no class serves; `null` if this process has not read the
     /// forge's list.
     pub unserved_jobs: Option<usize>,
@@ -44,7 +50,7 @@ pub struct StatusView {
     /// The open drift, longest first; at most 100.
     #[serde(default)]
     pub drift: Vec<DriftView>,
-    /// What a person has paused, that of every class first.
+    /// The pauses in force, that of every class first.
     #[serde(default)]
     pub pauses: Vec<Pause>,
     /// Open breakers.
@@ -60,19 +66,47 @@ impl StatusView {
     }
 }
 
+/// The cost of the machines, as far as their prices are known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Spend {
+    /// The cost per hour of the live machines, as last listed, in millionths of a US dollar; `null`
+    /// if none of their prices is known, or if this process has not listed them.
+    pub per_hour_micro_usd: Option<u64>,
+    /// The number of live machines whose price is not known. They are in no amount.
+    pub unpriced_machines: usize,
+    /// The cost of this day, in UTC, in millionths of a US dollar: of the runs that finished today,
+    /// once they are counted, and of the live machines since their launch, at the price of now.
+    /// `null` if nothing of it is known.
+    pub today_micro_usd: Option<u64>,
+    /// Whether the cost of this day is at least that: a price or an end is not known.
+    pub today_may_be_higher: bool,
+}
+
+impl Spend {
+    /// Returns the cost per hour for people: `$0.41`, `≥ $0.41`, `–`.
+    pub fn per_hour(&self) -> String {
+        money::at_least(self.per_hour_micro_usd.map(MicroUsd), self.unpriced_machines > 0)
+    }
+
+    /// Returns the cost of this day for people: `$3.10`, `≥ $3.10`, `–`.
+    pub fn today(&self) -> String {
+        money::at_least(self.today_micro_usd.map(MicroUsd), self.today_may_be_higher)
+    }
+}
+
 /// Something that is not well.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Attention {
     /// The reason: `ForgeDenied`, `NoClass`, `BreakerOpen`, ….
     pub reason: String,
-    /// What is affected: `forge`, `class linux`, `labels [gpu]`, `job-7`.
+    /// The affected object: `forge`, `class linux`, `labels [gpu]`, `job-7`.
     pub subject: String,
     /// Since when.
     #[schemars(with = "Option<String>")]
     pub since: Option<Timestamp>,
-    /// What is wrong.
+    /// The problem.
     pub message: String,
-    /// What to do; empty if there is nothing to do.
+    /// The remedy; empty if there is nothing to do.
     pub fix: String,
     /// Whether a person must act. Otherwise it may pass by itself.
     pub needs_person: bool,
@@ -103,9 +137,9 @@ pub struct ServiceFailure {
     pub since: Timestamp,
     /// The call that fails.
     pub operation: String,
-    /// What is wrong.
+    /// The problem.
     pub message: String,
-    /// What to do.
+    /// The remedy.
     pub fix: String,
 }
 
@@ -133,7 +167,7 @@ pub struct Webhooks {
     /// The time of the last refused delivery.
     #[schemars(with = "Option<String>")]
     pub last_refused: Option<Timestamp>,
-    /// Why it was refused.
+    /// The reason of the refusal.
     pub refused_because: Option<String>,
 }
 
@@ -151,6 +185,9 @@ pub struct ClassStatus {
     pub name: String,
     /// The maximum number of machines; `null` for no limit.
     pub limit: Option<u32>,
+    /// Its budget per day, and what it has spent today; `null` if it has none.
+    #[serde(default)]
+    pub budget: Option<BudgetUse>,
     /// The number of live machines, as last listed.
     pub machines: usize,
     /// The number of machines that it should have: one for each open run that was not deleted.
@@ -166,12 +203,12 @@ pub struct ClassStatus {
     pub running: usize,
     /// The reasons of its waiting runs, most frequent first, counted over the 500 newest.
     pub reasons: Vec<ReasonCount>,
-    /// How long its jobs waited that started within the last hour, as this process saw them; `null`
-    /// if none did.
+    /// The waits of its jobs that started within the last hour, as this process saw them; `null` if
+    /// none did.
     pub waits: Option<ClassWaits>,
 }
 
-/// How long jobs waited for a runner, in seconds.
+/// The waits of jobs for a runner, in seconds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ClassWaits {
     /// The number of jobs, at most 1,000 of a class.
@@ -239,7 +276,7 @@ pub struct RunReason {
     pub message: String,
 }
 
-/// Why jobs wait: of one job, or of all.
+/// The reasons why jobs wait: of one job, or of all.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Why {
     /// Everything that is not well, most important first.
@@ -282,15 +319,15 @@ pub struct JobWhy {
     /// Since when.
     #[schemars(with = "Option<String>")]
     pub since: Option<Timestamp>,
-    /// What it waits for.
+    /// The event or the resource that it waits for.
     pub waits_for: Option<String>,
-    /// What happens next, and when.
+    /// The next step, and its time.
     pub next: Vec<String>,
-    /// What would unblock it.
+    /// The change that would unblock it.
     pub fix: Option<String>,
     /// Attempts to get a machine, oldest first.
     pub attempts: Vec<AttemptExplained>,
-    /// What happened to the run: the first four milestones and the latest twenty.
+    /// The milestones of the run: the first four and the latest twenty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub timeline: Vec<Milestone>,
     /// Further information, and what could not be found out.

@@ -7,8 +7,11 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tinqs_ci_reconciler::model::{
-    ClockCheck, MachineState, Market, Observation, Pause, Phase, Reason,
+    Cause, ClassName, ClassSpend, ClockCheck, MachineState, Market, MicroUsd, Observation, Pause,
+    Phase, Reason,
 };
+
+use crate::words::money;
 
 /// A list, or a page of one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -38,7 +41,7 @@ pub struct MachineView {
     pub market: Market,
     /// The state.
     pub state: MachineState,
-    /// What it does.
+    /// The current activity.
     pub doing: Doing,
     /// The job that it executes; `null` if there is none, or if it is not known.
     pub job: Option<MachineJob>,
@@ -48,9 +51,17 @@ pub struct MachineView {
     /// The time when it powers itself off at the latest.
     #[schemars(with = "String")]
     pub deadline: Timestamp,
+    /// The price per hour in millionths of a US dollar: the spot price of now, or that of
+    /// `[prices]`; `null` if it is not known.
+    #[serde(default)]
+    pub hourly_micro_usd: Option<u64>,
+    /// The cost since the launch at that price, in millionths of a US dollar; `null` if the price,
+    /// the launch or the end is not known.
+    #[serde(default)]
+    pub cost_micro_usd: Option<u64>,
 }
 
-/// What a machine does.
+/// The current activity of a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Doing {
@@ -113,8 +124,14 @@ pub struct Class {
     /// The maximum number of machines for all repositories of one owner; `null` for no limit.
     #[serde(default)]
     pub owner_limit: Option<u32>,
+    /// Its budget per day, and what it has spent today; `null` if it has none.
+    #[serde(default)]
+    pub budget: Option<BudgetUse>,
     /// The number of seats in use; only counted if the class has a limit.
     pub seats: usize,
+    /// The repositories that hold these seats, those with the most first.
+    #[serde(default)]
+    pub seats_by_repo: Vec<RepoSeats>,
     /// The number of live machines.
     pub machines: usize,
     /// The number of open runs that it serves.
@@ -123,9 +140,67 @@ pub struct Class {
     pub waiting_runs: usize,
     /// The distinct reasons of its waiting runs, most frequent first.
     pub blocked_by: Vec<Reason>,
+    /// Its unavailable offerings, as this process knows them.
+    #[serde(default)]
+    pub unavailable: Vec<Unavailable>,
 }
 
-/// What is paused after a change of pauses.
+/// The seats that a repository holds in a class.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RepoSeats {
+    /// `owner/name`.
+    pub repo: String,
+    /// Their number.
+    pub seats: usize,
+}
+
+/// An offering that is skipped for a while because the cloud refused it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Unavailable {
+    /// The instance type.
+    pub kind: String,
+    /// The subnet; empty if there is none.
+    pub subnet: String,
+    /// The purchase option.
+    pub market: Market,
+    /// When it is asked for again.
+    #[schemars(with = "String")]
+    pub until: Timestamp,
+    /// The cause of the cloud's refusal.
+    pub why: Cause,
+}
+
+/// The budget of a class, and what is spent of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct BudgetUse {
+    /// The budget per day, in millionths of a US dollar.
+    pub per_day_micro_usd: u64,
+    /// The estimated cost of its machines since midnight UTC, in millionths of a US dollar; `null`
+    /// if it is not known yet.
+    pub spent_today_micro_usd: Option<u64>,
+}
+
+impl BudgetUse {
+    /// Returns that of a class among those with a budget.
+    pub fn of(spend: &[ClassSpend], class: &ClassName) -> Option<Self> {
+        let own = spend.iter().find(|own| own.class == *class)?;
+        Some(Self {
+            per_day_micro_usd: own.budget.0,
+            spent_today_micro_usd: own.today.map(|today| today.0),
+        })
+    }
+}
+
+/// For people: `$1.20 of $5.00`.
+impl std::fmt::Display for BudgetUse {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let spent = self.spent_today_micro_usd.map(|today| money::dollars(MicroUsd(today)));
+        let spent = spent.unwrap_or_else(|| money::UNKNOWN.to_owned());
+        write!(f, "{spent} of {}", money::dollars(MicroUsd(self.per_day_micro_usd)))
+    }
+}
+
+/// The pauses in force after a change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Pauses {
     /// The time of the answer.
@@ -147,7 +222,7 @@ pub struct SignIn {
     pub expires_at: Timestamp,
     /// As whom it signs in: the name of a token, or `uid` and the number.
     pub who: String,
-    /// What that allows: `read` or `operate`.
+    /// The right that it gives: `read` or `operate`.
     pub may: String,
 }
 
@@ -211,7 +286,7 @@ pub struct Ready {
     /// If not, the process is ready, and concludes nothing from a wait.
     #[serde(default)]
     pub clock: ClockCheck,
-    /// How many seconds it is ahead, negative if behind; `null` if the forge has not told its time.
+    /// Seconds by which it is ahead, negative if behind; `null` if the forge has not told its time.
     pub clock_ahead_seconds: Option<i64>,
 }
 
@@ -245,7 +320,7 @@ pub enum Health {
 /// The answer of a reload: what changed, and what takes effect at the next start.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Reloaded {
-    /// What is in force now: keys such as `forge.token`, and `class linux: changed limit`.
+    /// The changes now in force: keys such as `forge.token`, and `class linux: changed limit`.
     pub changed: Vec<String>,
     /// Changed keys that need a restart, such as `server.api`.
     pub restart: Vec<String>,

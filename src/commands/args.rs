@@ -3,31 +3,36 @@
 #![allow(clippy::doc_markdown, reason = "--help prints these comments as they are")]
 
 mod config;
+mod demo;
 mod drift;
+mod explain;
 mod get;
 mod init;
 mod insecure;
 mod paused;
 mod server;
+mod usage;
 mod values;
 mod webhook;
 
 use std::path::PathBuf;
 
 use super::complete;
-use super::demo::Fault;
 use crate::server::Role;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::engine::ArgValueCompleter;
 
 pub(super) use config::Config;
+pub(super) use demo::Demo;
 pub(super) use drift::{Drift, DriftOutput};
+pub(super) use explain::Explain;
 pub(super) use get::Get;
 pub(super) use init::{Init, InitCloud};
 pub(super) use insecure::Insecure;
 pub(super) use paused::Paused;
 pub(super) use server::{DryRun, Server};
-pub(super) use values::{Output, Phase, SchemaKind, ServerLine, TextOrJson};
+pub(super) use usage::{Usage, UsageOutput};
+pub(super) use values::{Output, Phase, SchemaKind, ServerLine, Sort, TextOrJson};
 pub(super) use webhook::{Webhook, WebhookOptions};
 
 /// The exit codes, at the end of each command's help.
@@ -81,20 +86,7 @@ pub(super) enum Verb {
     },
     /// Show how it works in ten seconds: the real controller with a simulated forge and machines
     #[command(after_help = CODES_LOCAL)]
-    Demo {
-        /// Keep running after the demo, until Ctrl-C
-        #[arg(long)]
-        stay: bool,
-        /// Seed of the random durations
-        #[arg(long, default_value_t = 1)]
-        seed: u64,
-        /// Speed factor; at 1, a simulated minute takes one second
-        #[arg(long, default_value_t = 1.0, value_name = "FACTOR")]
-        speed: f64,
-        /// Inject a fault until Ctrl-C, to see which alert it fires
-        #[arg(long, hide = true, value_enum)]
-        fault: Option<Fault>,
-    },
+    Demo(Demo),
     /// Create and test a configuration for your Gitea
     #[command(after_help = CODES_LOCAL)]
     Init(Init),
@@ -134,6 +126,9 @@ pub(super) enum Verb {
     /// Show what differs between runs, machines and registrations for longer than it may
     #[command(after_help = CODES_DRIFT)]
     Drift(Drift),
+    /// Show what the machines of a month did, and what that cost
+    #[command(after_help = CODES)]
+    Usage(Usage),
     /// Say why a job waits, and what would unblock it
     #[command(after_help = CODES)]
     Why {
@@ -330,46 +325,6 @@ pub(super) struct Logs {
     pub(super) raw: bool,
     #[command(flatten)]
     pub(super) server: Server,
-}
-
-/// The subject to explain.
-#[derive(Debug, Subcommand)]
-pub(super) enum Explain {
-    /// Explain what a pushed commit starts: each workflow file, each filter, each job
-    #[command(after_help = CODES)]
-    Push {
-        /// The repository: OWNER/NAME
-        repo: String,
-        /// The commit, or the name of a branch or tag: then its commit, as pushed to it
-        #[arg(value_name = "COMMIT|BRANCH|TAG")]
-        sha: String,
-        /// The branch, or refs/…, that the commit is pushed to; defaults to the given branch or tag,
-        /// else to the branch whose tip it is
-        #[arg(long = "ref", value_name = "REF")]
-        git_ref: Option<String>,
-        /// Output format
-        #[arg(short, long, value_enum, default_value_t = TextOrJson::Text)]
-        output: TextOrJson,
-        #[command(flatten)]
-        server: Server,
-    },
-    /// Explain a job: its status at the forge, its attempts, and the next step
-    #[command(after_help = CODES)]
-    Job {
-        /// The job's ID at the forge, or job-ID
-        id: String,
-        /// The job's repository, OWNER/NAME, needed if the job has no run
-        #[arg(long, value_name = "OWNER/NAME")]
-        repo: Option<String>,
-        /// Also show internals: numbers of attempts, rules of the decision table
-        #[arg(short, long)]
-        verbose: bool,
-        /// Output format
-        #[arg(short, long, value_enum, default_value_t = TextOrJson::Text)]
-        output: TextOrJson,
-        #[command(flatten)]
-        server: Server,
-    },
 }
 
 #[derive(Debug, Args)]

@@ -12,7 +12,6 @@ use tinqs_ci_reconciler::model::{Run, RunName, Secret};
 use crate::api::explain::{JobExplained, PushExplained};
 use crate::api::{Class, LOG_CUT, List, MACHINE_STATE, MachineView, Plan, Problem, Registration};
 use tinqs_ci_reconciler::text::cut;
-
 mod drift;
 mod error;
 mod events;
@@ -20,6 +19,7 @@ mod passes;
 mod pauses;
 mod sign_in;
 mod status;
+mod usage;
 
 pub use error::Error;
 pub use events::{EventFilter, EventStream, Streamed};

@@ -17,11 +17,13 @@ use host::Host;
 use jiff::SignedDuration;
 use reporter::Reporter;
 
+use crate::settings::Tls;
+
 /// The acceleration of the simulated time at `speed` 1.
 const QUICKENED: f64 = 60.0;
 
 /// The options of the demo.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct DemoOptions {
     /// Whether to keep running after the demo, until SIGINT or SIGTERM.
     pub stay: bool,
@@ -31,6 +33,8 @@ pub struct DemoOptions {
     pub speed: f64,
     /// A fault to inject until SIGINT or SIGTERM, instead of the story.
     pub fault: Option<Fault>,
+    /// The certificate of the server's addresses. The simulated forge does not verify it.
+    pub tls: Option<Tls>,
 }
 
 /// The demo failed.
@@ -97,15 +101,15 @@ impl Summary {
 /// This host has no loopback address or no temporary directory, or an expected event does not
 /// happen in time.
 pub async fn run(options: DemoOptions) -> Result<Summary, Error> {
-    let DemoOptions { stay, seed, speed, fault } = options;
+    let DemoOptions { stay, seed, speed, fault, tls } = options;
     if let Some(fault) = fault {
-        let host = Host::start(seed, factor(speed), SignedDuration::ZERO, fault).await?;
+        let host = Host::start(seed, factor(speed), SignedDuration::ZERO, fault, tls).await?;
         stay::with_fault(&mut Reporter::new(&host), &host, fault).await?;
         host.end().await;
         return Ok(Summary::default());
     }
     let behind = if stay { stay::behind(factor(speed)) } else { SignedDuration::ZERO };
-    let host = Host::start(seed, factor(speed), behind, Fault::None).await?;
+    let host = Host::start(seed, factor(speed), behind, Fault::None, tls).await?;
     let mut reporter = Reporter::new(&host);
     let (mut host, summary) = scenario::tell(&mut reporter, host).await?;
     if stay {

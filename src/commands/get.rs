@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use tinqs_ci_reconciler::model::Run;
 
-use super::args::{Get, Output, Phase};
+use super::args::{Get, Output, Phase, Sort};
 use super::failure::{Failure, lister, out, warn};
 use super::listed::{detail, names, print_changed, shown_on, table, yaml};
 use super::local;
 use super::remote::{client, run_name};
 use super::screen::screen;
-use super::table_status;
+use super::{sort, table_status};
 use crate::api::status::StatusView;
 use crate::api::{Class, List, MachineView, Registration};
 use crate::commands::client::{self, Client, RunFilter};
@@ -76,7 +76,7 @@ pub(super) async fn get(args: Get, env: &Env) -> Result<(), Failure> {
     let view = View { args: &args, name, screen: shown_on(args.output, screen(env)) };
     match kind {
         Kind::Runs => show(&Runs { client, args: &args, name }, view).await,
-        Kind::Machines => show(&Machines { client, class: args.class.as_deref() }, view).await,
+        Kind::Machines => show(&Machines { client, args: &args }, view).await,
         Kind::Registrations => show(&Registrations { client }, view).await,
         Kind::Classes => show(&Classes { client }, view).await,
         Kind::Events => super::events::get(&args, &client, env).await,
@@ -93,6 +93,16 @@ fn fitting(args: &Get, kind: Kind) -> Result<(), Failure> {
     }
     if args.class.is_some() && !matches!(kind, Kind::Runs | Kind::Machines) {
         return Err(Failure::usage("--class is for runs and machines").hint("remove it"));
+    }
+    match (args.sort, kind) {
+        (Some(Sort::Phase), Kind::Machines) => {
+            return Err(Failure::usage("--sort phase is for runs")
+                .hint("sort machines by age, repo or class"));
+        }
+        (None, _) | (Some(_), Kind::Runs | Kind::Machines) => {}
+        (Some(_), _) => {
+            return Err(Failure::usage("--sort is for runs and machines").hint("remove it"));
+        }
     }
     if args.about.is_some() && kind != Kind::Events {
         return Err(
@@ -191,19 +201,26 @@ impl Source for Runs<'_> {
             Phase::Running => "Running".to_owned(),
             Phase::Finished => "Finished".to_owned(),
         });
+        let limit = self.args.limit.and_then(|limit| usize::try_from(limit).ok());
         let filter = RunFilter {
             phase,
             class: self.args.class.clone(),
             repo: self.args.repo.clone(),
-            limit: self.args.limit.and_then(|limit| usize::try_from(limit).ok()),
+            // All are sorted, so that the limit takes the first ones of that order.
+            limit: limit.filter(|_| self.args.sort.is_none()),
         };
-        self.client.runs(&filter).await
+        let mut list = self.client.runs(&filter).await?;
+        if let Some(by) = self.args.sort {
+            sort::runs(&mut list.items, by);
+            list.items.truncate(limit.unwrap_or(usize::MAX));
+        }
+        Ok(list)
     }
 }
 
 struct Machines<'a> {
     client: Client,
-    class: Option<&'a str>,
+    args: &'a Get,
 }
 
 impl Source for Machines<'_> {
@@ -213,7 +230,11 @@ impl Source for Machines<'_> {
     }
     async fn list(&self) -> Result<List<MachineView>, client::Error> {
         let mut list = self.client.machines().await?;
-        list.items.retain(|machine| self.class.is_none_or(|class| machine.class == class));
+        let class = self.args.class.as_deref();
+        list.items.retain(|machine| class.is_none_or(|class| machine.class == class));
+        if let Some(by) = self.args.sort {
+            sort::machines(&mut list.items, by);
+        }
         Ok(list)
     }
 }

@@ -7,30 +7,34 @@ use serde::Serialize;
 use tinqs_ci_reconciler::model::Observation;
 use tinqs_ci_workflow::Dialect;
 
-use super::args::{SchemaKind, ServerLine, TextOrJson};
-use super::demo::{self, DemoOptions, Fault};
+use super::args::{Demo, SchemaKind, ServerLine, TextOrJson};
+use super::demo::{self, DemoOptions};
 use super::failure::{Failure, out};
 use crate::api::{Plan, plan_view};
 use crate::commands::eval::{self, Kind};
 use crate::commands::print;
-use crate::settings::AWS;
+use crate::settings::{AWS, Tls};
+use crate::telemetry::traces::OTLP;
 use tinqs_ci_reconciler::text::chain;
 
 pub(super) fn json<T: Serialize>(thing: &T) -> Result<String, Failure> {
     print::json(thing).map_err(|error| Failure::failed(format!("cannot encode as JSON: {error}")))
 }
 
-pub(super) async fn demo(
-    stay: bool,
-    seed: u64,
-    pace: f64,
-    fault: Option<Fault>,
-) -> Result<(), Failure> {
-    if !(pace.is_finite() && (0.01..=100.0).contains(&pace)) {
-        let message = format!("--speed {pace} is not valid: expected 0.01 to 100");
+pub(super) async fn demo(args: Demo) -> Result<(), Failure> {
+    let Demo { stay, seed, speed, fault, tls_cert, tls_key } = args;
+    if !(speed.is_finite() && (0.01..=100.0).contains(&speed)) {
+        let message = format!("--speed {speed} is not valid: expected 0.01 to 100");
         return Err(Failure::usage(message).hint("1 is the default"));
     }
-    let options = DemoOptions { stay, seed, speed: pace, fault };
+    let tls = match tls_cert.zip(tls_key) {
+        Some((cert, key)) => {
+            let read = Tls::read(&cert, &key);
+            Some(read.map_err(|(_, why)| Failure::usage(format!("cannot use TLS: {why}")))?)
+        }
+        None => None,
+    };
+    let options = DemoOptions { stay, seed, speed, fault, tls };
     let summary = demo::run(options).await.map_err(|error| {
         Failure::failed(chain(&error))
             .hint("the demo needs the loopback interface and a temporary directory")
@@ -79,7 +83,10 @@ pub(super) fn version(output: TextOrJson) -> Result<(), Failure> {
         version: env!("CARGO_PKG_VERSION"),
         revision: option_env!("TINQS_CI_REVISION").filter(|text| !text.is_empty()),
         date: option_env!("TINQS_CI_BUILD_DATE").filter(|text| !text.is_empty()),
-        features: if AWS { vec!["aws"] } else { Vec::new() },
+        features: [("aws", AWS), ("otlp", OTLP)]
+            .into_iter()
+            .filter_map(|(name, built)| built.then_some(name))
+            .collect(),
         os: std::env::consts::OS,
         arch: std::env::consts::ARCH,
     };

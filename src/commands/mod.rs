@@ -27,10 +27,12 @@ mod remote;
 pub mod schemas;
 mod screen;
 mod serve;
+mod sort;
 mod status;
 mod table_status;
 mod target;
 mod unsafe_settings;
+mod usage;
 mod watch;
 mod webhook;
 
@@ -122,7 +124,7 @@ async fn dispatch(
             serve::serve(config, role, insecure, env, variables).await
         }
         Verb::Lambda { config } => serve::lambda(config, env, variables).await,
-        Verb::Demo { stay, seed, speed, fault } => local::demo(stay, seed, speed, fault).await,
+        Verb::Demo(args) => local::demo(args).await,
         Verb::Init(args) => {
             let args::Init {
                 url,
@@ -172,6 +174,7 @@ async fn dispatch(
         }
         Verb::Status { output, server } => status::status(output, &server, env).await,
         Verb::Drift(args) => drift::drift(args, env).await,
+        Verb::Usage(args) => usage::usage(args, env).await,
         Verb::Why { what, output, server } => {
             status::why(what.as_deref().unwrap_or_default(), output, &server, env).await
         }

@@ -12,6 +12,7 @@ mod matrix;
 mod plan;
 mod status;
 mod timeline;
+mod usage;
 mod wrapped;
 
 pub use columns::{Cell, Column, Screen, Table, Tone};
@@ -23,6 +24,7 @@ pub use explain::{explain_job, explain_push};
 pub use lists::{Detail, Listed, Machines, table};
 pub use plan::plan;
 pub use status::{banner, status, why};
+pub use usage::usage;
 
 use jiff::{SignedDuration, Timestamp};
 

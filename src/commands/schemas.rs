@@ -40,6 +40,7 @@ pub fn answers() -> Value {
     generator.subschema_for::<Why>();
     generator.subschema_for::<EventList>();
     generator.subschema_for::<api::DriftList>();
+    generator.subschema_for::<api::UsageList>();
     generator.subschema_for::<api::Plan>();
     generator.subschema_for::<SweepReport>();
     generator.subschema_for::<api::Reloaded>();

@@ -1,6 +1,7 @@
 //! `serve` and `lambda`: run the server.
 
 use std::ffi::OsString;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use tinqs_ci_reconciler::text::{chain, cut};
@@ -11,7 +12,10 @@ use super::unsafe_settings::{Finding, findings};
 use crate::backends::BackendError;
 use crate::server::{self, Role};
 use crate::settings::{self, ComputeUrl, Env, Loaded, Source, Validity};
-use crate::telemetry;
+use crate::telemetry::{self, traces};
+
+/// How long the end of the server waits for a collector of traces.
+const LAST_SPANS: Duration = Duration::from_secs(2);
 
 /// Runs the server until a signal. `process:` machines inherit selected `variables`.
 pub(super) async fn serve(
@@ -24,9 +28,11 @@ pub(super) async fn serve(
     let loaded = logged(loaded(&file, env))?;
     logged(unexpired(&loaded))?;
     logged(allowed(&loaded, insecure).await)?;
+    traces::start(env, &server::replica());
     // A file that was read must be there at each reload, also one that nothing names.
     let source = Source { named: loaded.file.clone(), env: env.clone() };
     let served = Box::pin(server::run(loaded, source, role, variables)).await;
+    traces::stop(LAST_SPANS).await;
     logged(served.map_err(|error| failure(&error)))
 }
 
@@ -100,6 +106,7 @@ pub(super) async fn lambda(
         )
         .hint("on your own host, use `tinqs-ci serve`"));
     }
+    traces::start(env, &server::replica());
     let served = Box::pin(server::lambda::run(settings, variables)).await;
     logged(served.map_err(|error| failure(&error)))
 }

@@ -28,7 +28,7 @@ pub(super) struct Finding {
     pub(super) allowed_by: Option<&'static str>,
     /// What it is.
     pub(super) message: String,
-    /// What to do.
+    /// The remedy.
     pub(super) fix: String,
 }
 
@@ -180,6 +180,8 @@ fn is_public(ip: IpAddr) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::MetadataExt as _;
+
     use tinqs_ci_testing::certificates::Issued;
 
     use super::*;
@@ -287,5 +289,71 @@ mod tests {
         assert!(!finding.message.contains("word"), "{finding:?}");
         mode(&path, 0o640);
         assert_eq!(checked(), None);
+    }
+
+    /// What the kernel lists of a mount: its point, its device, and whether it is read-only or in
+    /// memory.
+    fn mounts() -> Vec<(String, String, bool)> {
+        let listed = std::fs::read_to_string("/proc/self/mountinfo").expect("on Linux");
+        let mount = |line: &str| {
+            let (mount, system) = line.split_once(" - ")?;
+            let (mount, system) = (mount.split(' '), system.split(' '));
+            let (mount, system): (Vec<&str>, Vec<&str>) = (mount.collect(), system.collect());
+            let is_read_only = |options: &str| options.split(',').any(|option| option == "ro");
+            let read_only = is_read_only(mount.get(5)?) || is_read_only(system.get(2)?);
+            let in_memory = matches!(*system.first()?, "tmpfs" | "ramfs" | "devtmpfs");
+            let (device, point) = (*mount.get(2)?, *mount.get(4)?);
+            Some((point.to_owned(), device.to_owned(), read_only || in_memory))
+        };
+        listed.lines().filter_map(mount).collect()
+    }
+
+    #[test]
+    fn mounts_of_a_manager_are_those_that_the_kernel_lists_as_read_only_or_in_memory() {
+        let mut seen = [0, 0];
+        for (point, device, expected) in mounts() {
+            let Ok(data) = std::fs::metadata(&point) else { continue };
+            let (major, minor) = (rustix::fs::major(data.dev()), rustix::fs::minor(data.dev()));
+            // Another mount may cover this one.
+            if format!("{major}:{minor}") != device {
+                continue;
+            }
+            assert_eq!(is_mounted_for_us(Path::new(&point)), expected, "{point}");
+            seen[usize::from(expected)] += 1;
+        }
+        assert!(seen.iter().all(|seen| *seen > 0), "{seen:?}");
+    }
+
+    #[test]
+    fn a_credential_on_such_a_mount_is_only_a_warning() {
+        let memory = Path::new("/dev/shm");
+        if !is_mounted_for_us(memory) {
+            println!("!! SKIPPED: a credential in memory: /dev/shm is no tmpfs here");
+            return;
+        }
+        let folder = tempfile::tempdir_in(memory).expect("a folder");
+        let path = folder.path().join("token");
+        std::fs::write(&path, "word").expect("written");
+        for (path, mode) in [(folder.path(), 0o755), (path.as_path(), 0o644)] {
+            let mode = std::fs::Permissions::from_mode(mode);
+            std::fs::set_permissions(path, mode).expect("set");
+        }
+        let file = SecretFile { key: "forge.token".to_owned(), path: path.clone() };
+        let finding = file_below(memory, &file).expect("everybody reads it");
+        assert_eq!(finding.allowed_by, None, "{finding:?}");
+        assert!(Insecure::default().allows(&finding));
+    }
+
+    #[tokio::test]
+    async fn a_forge_whose_name_does_not_resolve_is_only_a_warning() {
+        // A label of more than 63 bytes, so that no name server is asked.
+        let name = format!("{}.invalid", "a".repeat(64));
+        let found = findings(&loaded("", &format!("http://{name}:3000"))).await;
+        assert_eq!(found.len(), 1, "{found:?}");
+        let message = format!("`forge.url`: `{name}` does not resolve");
+        assert!(found[0].message.starts_with(&message), "{found:?}");
+        assert_eq!(found[0].allowed_by, None);
+        assert!(Insecure::default().allows(&found[0]));
+        assert_eq!(findings(&loaded("", &format!("https://{name}:3000"))).await, []);
     }
 }

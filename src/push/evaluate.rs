@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use tinqs_ci_reconciler::ports::PortError;
 use tinqs_ci_workflow::jobs::{self, PlannedJob};
 use tinqs_ci_workflow::notify::{
-    self, At, Context, Files, Nothing, Notification, Notified, notify_remembering,
+    self, At, Context, Files, Nothing, Notification, Notified, notify_cached,
 };
 use tinqs_ci_workflow::trigger::{Changed, Evaluation, Event, Why, WorkflowCache, is_pull_request};
 use tinqs_ci_workflow::{Dialect, files, yaml};
@@ -192,7 +192,7 @@ fn judge(
     };
     let files = &read.head.texts;
     let what = Notification { event, files, base_files: &read.base.texts, changed };
-    notify_remembering(&what, context, dialect, read.cache)
+    notify_cached(&what, context, dialect, read.cache)
 }
 
 /// Whether a filter needs the changed files.

@@ -24,6 +24,8 @@ use super::runs;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Item {
     received_at: Timestamp,
+    // The name in items stored by earlier versions.
+    #[serde(alias = "occasion")]
     trigger_event: TriggerEvent,
 }
 
@@ -152,7 +154,7 @@ impl Pushes {
             let Some(last) = items.last() else { break };
             after.clone_from(&last.key);
             let mode = self.demand.mode().await?;
-            for InboxItem { key, received_at: _, body } in items {
+            for InboxItem { key, received_at, body } in items {
                 if mode == Mode::Jobs {
                     // The job list shows the demand.
                     self.inbox.take_out(&key).await?;
@@ -165,7 +167,7 @@ impl Pushes {
                 let item = match serde_json::from_slice::<Item>(&body) {
                     Ok(item) => item,
                     Err(reason) => {
-                        tracing::error!(item = key, %reason, "skipped unreadable delivery");
+                        self.unreadable(&key, received_at, &reason, pass, now).await;
                         continue;
                     }
                 };
@@ -184,6 +186,40 @@ impl Pushes {
             self.joined(&mut tasks, pass, now).await;
         }
         Ok(())
+    }
+
+    /// Keeps an item that this version cannot read, because another version may: an update is
+    /// undone, or a replica is newer. Reports it once per process, and removes it when pushes are
+    /// no longer retried.
+    async fn unreadable(
+        &self,
+        item: &str,
+        received_at: Timestamp,
+        reason: &serde_json::Error,
+        pass: &mut Pass,
+        now: Timestamp,
+    ) {
+        let until = received_at.saturating_add(KEEP_TRYING).unwrap_or(Timestamp::MAX);
+        if now < until {
+            pass.waiting += 1;
+            // Early until then, so it is neither parsed nor reported again.
+            self.failed.lock().insert(item.to_owned(), (1, until));
+            tracing::error!(
+                item, %reason, %until,
+                "cannot read stored push, kept for a version that can"
+            );
+            return;
+        }
+        if let Err(error) = self.inbox.take_out(item).await {
+            pass.waiting += 1;
+            self.put_off(item, now);
+            tracing::warn!(item, error = %error, "cannot remove unreadable push, will retry");
+            return;
+        }
+        self.failed.lock().remove(item);
+        pass.given_up += 1;
+        pass.told.push((PushResult::GivenUp, Duration::ZERO));
+        tracing::error!(item, %reason, "gave up unreadable push");
     }
 
     async fn joined(&self, tasks: &mut JoinSet<Processed>, pass: &mut Pass, now: Timestamp) {

@@ -29,6 +29,7 @@ use super::state::{Error, Intervals, Parts, PollSignal, Role, replica};
 use super::workers;
 use crate::backends::BackendError;
 use crate::settings::{QueueUrl, Settings};
+use crate::telemetry::traces;
 use event::{Event, Record};
 use tinqs_ci_aws::events::{self, Message};
 
@@ -36,6 +37,8 @@ use tinqs_ci_aws::events::{self, Message};
 const RESERVE: Duration = Duration::from_secs(1);
 /// The time for work after a webhook: Gitea waits 5 s for the response (`DELIVER_TIMEOUT`).
 const WEBHOOK: Duration = Duration::from_secs(4);
+/// How long a collector of traces may take at the end of an invocation, within [`RESERVE`].
+const LAST_SPANS: Duration = Duration::from_millis(500);
 /// Reconciling ends after this time without a wake-up.
 const IDLE: Duration = Duration::from_millis(50);
 
@@ -55,7 +58,12 @@ pub async fn run(
     let function = Arc::new(Function::new(parts));
     let serve = service_fn(move |event: LambdaEvent<Value>| {
         let function = function.clone();
-        async move { function.invoked(event).await }
+        async move {
+            let answer = function.invoked(event).await;
+            // Nothing runs until the next invocation.
+            traces::flush(LAST_SPANS).await;
+            answer
+        }
     });
     // Boxed: the state of every route is in it.
     Box::pin(lambda_runtime::run(serve)).await.map_err(|error| {
@@ -129,8 +137,8 @@ impl Function {
     /// Polls, sweeps and evaluates pushes. Returns the number of errors, which are logged.
     async fn tick(&self) -> usize {
         let Parts { controller, telemetry, .. } = &self.parts;
-        let demand = pass("demand", telemetry, controller.poll()).await;
-        let sweep = pass("sweep", telemetry, controller.sweep()).await;
+        let demand = pass("demand", telemetry, Box::pin(controller.poll())).await;
+        let sweep = pass("sweep", telemetry, Box::pin(controller.sweep())).await;
         pauses::note(controller, telemetry);
         self.pushes().await;
         controller.wake_due().await;
@@ -151,7 +159,7 @@ impl Function {
         let work = async {
             if at_once(self.poll_signal.nudged()).await {
                 let Parts { controller, telemetry, .. } = &self.parts;
-                pass("demand", telemetry, controller.poll()).await;
+                pass("demand", telemetry, Box::pin(controller.poll())).await;
             }
             if let Some(pushes) = &self.parts.pushes
                 && at_once(pushes.woken()).await

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -14,8 +15,12 @@ use crate::settings::{Env, Server, StoreUrl, data_socket, runtime_socket};
 
 /// The maximum numbers of connections.
 const WEBHOOKS: usize = 512;
-const API: usize = 256;
 const METRICS: usize = 32;
+/// The number of connections to the API that one address can have at once beside those with which
+/// clients begin to follow events.
+const ORDINARY: usize = 128;
+/// The number of open files that is left for all else: the store, machines of this host, calls.
+const OTHER_FILES: usize = 512;
 
 /// The listeners, bound before the server serves.
 pub struct Listeners {
@@ -85,6 +90,10 @@ impl Listeners {
         stopping: &watch::Receiver<bool>,
     ) {
         let Self { webhooks, api, metrics, socket } = self;
+        let event_clients = usize::try_from(live.settings().server.event_clients);
+        let event_clients = event_clients.unwrap_or(usize::MAX);
+        let most = api_connections(event_clients);
+        allow_files(most.saturating_add(event_clients).saturating_add(WEBHOOKS + METRICS));
         if let Some(socket) = socket {
             loops.spawn(socket.serve(doors.api.clone(), stopping.clone()));
         }
@@ -92,14 +101,52 @@ impl Listeners {
             loops.spawn(http::listen(listener, router, most, live.clone(), stopping.clone()));
         };
         serve(webhooks, doors.webhooks, WEBHOOKS);
-        serve(api, doors.api, API);
+        serve(api, doors.api, most);
         if let Some(metrics) = metrics {
             serve(metrics, doors.metrics, METRICS);
         }
     }
 }
 
+/// Returns the maximum number of connections to the API, without those that follow events. One
+/// address gets half while nobody else has any: a proxy can send every client that follows events
+/// at once, as after a restart, and other requests beside them.
+fn api_connections(event_clients: usize) -> usize {
+    event_clients.saturating_add(ORDINARY).saturating_mul(2)
+}
+
+/// Lets this process have so many connections, where its hard limit of open files allows.
+fn allow_files(connections: usize) {
+    let needed = connections.saturating_add(OTHER_FILES);
+    let needed = u64::try_from(needed).unwrap_or(u64::MAX);
+    let limit = getrlimit(Resource::Nofile);
+    // `None` is no limit.
+    if limit.current.is_none_or(|current| current >= needed) {
+        return;
+    }
+    let most = limit.maximum.map_or(needed, |maximum| maximum.min(needed));
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: Some(most), ..limit });
+    if raised.is_err() || most < needed {
+        tracing::warn!(needed, most, "the limit of open files is below what connections may need");
+    }
+}
+
 async fn bind(key: &'static str, address: SocketAddr) -> Result<TcpListener, Error> {
     let bound = TcpListener::bind(address).await;
     bound.map_err(|source| Error::Listen { address, key, source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_address_has_room_for_every_client_that_follows_events_and_for_other_requests() {
+        for event_clients in [1, 256, 10_000] {
+            // A client gets as many as it leaves: half.
+            let share = api_connections(event_clients) / 2;
+            assert_eq!(share, event_clients + ORDINARY);
+        }
+        assert_eq!(api_connections(usize::MAX), usize::MAX, "any number can be configured");
+    }
 }

@@ -44,6 +44,7 @@ pub fn controller_settings(
         git_token: forge.git_token.clone(),
         secrets: settings.secrets(),
         classes: settings.classes.clone(),
+        prices: settings.prices.clone(),
         poll_every: forge.poll_every,
         sweep_every: forge.sweep_every,
         replica: replica.to_owned(),

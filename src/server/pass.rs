@@ -3,10 +3,20 @@
 use std::future::Future;
 use std::time::Instant;
 
-use tinqs_ci_reconciler::controller::SweepReport;
+use tinqs_ci_reconciler::controller::{Controller, SweepReport};
 
 use super::guarded::guarded;
-use crate::telemetry::Telemetry;
+use crate::telemetry::{Telemetry, traces};
+
+/// Sweeps. A replica that does not hold the lease only lists what it shows.
+pub(crate) async fn sweep(controller: &Controller, telemetry: &Telemetry) -> Option<SweepReport> {
+    let report = pass("sweep", telemetry, Box::pin(controller.sweep())).await?;
+    let is_led_by_another = !report.leader && report.errors.is_empty();
+    if is_led_by_another && guarded(controller.list_sides()).await.is_err() {
+        telemetry.metrics.panicked("sweep");
+    }
+    Some(report)
+}
 
 /// Runs a poll or a sweep and records its report. Returns `None` after a panic, which the panic
 /// hook has logged.
@@ -16,12 +26,15 @@ pub(crate) async fn pass(
     work: impl Future<Output = SweepReport>,
 ) -> Option<SweepReport> {
     let began = Instant::now();
-    let report = guarded(work).await;
-    if let Ok(report) = report {
-        telemetry.record_sweep(controller, &report, began.elapsed());
-        Some(report)
-    } else {
-        telemetry.metrics.panicked(controller);
-        None
-    }
+    let recorded = async {
+        let report = guarded(work).await;
+        if let Ok(report) = report {
+            telemetry.record_sweep(controller, &report, began.elapsed());
+            Some(report)
+        } else {
+            telemetry.metrics.panicked(controller);
+            None
+        }
+    };
+    traces::pass(controller, recorded).await
 }

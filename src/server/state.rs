@@ -17,7 +17,7 @@ use super::reload::Reloader;
 use crate::backends::{BackendError, Backends, backends};
 use crate::push::Pushes;
 use crate::settings::{SecretFile, Settings, Source};
-use crate::telemetry::{self, Telemetry};
+use crate::telemetry::{self, Telemetry, traces};
 
 /// The parts of a server.
 pub struct Parts {
@@ -49,6 +49,7 @@ impl Parts {
     ) -> Result<Self, Error> {
         let Backends { ports, inbox, demand, ends } =
             backends(&settings, replica, environment).await?;
+        let inbox = traces::inbox(inbox);
         let parts = Self::over(settings, ports, replica);
         let pushes = Arc::new(Pushes::new(demand, inbox, parts.controller.clone()));
         Ok(Self { pushes: Some(pushes), ends, ..parts })
@@ -75,6 +76,7 @@ impl Parts {
         let ports = telemetry::observe(ports, &telemetry);
         let probe = Arc::new(StoreProbe::new(ports.clone(), telemetry.clone(), replica));
         let controller = Controller::new(ports, controller_settings(&settings, replica));
+        let controller = traces::phased(controller);
         Self {
             live: Arc::new(Live::new(settings)),
             controller: Arc::new(controller),

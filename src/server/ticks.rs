@@ -11,7 +11,7 @@ use tokio::time::{sleep, sleep_until};
 
 use super::drift;
 use super::guarded::guarded;
-use super::pass::pass;
+use super::pass::{self, pass};
 use super::pauses;
 use super::state::{Intervals, PollSignal, stopped};
 use crate::push::Pushes;
@@ -45,7 +45,7 @@ pub(super) async fn poll(
     loop {
         let began = tokio::time::Instant::now();
         let Intervals { poll, hint_gap, .. } = *intervals.borrow_and_update();
-        pass("demand", &telemetry, controller.poll()).await;
+        pass("demand", &telemetry, Box::pin(controller.poll())).await;
         pauses::note(&controller, &telemetry);
         // In a burst each webhook asks for a poll, and each poll reads all waiting jobs.
         let gap = hint_gap.max(began.elapsed() * HINTED_SHARE);
@@ -90,7 +90,7 @@ pub(super) async fn sweep(
     loop {
         let began = tokio::time::Instant::now();
         let every = intervals.borrow_and_update().sweep;
-        pass("sweep", &telemetry, controller.sweep()).await;
+        pass::sweep(&controller, &telemetry).await;
         tokio::select! {
             () = stopped(&mut stopping) => return,
             () = sleep_until(began + every) => {}

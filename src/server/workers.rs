@@ -17,7 +17,7 @@ use tokio::time::sleep;
 
 use super::guarded::guarded;
 use super::state::{Intervals, stopped};
-use crate::telemetry::{Telemetry, panic_message};
+use crate::telemetry::{Telemetry, panic_message, traces};
 
 #[cfg(feature = "aws")]
 mod batch;
@@ -185,17 +185,20 @@ impl Worker {
     /// Reconciles once and records the report. Returns `None` after a panic.
     async fn once(&self, name: &RunName) -> Option<Report> {
         let began = Instant::now();
-        match guarded(self.controller.reconcile(name)).await {
-            Ok(report) => {
-                self.telemetry.record(&report, began.elapsed());
-                Some(report)
+        let recorded = async {
+            match guarded(Box::pin(self.controller.reconcile(name))).await {
+                Ok(report) => {
+                    self.telemetry.record(&report, began.elapsed());
+                    Some(report)
+                }
+                Err(panic) => {
+                    self.telemetry.metrics.panicked("run");
+                    let error = panic_message(panic.as_ref());
+                    tracing::error!(run = name.as_str(), error, "reconcile panicked: a bug");
+                    None
+                }
             }
-            Err(panic) => {
-                self.telemetry.metrics.panicked("run");
-                let error = panic_message(panic.as_ref());
-                tracing::error!(run = name.as_str(), error, "reconcile panicked: a bug");
-                None
-            }
-        }
+        };
+        traces::reconcile(name, recorded).await
     }
 }

@@ -26,7 +26,7 @@ const RUNTIME: &str = "RUNTIME_DIRECTORY";
 /// The directory of the packaged unit, for commands without a configuration beside them.
 const USUAL_RUNTIME: &str = "/run/tinqs-ci";
 
-/// How to reach the server.
+/// The address of the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Beside {
     /// Where its socket may be, in order.

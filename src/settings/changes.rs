@@ -48,12 +48,14 @@ impl Changes {
 /// cannot change while the server runs stays as in `before`.
 pub fn merge(before: &Settings, after: Settings) -> (Settings, Changes) {
     let mut changes = Changes::default();
-    let Settings { installation, forge, store, queue, compute, process, server, classes } = after;
+    let Settings { installation, forge, store, queue, compute, process, server, prices, classes } =
+        after;
     changes.at_restart("installation", before.installation != installation);
     changes.at_restart("store", before.store != store);
     changes.at_restart("queue", before.queue != queue);
     changes.at_restart("compute", before.compute != compute);
     changes.at_restart("process", before.process != process);
+    changes.key("prices", before.prices != prices);
     let forge = merge_forge(&before.forge, forge, &mut changes);
     let more = |server: &Server| server.webhook_secrets.clone();
     let other = more(&before.server) != more(&server);
@@ -78,6 +80,7 @@ pub fn merge(before: &Settings, after: Settings) -> (Settings, Changes) {
         compute: before.compute.clone(),
         process: before.process.clone(),
         server,
+        prices,
         classes,
     };
     (settings, changes)
@@ -194,6 +197,7 @@ fn class_keys(before: &Class, after: &Class) -> Vec<&'static str> {
         ("limit", before.limit != after.limit),
         ("repo_limit", before.repo_limit != after.repo_limit),
         ("owner_limit", before.owner_limit != after.owner_limit),
+        ("budget", before.budget != after.budget),
         ("boot_within", old.boot_within != new.boot_within),
         ("idle_within", old.idle_within != new.idle_within),
         ("max_age", old.max_age != new.max_age),

@@ -1,14 +1,16 @@
 //! Builds [`Settings`] from the tables: fills in defaults, checks formats and contradictions.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use tinqs_ci_reconciler::model::{
-    Class, ClassName, HOST, MachineSpec, Market, SeatLimits, Times, label_name, pattern_problem,
+    Class, ClassName, HOST, MachineSpec, Market, MicroUsd, SeatLimits, Times, label_name,
+    pattern_problem,
 };
 
 use super::ec2;
 use super::forge::{HOUR, forge, not_of_form};
+use super::prices::{budget, prices};
 use super::reader::Reader;
 use super::server::server;
 use super::types::{AWS, ComputeUrl, ProcessUser, QueueUrl, Settings, StoreUrl};
@@ -24,13 +26,15 @@ pub(super) fn settings(top: &Reader<'_>, file: Option<&Path>) -> Settings {
     let compute = top.parsed("compute", |text| compute(text, &data));
     let compute = compute.unwrap_or(ComputeUrl::Process(data));
     let (forge, webhook_secrets) = forge(&top.table("forge"));
+    let prices = prices(top);
     Settings {
         installation: top.parsed("installation", named).unwrap_or_default(),
         forge,
         queue: top.parsed("queue", queue).unwrap_or(QueueUrl::Memory),
         process: process_user(top, &compute),
         server: server(&top.table("server"), webhook_secrets),
-        classes: classes(top, file.is_some(), &compute),
+        classes: classes(top, file.is_some(), &compute, &prices),
+        prices,
         compute,
         store,
     }
@@ -121,13 +125,18 @@ const DAY: i64 = 24 * HOUR;
 /// The limit of the class that exists without a configured one, and the default of `limit`.
 const DEFAULT_LIMIT: u32 = 20;
 
-fn classes(top: &Reader<'_>, has_file: bool, compute: &ComputeUrl) -> Vec<Class> {
+fn classes(
+    top: &Reader<'_>,
+    has_file: bool,
+    compute: &ComputeUrl,
+    prices: &BTreeMap<String, MicroUsd>,
+) -> Vec<Class> {
     let in_ec2 = matches!(compute, ComputeUrl::Ec2(_));
     if !top.has("class") {
         return vec![default_class(top, has_file, in_ec2)];
     }
     let readers = top.tables("class");
-    let classes: Vec<Class> = readers.iter().map(|reader| class(reader, in_ec2)).collect();
+    let classes: Vec<Class> = readers.iter().map(|r| class(r, in_ec2, prices)).collect();
     for (index, (class, reader)) in classes.iter().zip(&readers).enumerate() {
         let before = &classes[..index];
         if !class.name.0.is_empty() && before.iter().any(|other| other.name == class.name) {
@@ -205,7 +214,7 @@ fn profile_for_all(class: &Class) -> Option<String> {
     class.repos.is_empty().then(|| format!("{anybody} {}", cut(profile, 60)))
 }
 
-fn class(r: &Reader<'_>, in_ec2: bool) -> Class {
+fn class(r: &Reader<'_>, in_ec2: bool, prices: &BTreeMap<String, MicroUsd>) -> Class {
     let name = r.parsed("name", named).unwrap_or_default();
     let labels = r.texts("labels").unwrap_or_default();
     check_labels(r, &labels);
@@ -215,12 +224,14 @@ fn class(r: &Reader<'_>, in_ec2: bool) -> Class {
         owner: r.count("owner_limit"),
     };
     check_limits(r, limits);
+    let machines = machines(&r.table("machines"), in_ec2);
     let class = Class {
         name: ClassName(name),
         labels,
         serves_unlabeled: r.switch("serves_unlabeled"),
         repos: repos(r),
-        machines: machines(&r.table("machines"), in_ec2),
+        budget: budget(r, &machines, prices, in_ec2),
+        machines,
         limit: limits.class,
         repo_limit: limits.repo,
         owner_limit: limits.owner,
@@ -362,6 +373,7 @@ fn default_class(top: &Reader<'_>, has_file: bool, in_ec2: bool) -> Class {
         limit: if has_file { Some(DEFAULT_LIMIT) } else { limit_of_variable(top) },
         repo_limit: None,
         owner_limit: None,
+        budget: None,
         repos: Vec::new(),
         times,
     };

@@ -1,6 +1,10 @@
 //! All configuration keys with their form, default and description. The reader, the JSON Schema
 //! and the reference page are generated from this table.
 
+mod class;
+
+pub(super) use class::{CLASS, MACHINES};
+
 /// A configuration key.
 #[derive(Clone, Copy, Debug)]
 pub struct Key {
@@ -53,6 +57,8 @@ pub enum Form {
     Tables(&'static str, &'static [Key]),
     /// One credential, or a list of them.
     Secrets,
+    /// A table of prices per hour by the kind of a machine.
+    Prices,
 }
 
 impl Form {
@@ -70,6 +76,7 @@ impl Form {
                 "{ env = \"NAME\" }, { file = \"path\" } or the credential as a string".to_owned()
             }
             Self::Table(_) => "a table".to_owned(),
+            Self::Prices => "a table of prices such as \"c7a.medium\" = \"$0.0513/h\"".to_owned(),
             Self::Secrets => format!("{}, or a list of these", Self::Secret.expected()),
             Self::Tables(heading, _) => format!("tables in the file, each under {heading}"),
         }
@@ -147,6 +154,11 @@ pub const TOP: &[Key] = &[
     .or("process:"),
     key("process", Form::Table(PROCESS), "As whom `process:` machines run."),
     key("server", Form::Table(SERVER), "The addresses that the server listens on, and who may use them."),
+    key(
+        "prices",
+        Form::Prices,
+        "The price per hour of each kind of machine on demand, for costs and budgets: under `[prices]` a line such as `\"c7a.medium\" = \"$0.0513/h\"`, for child processes `process = \"$0.02/h\"`. Spot prices are read from EC2. The cost of a kind without a price is unknown.",
+    ),
     key(
         "class",
         Form::Tables("[[class]]", CLASS),
@@ -308,81 +320,6 @@ pub(super) const TOKEN: &[Key] = &[
         "`read` shows runs, machines, logs and metrics; `operate` also changes them and reloads the configuration.",
     )
     .required(),
-];
-
-/// `[[class]]`.
-pub(super) const CLASS: &[Key] = &[
-    key("name", NAMED, "The name of the class in tags, metrics and records.").required(),
-    key(
-        "labels",
-        Form::Texts {
-            pattern: "^(\\*|[^\\s:,*]+(:(host|docker)(:[^\\s,]+)?)?)$",
-            expected: "a list of labels, each `name`, `name:host` or `name:docker://IMAGE`, or [\"*\"]",
-        },
-        "The labels of its runners, `name[:schema[:argument]]`. [\"*\"] serves any labels except `host`.",
-    )
-    .required(),
-    key("serves_unlabeled", Form::Switch, "Whether the class also serves jobs without labels.")
-        .or("false"),
-    key(
-        "repos",
-        Form::Texts {
-            pattern: "^[A-Za-z0-9._*-]+/[A-Za-z0-9._*-]+$",
-            expected: "a list of repositories such as [\"acme/site\", \"acme/infra-*\"]",
-        },
-        "The repositories whose jobs it serves, `owner/name`, in which `*` stands for any part of the owner or of the name; compared without case, as the forge does. The default is every repository in `forge.scope`.",
-    ),
-    key(
-        "limit",
-        Form::CountOr("none"),
-        "The maximum number of machines; `\"none\"`: no limit.",
-    )
-    .or("20"),
-    key(
-        "repo_limit",
-        Form::Count,
-        "The maximum number of machines for one repository. The default is no limit but `limit`.",
-    ),
-    key(
-        "owner_limit",
-        Form::Count,
-        "The maximum number of machines for all repositories of one owner, a user or an organization. The default is no limit but `limit`.",
-    ),
-    key("boot_within", Form::Duration, "The time from launch until the runner must be online.")
-        .or("5m"),
-    key(
-        "idle_within",
-        Form::Duration,
-        "How long a runner waits for a job before it shuts down.",
-    )
-    .or("2m"),
-    key("max_age", Form::Duration, "The maximum age of a machine, even mid-job.").or("6h"),
-    key("give_up_after", Form::Duration, "A job that waits this long gets no more machines.")
-        .or("24h"),
-    key(
-        "assign_within",
-        Form::Duration,
-        "How long a displaced job waits for the machine of the job that took its own.",
-    )
-    .or("60s"),
-    key("keep", Form::Duration, "How long a finished run is kept.").or("168h"),
-    key(
-        "machines",
-        Form::Table(MACHINES),
-        "The machine specs to try: every combination, ordered by market, kind, subnet.",
-    ),
-];
-
-/// `[class.machines]`.
-pub(super) const MACHINES: &[Key] = &[
-    key("markets", Form::Words(&["spot", "on-demand"]), "The purchase options.")
-        .or("[\"on-demand\"]"),
-    key("kinds", ANY_TEXTS, "The instance types; for child processes any name.")
-        .or("[\"process\"]"),
-    key("subnets", ANY_TEXTS, "The subnet IDs."),
-    key("image", ANY_TEXT, "The image ID."),
-    key("security_groups", ANY_TEXTS, "The security group IDs."),
-    key("instance_profile", ANY_TEXT, "The instance profile of the machines."),
 ];
 
 /// The table of a credential.

@@ -11,6 +11,7 @@ mod keys;
 mod load;
 mod log_filter;
 mod mistake;
+mod prices;
 mod reader;
 mod renamed;
 mod schema;

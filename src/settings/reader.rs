@@ -80,6 +80,11 @@ impl<'a> Reader<'a> {
         self.add(&self.out.mistakes, at, name, message);
     }
 
+    /// Reports a mistake at a place, of a key below this table.
+    pub(super) fn mistake_at(&self, at: &Place, name: &str, message: &str) {
+        self.add(&self.out.mistakes, Some(at.clone()), name, message);
+    }
+
     /// Reports a value that is allowed but probably unintended.
     pub(super) fn warn(&self, name: &str, message: &str) {
         let at = self.node(name).map(|node| node.at.clone()).or_else(|| self.at.clone());
@@ -283,6 +288,20 @@ impl<'a> Reader<'a> {
             return None;
         }
         Some(texts)
+    }
+
+    /// Returns the values of a table whose keys are free.
+    pub(super) fn entries(&self, name: &str) -> Vec<(&'a str, &'a Node)> {
+        match self.node(name) {
+            None => Vec::new(),
+            Some(Node { value: Value::Table(table), .. }) => {
+                table.iter().map(|(key, (_, node))| (key.as_str(), node)).collect()
+            }
+            Some(node) => {
+                self.wrong_type(name, node);
+                Vec::new()
+            }
+        }
     }
 
     /// Returns a reader of a table below this one; the table may be missing.

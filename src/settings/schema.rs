@@ -51,6 +51,10 @@ fn property(key: &Key) -> Value {
         }
         Form::Texts { pattern, .. } => list(json!({ "type": "string", "pattern": pattern })),
         Form::Words(words) => list(json!({ "enum": words })),
+        Form::Prices => json!({
+            "type": "object",
+            "additionalProperties": { "type": "string", "pattern": "^\\$[0-9]{1,9}(\\.[0-9]{1,6})?/h$" },
+        }),
         Form::Table(keys) => object(keys),
         Form::Tables(_, keys) => list(object(keys)),
     };

@@ -47,6 +47,12 @@ impl Lister<'_> {
                 (Form::Tables(_, keys), Some(Node { value: Value::List(items), .. })) => {
                     self.tables(keys, &name, items);
                 }
+                (Form::Prices, Some(Node { value: Value::Table(prices), .. })) => {
+                    for (kind, (_, price)) in prices {
+                        let value = shown(key, &price.value);
+                        self.add(format!("{name}.{}", quoted(kind)), value, self.origin(&price.at));
+                    }
+                }
                 (Form::Tables(..), None) => {
                     let value = match key.name {
                         "class" => "one class \"default\" with labels [\"*\"]",

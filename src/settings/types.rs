@@ -1,9 +1,10 @@
 //! The checked settings, with defaults filled in.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use tinqs_ci_reconciler::model::{Class, Secret};
+use tinqs_ci_reconciler::model::{Class, MicroUsd, Secret};
 
 use super::certificate::Tls;
 
@@ -27,6 +28,8 @@ pub struct Settings {
     pub process: ProcessUser,
     /// The HTTP server.
     pub server: Server,
+    /// The price per hour of each kind on demand.
+    pub prices: BTreeMap<String, MicroUsd>,
     /// The classes in order: the first that matches a job's labels serves it.
     pub classes: Vec<Class>,
 }
@@ -120,11 +123,11 @@ pub struct Token {
     pub name: String,
     /// The token.
     pub secret: Secret,
-    /// What it allows.
+    /// The right that it gives.
     pub may: Right,
 }
 
-/// What a token of the API allows.
+/// The right of a token of the API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Right {
     /// To see runs, machines, logs and metrics.

@@ -37,7 +37,7 @@ pub struct RefusedDelivery {
     pub unsigned: bool,
 }
 
-/// What became of a delivery.
+/// The outcome of a delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Handled {
     /// It was accepted.
@@ -53,7 +53,7 @@ pub enum Handled {
     },
 }
 
-/// Why a delivery was refused.
+/// The reason why a delivery was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// Its signature was missing or wrong.

@@ -14,7 +14,7 @@ use crate::words::services::ServiceReason;
 /// The maximum number of log lines about drift per poll.
 const LINES: usize = 10;
 
-/// Who resolved drift.
+/// The party that resolved drift.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResolvedBy {
     /// An effect of a reconcile.

@@ -13,7 +13,7 @@ use tinqs_ci_reconciler::ports::OpenRun;
 use tokio::sync::watch;
 
 use crate::words::events::What;
-use known::{Known, Sight};
+use known::{SeenRecords, Sight};
 use ring::Ring;
 
 mod known;
@@ -41,7 +41,7 @@ pub struct Events {
 
 struct State {
     ring: Ring,
-    known: Known,
+    known: SeenRecords,
 }
 
 impl Events {
@@ -52,7 +52,7 @@ impl Events {
         let ring = Ring::new(first, kept);
         Self {
             newest: watch::Sender::new(ring.newest()),
-            state: Mutex::new(State { ring, known: Known::new(started_at) }),
+            state: Mutex::new(State { ring, known: SeenRecords::new(started_at) }),
             replica: OnceLock::new(),
             ended: watch::Sender::new(false),
             off: OnceLock::new(),

@@ -89,8 +89,8 @@ families! {
         "Unix time of the last successful load of the configuration.",
         "time() - tinqs_ci_config_last_reload_success_timestamp_seconds";
     TLS_EXPIRY = "tls_certificate_expiry_timestamp_seconds" Gauge [] Beta
-        "Unix time at which the certificate of `server.tls` expires; 0 without one.",
-        "tinqs_ci_tls_certificate_expiry_timestamp_seconds - time() < 14 * 86400 and tinqs_ci_tls_certificate_expiry_timestamp_seconds > 0";
+        "Unix time at which the certificate of `server.tls` expires; absent without one.",
+        "min(tinqs_ci_tls_certificate_expiry_timestamp_seconds) - time() < 604800";
     SNAPSHOT_TIMESTAMP = "snapshot_timestamp_seconds" Gauge ["source"] Stable
         "Unix time of the last successful listing of this source; 0 if there was none.",
         "time() - tinqs_ci_snapshot_timestamp_seconds";
@@ -177,10 +177,10 @@ families! {
         "Jobs found by listing that no webhook announced.",
         "increase(tinqs_ci_resync_found_jobs_total[30m])";
     QUEUE_MESSAGES = "queue_messages" Gauge ["queue", "state"] Beta
-        "Messages in the queue of wake-ups (`events`) and in its dead-letter queue (`dlq`), if the queue tells: the queue in memory does, SQS shows them in CloudWatch.",
+        "Messages in the queue of wake-ups (`events`) and in its dead-letter queue (`dlq`), as far as that is known. SQS is asked once a minute and counts approximately.",
         "sum by (queue) (tinqs_ci_queue_messages)";
     QUEUE_OLDEST = "queue_oldest_message_timestamp_seconds" Gauge ["queue"] Beta
-        "Unix time since when the oldest message waits for delivery, under the same condition; 0 if none waits.",
+        "Unix time since when the oldest message waits for delivery, as far as that is known; 0 if none waits. With SQS: since when each reading, one a minute, found a message.",
         "time() - (tinqs_ci_queue_oldest_message_timestamp_seconds > 0)";
     API_REQUESTS = "api_requests_total" Counter ["service", "operation", "code"] Stable
         "Calls to the store, the queue, the cloud and the forge.",
@@ -209,6 +209,21 @@ families! {
     DRIFT_RESOLUTION = "drift_resolution_duration_seconds" Histogram ["kind"] Stable
         "Time for which a difference was open.",
         "histogram_quantile(0.95, sum by (le, kind) (rate(tinqs_ci_drift_resolution_duration_seconds_bucket[1h])))";
+    HOURLY_COST = "hourly_cost_usd" Gauge ["class", "market"] Stable
+        "Estimated cost per hour of the machines that were last listed; no series while the price of one of them is not known.",
+        "sum by (class) (tinqs_ci_hourly_cost_usd)";
+    DAILY_BUDGET = "daily_budget_usd" Gauge ["class"] Stable
+        "What the machines of the class may cost per day, as configured; 0 if it has no budget.",
+        "max by (class) (tinqs_ci_daily_budget_usd) > 0";
+    DAILY_SPEND = "daily_spend_usd" Gauge ["class"] Stable
+        "Estimated cost of the machines of a class with a budget since midnight UTC, as this process knows it; no series before it has read what was counted.",
+        "max by (class) (tinqs_ci_daily_spend_usd) / max by (class) (tinqs_ci_daily_budget_usd > 0)";
+    COST = "cost_usd_total" Counter ["class"] Stable
+        "Estimated cost of ended machines, as this process has counted it; without seconds whose price or end is not known.",
+        "sum by (class) (increase(tinqs_ci_cost_usd_total[1d]))";
+    MACHINE_SECONDS = "machine_seconds_total" Counter ["class", "use"] Stable
+        "Seconds of ended machines by their use, as this process has counted them; `unknown_end`: the most that machines lived beyond the others whose end nobody saw.",
+        "sum by (use) (increase(tinqs_ci_machine_seconds_total[1d]))";
     LAUNCH_ATTEMPTS = "launch_attempts_total" Counter ["class", "market", "result"] Stable
         "Attempted launches.", "sum by (result) (rate(tinqs_ci_launch_attempts_total[10m]))";
     LAUNCH_REFUSED = "launch_refused_total" Counter ["machine_kind", "subnet", "reason"] Stable

@@ -1,6 +1,6 @@
 //! The fixed values of metric labels: enums and constants only, never external text.
 
-use tinqs_ci_reconciler::controller::{ActionKind, ReconcileOutcome};
+use tinqs_ci_reconciler::controller::{ActionKind, ReconcileOutcome, Report};
 use tinqs_ci_reconciler::model::{Blocker, Cause, DriftKind, Market, Outcome, Reason};
 use tinqs_ci_reconciler::ports::{ErrorKind, PortError};
 
@@ -80,7 +80,9 @@ pub const WEBHOOK_RESULTS: [&str; 5] =
 pub const PUSH_RESULTS: [&str; 3] = ["evaluated", "waiting", "given_up"];
 /// The blocker of drift that nothing keeps from being fixed.
 pub const NOT_BLOCKED: &str = "none";
-/// Who resolved drift.
+/// Uses of a machine's seconds.
+pub const USES: [&str; 5] = ["boot", "idle", "busy", "lost", "unknown_end"];
+/// The party that resolved drift.
 pub const RESOLVED_BY: [&str; 3] = ["controller", "self", "operator"];
 /// Operations by service, named as in the ports.
 pub const CALLS: [(&str, &[&str]); 4] = [
@@ -88,7 +90,7 @@ pub const CALLS: [(&str, &[&str]); 4] = [
         "store",
         &[
             "get", "put", "remove", "open", "page", "seat", "unseat", "seats", "pause", "resume",
-            "pauses", "lease",
+            "pauses", "lease", "usage",
         ],
     ),
     ("queue", &["wake", "next", "done", "depth"]),
@@ -137,6 +139,17 @@ pub fn action(action: ActionKind) -> &'static str {
         ActionKind::Remove => "remove",
         ActionKind::Wake => "wake",
     }
+}
+
+/// The labels of a reconcile's effects, in order.
+pub fn actions(report: &Report) -> Option<String> {
+    let actions: Vec<&str> = report.effects.iter().map(|effect| action(effect.action)).collect();
+    Some(actions.join("+")).filter(|actions| !actions.is_empty())
+}
+
+/// The ID of the attempt that a reconcile's last effect is about.
+pub fn attempt_id(report: &Report) -> Option<&str> {
+    report.effects.iter().rev().find_map(|effect| effect.attempt_id.as_deref())
 }
 
 /// The label of an evaluation's result.
@@ -255,6 +268,7 @@ fn values(label: &str) -> Option<Vec<&'static str>> {
         "kind" => return Some(DriftKind::ALL.iter().map(|kind| kind.label()).collect()),
         "blocked_by" => return Some(blocked_by().collect()),
         "by" => &RESOLVED_BY,
+        "use" => &USES,
         "service" => return Some(CALLS.iter().map(|(service, _)| *service).collect()),
         "operation" => {
             return Some(

@@ -15,6 +15,8 @@ use tracing_subscriber::fmt::format::{Format, FormatEvent, FormatFields, Json, W
 use tracing_subscriber::fmt::{FmtContext, MakeWriter};
 use tracing_subscriber::registry::LookupSpan;
 
+use super::traces;
+
 /// The form of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
@@ -27,7 +29,8 @@ pub enum Form {
     },
 }
 
-/// Writes each event as one line to `out`. Each JSON line contains `replica`.
+/// Writes each event as one line to `out`. Each JSON line contains `replica`, and within a span that
+/// is sent `trace_id` and `span_id`.
 pub fn layer<S, W>(form: Form, replica: &str, out: W) -> impl Layer<S> + Send + Sync
 where
     S: Subscriber + for<'span> LookupSpan<'span>,
@@ -68,6 +71,9 @@ where
                     fields,
                     r#"{{"timestamp":"{now:.3}","level":"{level}","replica":{replica},"#
                 )?;
+                if let Some((trace, span)) = traces::ids() {
+                    write!(fields, r#""trace_id":"{trace}","span_id":"{span}","#)?;
+                }
                 let brace = fields.len();
                 self.json.format_event(context, Writer::new(&mut fields), event)?;
                 fields.remove(brace);
@@ -75,7 +81,7 @@ where
             Form::Human { color } => {
                 let (now, style) = (TimeZone::system().to_datetime(now), style(level, color));
                 write!(out, "{} {style}{level:>5}{style:#} ", now.strftime("%H:%M:%S"))?;
-                let mut told = Told::default();
+                let mut told = LineField::default();
                 event.record(&mut told);
                 match told.line {
                     Some(line) => fields.push_str(&line),
@@ -97,11 +103,11 @@ where
 
 /// The field `line` of an event: the whole event as a sentence.
 #[derive(Default)]
-struct Told {
+struct LineField {
     line: Option<String>,
 }
 
-impl Visit for Told {
+impl Visit for LineField {
     fn record_str(&mut self, field: &Field, value: &str) {
         if field.name() == "line" {
             self.line = Some(value.to_owned());

@@ -20,6 +20,7 @@ mod drift;
 mod launches;
 mod queues;
 mod register;
+mod usage;
 
 pub use config::ConfigMetrics;
 pub use drift::DriftMetrics;
@@ -27,6 +28,7 @@ pub use launches::LaunchMetrics;
 pub use queues::QueueMetrics;
 
 use register::{CONSTANT, counter, counters, gauge, gauges, histograms, register};
+use usage::UsageMetrics;
 
 pub use super::families::{FAMILIES, Family, Kind, Stability, schema};
 use super::{families as f, labels};
@@ -83,6 +85,8 @@ pub struct Metrics {
     pub launches: LaunchMetrics,
     /// Queues.
     pub queues: QueueMetrics,
+    /// Usage and cost.
+    usage: UsageMetrics,
 }
 
 impl Metrics {
@@ -133,6 +137,7 @@ impl Metrics {
             drift: DriftMetrics::new(r),
             launches: LaunchMetrics::new(r),
             queues: QueueMetrics::new(r),
+            usage: UsageMetrics::new(r),
             registry,
         };
         metrics.zero();
@@ -204,6 +209,9 @@ impl Metrics {
                 }
                 Event::Finished { outcome, ran_ms: _ } => {
                     self.outcomes.with_label_values(&[class, labels::outcome(*outcome)]).inc();
+                }
+                Event::Counted { class, amount } => {
+                    self.usage.counted(self.class(Some(&class.0)), amount);
                 }
                 Event::Created
                 | Event::Launched { .. }

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use async_trait::async_trait;
+use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 use tinqs_ci_reconciler::model::{
-    Attempt, AttemptId, ClassName, JobRef, JobRunner, Machine, MachineId, Pause, Registration,
-    Registrations, Run, RunName, Runner, SeatLimits, Uid,
+    Attempt, AttemptId, ClassName, JobRef, JobRunner, Machine, MachineId, MicroUsd, Pause,
+    Registration, Registrations, Run, RunName, Runner, SeatLimits, Uid, Usage,
 };
 use tinqs_ci_reconciler::ports::{
     Compute, Delivery, ErrorKind, Expect, Filter, Forge, MachineLog, OpenRun, Page, PortError,
@@ -18,7 +19,7 @@ use tinqs_ci_reconciler::ports::{
     WaitingJob,
 };
 
-use super::{Telemetry, labels};
+use super::{Telemetry, labels, traces};
 
 /// The last listings, so that a scrape calls neither cloud nor forge.
 #[derive(Default)]
@@ -85,7 +86,7 @@ impl<T: ?Sized> Observed<T> {
         call: impl Future<Output = Result<R, PortError>>,
     ) -> Result<R, PortError> {
         let began = Instant::now();
-        let answer = call.await;
+        let answer = traces::call(service, operation, call).await;
         let elapsed = began.elapsed();
         let kind = answer.as_ref().err().map(|error| error.kind);
         self.telemetry.metrics.call(service, operation, kind, elapsed);
@@ -134,23 +135,47 @@ impl RunStore for Observed<dyn RunStore> {
     async fn put(&self, run: &Run, expect: Expect) -> Result<u64, PortError> {
         let answer = self.write("put", self.inner.put(run, expect)).await;
         if let Ok(version) = &answer {
+            self.telemetry.open_runs.wrote(run, *version);
             let milestones = self.telemetry.events.seen(run, *version, self.telemetry.now());
             self.telemetry.wrote(run, milestones);
         }
         answer
     }
+    async fn put_counting(
+        &self,
+        run: &Run,
+        expect: Expect,
+        used: &Usage,
+    ) -> Result<u64, PortError> {
+        let answer = self.write("put", self.inner.put_counting(run, expect, used)).await;
+        if let Ok(version) = &answer {
+            self.telemetry.open_runs.wrote(run, *version);
+            self.telemetry.events.seen(run, *version, self.telemetry.now());
+        }
+        answer
+    }
+    async fn usage(&self, first: Date, last: Date) -> Result<Vec<Usage>, PortError> {
+        self.call("store", "usage", self.inner.usage(first, last)).await
+    }
     async fn remove(&self, name: &RunName, uid: Uid, version: u64) -> Result<(), PortError> {
         let answer = self.write("remove", self.inner.remove(name, uid, version)).await;
         if answer.is_ok() {
+            self.telemetry.open_runs.removed(name, uid, version);
             self.telemetry.events.removed(name, self.telemetry.now());
         }
         answer
     }
     async fn open(&self, now: Timestamp) -> Result<Vec<OpenRun>, PortError> {
+        let listing = self.telemetry.open_runs.begin();
         let answer = self.call("store", "open", self.inner.open(now)).await;
-        self.listed("store", &answer);
-        if let Ok(open) = &answer {
-            self.telemetry.show(open);
+        let at = self.listed("store", &answer);
+        match &answer {
+            Ok(open) => {
+                self.telemetry.show(open);
+                // After that, because those who wait for it show the snapshot.
+                listing.ended(open, at);
+            }
+            Err(error) => listing.failed(error),
         }
         answer
     }
@@ -208,6 +233,7 @@ impl RunStore for Observed<dyn RunStore> {
 #[async_trait]
 impl Queue for Observed<dyn Queue> {
     async fn wake(&self, name: &RunName) -> Result<(), PortError> {
+        traces::wakes(name);
         self.call("queue", "wake", self.inner.wake(name)).await
     }
     async fn next(&self, max: usize) -> Result<Vec<Delivery>, PortError> {
@@ -218,8 +244,8 @@ impl Queue for Observed<dyn Queue> {
     }
     async fn depth(&self) -> Result<Option<QueueDepth>, PortError> {
         let answer = self.call("queue", "depth", self.inner.depth()).await;
-        if let Ok(Some(depth)) = &answer {
-            self.telemetry.metrics.queues.shown(depth, self.telemetry.now());
+        if let Ok(depth) = &answer {
+            self.telemetry.metrics.queues.shown(depth.as_ref(), self.telemetry.now());
         }
         answer
     }
@@ -265,6 +291,12 @@ impl Compute for Observed<dyn Compute> {
     }
     fn room(&self) -> bool {
         self.inner.room()
+    }
+    async fn read_prices(&self, kinds: &[String]) {
+        self.inner.read_prices(kinds).await;
+    }
+    fn spot_price(&self, kind: &str, zone: &str) -> Option<MicroUsd> {
+        self.inner.spot_price(kind, zone)
     }
 }
 

@@ -50,6 +50,7 @@ fn log_event(report: &Report, event: &Event) {
             );
         }
         Event::Created
+        | Event::Counted { .. }
         | Event::BreakerOpened { .. }
         | Event::BreakerClosed { .. }
         | Event::ClockDiffers { .. }

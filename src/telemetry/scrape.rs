@@ -12,8 +12,8 @@ use parking_lot::Mutex;
 use tinqs_ci_reconciler::controller::Controller;
 use tinqs_ci_reconciler::ports::OpenRun;
 
-use super::Telemetry;
 use super::snapshot::Snapshot;
+use super::{Telemetry, open_runs};
 
 /// The age up to which a snapshot is shown as it is.
 const FRESH: Duration = Duration::from_secs(3);
@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_millis(20);
 /// The time that it waits for the first one.
 const FIRST: Duration = Duration::from_secs(1);
 
-/// What was shown last.
+/// The last exported values.
 #[derive(Default)]
 pub(super) struct Shown {
     /// When the open runs were listed. Held while the gauges change or are read, so that a scrape
@@ -121,6 +121,6 @@ async fn ask(telemetry: Arc<Telemetry>, controller: Arc<Controller>) {
         *telemetry.shown.asked.lock() = Some(Instant::now());
     }
     if !telemetry.shown.is_listed() {
-        let _ = ports.store.open(telemetry.now()).await;
+        let _ = open_runs::read(telemetry.clone(), ports.store.clone(), Instant::now()).await;
     }
 }

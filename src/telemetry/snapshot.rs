@@ -12,7 +12,7 @@ use tinqs_ci_reconciler::ports::OpenRun;
 use super::labels;
 use super::unserved::Polled;
 
-/// What was listed.
+/// The last lists.
 pub(super) struct Snapshot<'a> {
     /// The classes, in the order of the configuration.
     pub classes: &'a [Class],

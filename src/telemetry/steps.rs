@@ -140,6 +140,7 @@ mod tests {
             registration: 5,
             repo_id: 0,
             ended_by: Some(ended_by),
+            ended_at: None,
             class: tinqs_ci_reconciler::model::ClassName("linux".to_owned()),
             kind: "c7a.large".to_owned(),
             zone: "eu-west-1b".to_owned(),

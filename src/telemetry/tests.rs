@@ -1,5 +1,6 @@
 use super::*;
 use crate::push::PushResult;
+use crate::settings::Env;
 use tinqs_ci_reconciler::controller::{Effect, Event, FailedCall, UnservedLabels};
 use tinqs_ci_reconciler::model::{
     AttemptId, ClassName, Machine, MachineId, MachineState, Market, OpenBreaker, Outcome, Phase,
@@ -29,6 +30,7 @@ fn class(name: &str) -> Class {
         limit: Some(20),
         repo_limit: None,
         owner_limit: None,
+        budget: None,
         repos: Vec::new(),
         times: Times::default(),
     }
@@ -72,8 +74,14 @@ fn every_family_follows_the_naming_rules() {
     let telemetry = telemetry(1);
     telemetry.metrics.config.named("0123456789ab");
     let text = telemetry.metrics.text();
-    // The zones of machines are not known in advance.
-    let later = "tinqs_ci_spot_interruptions_total";
+    // The zones of machines are not known in advance, a queue is asked first, and there is no
+    // certificate.
+    let later = [
+        "tinqs_ci_spot_interruptions_total",
+        "tinqs_ci_queue_messages",
+        "tinqs_ci_queue_oldest_message_timestamp_seconds",
+        "tinqs_ci_tls_certificate_expiry_timestamp_seconds",
+    ];
     for family in metrics::FAMILIES {
         let name = family.name;
         assert!(name.starts_with("tinqs_ci_"), "{name}");
@@ -89,12 +97,24 @@ fn every_family_follows_the_naming_rules() {
         assert!(!family.help.is_empty() && family.help.ends_with('.'), "{name}: {}", family.help);
         assert!(family.example.contains(name), "{name}: its example reads it");
         assert!(
-            name == later || text.contains(&format!("# HELP {name} ")),
+            later.contains(&name) || text.contains(&format!("# HELP {name} ")),
             "{name} is registered and shown at once"
         );
     }
     let shown = text.lines().filter(|line| line.starts_with("# TYPE ")).count();
-    assert_eq!(shown, metrics::FAMILIES.len() - 1, "nothing is registered that the table lacks");
+    let expected = metrics::FAMILIES.len() - later.len();
+    assert_eq!(shown, expected, "nothing is registered that the table lacks");
+}
+
+#[test]
+fn the_certificate_has_a_series_only_where_there_is_one() {
+    let telemetry = telemetry(1);
+    let name = "tinqs_ci_tls_certificate_expiry_timestamp_seconds";
+    assert!(!telemetry.metrics.text().contains(name));
+    telemetry.metrics.config.certificate(Some(now()));
+    assert!(telemetry.metrics.text().contains(&format!("\n{name} 1800000000\n")));
+    telemetry.metrics.config.certificate(None);
+    assert!(!telemetry.metrics.text().contains(name));
 }
 
 #[test]
@@ -225,8 +245,8 @@ fn the_snapshot_counts_runs_and_machines_by_class_and_drops_what_is_gone() {
         due: now(),
         attempt: Some(attempt_id.clone()),
         at_limit: false,
-        runs_on: vec!["class-1".to_owned()],
-        repo: "a/b".to_owned(),
+        runs_on: vec!["class-1".to_owned()].into(),
+        repo: "a/b".into(),
         waiting_since: now(),
     };
     let machine = Machine {
@@ -240,6 +260,7 @@ fn the_snapshot_counts_runs_and_machines_by_class_and_drops_what_is_gone() {
         repo_id: 0,
         promise: None,
         ended_by: None,
+        ended_at: None,
         class: ClassName("class-1".to_owned()),
         kind: "process".to_owned(),
         zone: String::new(),

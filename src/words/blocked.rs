@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 /// The maximum number of jobs that are named.
 const NAMED: usize = 5;
 
-/// What blocks a job, as far as the forge's answers tell.
+/// The obstacle of a job, as far as the forge's answers tell.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Blocking {
     /// Jobs that it needs have not ended.
@@ -32,11 +32,11 @@ pub struct NeededJob {
     pub id: i64,
     /// Its name. It comes from outside.
     pub name: String,
-    /// What it does.
+    /// The current activity.
     pub doing: Doing,
 }
 
-/// What a job does that has not ended.
+/// The activity of a job that has not ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Doing {
     /// It runs, since so long if that is known.

@@ -7,7 +7,7 @@ use super::lasting;
 /// The reason of a clock that differs from the true time.
 pub const CLOCK_DIFFERS: &str = "ClockDiffers";
 
-/// What a person can do.
+/// The remedy for a person.
 pub const FIX: &str = "synchronize the clocks of this host and of the forge's with NTP";
 
 /// Says how far this process's clock is ahead, or behind if negative, and what follows.

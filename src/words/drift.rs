@@ -112,6 +112,7 @@ fn service(blocker: Blocker) -> Option<ServiceReason> {
         | Blocker::BackingOff
         | Blocker::NoCapacity
         | Blocker::Paused
+        | Blocker::Budget
         | Blocker::Paced
         | Blocker::AtLimit
         | Blocker::BreakerOpen => return None,

@@ -18,7 +18,7 @@ const MESSAGE: usize = 300;
 /// The maximum length of a person's name, in columns.
 const BY: usize = 60;
 
-/// What happened.
+/// The event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum What {
     /// A milestone of a run.
@@ -41,7 +41,7 @@ pub enum What {
     Terminated {
         /// The machine.
         machine: MachineId,
-        /// Who did it, if that is known.
+        /// The name of the caller, if it is known.
         by: Option<String>,
     },
     /// The record of the run was removed.
@@ -90,17 +90,17 @@ pub enum What {
 
 /// An event in words, as Kubernetes has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Told {
+pub struct EventText {
     /// Whether it is not well.
     pub is_warning: bool,
     /// The reason, in `CamelCase`.
     pub reason: Cow<'static, str>,
-    /// What happened, safe for terminals.
+    /// The event in words, safe for terminals.
     pub message: String,
 }
 
 /// Says what happened.
-pub fn told(what: &What) -> Told {
+pub fn told(what: &What) -> EventText {
     let (is_warning, reason, message): (_, Cow<'static, str>, _) = match what {
         What::Milestone(happened) => milestone(happened),
         What::Began { reason, message } => {
@@ -142,7 +142,7 @@ pub fn told(what: &What) -> Told {
             (false, "Served".into(), message)
         }
     };
-    Told { is_warning, reason, message }
+    EventText { is_warning, reason, message }
 }
 
 fn milestone(happened: &Happened) -> (bool, Cow<'static, str>, String) {
@@ -315,7 +315,8 @@ mod tests {
             ),
         ];
         for (what, (is_warning, reason, message)) in rows {
-            let expected = Told { is_warning, reason: reason.into(), message: message.to_owned() };
+            let expected =
+                EventText { is_warning, reason: reason.into(), message: message.to_owned() };
             assert_eq!(told(&what), expected, "{what:?}");
         }
     }

@@ -6,6 +6,8 @@ pub mod drift;
 mod durations;
 pub mod events;
 pub mod jobs;
+pub mod money;
+pub mod offerings;
 pub mod progress;
 pub mod reasons;
 pub mod services;

@@ -32,6 +32,7 @@ pub fn sentence(event: &Event) -> Option<String> {
             )
         }
         Event::Created
+        | Event::Counted { .. }
         | Event::BreakerOpened { .. }
         | Event::BreakerClosed { .. }
         | Event::ClockDiffers { .. }

@@ -7,17 +7,17 @@ use tinqs_ci_reconciler::model::Reason;
 /// The words about a reason.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Advice {
-    /// What the run waits for.
+    /// The event or the resource that the run waits for.
     pub waits_for: &'static str,
-    /// What happens next without a person.
+    /// The next step, taken without a person.
     pub next: &'static str,
-    /// What a person can do; empty if there is nothing to do.
+    /// The remedy for a person; empty if there is nothing to do.
     pub fix: &'static str,
-    /// How it counts.
+    /// The weight.
     pub weight: Weight,
 }
 
-/// How a reason counts, most important last.
+/// The weight of a reason, most important last.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Weight {
     /// Normal operation.
@@ -48,7 +48,9 @@ pub fn of(reason: Reason) -> Advice {
     let (waits_for, next, fix) = words(reason);
     let weight = match reason {
         reason if reason.needs_person() => Weight::Person,
-        Reason::BackingOff | Reason::NoCapacity | Reason::Paused => Weight::Passing,
+        Reason::BackingOff | Reason::NoCapacity | Reason::Paused | Reason::Budget => {
+            Weight::Passing
+        }
         _ => Weight::Normal,
     };
     Advice { waits_for, next, fix, weight }
@@ -103,6 +105,12 @@ fn words(reason: Reason) -> (&'static str, &'static str, &'static str) {
             "a person to resume the launches of its class",
             "nothing, until somebody resumes them; running jobs go on",
             "`tinqs-ci resume`, or `tinqs-ci resume CLASS` if only its class is paused",
+        ),
+        Reason::Budget => (
+            "its class to have budget left: it is spent for today, or a price is not known",
+            "it is launched after midnight UTC, or once the budget is higher; running jobs go on",
+            "raise `budget` of the class; if a spot price is not known, allow \
+             `ec2:DescribeSpotPriceHistory` and check the class's `kinds`",
         ),
         Reason::Paced => (
             "the launch rate that the cloud allows",

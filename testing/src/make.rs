@@ -82,6 +82,7 @@ pub fn class(name: &str, machines: Vec<MachineSpec>) -> Class {
         limit: None,
         repo_limit: None,
         owner_limit: None,
+        budget: None,
         repos: Vec::new(),
         times: Times::default(),
     }

@@ -22,6 +22,14 @@ REFUSED = [
     ("embedded", ["ingress.enabled=true"], "ingress.host is not set"),
     ("embedded", ["forge.demand=push,secrets.keys.webhookSecret="], "relies on signed webhooks"),
     ("embedded", ["extraEnv[0].name=AWS_ACCESS_KEY_ID,extraEnv[0].value=AKIA"], "use a role instead"),
+    # A certificate without TLS, TLS without a certificate.
+    ("embedded", ["tls.enabled=true"], "tls.secretName is not set"),
+    ("tls", ["tls.secretName="], "tls.secretName is not set"),
+    ("embedded", ["tls.secretName=tinqs-ci-tls"], "tls.secretName has no effect without tls.enabled"),
+    ("tls", ["tls.enabled=false,metrics.serviceMonitor.enabled=false"], "tls.secretName has no effect without tls.enabled"),
+    ("embedded", ["tls.enabled=true,tls.secretName=tinqs-ci"], "tls.secretName is the Secret of the credentials"),
+    ("embedded", ["tls.enabled=yes,tls.secretName=tinqs-ci-tls"], "at '/tls/enabled'"),
+    ("embedded", ["tls.cert=tls.crt"], "additional properties 'cert' not allowed"),
     # Unknown values at any depth.
     ("embedded", ["replica=1"], "additional properties 'replica' not allowed"),
     ("embedded", ["forge.pol_every=10s"], "additional properties 'pol_every' not allowed"),
@@ -30,13 +38,17 @@ REFUSED = [
     ("embedded", ["metrics.serviceMonitor.intervall=1m"], "additional properties 'intervall' not allowed"),
     ("embedded", ["secrets.keys.forge=a"], "additional properties 'forge' not allowed"),
     ("embedded", ["service.port=0"], "at '/service/port'"),
+    ("embedded", ["service.port=http"], "at '/service/port'"),
     ("aws", ["aws.table="], "aws.table is not set"),
     ("aws", ["aws.queue="], "aws.queue is not set"),
     ("aws", ["replicas=0"], "at '/replicas'"),
     ("aws-split", ["forge.demand=auto"], "forge.demand must be `jobs` or `push`"),
 ]
 
-# Metrics of the Prometheus operator without metrics at all; needs its API.
+# These need the API of the Prometheus operator: its objects without metrics at all, and a scrape
+# that could not verify the certificate.
 REFUSED_WITH_MONITORING = [
     ("embedded", ["metrics.serviceMonitor.enabled=true"], "metrics.enabled is false"),
+    ("tls", ["metrics.serviceMonitor.tlsConfig=null"], "metrics.serviceMonitor.tlsConfig is not set"),
+    ("monitoring", ["metrics.serviceMonitor.tlsConfig.serverName=ci"], "tlsConfig has no effect without tls.enabled"),
 ]

@@ -9,11 +9,12 @@ import tools
 import yaml
 
 SECRETS = "/etc/tinqs-ci/secrets/"
+TLS = "/etc/tinqs-ci/tls/"
 RULES = tools.ROOT / "docs/alerts/tinqs-ci.rules.yaml"
 DASHBOARDS = sorted((tools.ROOT / "docs/dashboards").glob("*.json"))
 # No schema of these is at hand without a cluster: their keys are listed here.
 OPERATOR = {
-    "ServiceMonitor": {"selector": {"matchLabels"}, "endpoints": {"port", "path", "interval"}},
+    "ServiceMonitor": {"selector": {"matchLabels"}, "endpoints": {"port", "path", "interval", "scheme", "tlsConfig"}},
     "PrometheusRule": {"groups": {"name", "interval", "rules"}},
 }
 said = set()
@@ -37,6 +38,8 @@ def check(checks, name, manifests, values, kubernetes):
     for pod_name, pod in pods + tests:
         check_restricted(checks, f"{name}, {pod_name}", pod["spec"])
         check_secrets(checks, f"{name}, {pod_name}", pod["spec"], by_kind["ConfigMap"], values)
+        check_certificate(checks, f"{name}, {pod_name}", pod["spec"], values)
+    check_scheme(checks, name, by_kind, values)
     check_selectors(checks, name, by_kind)
     check_doors(checks, name, by_kind)
     check_mode(checks, name, by_kind, values)
@@ -117,6 +120,57 @@ def check_secrets(checks, what, spec, configs, values):
     checks.that("subPath" not in mount, f"{what}: by subPath, a changed Secret is not seen")
     if what.endswith("-ingest"):
         checks.equal(mounted, {"webhook-secret"}, f"{what}: credentials of ingest")
+
+
+def has_tls(values):
+    return values.get("tls", {}).get("enabled", False)
+
+
+def check_certificate(checks, what, spec, values):
+    """With TLS a pod gets the two files of the certificate and nothing else of that Secret."""
+    volumes = {volume["name"]: volume for volume in spec["volumes"]}
+    if not checks.equal("tls" in volumes, has_tls(values), f"{what}: a certificate"):
+        return
+    if not has_tls(values):
+        return
+    secret = volumes["tls"]["secret"]
+    checks.equal(secret["secretName"], values["tls"]["secretName"], f"{what}: its Secret")
+    checks.equal(secret["defaultMode"], 0o440, f"{what}: mode of the certificate")
+    items = {item["key"]: item["path"] for item in secret["items"]}
+    wanted = {"tls.crt": "tls.crt", "tls.key": "tls.key"}
+    checks.equal(items, wanted, f"{what}: files of the certificate")
+    [mount] = [m for m in spec["containers"][0]["volumeMounts"] if m["name"] == "tls"]
+    checks.equal(mount["mountPath"] + "/", TLS, f"{what}: place of the certificate")
+    checks.equal(mount.get("readOnly"), True, f"{what}: the certificate is read only")
+    checks.that("subPath" not in mount, f"{what}: by subPath, a renewed certificate is not seen")
+
+
+def check_scheme(checks, name, by_kind, values):
+    """Probes and scrapes use TLS where the ports speak TLS, and nowhere else."""
+    tls = has_tls(values)
+    for config in by_kind["ConfigMap"]:
+        if "tinqs-ci.toml" in config["data"]:
+            found = tomllib.loads(config["data"]["tinqs-ci.toml"])["server"].get("tls")
+            wanted = {"cert": f"{TLS}tls.crt", "key": f"{TLS}tls.key"} if tls else None
+            checks.equal(found, wanted, f"{name}: server.tls")
+    for deployment in by_kind["Deployment"]:
+        container = deployment["spec"]["template"]["spec"]["containers"][0]
+        for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+            scheme = container[probe]["httpGet"].get("scheme", "HTTP")
+            checks.equal(scheme, "HTTPS" if tls else "HTTP", f"{name}: scheme of {probe}")
+    for service in by_kind["Service"]:
+        for port in service["spec"]["ports"]:
+            own = f"{name}: {service['metadata']['name']}"
+            checks.equal(port.get("appProtocol"), "https" if tls else None, f"{own}: appProtocol")
+            if port["targetPort"] == "webhooks":
+                usual = 443 if tls else 80
+                wanted = values.get("service", {}).get("port", usual)
+                checks.equal(port["port"], wanted, f"{own}: port")
+    for monitor in by_kind.get("ServiceMonitor", []):
+        [endpoint] = monitor["spec"]["endpoints"]
+        wanted = values["metrics"]["serviceMonitor"].get("tlsConfig")
+        found = (endpoint.get("scheme", "http"), endpoint.get("tlsConfig"))
+        checks.equal(found, ("https" if tls else "http", wanted), f"{name}: ServiceMonitor")
 
 
 def matches(selector, pod):

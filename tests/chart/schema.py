@@ -63,7 +63,7 @@ def classes(config):
 def build(config):
     top = config["properties"]
     resources = table(requests=ANY_OBJECT, limits=ANY_OBJECT, claims=ANY_LIST)
-    monitor = table(enabled=FLAG, interval=TEXT, labels=TEXTS_BY_NAME)
+    monitor = table(enabled=FLAG, interval=TEXT, labels=TEXTS_BY_NAME, tlsConfig=ANY_OBJECT)
     token = table(
         ("name", "key", "may"),
         name={"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,39}$"},
@@ -87,6 +87,7 @@ def build(config):
             keys=table(forgeToken=KEY, webhookSecret=KEY, runnerToken=KEY, gitToken=KEY),
         ),
         api=table(tokens={"type": "array", "minItems": 1, "items": token}),
+        tls=table(enabled=FLAG, secretName=TEXT),
         image=table(
             repository=TEXT,
             tag=TEXT,
@@ -110,7 +111,7 @@ def build(config):
         serviceAccount=table(create=FLAG, name=TEXT, annotations=TEXTS_BY_NAME),
         service=table(
             type={"enum": ["ClusterIP", "NodePort", "LoadBalancer"]},
-            port=PORT,
+            port=PORT | {"type": ["integer", "null"]},
             annotations=TEXTS_BY_NAME,
         ),
         ingress=table(

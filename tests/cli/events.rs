@@ -88,11 +88,12 @@ fn events_of_a_run_are_found_by_its_name_and_its_page() {
         let said = ask(&server, &["get", "events", "--for", what]);
         assert_eq!((said.code, said.out.lines().count()), (0, 4), "{what}: {}", said.err);
     }
-    let cases: [(&[&str], i32, &str); 6] = [
+    let cases: [(&[&str], i32, &str); 7] = [
         (&["get", "events", "--for", "job-9"], 3, "run `job-9` not found"),
         (&["get", "events", "job-4812"], 2, "an event is not listed by its name"),
         (&["get", "events", "--class", "linux"], 2, "--class is for runs and machines"),
         (&["get", "events", "--phase", "waiting"], 2, "--phase, --repo and --limit are for runs"),
+        (&["get", "events", "--sort", "age"], 2, "--sort is for runs and machines"),
         (&["get", "runs", "--for", "job-4812"], 2, "--for is for events"),
         (&["get", "machines", "--limit", "3"], 2, "--phase, --repo and --limit are for runs"),
     ];

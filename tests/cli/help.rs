@@ -37,6 +37,7 @@ fn all_commands() {
               config      Check the configuration, or show every value with its origin
               status      Show what is well and what is not; exit code 1 if something needs a person
               drift       Show what differs between runs, machines and registrations for longer than it may
+              usage       Show what the machines of a month did, and what that cost
               why         Say why a job waits, and what would unblock it
               get         List runs, machines, registrations, classes or events
               describe    Show the details of a run
@@ -227,6 +228,8 @@ fn get() {
                                        running, finished]
                   --class <CLASS>      Only list runs or machines of this class
                   --repo <OWNER/NAME>  Only list runs of this repository
+                  --sort <KEY>         Sort runs or machines by this; age: the oldest first [possible values:
+                                       age, repo, class, phase]
                   --for <URL|ID|RUN>   Only list events of this run: its name, the ID of its job, or the URL of
                                        that job's page
                   --limit <N>          The maximum number of runs or events

@@ -19,10 +19,12 @@ mod remote;
 mod right_path;
 mod scripted;
 mod serve;
+mod sorted;
 mod status;
 mod suggested;
 mod terminal;
 mod tls;
+mod usage;
 mod webhook;
 
 use std::path::Path;

@@ -1,10 +1,12 @@
 //! `serve`: starts, answers the other commands, and stops on SIGTERM.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tinqs_ci_test_host::free_port;
 
 use crate::scripted::{Answer, Server};
@@ -39,6 +41,19 @@ fn asked(folder: &Path, args: &[&str]) -> CommandOutput {
     }
 }
 
+/// Starts `serve`, and returns its log until it answers.
+fn log_of_a_start(folder: &Path, arguments: &[&str]) -> Vec<Value> {
+    let log = folder.join("log");
+    let mut serve = start(folder);
+    serve.args(arguments).stderr(std::fs::File::create(&log).expect("a file"));
+    let running = Running(serve.spawn().expect("it runs"));
+    assert_eq!(asked(folder, &["get", "runs"]).code, 0);
+    drop(running);
+    let text = std::fs::read_to_string(log).expect("its log");
+    // It was killed, perhaps within a line.
+    text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+}
+
 #[test]
 fn serve_rejects_forgejo_at_the_start() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -58,6 +73,25 @@ fn serve_rejects_forgejo_at_the_start() {
     assert!(said.out.contains("Forgejo is not supported yet"), "{}", said.out);
     assert!(said.out.contains("fix: use a Gitea server, 1.25 or newer\n"), "{}", said.out);
     assert!(!said.out.contains("job list"), "nothing else is asked: {}", said.out);
+}
+
+/// With the feature, tests/otlp shows what happens.
+#[cfg(not(feature = "otlp"))]
+#[test]
+fn serve_says_once_that_its_build_sends_no_traces() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let forgejo =
+        Server::new(|_, _| Answer(200, None, json!({ "version": "15.0.0+gitea-1.22.0" })));
+    configuration(folder.path(), free_port());
+    let collector = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://user:key@127.0.0.1:9");
+    let url = ("TINQS_CI_FORGE__URL", forgejo.url.as_str());
+    for (env, times) in [(&[url, collector][..], 1), (&[url], 0)] {
+        let said = tinqs_in(folder.path(), &["serve", "--insecure-root"], env);
+        assert_eq!(said.code, 2, "{}", said.err);
+        assert_eq!(said.err.matches("this build sends no traces").count(), times, "{}", said.err);
+        assert_eq!(said.err.matches("http://127.0.0.1:9/v1/traces").count(), times, "{}", said.err);
+        assert!(!said.err.contains("user:key"), "{}", said.err);
+    }
 }
 
 #[test]
@@ -214,5 +248,77 @@ fn the_first_start_creates_a_token_with_which_other_users_reach_the_address() {
     let listed = tinqs_in(folder.path(), &["get", "runs"], &[]);
     assert_eq!((listed.code, listed.err.as_str()), (0, "no runs found\n"));
     let file = std::fs::metadata(token).expect("there");
-    assert_eq!(std::os::unix::fs::PermissionsExt::mode(&file.permissions()) & 0o777, 0o600);
+    assert_eq!(file.permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn each_start_says_that_jobs_run_as_its_user_and_warns_unless_the_configuration_says_so() {
+    let folder = tempfile::tempdir().expect("a folder");
+    configuration(folder.path(), free_port());
+    let told = |log: &[Value]| -> Vec<[String; 2]> {
+        let text = |line: &Value, name: &str| line[name].as_str().unwrap_or_default().to_owned();
+        let lines = log.iter().map(|line| ["level", "message"].map(|name| text(line, name)));
+        lines.filter(|[_, message]| message.contains("run as the user of")).collect()
+    };
+    let warned = "jobs run as the user of this server: they can read its secrets and end it";
+    for start in ["the first one", "the next one"] {
+        let log = log_of_a_start(folder.path(), &[]);
+        assert_eq!(told(&log), [["warn", warned].map(str::to_owned)], "{start}");
+        let line = log.iter().find(|line| line["message"] == warned).expect("just found");
+        assert!(line["fix"].as_str().is_some_and(|fix| fix.contains("`process.user`")), "{line}");
+    }
+    let doctor = tinqs_in(folder.path(), &["doctor", "--offline"], &[]).out;
+    let line = "! machines                jobs run as the user that runs serve: they can read its";
+    assert!(doctor.contains(line), "{doctor}");
+
+    // As `init` writes it.
+    let file = folder.path().join("tinqs-ci.toml");
+    let text = std::fs::read_to_string(&file).expect("there");
+    std::fs::write(&file, format!("{text}[process]\nuser = \"self\"\n")).expect("written");
+    let log = log_of_a_start(folder.path(), &[]);
+    let said = ["info", "jobs run as the user of this server, as process.user says"];
+    assert_eq!(told(&log), [said.map(str::to_owned)]);
+    let doctor = tinqs_in(folder.path(), &["doctor", "--offline"], &[]).out;
+    let line = "✓ machines                jobs run as the user that runs serve, as `process.user`";
+    assert!(doctor.contains(line), "{doctor}");
+}
+
+/// Whether other users can get into this folder, and it is on a disk: a file in memory is one that
+/// the service manager made.
+fn is_open_disk(folder: &Path) -> bool {
+    let is_open = |folder: &Path| {
+        std::fs::metadata(folder).is_ok_and(|data| data.permissions().mode() & 0o001 != 0)
+    };
+    let in_memory = [0x0102_1994, 0x8584_58f6];
+    let system = rustix::fs::statfs(folder).expect("there");
+    folder.ancestors().all(is_open) && !in_memory.contains(&system.f_type)
+}
+
+#[test]
+fn serve_refuses_a_credential_that_every_user_can_read_unless_an_argument_allows_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    configuration(folder.path(), free_port());
+    for (path, mode) in [("", 0o755), ("token", 0o644)] {
+        let mode = Permissions::from_mode(mode);
+        std::fs::set_permissions(folder.path().join(path), mode).expect("set");
+    }
+    if !is_open_disk(&folder.path().canonicalize().expect("there")) {
+        println!("!! SKIPPED: an open credential: the temporary folder is closed, or in memory");
+        return;
+    }
+    let path = [("PATH", "/usr/bin:/bin")];
+    let said = "`forge.token`: every user of this host can read the file `";
+    let refused = tinqs_in(folder.path(), &["serve", "--insecure-root"], &path);
+    assert_eq!(refused.code, 2, "{}", refused.err);
+    let told = failure_in_log(&refused.err);
+    assert!(told.starts_with(said), "{told}");
+    assert!(told.contains("or allow it with `serve --insecure-files`"), "{told}");
+    let doctor = tinqs_in(folder.path(), &["doctor"], &path).out;
+    assert!(doctor.contains(&format!("! security                {said}")), "{doctor}");
+    let log = log_of_a_start(folder.path(), &["--insecure-files"]);
+    let warned = |line: &&Value| {
+        let is_it = line["warning"].as_str().is_some_and(|warning| warning.starts_with(said));
+        is_it && line["message"] == "insecure configuration" && line["level"] == "warn"
+    };
+    assert_eq!(log.iter().filter(warned).count(), 1, "{log:?}");
 }

@@ -268,6 +268,33 @@ fn why_tells_one_story() {
 }
 
 #[test]
+fn the_status_says_what_machines_cost_and_that_a_part_is_not_known() {
+    fn costly() -> Value {
+        let mut status = healthy();
+        status["spend"] = json!({
+            "per_hour_micro_usd": 410_000, "unpriced_machines": 2, "today_micro_usd": 3_100_000,
+            "today_may_be_higher": true,
+        });
+        status
+    }
+    fn unknown() -> Value {
+        let mut status = costly();
+        status["spend"]["per_hour_micro_usd"] = Value::Null;
+        status["spend"]["today_micro_usd"] = Value::Null;
+        status
+    }
+    let told = ask(&server(costly), &["status"]).out;
+    let line = "cost      ≥ $0.41 per hour  ≥ $3.10 today; 2 machines without a known price\n";
+    assert!(told.contains(line), "{told}");
+    let told = ask(&server(unknown), &["status"]).out;
+    let line = "cost      – per hour  – today; 2 machines without a known price\n";
+    assert!(told.contains(line), "never 0: {told}");
+    let json = ask(&server(costly), &["status", "-o", "json"]).out;
+    let json: Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!(json["spend"], costly()["spend"]);
+}
+
+#[test]
 fn why_without_a_job_lists_what_waits() {
     let server = Server::new(|asked, _| {
         assert_eq!(asked.line, "GET /v1/why");

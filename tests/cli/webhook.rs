@@ -13,6 +13,7 @@ use tinqs_ci_simulator::forge::{Config, Forge, Line, Push};
 use tinqs_ci_simulator::gitea_wire::{Wire, WireOptions};
 use tinqs_ci_test_host::free_port;
 
+use crate::scripted::{Answer, Server};
 use crate::{CommandOutput, Running, command, tinqs_in, write_credential};
 
 const REPO: &str = "acme/widget";
@@ -263,4 +264,46 @@ fn doctor_compares_the_running_server_with_the_configuration() {
     let said = tinqs_in(site.folder.path(), &["doctor"], &[("PATH", "/nowhere")]);
     assert!(said.out.contains(&format!(": {PATH}\n")), "{}", said.out);
     assert!(said.out.contains("! machines                jobs run as the user"), "{}", said.out);
+}
+
+#[test]
+fn doctor_says_what_the_address_of_the_webhook_opens() {
+    let site = Site::new("all", "auto");
+    assert_eq!(site.run(&["webhook", "add"]).code, 0);
+    let outside = |site: &Site| -> Vec<String> {
+        let said = site.run(&["doctor"]).out;
+        let lines = said.lines().filter(|line| line.contains("server: outside"));
+        lines.map(|line| site.clean(line)).collect()
+    };
+    assert!(outside(&site).is_empty(), "nothing listens there");
+    let running = site.serve();
+    let own = "✓ server: outside         http://127.0.0.1:PORT takes webhooks and does not serve \
+               the API";
+    assert_eq!(outside(&site), [own]);
+    drop(running);
+    assert_eq!(site.run(&["webhook", "remove"]).code, 0);
+
+    // A proxy that leads to the API, which the webhook reaches by its path.
+    let told = "PROXY, where Gitea sends webhooks,";
+    for (status, expected) in [
+        (401, vec![format!("! server: outside         {told} leads to the API")]),
+        (
+            200,
+            vec![
+                format!("✗ server: outside         {told} answers the API without a token"),
+                format!("! server: outside         {told} shows the metrics to everybody"),
+            ],
+        ),
+        (404, vec![own.replace("http://127.0.0.1:PORT", "PROXY")]),
+        (502, Vec::new()),
+    ] {
+        let proxy = Server::new(move |_, _| Answer(status, None, json!({})));
+        let url = format!("{}/webhook", proxy.url);
+        assert_eq!(site.run(&["webhook", "add", "--url", &url]).code, 0);
+        let lines = outside(&site).into_iter().map(|line| line.replace(&proxy.url, "PROXY"));
+        assert_eq!(lines.collect::<Vec<String>>(), expected, "{status}");
+        let paths = ["GET /v1/status", "GET /metrics"].map(str::to_owned);
+        assert_eq!(proxy.lines(), paths, "nothing else is asked");
+        assert_eq!(site.run(&["webhook", "remove", "--url", &url]).code, 0);
+    }
 }

@@ -191,7 +191,7 @@ async fn terminate_ends_every_process_of_the_machine_and_no_other() {
     assert!(processes(&token).len() >= 5, "{:?}", processes(&token));
     machines.terminate(&machine.id).await.unwrap();
     assert_eq!(processes(&token), [] as [i32; 0]);
-    let gone = machines.find(&machine.id).await.unwrap().expect("it is remembered");
+    let gone = machines.find(&machine.id).await.unwrap().expect("it is still known");
     assert_eq!((gone.state, gone.ended_by), (MachineState::Gone, Some(EndedBy::Request)));
     machines.terminate(&MachineId(elsewhere)).await.expect("nothing of ours");
     for Bystander(other) in &mut others {

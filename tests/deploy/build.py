@@ -51,8 +51,8 @@ def check_scripts(checks):
     files = [tools.ROOT / "deploy" / name for name in SCRIPTS]
     done = subprocess.run(["shellcheck", *files], capture_output=True, text=True, timeout=60)
     checks.that(done.returncode == 0, f"shellcheck: {done.stdout}")
-    recipe = tools.ROOT / "deploy/oci/Containerfile"
-    done = subprocess.run(["hadolint", recipe], capture_output=True, text=True, timeout=60)
+    containerfile = tools.ROOT / "deploy/oci/Containerfile"
+    done = subprocess.run(["hadolint", containerfile], capture_output=True, text=True, timeout=60)
     checks.that(done.returncode == 0, f"hadolint: {done.stdout}{done.stderr}")
 
 

@@ -312,7 +312,7 @@ async fn disabled_workflows_and_merged_pull_requests_are_read_if_permitted() {
     let disabled = client.disabled_workflows(REPO, &["ci.yml"]).await.expect("read");
     assert_eq!(*disabled, ["sub/old.yml", "idle.yml"]);
     assert_eq!(client.disabled_workflows(REPO, &["ci.yml"]).await.expect("read"), disabled);
-    assert_eq!(script.take_paths().len(), 1, "remembered");
+    assert_eq!(script.take_paths().len(), 1, "cached");
     client.disabled_workflows(REPO, &["ci.yml", "idle.yml"]).await.expect("read");
     assert_eq!(script.take_paths().len(), 1, "a disabled workflow is checked again");
     assert!(client.has_merged(REPO, "a b").await.expect("read"));

@@ -83,7 +83,7 @@ async fn the_registration_token_is_cached_until_it_is_reset() {
     assert_eq!(script.take_paths(), [token, register, register]);
     *current.lock() = "second-token".to_owned();
     client.register(&attempt_id(), JOB_REPO, &labels()).await.expect("registers with the new one");
-    client.register(&attempt_id(), JOB_REPO, &labels()).await.expect("remembers it");
+    client.register(&attempt_id(), JOB_REPO, &labels()).await.expect("its token is cached");
     assert_eq!(script.take_paths(), [register, token, register, register]);
 }
 

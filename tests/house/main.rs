@@ -1,5 +1,6 @@
 //! Repository rules: imports between files and crates, file locations, forbidden content.
 
+mod book;
 mod crates;
 mod files;
 mod graph;

@@ -14,7 +14,7 @@ fn only_the_simulator_uses_random_numbers() {
         .collect();
     none_holds(
         &files,
-        &["rand::", "fastrand::", "getrandom::", "new_v4", "new_v7", "RandomState"],
+        &["rand::", "fastrand::", "getrandom::", "Uuid::new_v4", "Uuid::new_v7", "RandomState"],
         "IDs and jitter are hashes; only the simulator uses random numbers, from a seed",
     );
 }

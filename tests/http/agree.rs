@@ -1,8 +1,10 @@
 //! Everything that shows the state of the installation tells the same: the lists of `/v1`,
-//! `/v1/status`, `/v1/drift`, `/v1/why`, `/metrics` and the page. A property over simulated
-//! histories.
+//! `/v1/status`, `/v1/drift`, `/v1/why`, `/v1/usage`, `/metrics` and the page. A property over
+//! simulated histories.
 
 mod history;
+mod month;
+mod used;
 mod views;
 
 use proptest::prelude::*;
@@ -83,4 +85,7 @@ async fn all_views_show_waiting_running_and_unserved_jobs_a_limit_a_pause_and_dr
     let views = Views::read(&history).await;
     views.agree();
     assert_eq!((views.phases("linux"), views.drift()), ((0, 0, 0), 0));
+    let used = views.used.total();
+    assert!(used.jobs >= 7 && used.cost_micro_usd > Some(0), "{used:?}");
+    assert!((1..used.total_seconds).contains(&used.unpriced_seconds), "{used:?}");
 }

@@ -65,6 +65,7 @@ pub(crate) fn settings() -> Settings {
             webhook_secrets: Vec::new(),
             log: None,
         },
+        prices: std::collections::BTreeMap::new(),
         classes: vec![class()],
     }
 }
@@ -124,7 +125,8 @@ impl TestServer {
         Self::of(world, &parts, role, loopback, deadlines)
     }
 
-    fn of(
+    /// Returns a server of these parts.
+    pub(crate) fn of(
         world: Arc<TestWorld>,
         parts: &Parts,
         role: Role,

@@ -25,11 +25,16 @@ use crate::world::world;
 
 /// The longest wait for an answer.
 const PATIENCE: Duration = Duration::from_secs(20);
-const READS: &str = "reads-canary-66dd";
-const NO_TOKEN: [(&str, &str); 1] = [("authorization", "")];
+pub(crate) const READS: &str = "reads-canary-66dd";
+pub(crate) const NO_TOKEN: [(&str, &str); 1] = [("authorization", "")];
 
 /// Returns one of the doors of a server at this API address.
-fn door(settings: Settings, role: Role, api: &str, pick: impl Fn(Doors) -> Router) -> TestServer {
+pub(crate) fn door(
+    settings: Settings,
+    role: Role,
+    api: &str,
+    pick: impl Fn(Doors) -> Router,
+) -> TestServer {
     let world = world();
     let parts = Parts::over(settings, world.ports(), "replica-1");
     let poll_signal = Arc::new(PollSignal::default());
@@ -38,7 +43,7 @@ fn door(settings: Settings, role: Role, api: &str, pick: impl Fn(Doors) -> Route
     TestServer { world, router: pick(Doors::of(&app)), poll_signal }
 }
 
-const LOOPBACK: &str = "127.0.0.1:8081";
+pub(crate) const LOOPBACK: &str = "127.0.0.1:8081";
 
 #[tokio::test]
 async fn the_address_of_webhooks_serves_nothing_else() {
@@ -59,6 +64,13 @@ async fn the_address_of_webhooks_serves_nothing_else() {
     }
     let answer = webhooks.ask("POST", "/v1/sweep", &[], Body::empty()).await;
     assert_eq!(answer.status, StatusCode::NOT_FOUND);
+    // The sweep request of the predecessor, with a token that may operate.
+    for (path, body) in [("/", ""), ("/webhook", ""), ("/", r#"{"action":"cleanup"}"#)] {
+        let answer = webhooks.ask("POST", path, &[], body).await;
+        assert_eq!(answer.status, StatusCode::NOT_FOUND, "{path} {body}");
+        assert!(answer.text.contains("`POST /v1/sweep` at `server.api`"), "{answer:?}");
+    }
+    assert_eq!(webhooks.world.calls("list"), 0, "nothing was swept");
 }
 
 #[tokio::test]
@@ -196,7 +208,7 @@ pub(crate) async fn connect(from: Ipv4Addr, to: SocketAddr) -> std::io::Result<T
 }
 
 /// Sends a signed delivery from this address. Returns whether it was accepted.
-async fn deliver(from: Ipv4Addr, to: SocketAddr, job: i64) -> bool {
+pub(crate) async fn deliver(from: Ipv4Addr, to: SocketAddr, job: i64) -> bool {
     let body = queued(job, "x");
     let head = format!(
         "POST /webhook HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\

@@ -17,32 +17,37 @@ use crate::world::add_run;
 /// The longest wait for an expected chunk.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-async fn list(asked: &TestServer, query: &str) -> Value {
+pub(crate) async fn list(asked: &TestServer, query: &str) -> Value {
     let answer = asked.get(&format!("/v1/events{query}")).await;
     assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
     answer.json()
 }
 
-fn told(list: &Value) -> Vec<String> {
+pub(crate) fn told(list: &Value) -> Vec<String> {
     let items = list["items"].as_array().expect("items");
     let text = |value: &Value| value.as_str().expect("text").to_owned();
     items.iter().map(|e| format!("{} {}", text(&e["reason"]), text(&e["object"]["name"]))).collect()
 }
 
 /// A stream that is read message by message.
-struct Followed {
-    status: StatusCode,
+pub(crate) struct Followed {
+    pub(crate) status: StatusCode,
     headers: HeaderMap,
     body: BodyDataStream,
     rest: String,
 }
 
 impl Followed {
-    async fn new(asked: &TestServer, query: &str, last_id: &str) -> Self {
+    pub(crate) async fn new(asked: &TestServer, query: &str, last_id: &str) -> Self {
+        Self::with(asked, TOKEN, query, last_id).await
+    }
+
+    /// Follows with this token.
+    pub(crate) async fn with(asked: &TestServer, token: &str, query: &str, last_id: &str) -> Self {
         let mut request = Request::builder()
             .uri(format!("/v1/events{query}"))
             .header("host", "127.0.0.1:8080")
-            .header("authorization", format!("Bearer {TOKEN}"))
+            .header("authorization", format!("Bearer {token}"))
             .header("accept", "text/event-stream");
         if !last_id.is_empty() {
             request = request.header("last-event-id", last_id);
@@ -55,7 +60,7 @@ impl Followed {
     }
 
     /// Returns the next message that is no comment; `None` at the end.
-    async fn next(&mut self) -> Option<String> {
+    pub(crate) async fn next(&mut self) -> Option<String> {
         loop {
             if let Some(end) = self.rest.find("\n\n") {
                 let message: String = self.rest.drain(..end + 2).collect();
@@ -70,7 +75,7 @@ impl Followed {
     }
 
     /// Returns the ID and the content of the next event.
-    async fn event(&mut self) -> (String, Value) {
+    pub(crate) async fn event(&mut self) -> (String, Value) {
         let message = self.next().await.expect("an event");
         let field = |name: &str| {
             let line = message.lines().find_map(|line| line.strip_prefix(name));

@@ -47,6 +47,24 @@ pub(crate) fn check(method: &str, target: &str, answer: &Answer) {
     }
 }
 
+/// Returns the path of an operation with the names of the test world.
+fn filled_in(template: &str) -> String {
+    let path = template.replace("/classes/{name}", "/classes/linux");
+    let path = path.replace("{name}", "job-7");
+    path.replace("/job/{id}", "/job/7").replace("{id}", "m-1")
+}
+
+/// Returns the method and the path of every operation, with the names of the test world.
+pub(crate) fn operations() -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for (template, item) in DOCUMENT["paths"].as_object().expect("paths") {
+        let methods = item.as_object().expect("operations").keys();
+        found.extend(methods.map(|method| (method.to_uppercase(), filled_in(template))));
+    }
+    assert!(found.len() >= 24, "only {found:?}");
+    found
+}
+
 fn matches(template: &str, path: &str) -> bool {
     let (template, path) = (template.split('/'), path.split('/'));
     let is_same = |(of, part): (&str, &str)| of == part || of.starts_with('{');
@@ -72,11 +90,9 @@ async fn every_operation_answers_as_described() {
     let mut asked_for = 0;
     for (template, item) in DOCUMENT["paths"].as_object().expect("paths") {
         for (method, operation) in item.as_object().expect("operations") {
-            let path = template.replace("/classes/{name}", "/classes/linux");
-            let path = path.replace("{name}", "job-7");
-            let path = path.replace("/job/{id}", "/job/7").replace("{id}", "m-1");
             // `ask` checks the answer.
-            let answer = asked.ask(&method.to_uppercase(), &path, &[], Body::empty()).await;
+            let (method, path) = (method.to_uppercase(), filled_in(template));
+            let answer = asked.ask(&method, &path, &[], Body::empty()).await;
             let id = &operation["operationId"];
             // A world without a forge explains no push; a server without a file reloads none.
             let expected = match id.as_str() {

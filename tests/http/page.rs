@@ -22,7 +22,7 @@ async fn every_screen_has_a_strict_policy_and_only_own_files() {
     let asked = TestServer::new(settings());
     add_run(&asked.world, 7, About::default());
     sweep(&asked).await;
-    for path in ["/", "/runs", "/runs/job-7", "/machines", "/classes"] {
+    for path in ["/", "/runs", "/runs/job-7", "/machines", "/classes", "/usage"] {
         let answer = screen(&asked, path).await;
         assert_eq!(answer.status, StatusCode::OK, "{path}: {answer:?}");
         assert_eq!(answer.header("content-type"), "text/html; charset=utf-8", "{path}");
@@ -75,9 +75,16 @@ async fn names_from_outside_are_text() {
     asked.world.state().runs.get_mut(&name(7)).expect("a run").status.runner =
         Some(HOSTILE.to_owned());
     sweep(&asked).await;
-    for path in
-        ["/", "/runs", "/runs/job-7", "/runs?text=%3Cscript%3Ealert(1)", "/machines", "/classes"]
-    {
+    crate::usage::count(&asked, 2, "linux", HOSTILE, HOSTILE, Some(1));
+    for path in [
+        "/",
+        "/runs",
+        "/runs/job-7",
+        "/runs?text=%3Cscript%3Ealert(1)",
+        "/machines",
+        "/classes",
+        "/usage?by=workflow&month=2026-11",
+    ] {
         let text = screen(&asked, path).await.text;
         for part in ["<script>alert", "<img", "javascript:", "\u{202e}"] {
             assert!(!text.contains(part), "{path}: {part}");
@@ -239,7 +246,7 @@ async fn one_run_tells_its_story_and_the_commands_to_act() {
 async fn the_page_needs_what_v1_needs() {
     let asked = TestServer::new(settings());
     let html = ("accept", "text/html");
-    for path in ["/", "/runs", "/runs/job-7", "/machines", "/classes"] {
+    for path in ["/", "/runs", "/runs/job-7", "/machines", "/classes", "/usage"] {
         let answer = asked.ask("GET", path, &[html, ("authorization", "")], Body::empty()).await;
         assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{path}");
         assert!(answer.header("www-authenticate").starts_with("Bearer "), "{path}: {answer:?}");

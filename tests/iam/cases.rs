@@ -235,6 +235,12 @@ fn records() -> Vec<Case> {
         may("describe the time to live", call("dynamodb:DescribeTimeToLive", TABLE, &[])),
         may("find the queue", call("sqs:GetQueueUrl", QUEUE, &[])),
         may("see the queue's depth", call("sqs:GetQueueAttributes", QUEUE, &[])),
+        may("find the dead-letter queue", call("sqs:GetQueueUrl", DEAD, &[])),
+        may("count the dead letters", call("sqs:GetQueueAttributes", DEAD, &[])),
+        not(
+            "see another queue's depth",
+            call("sqs:GetQueueAttributes", "arn:aws:sqs:eu-central-1:111122223333:orders", &[]),
+        ),
         may("describe the table", call("dynamodb:DescribeTable", TABLE, &[])),
         stopped("scan", call("dynamodb:Scan", TABLE, &[])),
         stopped("drop the table", call("dynamodb:DeleteTable", TABLE, &[])),
@@ -343,6 +349,8 @@ fn others() -> Vec<Case> {
             call("secretsmanager:GetSecretValue", FORGE, &[]),
         ),
         case("ingest", "take wake-ups", false, call("sqs:ReceiveMessage", QUEUE, &[])),
+        // Its metrics leave the queue out; those of the controller have it.
+        case("ingest", "see the queue's depth", false, call("sqs:GetQueueAttributes", QUEUE, &[])),
         case("runner", "list machines", false, call("ec2:DescribeInstances", "*", &[])),
         case(
             "runner",

@@ -114,7 +114,7 @@ fn actions_are_sorted_and_grants_have_no_wildcard() {
 }
 
 /// Each call of the adapters and its action. (A batch needs the action of a single call.)
-const CALLS: [(&str, &str); 28] = [
+const CALLS: [(&str, &str); 30] = [
     ("batch_get_item", "dynamodb:BatchGetItem"),
     ("create_queue", "sqs:CreateQueue"),
     ("create_table", "dynamodb:CreateTable"),
@@ -126,6 +126,7 @@ const CALLS: [(&str, &str); 28] = [
     ("describe_instance_types", "ec2:DescribeInstanceTypes"),
     ("describe_instances", "ec2:DescribeInstances"),
     ("describe_security_groups", "ec2:DescribeSecurityGroups"),
+    ("describe_spot_price_history", "ec2:DescribeSpotPriceHistory"),
     ("describe_subnets", "ec2:DescribeSubnets"),
     ("describe_table", "dynamodb:DescribeTable"),
     ("describe_time_to_live", "dynamodb:DescribeTimeToLive"),
@@ -140,6 +141,8 @@ const CALLS: [(&str, &str); 28] = [
     ("send_message", "sqs:SendMessage"),
     ("send_message_batch", "sqs:SendMessage"),
     ("terminate_instances", "ec2:TerminateInstances"),
+    // A transaction needs the actions of its parts: `put_item`, `update_item`.
+    ("transact_write_items", "dynamodb:PutItem"),
     ("update_item", "dynamodb:UpdateItem"),
     ("update_table", "dynamodb:UpdateTable"),
     ("update_time_to_live", "dynamodb:UpdateTimeToLive"),

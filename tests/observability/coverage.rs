@@ -19,10 +19,6 @@ const DETAILS: &[(&str, &str)] = &[
         "tinqs_ci_config_last_reload_success_timestamp_seconds",
         "when the configuration was loaded, next to whether it was",
     ),
-    (
-        "tinqs_ci_tls_certificate_expiry_timestamp_seconds",
-        "with `server.tls` only; the log and doctor tell of it in words",
-    ),
     ("tinqs_ci_registrations", "the side of the forge, when drift says that it differs"),
     ("tinqs_ci_push_evaluations_total", "push mode only"),
     ("tinqs_ci_push_evaluation_duration_seconds", "push mode only"),

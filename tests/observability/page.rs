@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use crate::{GENERATED, cell, families};
+use crate::{GENERATED, cell, families, wrapped};
 
 /// Returns the page of all metric families, from `schema metrics`.
 pub(crate) fn page(families: &[Value]) -> String {
@@ -13,9 +13,10 @@ pub(crate) fn page(families: &[Value]) -> String {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     for family in families {
         let name = text(&family["name"]);
-        let _ = writeln!(page, "## `{name}`\n\n{}\n", text(&family["help"]));
+        let _ = writeln!(page, "## `{name}`\n\n{}\n", wrapped(&text(&family["help"])));
         let (kind, stability) = (text(&family["kind"]), text(&family["stability"]));
-        let _ = writeln!(page, "A {kind}, {stability}. Example: `{}`\n", text(&family["example"]));
+        let about = format!("A {kind}, {stability}. Example: `{}`", text(&family["example"]));
+        let _ = writeln!(page, "{}\n", wrapped(&about));
         let empty = serde_json::Map::new();
         let labels = family["values"].as_object().unwrap_or(&empty);
         if labels.is_empty() {
@@ -69,11 +70,16 @@ seconds, it asks the store for them, but waits for at most 20 ms: while the stor
 be reached, it shows the last snapshot, and its age grows.
 
 Times are exported as Unix times, and 0 means none: an age is `time() - x`, and keeps growing if the
-loop that sets it has stopped. Every possible series exists from the start. No label ever contains a
-repository, a job, a branch or an ID.
+loop that sets it has stopped. Every possible series exists from the start, except those of the
+queue while that was not read, and that of the certificate, which needs `server.tls`. No label ever
+contains a repository, a job, a branch or an ID.
 
 Where several replicas serve one installation, each shows what it knows: take the maximum of a gauge
 over `instance` and the sum of a counter. Alerting rules and their tests are in `docs/alerts/`; each
 alert has a runbook in this book.
+
+Do not scrape a Lambda function: its gauges are right, but each instance of it counts for itself,
+and a request asks one of them. [Monitor](../how-to/monitor.md#as-a-lambda-function) says what to
+scrape instead.
 
 ";

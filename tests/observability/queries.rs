@@ -22,7 +22,7 @@ pub(crate) struct Reads {
     pub(crate) matchers: Vec<Vec<(String, String)>>,
     /// The labels of the result; `None` if that is not known.
     pub(crate) labels: Option<BTreeSet<String>>,
-    /// What is wrong.
+    /// The problem.
     pub(crate) wrong: Vec<String>,
 }
 

@@ -24,6 +24,7 @@ use tinqs_ci_reconciler::model::{
     About, AttemptId, ClassName, Happened, JobRef, Machine, MachineId, MachineState, Market,
     Milestone, Outcome, Phase, Run, RunName, Secret, SeenBy, Spec,
 };
+use tinqs_ci_reconciler::ports::{Expect, RunStore};
 use tinqs_ci_testing::{TestWorld, make};
 
 /// What changes the page if any of it is markup.
@@ -51,14 +52,18 @@ pub(crate) struct Host {
     /// Where they do not.
     door: SocketAddr,
     gate: Arc<Gate>,
-    _runtime: Arc<tokio::runtime::Runtime>,
+    /// What the server writes to: it has an event of each change.
+    store: Arc<dyn RunStore>,
+    runtime: Arc<tokio::runtime::Runtime>,
 }
 
 /// What happens with a request for a screen.
 #[derive(Default)]
 struct Gate {
     refuses: AtomicBool,
+    streams: AtomicBool,
     asked: AtomicUsize,
+    followers: AtomicUsize,
     action: Mutex<Option<(usize, Action, Option<Host>)>>,
 }
 
@@ -82,7 +87,8 @@ impl Host {
         let screens = bare.layer(middleware::from_fn_with_state(gate.clone(), pass));
         let others = Router::new().route("/measure", get(measure)).route("/attack", get(attack));
         let address = serve(&runtime, screens.merge(others));
-        let host = Self { world, address, door, gate, _runtime: Arc::new(runtime) };
+        let store = parts.controller.ports().store.clone();
+        let host = Self { world, address, door, gate, store, runtime: Arc::new(runtime) };
         for id in 1..=count {
             host.add(id, &format!("build ({id})"));
         }
@@ -155,18 +161,34 @@ impl Host {
         &self.world
     }
 
-    /// Puts a run of a waiting job.
+    /// Puts a run of a waiting job, as another replica does: this one has no event of it.
     pub(crate) fn add(&self, id: i64, job: &str) {
-        let about = About { repo: "acme/web".to_owned(), job: job.to_owned(), ..About::default() };
-        let spec = Spec {
-            job: JobRef { repo: "acme/web".to_owned(), repo_id: 1, job_id: id },
-            runs_on: vec!["linux".to_owned()],
-            about,
-            ..Spec::default()
-        };
         let at = Timestamp::now() - SignedDuration::from_secs(2_000 - id);
-        let run = Run::new("test", RunName::job(id), spec, SeenBy::Webhook, at);
-        self.world.add_run(run);
+        self.world.add_run(waiting(id, job, at));
+    }
+
+    /// Writes a run of a waiting job, as this server does: it has an event of it. Not for a thread
+    /// of the server.
+    pub(crate) fn write(&self, id: i64, job: &str) {
+        let run = waiting(id, job, Timestamp::now());
+        let version = self.runtime.block_on(self.store.put(&run, Expect::Absent)).expect("written");
+        assert_eq!(version, 1, "job-{id}");
+    }
+
+    /// Lets pages follow events. Not for [`crate::browser::Browser::dom`]: the browser's own time
+    /// stands still while a stream is open.
+    pub(crate) fn stream(&self) {
+        self.gate.streams.store(true, Ordering::SeqCst);
+    }
+
+    /// Returns how often somebody began to follow events.
+    pub(crate) fn followers(&self) -> usize {
+        self.gate.followers.load(Ordering::SeqCst)
+    }
+
+    /// Returns how often a screen was asked for.
+    pub(crate) fn asked(&self) -> usize {
+        self.gate.asked.load(Ordering::SeqCst)
     }
 
     /// Does something before the request of this number, counted from 1, is answered.
@@ -185,6 +207,18 @@ impl Host {
     }
 }
 
+/// Returns a run of a waiting job.
+fn waiting(id: i64, job: &str, at: Timestamp) -> Run {
+    let about = About { repo: "acme/web".to_owned(), job: job.to_owned(), ..About::default() };
+    let spec = Spec {
+        job: JobRef { repo: "acme/web".to_owned(), repo_id: 1, job_id: id },
+        runs_on: vec!["linux".to_owned()],
+        about,
+        ..Spec::default()
+    };
+    Run::new("test", RunName::job(id), spec, SeenBy::Webhook, at)
+}
+
 fn make_machine(attempt_id: AttemptId, launched_at: Timestamp, now: Timestamp) -> Machine {
     Machine {
         id: MachineId("i-0f3c21".to_owned()),
@@ -196,6 +230,7 @@ fn make_machine(attempt_id: AttemptId, launched_at: Timestamp, now: Timestamp) -
         registration: 5,
         repo_id: 1,
         ended_by: None,
+        ended_at: None,
         class: ClassName("linux".to_owned()),
         kind: "c7a.medium".to_owned(),
         zone: "eu-west-1b".to_owned(),
@@ -231,9 +266,13 @@ fn serve(runtime: &tokio::runtime::Runtime, routes: Router) -> SocketAddr {
 async fn pass(State(gate): State<Arc<Gate>>, mut request: Request, next: Next) -> Response {
     let token = HeaderValue::from_str(&format!("Bearer {READS}")).expect("a value");
     request.headers_mut().insert(header::AUTHORIZATION, token);
-    // The browser's own time stands still while a stream is open: the script then polls.
     if request.uri().path() == "/v1/events" {
-        return StatusCode::NOT_FOUND.into_response();
+        // The script then polls.
+        if !gate.streams.load(Ordering::SeqCst) {
+            return StatusCode::NOT_FOUND.into_response();
+        }
+        gate.followers.fetch_add(1, Ordering::SeqCst);
+        return next.run(request).await;
     }
     let is_screen = ["/", "/runs"].contains(&request.uri().path());
     if is_screen {
@@ -313,6 +352,7 @@ fn settings() -> Settings {
             webhook_secrets: Vec::new(),
             log: None,
         },
+        prices: std::collections::BTreeMap::new(),
         classes: ["linux", "arm"].map(|name| make::class(name, vec![make::process()])).into(),
     }
 }

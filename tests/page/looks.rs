@@ -8,15 +8,17 @@ use serde_json::Value;
 use crate::browser::{Browser, keep};
 use crate::devtools::Tab;
 use crate::host::{Host, OPERATES};
+use crate::reading::used;
 
 /// A name for pictures, the path, and what the screen shows.
-const SCREENS: [(&str, &str, &str); 8] = [
+const SCREENS: [(&str, &str, &str); 9] = [
     ("overview", "/", "LATEST EVENTS"),
     ("runs", "/runs", "test (unit)"),
     ("run", "/runs/job-5", "ATTEMPTS"),
     ("running", "/runs/job-4", "ATTEMPTS"),
     ("machines", "/machines", "i-0f3c21"),
     ("classes", "/classes", "arm"),
+    ("usage", "/usage", "acme/web"),
     ("confirm", "/runs/job-3/delete", "Cancel"),
     ("no-run", "/runs/job-404", "Not Found"),
 ];
@@ -66,6 +68,7 @@ fn on_each_screen(browser: &Browser, host: &Host, mut check: impl FnMut(&mut Tab
 fn no_screen_scrolls_sideways_and_each_has_its_own_colors() {
     let browser = browser!();
     let host = Host::furnished();
+    used(&host, "acme/web", "test.yml");
     let mut seen = 0;
     on_each_screen(&browser, &host, |tab, screen| {
         let width = "document.documentElement.scrollWidth <= innerWidth";
@@ -85,6 +88,7 @@ fn axe_finds_nothing_serious_on_any_screen() {
     let browser = browser!();
     let Some(axe) = axe() else { return };
     let host = Host::furnished();
+    used(&host, "acme/web", "test.yml");
     let find = |tab: &mut Tab| {
         if tab.value("typeof axe") != "object" {
             // No screen changes while it is read.

@@ -24,6 +24,7 @@ mod acting;
 mod browser;
 mod devtools;
 mod host;
+mod live;
 mod looks;
 mod reading;
 mod signing_in;
@@ -70,7 +71,7 @@ fn an_empty_installation_says_so() {
 }
 
 #[test]
-fn a_change_appears_without_a_reload() {
+fn a_change_appears_without_a_reload_where_nobody_can_follow_events() {
     let browser = browser!();
     let host = Host::with_runs(0);
     host.when_asked(2, |host| host.add(42, "appeared later"));
@@ -99,7 +100,7 @@ fn the_page_fits_a_small_screen_and_a_wide_one() {
         "a very long name of a job, as matrices make them (ubuntu-24.04, nightly, release)",
     );
     for width in [375, 1_600] {
-        for path in ["/", "/runs", "/runs/job-31", "/machines", "/classes"] {
+        for path in ["/", "/runs", "/runs/job-31", "/machines", "/classes", "/usage"] {
             let widths = browser.widths(&host, path, width);
             assert_eq!(widths, (width, width), "{path} is wider than its screen");
         }

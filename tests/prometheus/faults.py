@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass
 
+import certificates
 import running
 from scraped import Quick
 
@@ -18,12 +19,16 @@ class Fault:
     name: str
     alert: str | None
     minutes: int
+    # The days after which the served certificate expires; without them there is no TLS.
+    days: int | None = None
+    # What the demo injects, if that is not of the same name.
+    injected: str | None = None
 
 
 # Where a fault is not repaired, others follow in the end: jobs that get no machine for a quarter of an
 # hour are drift. Such faults are watched until shortly before.
 FAULTS = (
-    Fault("none", None, 45),
+    Fault("none", None, 45, days=90),
     Fault("slow-boots", "TinqsCiJobWaitSlow", 35),
     Fault("no-spot", "TinqsCiLaunchesFailing", 30),
     Fault("deaf-machines", "TinqsCiOrphanMachines", 30),
@@ -36,7 +41,10 @@ FAULTS = (
     Fault("forged-webhooks", "TinqsCiWebhookSignature", 20),
     Fault("no-leader", "TinqsCiLeaderCountWrong", 15),
     Fault("denied-launches", "TinqsCiBreakerOpen", 12),
+    Fault("spent-budget", "TinqsCiBudgetNearlySpent", 12),
     Fault("dead-letter", "TinqsCiDeadLetters", 10),
+    # The certificate is the fault: less than the 7 days of the alert are left from the start.
+    Fault("expiring-certificate", "TinqsCiCertificateExpiring", 20, days=7, injected="none"),
 )
 
 
@@ -44,7 +52,10 @@ def watch(fault, program, prometheus, rules, scratch):
     """Runs a demo with a fault. Returns the alerts that fired, and after how many real seconds."""
     folder = scratch / fault.name
     folder.mkdir()
-    with running.Demo(program, folder, "--fault", fault.name) as demo, Quick(demo, FACTOR) as quick:
+    certificate = certificates.issue(folder, fault.days) if fault.days else None
+    injected = fault.injected or fault.name
+    demo = running.Demo(program, folder, "--fault", injected, certificate=certificate)
+    with demo, Quick(demo, FACTOR) as quick:
         with running.Prometheus(prometheus, folder, quick.address, rules=rules) as server:
             began, fired = time.monotonic(), {}
             while time.monotonic() - began < fault.minutes * MINUTE:

@@ -4,6 +4,7 @@ import json
 import math
 import time
 
+import certificates
 import running
 import tools
 
@@ -32,10 +33,11 @@ def watch(program, prometheus, scratch):
     folder = scratch / "panels"
     folder.mkdir()
     wrong = {f"{title}: {query}": "no answer" for title, query in queries()}
-    with running.Demo(program, folder, "--stay") as demo:
+    certificate = certificates.issue(folder, 90)
+    with running.Demo(program, folder, "--stay", certificate=certificate) as demo:
         demo.goes_on()
-        target = demo.url.removeprefix("http://")
-        with running.Prometheus(prometheus, folder, target) as server:
+        target = demo.url.removeprefix("https://")
+        with running.Prometheus(prometheus, folder, target, certificate=certificate) as server:
             until = time.monotonic() + PATIENCE
             while time.monotonic() < until and any(wrong.values()):
                 for title, query in queries():

@@ -65,3 +65,10 @@ def divided(rules, factor):
 def check(promtool, file, checks):
     done = subprocess.run([promtool, "check", "rules", file], capture_output=True, text=True, timeout=60)
     checks.equal(done.returncode, 0, f"promtool check rules: {done.stdout}{done.stderr}")
+
+
+def check_metrics(promtool, text, checks):
+    """Checks the text of an exporter: its form, names, units and help."""
+    done = subprocess.run([promtool, "check", "metrics"], input=text, capture_output=True, text=True, timeout=60)
+    said = f"{done.stdout}{done.stderr}"
+    checks.that(done.returncode == 0 and not said.strip(), f"promtool check metrics: {said}")

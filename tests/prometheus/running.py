@@ -2,6 +2,7 @@
 
 import json
 import re
+import ssl
 import subprocess
 import time
 import urllib.error
@@ -13,11 +14,11 @@ TOKEN = "demo-api-token"
 PATIENCE = 90
 
 
-def fetch(url, token=None):
+def fetch(url, token=None, trust=None):
     request = urllib.request.Request(url)
     if token:
         request.add_header("Authorization", f"Bearer {token}")
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=10, context=trust) as answer:
         return answer.read().decode()
 
 
@@ -55,15 +56,17 @@ class Program:
 
 
 class Demo(Program):
-    """`tinqs-ci demo`, on addresses that it chooses."""
+    """`tinqs-ci demo`, on addresses that it chooses, by TLS if it gets a certificate."""
 
-    def __init__(self, program, folder, *arguments):
+    def __init__(self, program, folder, *arguments, certificate=None):
+        self.trust = certificate and ssl.create_default_context(cafile=certificate.cert)
+        arguments = [*arguments, *(certificate.arguments if certificate else [])]
         self.start([program, "demo", *arguments], folder / "demo.log")
         self.url = self.wait_for("the demo does not start", self.address)
         self.wait_for("the demo has no metrics", self.answers)
 
     def address(self):
-        found = re.search(r"real tinqs-ci at (http://\S+?)[;\s]", self.log.read_text())
+        found = re.search(r"real tinqs-ci at (https?://\S+?)[;\s]", self.log.read_text())
         return found and found[1]
 
     def answers(self):
@@ -79,22 +82,23 @@ class Demo(Program):
         self.wait_for("the demo has no metrics", self.answers)
 
     def metrics(self):
-        return fetch(f"{self.url}/metrics")
+        return fetch(f"{self.url}/metrics", trust=self.trust)
 
     def now(self):
         """The time of the simulated world."""
-        text = json.loads(fetch(f"{self.url}/v1/status", TOKEN))["now"]
+        text = json.loads(fetch(f"{self.url}/v1/status", TOKEN, self.trust))["now"]
         return datetime.fromisoformat(text).timestamp()
 
 
 class Prometheus(Program):
-    """Prometheus, which scrapes one address every second."""
+    """Prometheus, which scrapes one address every second, by TLS if that has a certificate."""
 
-    def __init__(self, program, folder, target, rules=None):
+    def __init__(self, program, folder, target, rules=None, certificate=None):
+        secured = {"scheme": "https", "tls_config": {"ca_file": str(certificate.cert)}} if certificate else {}
         config = {
             "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "500ms"},
             "rule_files": [str(rules)] if rules else [],
-            "scrape_configs": [{"job_name": "tinqs-ci", "static_configs": [{"targets": [target]}]}],
+            "scrape_configs": [{"job_name": "tinqs-ci", "static_configs": [{"targets": [target]}], **secured}],
         }
         file = folder / "prometheus.yaml"
         file.write_text(json.dumps(config))

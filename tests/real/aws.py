@@ -74,7 +74,10 @@ def set_up(forge, cloud, host):
 
 
 def asked_for(forge, cloud, host):
-    """Checks the parameters of a launch in the emulator's description."""
+    """Checks the parameters of a launch in the emulator's description.
+
+    Not that T kinds keep AWS's own credit setting: moto calls it `standard`, whatever was asked for.
+    """
     forge.push("one", ".gitea/workflows/a.yml", matrix(1, 0))
     all_succeed(forge, "one", 1, 120)
     (machine,) = cloud.machines()

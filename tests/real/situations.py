@@ -47,7 +47,8 @@ def at_limit(forge, host):
     with host.configured(lambda text: re.sub(r"(?m)^limit .*$", "limit = 1", text)):
         forge.push("limited", CI, matrix(2, 15))
         says(host, 0, ["AtLimit"], "why")
-        (waiting,) = until("a job waits", lambda: jobs_of(forge, "limited", "queued"), 30)
+        until("a job runs", lambda: jobs_of(forge, "limited", "in_progress"), 30)
+        (waiting,) = jobs_of(forge, "limited", "queued")
         says(host, 0, ["holds 1 of 1"], "why", waiting["html_url"])
         all_succeed(forge, "limited", 2, 120)
         says_no_longer(host, ["AtLimit"], "why")

@@ -52,8 +52,9 @@ pub struct PlannedJob {
     pub needs: Vec<String>,
     /// Its state when the workflow run is created, if no approval is needed.
     pub initial: Initial,
-    /// Whether a runner will ever get it. Newer servers expand the caller of a reusable workflow
-    /// and dispatch only its children.
+    /// Whether a runner will ever get it. `false` from 1.27 on for the caller of a reusable
+    /// workflow, of which only the children are dispatched, and in 1.26 for a job with a text that
+    /// the server stores so that it cannot read it back.
     pub dispatched: bool,
     /// The reusable workflow it calls.
     pub uses: Option<String>,

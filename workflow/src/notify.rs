@@ -166,11 +166,11 @@ pub struct Notification<'a> {
 
 /// Returns the workflow runs that an event starts, and why no others.
 pub fn notify(notification: &Notification<'_>, context: &Context, dialect: Dialect) -> Notified {
-    notify_remembering(notification, context, dialect, &WorkflowCache::default())
+    notify_cached(notification, context, dialect, &WorkflowCache::default())
 }
 
 /// The same, with a cache of parsed files.
-pub fn notify_remembering(
+pub fn notify_cached(
     notification: &Notification<'_>,
     context: &Context,
     dialect: Dialect,

@@ -11,6 +11,7 @@ mod instance;
 mod instance_cache;
 mod listed;
 mod listing;
+mod prices;
 mod rehearsal;
 mod request;
 mod tags;
@@ -21,7 +22,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{Filter, Instance as Seen};
-use tinqs_ci_reconciler::model::{Attempt, AttemptId, Machine, MachineId, RunName};
+use tinqs_ci_reconciler::model::{Attempt, AttemptId, Machine, MachineId, MicroUsd, RunName};
 use tinqs_ci_reconciler::ports::{Clock, Compute, ErrorKind, MachineLog, PortError};
 
 use super::batch::Batches;
@@ -30,6 +31,7 @@ use super::events::{Owners, is_id};
 use super::pace::{Pace, Rates, seconds};
 use calls::{Calls, Found};
 use disks::Disks;
+use prices::Prices;
 
 pub use instance::{Ownership, ours, ownership};
 pub use rehearsal::rehearse;
@@ -55,6 +57,7 @@ pub struct Machines {
     calls: Arc<Calls>,
     clock: Arc<dyn Clock>,
     disks: Disks,
+    prices: Prices,
     finds: Batches<MachineId, Found>,
     ends: Batches<MachineId, ()>,
 }
@@ -72,6 +75,7 @@ impl Machines {
             launch,
             clock,
             disks: Disks::default(),
+            prices: Prices::default(),
             finds: Batches::new(calls::FINDS, move |ids| {
                 let calls = finding.clone();
                 async move { calls.find(ids).await }
@@ -244,6 +248,14 @@ impl Compute for Machines {
 
     fn room(&self) -> bool {
         self.calls.pace.launch.room()
+    }
+
+    async fn read_prices(&self, kinds: &[String]) {
+        self.prices.read(&self.calls, kinds, self.clock.now()).await;
+    }
+
+    fn spot_price(&self, kind: &str, zone: &str) -> Option<MicroUsd> {
+        self.prices.of(kind, zone)
     }
 }
 

@@ -4,6 +4,7 @@
 //! Unreadable messages go to the queue's dead-letter queue, if it has one; their bodies are never
 //! logged. Losing or doubling every message affects latency only.
 
+mod depth;
 mod entries;
 
 use std::sync::Arc;
@@ -14,12 +15,13 @@ use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::{Message as Received, QueueAttributeName};
 use serde::Deserialize;
 use tinqs_ci_reconciler::model::{MachineId, RunName};
-use tinqs_ci_reconciler::ports::{Delivery, ErrorKind, PortError, Queue};
+use tinqs_ci_reconciler::ports::{Delivery, ErrorKind, PortError, Queue, QueueDepth};
 use tokio::sync::OnceCell;
 
 use super::batch::{Batches, Bundle};
 use super::errors::{self, sqs as codes};
 use super::events::{self, Message, Owners};
+use depth::Depths;
 use entries::{delete, send};
 
 /// Entries of a batch, and messages of a receive.
@@ -42,11 +44,17 @@ pub struct Options {
     pub again_after: Duration,
     /// The time that `next` waits for the first message; at most 20 s. Whole seconds.
     pub patience: Duration,
+    /// The time for which the counts of messages are kept, because reading them costs calls.
+    pub depth_every: Duration,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { again_after: Duration::from_mins(2), patience: Duration::from_secs(20) }
+        Self {
+            again_after: Duration::from_mins(2),
+            patience: Duration::from_secs(20),
+            depth_every: Duration::from_mins(1),
+        }
     }
 }
 
@@ -68,6 +76,7 @@ pub struct Sqs {
     owners: Option<Arc<dyn Owners>>,
     /// The dead-letter queue's URL, once known; `None`: there is none.
     dead: OnceCell<Option<String>>,
+    depths: Depths,
     sends: Batches<String, ()>,
     deletes: Batches<String, ()>,
 }
@@ -92,6 +101,7 @@ impl Sqs {
             options,
             owners,
             dead: OnceCell::new(),
+            depths: Depths::default(),
             sends: Batches::new(SENDS, move |bodies| send(sender.clone(), to.clone(), bodies)),
             deletes: Batches::new(DELETES, move |handles| {
                 delete(deleter.clone(), from.clone(), handles)
@@ -133,7 +143,7 @@ impl Sqs {
 
     /// Moves an unreadable message to the dead-letter queue, for an operator.
     async fn bury(&self, handle: String, body: &str) -> Option<Delivery> {
-        let buried = match self.dead_letters().await {
+        let buried = match self.dead_letters("bury").await {
             Ok(None) => Ok(false),
             Ok(Some(url)) => {
                 let request = self.clients.send.send_message();
@@ -168,10 +178,11 @@ impl Sqs {
         }
     }
 
-    /// Returns the dead-letter queue that the queue's redrive policy names.
-    async fn dead_letters(&self) -> Result<Option<&str>, PortError> {
+    /// Returns the URL of the dead-letter queue that the queue's redrive policy names. Errors name
+    /// the operation.
+    async fn dead_letters(&self, operation: &'static str) -> Result<Option<&str>, PortError> {
         let found = self.dead.get_or_try_init(|| async {
-            let told = |e| errors::port_error("queue", "bury", &e, codes::TABLE);
+            let told = |e| errors::port_error("queue", operation, &e, codes::TABLE);
             let request = self.clients.send.get_queue_attributes().queue_url(&self.url);
             let policy = QueueAttributeName::RedrivePolicy;
             let answer = request.attribute_names(policy.clone()).send().await.map_err(told)?;
@@ -179,7 +190,7 @@ impl Sqs {
             let Some(arn) = policy.and_then(|policy| dead_letter_arn(policy)) else {
                 return Ok(None);
             };
-            let told = |e| errors::port_error("queue", "bury", &e, codes::TABLE);
+            let told = |e| errors::port_error("queue", operation, &e, codes::TABLE);
             let request = self.clients.send.get_queue_url().queue_name(arn.name);
             let answer = request.queue_owner_aws_account_id(arn.account).send().await;
             Ok(answer.map_err(told)?.queue_url().map(str::to_owned))
@@ -257,7 +268,7 @@ impl Queue for Sqs {
     /// Receives at most 10 messages. Dropping the future loses nothing: they come again.
     async fn next(&self, max: usize) -> Result<Vec<Delivery>, PortError> {
         let most = i32::try_from(max.clamp(1, BATCH)).unwrap_or(1);
-        let Options { again_after, patience } = self.options;
+        let Options { again_after, patience, .. } = self.options;
         let request = self.clients.receive.receive_message().queue_url(&self.url);
         let answer = request
             .max_number_of_messages(most)
@@ -278,6 +289,12 @@ impl Queue for Sqs {
             return Ok(());
         }
         self.deletes.ask(delivery.handle).await
+    }
+
+    /// Approximate, and kept for `depth_every`. The age of the oldest message is how long each
+    /// reading has found one, because SQS does not tell it. `None`: reading it is not allowed.
+    async fn depth(&self) -> Result<Option<QueueDepth>, PortError> {
+        self.read_depth().await
     }
 }
 

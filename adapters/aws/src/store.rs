@@ -6,6 +6,7 @@
 //!   for lists. Keys never change, so most writes of a run touch neither and cost one unit.
 //! - Finished runs carry a time to live; the table deletes them.
 
+mod condition;
 mod deflate;
 mod inbox;
 mod inspect;
@@ -15,6 +16,7 @@ mod pauses;
 mod seats;
 mod shape;
 mod table;
+mod usage;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -28,14 +30,18 @@ use aws_sdk_dynamodb::operation::put_item::builders::PutItemFluentBuilder;
 use aws_sdk_dynamodb::types::{
     ConsumedCapacity, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure,
 };
+use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 use sha2::Digest as _;
-use tinqs_ci_reconciler::model::{AttemptId, ClassName, Pause, Run, RunName, SeatLimits, Uid};
+use tinqs_ci_reconciler::model::{
+    AttemptId, ClassName, Pause, Run, RunName, SeatLimits, Uid, Usage,
+};
 use tinqs_ci_reconciler::ports::{
     ErrorKind, Expect, Filter, OpenRun, Page, PortError, RunStore, Seat,
 };
 
+use self::condition::{checked, put_condition};
 use self::item::{Item, KEY, UID, VERSION, WRITER};
 use super::errors::dynamodb::port_error;
 
@@ -218,36 +224,18 @@ impl RunStore for DynamoStore {
     }
 
     async fn put(&self, run: &Run, expect: Expect) -> Result<u64, PortError> {
-        let (name, mark) = (&run.name, self.mark());
-        let version = match expect {
-            Expect::Absent => 1,
-            Expect::At(_, version) => version.saturating_add(1),
-        };
-        if let Expect::At(uid, _) = expect
-            && uid != run.uid
-        {
-            let message =
-                format!("{name}: a write may not change the uid (from {uid} to {})", run.uid);
-            return Err(PortError::new("store", "put", ErrorKind::Invalid, message));
-        }
+        let (name, mark, version) = (&run.name, self.mark(), checked(run, expect)?);
+        let (condition, names, values) = put_condition(expect);
         let asked = self
             .client
             .put_item()
             .table_name(&self.table)
             .set_item(Some(item::of(run, version, &mark)))
+            .condition_expression(condition)
+            .set_expression_attribute_names(Some(names))
+            .set_expression_attribute_values(values)
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        let asked = match expect {
-            Expect::Absent => asked
-                .condition_expression("attribute_not_exists(#key)")
-                .expression_attribute_names("#key", KEY),
-            Expect::At(uid, version) => asked
-                .condition_expression("#uid = :uid AND #version = :version")
-                .expression_attribute_names("#uid", UID)
-                .expression_attribute_names("#version", VERSION)
-                .expression_attribute_values(":uid", item::bytes(uid.0.as_bytes()))
-                .expression_attribute_values(":version", item::number(version)),
-        };
         let error = match asked.send().await {
             Ok(answer) => {
                 self.wrote(answer.consumed_capacity());
@@ -266,6 +254,19 @@ impl RunStore for DynamoStore {
             return Err(conflict("put", found(name, refused.item())));
         }
         Err(port_error("put", &error))
+    }
+
+    async fn put_counting(
+        &self,
+        run: &Run,
+        expect: Expect,
+        used: &Usage,
+    ) -> Result<u64, PortError> {
+        self.put_and_count(run, expect, used).await
+    }
+
+    async fn usage(&self, first: Date, last: Date) -> Result<Vec<Usage>, PortError> {
+        self.list_usage(first, last).await
     }
 
     async fn remove(&self, name: &RunName, uid: Uid, version: u64) -> Result<(), PortError> {

@@ -49,7 +49,7 @@ pub use workflow_runs::{RunJob, WorkflowRun};
 
 /// Cached repository IDs, and for how long: a name can be given to another repository.
 const REPOSITORIES: usize = 1000;
-const REMEMBERED_FOR: SignedDuration = SignedDuration::from_mins(10);
+const CACHED_FOR: SignedDuration = SignedDuration::from_mins(10);
 
 /// The reason why the client cannot be built.
 #[derive(Debug, thiserror::Error)]
@@ -233,7 +233,7 @@ impl Client {
         let key = format!("{owner}/{name}");
         let now = self.sender.now();
         let cached = self.repositories.lock().get(&key).cloned();
-        let fresh = |lookup: &RepositoryLookup| now.duration_since(lookup.at) < REMEMBERED_FOR;
+        let fresh = |lookup: &RepositoryLookup| now.duration_since(lookup.at) < CACHED_FOR;
         if let Some(lookup) = cached.filter(fresh) {
             return Ok(Some(lookup));
         }
@@ -258,7 +258,7 @@ impl Client {
         };
         let mut repositories = self.repositories.lock();
         if repositories.len() >= REPOSITORIES {
-            repositories.retain(|_, lookup| now.duration_since(lookup.at) < REMEMBERED_FOR);
+            repositories.retain(|_, lookup| now.duration_since(lookup.at) < CACHED_FOR);
         }
         if repositories.len() >= REPOSITORIES {
             repositories.clear();

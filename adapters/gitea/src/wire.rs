@@ -83,7 +83,7 @@ pub(crate) struct ApiRepository {
     pub(crate) full_name: String,
 }
 
-/// A runner row.
+/// A registration.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct ApiRunner {

@@ -293,6 +293,7 @@ impl Compute for Processes {
             repo_id: attempt.runner.repo_id,
             promise: attempt.boot.promise(),
             ended_by: None,
+            ended_at: None,
             class: attempt.class.clone(),
             kind: requested.machine.kind.clone(),
             zone: String::new(),

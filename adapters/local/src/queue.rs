@@ -151,7 +151,7 @@ impl Queue for MemoryQueue {
             visible: state.waiting.len() as u64,
             in_flight: state.out.len() as u64,
             oldest_age: oldest.map(|age| SignedDuration::try_from(age).unwrap_or_default()),
-            dead_letters: 0,
+            dead_letters: Some(0),
         }))
     }
 }

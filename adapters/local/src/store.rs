@@ -12,8 +12,10 @@ mod index;
 mod pages;
 mod pauses;
 mod probe;
+mod put;
 mod reader;
 mod tables;
+mod usage;
 mod writer;
 
 use std::collections::HashMap;
@@ -24,9 +26,12 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
-use tinqs_ci_reconciler::model::{AttemptId, ClassName, Pause, Run, RunName, SeatLimits, Uid};
+use tinqs_ci_reconciler::model::{
+    AttemptId, ClassName, Pause, Run, RunName, SeatLimits, Uid, Usage,
+};
 use tinqs_ci_reconciler::ports::{
     Cursor, ErrorKind, Expect, Filter, OpenRun, Page, PortError, RunStore, Seat,
 };
@@ -35,7 +40,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 pub use error::OpenError;
 pub use index::Projection;
 use reader::Wanted;
-use tables::{Answer, Op, Record, Refused};
+use tables::{Answer, Op, Refused};
 use writer::{File, Opener, Ticket};
 
 /// The file's name in the store's directory.
@@ -263,15 +268,20 @@ impl RunStore for Store {
     }
 
     async fn put(&self, run: &Run, expect: Expect) -> Result<u64, PortError> {
-        let version = match expect {
-            Expect::Absent => 1,
-            Expect::At(_, version) => version.saturating_add(1),
-        };
-        let record = Box::new(Record::of(run, version));
-        match self.write("put", Op::Put { record, expect }).await? {
-            Answer::Version(version) => Ok(version),
-            _ => Err(unexpected("put")),
-        }
+        self.put_record(run, expect, None).await
+    }
+
+    async fn put_counting(
+        &self,
+        run: &Run,
+        expect: Expect,
+        used: &Usage,
+    ) -> Result<u64, PortError> {
+        self.put_record(run, expect, Some(used)).await
+    }
+
+    async fn usage(&self, first: Date, last: Date) -> Result<Vec<Usage>, PortError> {
+        self.read("usage", move |read| usage::read(read, first, last)).await
     }
 
     async fn remove(&self, name: &RunName, uid: Uid, version: u64) -> Result<(), PortError> {
@@ -280,7 +290,7 @@ impl RunStore for Store {
 
     /// Returns at most 10,000 of the runs whose `keep` is over, oldest first; the rest next time.
     async fn open(&self, now: Timestamp) -> Result<Vec<OpenRun>, PortError> {
-        self.read("open", move |read| tables::open(read, now)).await
+        self.read("open", move |read| pages::open(read, now)).await
     }
 
     /// Reads at most 10,000 records, so a page may be short, even empty, and still have a `next`.

@@ -57,11 +57,26 @@
 {{- if and $v.ingress.enabled (not $v.ingress.host) }}
 {{- fail "ingress.host is not set: set the host name at which the forge reaches the webhook" }}
 {{- end }}
+{{- if and $v.tls.enabled (not $v.tls.secretName) }}
+{{- fail "tls.secretName is not set: name a Secret of the type kubernetes.io/tls, as cert-manager makes it" }}
+{{- end }}
+{{- if and $v.tls.secretName (not $v.tls.enabled) }}
+{{- fail "tls.secretName has no effect without tls.enabled: set it to true, or remove the name" }}
+{{- end }}
+{{- if and $v.tls.enabled (eq $v.tls.secretName $v.secrets.existingSecret) }}
+{{- fail "tls.secretName is the Secret of the credentials: name one of the type kubernetes.io/tls, which has nothing else" }}
+{{- end }}
 {{- $monitoring := or $v.metrics.serviceMonitor.enabled $v.metrics.prometheusRule.enabled }}
 {{- if and $monitoring (not (.Capabilities.APIVersions.Has "monitoring.coreos.com/v1")) }}
 {{- fail "metrics.serviceMonitor and metrics.prometheusRule need the API monitoring.coreos.com/v1, which this cluster lacks: install the Prometheus operator, or disable them" }}
 {{- end }}
 {{- if and $monitoring (not $v.metrics.enabled) }}
 {{- fail "metrics.enabled is false: serviceMonitor and prometheusRule need it" }}
+{{- end }}
+{{- if and $v.tls.enabled $v.metrics.serviceMonitor.enabled (not $v.metrics.serviceMonitor.tlsConfig) }}
+{{- fail "metrics.serviceMonitor.tlsConfig is not set: with tls.enabled set its `serverName` to a name of the certificate, because Prometheus calls the pods by their addresses, and `ca` to a private authority" }}
+{{- end }}
+{{- if and $v.metrics.serviceMonitor.tlsConfig (not $v.tls.enabled) }}
+{{- fail "metrics.serviceMonitor.tlsConfig has no effect without tls.enabled: remove it, or set tls" }}
 {{- end }}
 {{- end }}

@@ -1,6 +1,6 @@
 {{/*
 The configuration file. All names of keys of `[server]` are in this file and nowhere else in the
-chart: `webhooks`, `api`, `metrics`, `log`, `[[server.token]]`.
+chart: `webhooks`, `api`, `metrics`, `log`, `[server.tls]`, `[[server.token]]`.
 */}}
 
 {{/* A value as TOML. Strings of JSON are strings of TOML. */}}
@@ -64,6 +64,12 @@ metrics = "0.0.0.0:9464"
 {{- end }}
 {{- with $values.log }}
 log = {{ toJson . }}
+{{- end }}
+{{- if $values.tls.enabled }}
+
+[server.tls]
+cert = "/etc/tinqs-ci/tls/tls.crt"
+key = "/etc/tinqs-ci/tls/tls.key"
 {{- end }}
 {{- if ne $role "ingest" }}
 {{- range $values.api.tokens }}

@@ -78,6 +78,9 @@ spec:
             httpGet:
               path: /healthz
               port: webhooks
+              {{- if $values.tls.enabled }}
+              scheme: HTTPS
+              {{- end }}
             periodSeconds: 5
             timeoutSeconds: 3
             failureThreshold: 60
@@ -85,6 +88,9 @@ spec:
             httpGet:
               path: /healthz
               port: webhooks
+              {{- if $values.tls.enabled }}
+              scheme: HTTPS
+              {{- end }}
             periodSeconds: 10
             timeoutSeconds: 3
             failureThreshold: 6
@@ -92,6 +98,9 @@ spec:
             httpGet:
               path: /readyz
               port: webhooks
+              {{- if $values.tls.enabled }}
+              scheme: HTTPS
+              {{- end }}
             periodSeconds: 5
             timeoutSeconds: 5
           resources: {{- toYaml .resources | nindent 12 }}

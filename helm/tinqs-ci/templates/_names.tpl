@@ -53,6 +53,15 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 {{- end }}
 
+{{/* The port of the Service. */}}
+{{- define "tinqs-ci.servicePort" -}}
+{{- if kindIs "invalid" .Values.service.port }}
+{{- ternary 443 80 .Values.tls.enabled }}
+{{- else }}
+{{- int .Values.service.port }}
+{{- end }}
+{{- end }}
+
 {{/* The component whose pods accept webhooks. */}}
 {{- define "tinqs-ci.webhooksComponent" -}}
 {{- ternary "ingest" "controller" .Values.ingest.enabled }}

@@ -40,6 +40,11 @@ capabilities:
 - name: secrets
   mountPath: /etc/tinqs-ci/secrets
   readOnly: true
+{{- if .Values.tls.enabled }}
+- name: tls
+  mountPath: /etc/tinqs-ci/tls
+  readOnly: true
+{{- end }}
 - name: data
   mountPath: /var/lib/tinqs-ci
 - name: run
@@ -78,6 +83,17 @@ capabilities:
     secretName: {{ $values.secrets.existingSecret | quote }}
     defaultMode: 0440
     items: {{- include "tinqs-ci.secretItems" (list $root (index . 1)) | trim | nindent 6 }}
+{{- if $values.tls.enabled }}
+- name: tls
+  secret:
+    secretName: {{ $values.tls.secretName | quote }}
+    defaultMode: 0440
+    items:
+      - key: tls.crt
+        path: tls.crt
+      - key: tls.key
+        path: tls.key
+{{- end }}
 - name: data
 {{- if index . 3 }}
   persistentVolumeClaim:

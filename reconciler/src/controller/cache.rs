@@ -13,9 +13,11 @@ use super::breaker::Breakers;
 use super::by_run::ByRun;
 use super::canceled::Canceled;
 use super::displaced::Displaced;
+use super::ends::Ends;
 use super::launch_queue::LaunchQueue;
 use super::polled::Polled;
 use super::queued::Queued;
+use super::spend::Spend;
 use crate::model::{
     AttemptId, Cause, ClassName, Machine, MachineId, MachineSpec, Pause, Registration, RunName,
     UnavailableOffering,
@@ -62,6 +64,10 @@ pub(super) struct Cache {
     pub(super) breakers: Breakers,
     pub(super) launch_queue: LaunchQueue,
     pub(super) queued: Queued,
+    pub(super) ends: Ends,
+    pub(super) spend: Spend,
+    /// Reads of what was counted today, which go into `spend`.
+    pub(super) counted: Listing<()>,
     inner: Mutex<Inner>,
 }
 
@@ -123,7 +129,7 @@ impl Cache {
 
     /// Marks an offering as unavailable for as long as the cause says.
     pub(super) fn skip(&self, machine: &MachineSpec, cause: Cause, now: Timestamp) {
-        let until = after(now, cause.remembered_for());
+        let until = after(now, cause.cached_for());
         let mut inner = self.inner();
         let same = |s: &UnavailableOffering| s.cause == cause && s.machine.same_capacity(machine);
         inner.unavailable.retain(|s| s.until > now && !same(s));
@@ -184,6 +190,8 @@ impl Cache {
         self.breakers.forget();
         self.launch_queue.forget();
         self.queued.forget();
+        self.ends.forget();
+        self.spend.forget();
     }
 
     /// Ends idle mode: what was not found may exist now.
@@ -219,12 +227,12 @@ impl Cache {
     }
 
     /// Records that a run was woken; it is due again soon in case the wake-up is lost.
-    pub(super) fn remember_woken(&self, name: &RunName, now: Timestamp) {
-        self.remember_due(name, Some(now + WOKEN_FOR));
+    pub(super) fn set_woken(&self, name: &RunName, now: Timestamp) {
+        self.set_due(name, Some(now + WOKEN_FOR));
     }
 
     /// Sets when a run is due; `None`: only after an event.
-    pub(super) fn remember_due(&self, name: &RunName, due: Option<Timestamp>) {
+    pub(super) fn set_due(&self, name: &RunName, due: Option<Timestamp>) {
         let mut inner = self.inner();
         inner.idle = Idle::default();
         match due {

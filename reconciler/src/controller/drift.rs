@@ -1,6 +1,7 @@
 //! Drift from what this process has listed. Calls neither forge nor cloud.
 
-use std::collections::BTreeSet;
+use std::cmp::Ordering;
+use std::collections::{BTreeSet, HashSet};
 
 use jiff::Timestamp;
 
@@ -8,7 +9,7 @@ use super::by_run::ByRun;
 use super::cache::Machines;
 use super::{Controller, Settings};
 use crate::model::{
-    Drift, Failing, Machine, MachineId, ObservedClass, Phase, Run, RunName, SeenSince, paused,
+    Drift, Failing, Machine, ObservedClass, Phase, Run, RunName, SeenSince, paused,
 };
 use crate::plan::drift::{Snapshot, drift, needs_record, needs_running};
 use crate::ports::{Filter, OpenRun};
@@ -51,8 +52,14 @@ impl Controller {
         if let Some((rows, rows_at)) = &rows {
             self.cache.polled.note(rows.all(), *rows_at, machines.as_ref().map(|known| &*known.0));
         }
-        let wanted = wanted(&settings, open, machines.as_ref().map(|known| &*known.0), now);
-        let mut records = self.records(wanted, known).await;
+        let of_machines = machines.as_ref().map(|known| &*known.0);
+        let (mut records, unread) = wanted(&settings, open, of_machines, known, now);
+        for name in unread {
+            // Of one that cannot be read the summary is used.
+            if let Ok(Some(run)) = self.ports.store.get(&name).await {
+                records.push(run);
+            }
+        }
         let unavailable = self.cache.unavailable(now);
         let pauses = self.known_pauses();
         let classes = settings.classes.iter().map(|class| ObservedClass {
@@ -60,6 +67,7 @@ impl Controller {
             unavailable: unavailable.clone(),
             breaker: self.cache.breakers.opened(&class.name),
             paused: paused(&pauses, &class.name).cloned(),
+            budget_stop: self.budget_stop(class, now),
         });
         let classes: Vec<ObservedClass> = classes.collect();
         let all = machines.as_ref().map_or(&[][..], |known| known.0.all());
@@ -93,33 +101,19 @@ impl Controller {
         let filter = Filter { phase: running, class: None, repo: None, limit: RUNNING };
         self.ports.store.page(&filter, None).await.map(|page| page.items).unwrap_or_default()
     }
-
-    /// Returns the records of these runs. Of one that cannot be read the summary is used.
-    async fn records(&self, names: Vec<RunName>, known: Vec<Run>) -> Vec<Run> {
-        let mut records = known;
-        let wanted: BTreeSet<&RunName> = names.iter().collect();
-        records.retain(|run| wanted.contains(&run.name));
-        let there: BTreeSet<RunName> = records.iter().map(|run| run.name.clone()).collect();
-        for name in names.into_iter().filter(|name| !there.contains(name)).take(RECORDS) {
-            if let Ok(Some(run)) = self.ports.store.get(&name).await {
-                records.push(run);
-            }
-        }
-        records
-    }
 }
 
-/// Returns the runs whose records are needed: those that wait for too long, and those with a
-/// machine that no configuration of its class describes.
+/// Returns the needed records among the `known` ones, and the names of those to be read, at most
+/// [`RECORDS`]. Needed are those of runs that wait for too long, and of those with a machine that no
+/// configuration of its class describes.
 fn wanted(
     settings: &Settings,
     open: &[OpenRun],
     machines: Option<&Machines>,
+    mut known: Vec<Run>,
     now: Timestamp,
-) -> Vec<RunName> {
-    let mut waiting: Vec<&OpenRun> = open.iter().filter(|run| needs_record(run, now)).collect();
-    waiting.sort_by(|a, b| (a.waiting_since, &a.name).cmp(&(b.waiting_since, &b.name)));
-    let is_known = |machine: &Machine| {
+) -> (Vec<Run>, Vec<RunName>) {
+    let is_described = |machine: &Machine| {
         let class = settings.classes.iter().find(|class| class.name == machine.class);
         class.is_some_and(|class| {
             let mut specs = class.machines.iter();
@@ -127,12 +121,30 @@ fn wanted(
         })
     };
     let machines = machines.map_or(&[][..], ByRun::all).iter();
-    let odd = machines.filter(|machine| machine.is_live() && !is_known(machine));
-    let odd: BTreeSet<(&RunName, &MachineId)> =
-        odd.map(|machine| (&machine.attempt_id.run, &machine.id)).collect();
-    let mut names: Vec<RunName> = odd.into_iter().map(|(name, _)| name.clone()).collect();
-    names.extend(waiting.into_iter().map(|run| run.name.clone()));
-    let mut seen = BTreeSet::new();
-    names.retain(|name| seen.insert(name.clone()));
-    names
+    let odd = machines.filter(|machine| machine.is_live() && !is_described(machine));
+    let odd: BTreeSet<&RunName> = odd.map(|machine| &machine.attempt_id.run).collect();
+    let names: HashSet<RunName> = known.iter().map(|run| run.name.clone()).collect();
+    let mut needed: HashSet<&RunName> = odd.iter().copied().collect();
+    let mut late: Vec<&OpenRun> = Vec::new();
+    for run in open.iter().filter(|run| needs_record(run, now)) {
+        if names.contains(&run.name) {
+            needed.insert(&run.name);
+        } else if !odd.contains(&run.name) {
+            late.push(run);
+        }
+    }
+    // There may be very many.
+    if late.len() > RECORDS {
+        late.select_nth_unstable_by(RECORDS, |a, b| longest_first(a, b));
+        late.truncate(RECORDS);
+    }
+    late.sort_by(|a, b| longest_first(a, b));
+    known.retain(|run| needed.contains(&run.name));
+    let odd = odd.into_iter().filter(|name| !names.contains(*name));
+    let unread = odd.chain(late.into_iter().map(|run| &run.name)).take(RECORDS);
+    (known, unread.cloned().collect())
+}
+
+fn longest_first(a: &OpenRun, b: &OpenRun) -> Ordering {
+    (a.waiting_since, &a.name).cmp(&(b.waiting_since, &b.name))
 }

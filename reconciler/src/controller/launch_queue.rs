@@ -89,7 +89,7 @@ impl Controller {
             && self.ports.compute.room()
             && let Some(name) = self.cache.launch_queue.first()
         {
-            self.cache.remember_woken(&name, self.ports.clock.now());
+            self.cache.set_woken(&name, self.ports.clock.now());
             called += usize::from(self.ports.queue.wake(&name).await.is_ok());
         }
         called

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use super::Controller;
 use super::by_run::ByRun;
 use super::cache::{Machines, Seats};
+use super::ends::ListRead;
 use crate::model::{
     AtWork, AttemptId, Class, ClassName, Conclusion, EndedBy, Job, Machine, Observation,
     ObservedClass, Outcome, Phase, Registration, Registrations, Run, RunName, nearest, serving,
@@ -92,10 +93,16 @@ impl Controller {
             nearest,
             run,
         };
-        self.remember_reclaimed(&seen);
+        self.cache_reclaimed(&seen);
         if let Some(class) = class {
             let paused = self.pause_of(&class.name, ticket).await?;
-            seen.class = Some(ObservedClass { paused, ..self.remembered(class, &seen) });
+            if class.budget.is_some() {
+                // A failure keeps the reconcile from a launch only, and is an error there.
+                let _ = self.read_spend().await;
+            }
+            let budget_stop = self.budget_stop(&class, now);
+            let cached = self.with_cached(class, &seen);
+            seen.class = Some(ObservedClass { paused, budget_stop, ..cached });
         }
         self.ask_for_registrations(&mut seen).await?;
         seen.forge_read = Some(self.steadiness.read(self.ports.clock.now()));
@@ -112,7 +119,7 @@ impl Controller {
     }
 
     /// Adds what is cached about a class.
-    fn remembered(&self, class: Class, seen: &Observation) -> ObservedClass {
+    fn with_cached(&self, class: Class, seen: &Observation) -> ObservedClass {
         let run = seen.run.as_ref();
         let attempt = run.and_then(|run| Some(run.attempt_id(run.status.attempt.as_ref()?.number)));
         let breaker = self.cache.breakers.open_breaker(&class.name, attempt.as_ref(), seen.now);
@@ -121,12 +128,13 @@ impl Controller {
             unavailable: self.cache.unavailable(seen.now),
             breaker,
             paused: None,
+            budget_stop: None,
         }
     }
 
     /// Caches reclaimed machines, so that other offerings are preferred. Only the record has the
     /// subnet.
-    fn remember_reclaimed(&self, seen: &Observation) {
+    fn cache_reclaimed(&self, seen: &Observation) {
         let Some(run) = &seen.run else { return };
         let Some(attempt) = &run.status.attempt else { return };
         let attempt_id = run.attempt_id(attempt.number);
@@ -164,6 +172,10 @@ impl Controller {
         let machines = self.ports.compute.list().await?;
         self.cache.machines.reads_at(began_at);
         self.cache.saw_classes(machines.iter().map(|m| &m.class));
+        let read_at = self.ports.clock.now();
+        self.note_spend(&machines, read_at);
+        let is_dated = self.clock.read().check.agrees();
+        self.cache.ends.listed(&machines, &ListRead { began_at, read_at, is_dated });
         Ok(ByRun::new(machines, |m| &m.attempt_id))
     }
 

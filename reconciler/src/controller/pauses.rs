@@ -37,7 +37,7 @@ impl Controller {
         for run in open.iter().filter(|run| run.phase == Phase::Waiting && !run.deleted) {
             let own = serving(&settings.classes, &run.repo, &run.runs_on).map(|class| &class.name);
             if own.is_some_and(|own| ended.iter().any(|pause| pause.covers(own))) {
-                self.cache.remember_due(&run.name, Some(now));
+                self.cache.set_due(&run.name, Some(now));
             }
         }
         Ok(ended)

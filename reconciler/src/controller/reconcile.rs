@@ -5,6 +5,7 @@ mod free;
 mod last_lines;
 mod launch;
 mod prepare;
+mod usage;
 
 use std::collections::HashSet;
 
@@ -35,7 +36,7 @@ struct Reconcile<'a> {
     issued: HashSet<String>,
     /// The launch permit, until it is used.
     permit: Option<LaunchPermit>,
-    /// Whether the pauses were read before a launch of this reconcile.
+    /// Whether pauses and spend were read before a launch of this reconcile.
     asked_for_pauses: bool,
 }
 
@@ -82,7 +83,7 @@ impl Controller {
             Err(error) => {
                 fail(&mut report, &error);
                 report.due = Some(began_at + SignedDuration::from_secs(10));
-                self.cache.remember_due(name, report.due);
+                self.cache.set_due(name, report.due);
                 self.cache.launch_queue.reconciled(name, None, None, began_at);
                 return report;
             }
@@ -180,7 +181,7 @@ impl Reconcile<'_> {
         let mut more = newly_used || disables || matches!(rule, Rule::Reopen | Rule::NextPlacement);
         if let Some(prepare) = prepare {
             if !self.admitted(&prepare.class, &prepare.attempt_id).await? {
-                // Paused, or the breaker opened meanwhile: decide again, and write nothing.
+                // Paused, its budget is spent, or the breaker opened meanwhile: decide again, and write nothing.
                 if let Some(run) = &mut self.seen.run {
                     run.status = before;
                 }
@@ -239,6 +240,7 @@ impl Reconcile<'_> {
     }
 
     async fn remove(&mut self) -> Result<(), Stop> {
+        self.count_rest().await?;
         let Some(stored) = &self.stored else { return Ok(()) };
         self.now_in_time()?;
         let (name, uid, version) = (stored.name.clone(), stored.uid, stored.version);
@@ -258,20 +260,26 @@ impl Reconcile<'_> {
 
     /// Writes the record if more than its due changed.
     async fn put(&mut self, rule: Rule) -> Result<(), Stop> {
+        let used = self.count_usage();
         let (Some(run), Some(stored)) = (&self.seen.run, &self.stored) else { return Ok(()) };
-        if !record::worth_writing(stored, &run.status, self.seen.now) {
+        if used.is_none() && !record::worth_writing(stored, &run.status, self.seen.now) {
             return Ok(());
         }
         self.now_in_time()?;
         let run = run.clone();
-        let result =
-            self.controller.ports.store.put(&run, Expect::At(stored.uid, stored.version)).await;
+        let (store, expect) =
+            (&self.controller.ports.store, Expect::At(stored.uid, stored.version));
+        let result = match &used {
+            Some(used) => store.put_counting(&run, expect, used).await,
+            None => store.put(&run, expect).await,
+        };
         self.note(ActionKind::Put, run.name.to_string(), None, rule, result.as_ref().err());
         let version = result?;
         let before = stored_phase(self.stored.as_ref());
         if let Some(stored) = &self.stored {
             self.report.events.extend(events(stored, &run, self.seen.now));
         }
+        self.report.events.extend(used.map(usage::event));
         if before != Some(Phase::Finished) && !run.is_open() {
             self.wake_dependents(&run).await;
         }
@@ -308,7 +316,15 @@ impl Reconcile<'_> {
                 run.filter(|r| record::is_due_soon(r, &r.status)).map(|r| r.status.due)
             }
         };
-        controller.cache.remember_due(&report.name, report.due);
+        if let Some(due) = usage::due(run, seen.now) {
+            report.due = Some(report.due.map_or(due, |at| at.min(due)));
+        }
+        if !matches!(report.result, ReconcileOutcome::Conflict | ReconcileOutcome::Error) {
+            controller.cache.ends.told(usage::settled(run, &seen.machines));
+        }
+        let is_held = report.reason == Some(Reason::Budget);
+        controller.cache.spend.holds(&report.name, is_held);
+        controller.cache.set_due(&report.name, report.due);
         controller.cache.launch_queue.reconciled(&report.name, run, report.reason, seen.now);
         if let (Some(Reason::BreakerOpen), Some(class)) = (report.reason, &report.class) {
             controller.cache.breakers.holds(class, &report.name);

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    ClassName, MachineId, NearestClass, OpenBreaker, Outcome, Phase, Reason, RunName,
+    Amount, ClassName, MachineId, NearestClass, OpenBreaker, Outcome, Phase, Reason, RunName,
 };
 use crate::plan::Rule;
 use crate::ports::{ErrorKind, PortError};
@@ -156,6 +156,13 @@ pub enum Event {
         reason: Reason,
         /// The time for which it held, in seconds.
         held_seconds: i64,
+    },
+    /// What the machines of the run did was added to the usage.
+    Counted {
+        /// The class that it is counted for.
+        class: ClassName,
+        /// What was added.
+        amount: Amount,
     },
     /// The run was created.
     Created,

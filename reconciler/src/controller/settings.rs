@@ -1,8 +1,10 @@
 //! Settings and hints of the controller.
 
+use std::collections::BTreeMap;
+
 use jiff::SignedDuration;
 
-use crate::model::{Class, Secret};
+use crate::model::{Class, MicroUsd, Secret};
 use crate::ports::WaitingJob;
 
 /// The settings of the controller.
@@ -18,6 +20,8 @@ pub struct Settings {
     pub secrets: Vec<Secret>,
     /// Classes in order: the first one that serves a job's labels is used.
     pub classes: Vec<Class>,
+    /// The price per hour of each kind on demand, as configured.
+    pub prices: BTreeMap<String, MicroUsd>,
     /// The interval of reading the forge's job list.
     pub poll_every: SignedDuration,
     /// The interval of sweeping machines, registrations and seats.

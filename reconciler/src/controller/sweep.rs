@@ -11,6 +11,7 @@ use crate::model::{
     serving,
 };
 use crate::plan::times::after;
+use crate::plan::usage::awaits_end;
 use crate::plan::{LONGEST_BACKOFF_PUSH, LONGEST_DUE};
 use crate::ports::{Filter, OpenRun, PortError, WaitingJob};
 
@@ -85,6 +86,9 @@ impl Controller {
     pub async fn sweep(&self) -> SweepReport {
         let mut report = SweepReport::default();
         let now = self.ports.clock.now();
+        self.read_prices().await;
+        // For people; a launch reads it itself, and reports the error.
+        let _ = self.read_spend().await;
         if self.cache.nothing_left(now) {
             report.leader = true;
             return report;
@@ -98,6 +102,7 @@ impl Controller {
         let ticket = self.cache.ticket();
         let mut attempt_ids: Vec<AttemptId> = Vec::new();
         let mut overdue: HashSet<AttemptId> = HashSet::new();
+        let mut ended: Vec<AttemptId> = Vec::new();
         match self.cache.machines.after(&self.cache, ticket, self.list_machines()).await {
             Ok(machines) => {
                 report.machines = machines.all().len();
@@ -106,6 +111,8 @@ impl Controller {
                 let over = |m: &&Machine| m.promise.is_some_and(|it| it.idle_until() < now);
                 overdue = existing.clone().filter(over).map(|m| m.attempt_id.clone()).collect();
                 attempt_ids.extend(existing.map(|m| m.attempt_id.clone()));
+                let newly = self.cache.ends.newly(machines.all());
+                ended.extend(newly.into_iter().map(|m| m.attempt_id.clone()));
             }
             Err(error) => report.errors.push(error.to_string()),
         }
@@ -124,6 +131,7 @@ impl Controller {
         let mut names: Vec<RunName> = attempt_ids
             .into_iter()
             .filter(|attempt_id| !going_on.contains(attempt_id) || overdue.contains(attempt_id))
+            .chain(ended.into_iter().filter(|attempt_id| !going_on.contains(attempt_id)))
             .map(|attempt_id| attempt_id.run)
             .collect();
         names.sort();
@@ -138,8 +146,21 @@ impl Controller {
         report
     }
 
+    /// Lists machines and registrations as a sweep does, for a replica that does not hold the
+    /// lease: what it shows is then as current as elsewhere. Wakes nothing and writes nothing. The
+    /// ports note failures.
+    pub async fn list_sides(&self) {
+        let (ticket, now) = (self.cache.ticket(), self.ports.clock.now());
+        let _ = self.cache.machines.after(&self.cache, ticket, self.list_machines()).await;
+        self.sweep_registrations(ticket, now, &mut SweepReport::default()).await;
+        let machines = self.cache.machines.known();
+        if let Some((rows, rows_at)) = self.cache.rows.known() {
+            self.cache.polled.note(rows.all(), rows_at, machines.as_ref().map(|known| &*known.0));
+        }
+    }
+
     /// Audits the finished runs once an hour, one page per sweep: nothing else would ever wake one
-    /// whose due is wrong.
+    /// whose due is wrong, or whose machine ended while nobody looked.
     async fn audit(&self, now: Timestamp, report: &mut SweepReport) {
         if !self.cache.audits(now) {
             return;
@@ -152,7 +173,8 @@ impl Controller {
                 for run in &page.items {
                     self.cache.rows.named(run.spec.job.repo_id, now);
                 }
-                for run in page.items.iter().filter(|run| self.is_misfiled(run, now)) {
+                let is_left = |run: &&Run| self.is_misfiled(run, now) || awaits_end(run);
+                for run in page.items.iter().filter(is_left) {
                     self.wake(&run.name, now, report).await;
                 }
                 self.cache.audited(page.next, now);
@@ -234,7 +256,8 @@ impl Controller {
         let due = self.cache.due(&run.name).unwrap_or(run.due);
         // In push mode a run may wait an hour for its next machine.
         let longest = if run.name.is_push() { LONGEST_BACKOFF_PUSH } else { LONGEST_DUE };
-        due <= now || (run.phase != Phase::Finished && due > now + longest)
+        // One further ahead is of a clock that was wrong. A finished run is only read when it is due.
+        due <= now || due > now + longest
     }
 
     /// Creates a run for each waiting job without one, and wakes finished runs that wait again.

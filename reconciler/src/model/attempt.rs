@@ -106,7 +106,7 @@ pub struct PastAttempt {
     /// The ID of the repository that the registration serves; 0: every repository of the scope.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub repo_id: i64,
-    /// What the boot script of its machines promises; `None` in records of earlier releases.
+    /// The promise of the boot script of its machines; `None` in records of earlier releases.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub promise: Option<BootPromise>,
     /// The results of its placements.
@@ -177,8 +177,8 @@ pub struct Boot {
     pub git_token: Option<Secret>,
 }
 
-/// What a boot script promises: after these times the machine asks for no job, whatever happened to
-/// it before.
+/// The promise of a boot script: after these times the machine asks for no job, whatever happened
+/// to it before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct BootPromise {

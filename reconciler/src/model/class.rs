@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::friendly::Friendly;
 use super::machine::MachineSpec;
+use super::money::MicroUsd;
 use super::names::text_id;
 use super::repos::pattern_fits;
 use super::seat_limits::SeatLimits;
@@ -43,6 +44,9 @@ pub struct Class {
     /// The maximum number of machines at once for all repositories of one owner; `None`: no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner_limit: Option<u32>,
+    /// What its machines may cost per day before it launches no more; `None`: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<MicroUsd>,
     /// Its time limits.
     #[serde(default)]
     pub times: Times,

@@ -36,7 +36,7 @@ macro_rules! named {
 }
 
 named! {
-    /// What differs between runs, machines and registrations.
+    /// The kinds of differences between runs, machines and registrations.
     DriftKind {
         /// A job waits, and its run has no machine.
         RunWithoutMachine = "run_without_machine",
@@ -58,7 +58,7 @@ named! {
 }
 
 named! {
-    /// What keeps drift from being fixed: the reason of a run, or the failure of a service.
+    /// The cause that keeps drift from being fixed: a run's reason, or the failure of a service.
     Blocker {
         /// No class serves the labels of the job.
         NoClass = "no_class",
@@ -70,6 +70,8 @@ named! {
         NoCapacity = "no_capacity",
         /// A person paused the launches of its class.
         Paused = "paused",
+        /// The budget of its class is spent for today, or cannot be kept.
+        Budget = "budget",
         /// Launches are paced.
         Paced = "paced",
         /// The class, or the repository or the owner in it, is at its limit.
@@ -96,6 +98,7 @@ impl Blocker {
             Reason::BackingOff => Self::BackingOff,
             Reason::NoCapacity => Self::NoCapacity,
             Reason::Paused => Self::Paused,
+            Reason::Budget => Self::Budget,
             Reason::Paced => Self::Paced,
             Reason::AtLimit => Self::AtLimit,
             Reason::BreakerOpen => Self::BreakerOpen,
@@ -109,7 +112,7 @@ impl Blocker {
 }
 
 named! {
-    /// What happens next, without a person.
+    /// The next step, taken without a person.
     NextStep {
         /// A machine is launched.
         Launch = "launch",
@@ -128,7 +131,7 @@ named! {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct Drift {
-    /// What differs.
+    /// The kind of the difference.
     pub kind: DriftKind,
     /// The class; `null` if no class serves the job, or if the class is not known.
     pub class: Option<ClassName>,
@@ -144,9 +147,9 @@ pub struct Drift {
     /// Until when its stage allowed it: since then it is drift.
     #[cfg_attr(feature = "schemars", schemars(with = "String"))]
     pub open_since: Timestamp,
-    /// What keeps it from being fixed; `null` if nothing does.
+    /// The cause that keeps it from being fixed; `null` if there is none.
     pub blocked_by: Option<Blocker>,
-    /// What happens next.
+    /// The next step.
     pub next: NextStep,
     /// When that happens at the latest; `null` if it is not known.
     #[cfg_attr(feature = "schemars", schemars(with = "Option<String>"))]
@@ -167,9 +170,9 @@ impl Drift {
 /// Services whose calls fail now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Failing {
-    /// How calls to the forge fail.
+    /// The failure of calls to the forge.
     pub forge: Option<Blocker>,
-    /// How calls to the cloud fail.
+    /// The failure of calls to the cloud.
     pub cloud: Option<Blocker>,
 }
 

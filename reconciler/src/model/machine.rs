@@ -84,7 +84,7 @@ pub enum Cause {
 
 impl Cause {
     /// Returns how long an offering is unavailable for this cause.
-    pub fn remembered_for(self) -> SignedDuration {
+    pub fn cached_for(self) -> SignedDuration {
         match self {
             Self::Capacity | Self::Addresses | Self::Market | Self::Reclaimed => {
                 SignedDuration::from_mins(3)

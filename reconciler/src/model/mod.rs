@@ -1,12 +1,14 @@
 //! Data types: what is wanted, what is recorded, what is observed.
 
 mod attempt;
+mod budget;
 mod class;
 mod clock_check;
 mod drift;
 mod friendly;
 mod job_times;
 mod machine;
+mod money;
 mod names;
 mod observation;
 mod outcome;
@@ -18,11 +20,13 @@ mod seat_limits;
 mod secret;
 mod stored;
 mod timeline;
+mod usage;
 
 pub use attempt::{
     Answer, Attempt, Boot, BootPromise, End, Ended, PastAttempt, PastPlacement, Placement, Refused,
     Runner,
 };
+pub use budget::{BudgetStop, ClassSpend, begin_of, day_of, next_day};
 pub use class::{
     Class, ClassName, HOST, NearestClass, Times, label_name, labels_match, nearest, serving,
 };
@@ -31,6 +35,7 @@ pub use drift::{Blocker, Drift, DriftKind, Failing, NextStep, SeenSince};
 pub use friendly::Friendly;
 pub use job_times::{JobTimes, JobWait};
 pub use machine::{Cause, MachineSpec, Market, OpenBreaker, Refusal, UnavailableOffering};
+pub use money::MicroUsd;
 pub(crate) use names::hash_hex;
 pub use names::{AttemptId, MachineId, ParseError, RunName, Uid, Uid8};
 pub use observation::{
@@ -46,3 +51,4 @@ pub use seat_limits::{LimitOf, LimitReached, SeatLimits};
 pub use secret::Secret;
 pub use stored::{decode, encode};
 pub use timeline::{Happened, Milestone, SeenBy};
+pub use usage::{Amount, EndedWithin, RunUsage, Seconds, Usage, UsageKey, UsedMachine};

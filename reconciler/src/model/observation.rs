@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::attempt::{BootPromise, is_zero};
+use super::budget::BudgetStop;
 use super::class::{Class, ClassName, NearestClass};
 use super::clock_check::ClockCheck;
 use super::job_times::JobTimes;
@@ -30,7 +31,7 @@ pub struct Observation {
     pub run: Option<Run>,
     /// The job at the forge.
     pub job: Job,
-    /// What the forge tells about the job besides. Affects no decision.
+    /// The times of the job at the forge. They affect no decision.
     #[serde(default)]
     pub times: JobTimes,
     /// The attempt number and placement that this reconcile has recorded.
@@ -44,7 +45,7 @@ pub struct Observation {
     /// Seats with this run's name, of any incarnation.
     #[serde(default)]
     pub seats: Vec<(ClassName, AttemptId)>,
-    /// What this process knows of its readings of the forge; `None`: nothing, and rule 22 does
+    /// The readings of the forge, as this process knows them; `None`: nothing, and rule 22 does
     /// nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forge_read: Option<ForgeRead>,
@@ -68,7 +69,7 @@ pub struct Observation {
     pub nearest: Option<NearestClass>,
 }
 
-/// What a process knows of its readings of the forge.
+/// The knowledge of a process about its readings of the forge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct ForgeRead {
@@ -121,12 +122,16 @@ pub struct ObservedClass {
     /// The pause that covers the class: it launches nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused: Option<Pause>,
+    /// Why its budget lets it launch nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget_stop: Option<BudgetStop>,
 }
 
-/// A class whose offerings are all available, whose breaker is closed, and that is not paused.
+/// A class whose offerings are all available, whose breaker is closed, and that may launch.
 impl From<Class> for ObservedClass {
     fn from(class: Class) -> Self {
-        Self { class, unavailable: Vec::new(), breaker: None, paused: None }
+        let unavailable = Vec::new();
+        Self { class, unavailable, breaker: None, paused: None, budget_stop: None }
     }
 }
 
@@ -170,6 +175,11 @@ impl ObservedClass {
         let unmarked = |m: &&MachineSpec| free(m) && self.known_of(m, now).next().is_none();
         let machines = &self.class.machines;
         machines.iter().find(unmarked).or_else(|| machines.iter().find(free))
+    }
+
+    /// Returns why the budget lets the class launch nothing at this time.
+    pub fn budget_stop(&self, now: Timestamp) -> Option<&BudgetStop> {
+        self.budget_stop.as_ref().filter(|stop| stop.until > now)
     }
 
     /// Returns the breaker where it is open at this time.
@@ -240,12 +250,16 @@ pub struct Machine {
     /// the scope.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub repo_id: i64,
-    /// What its boot script promises, from its tags; `None` if they do not say.
+    /// The promise of its boot script, from its tags; `None` if they do not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub promise: Option<BootPromise>,
-    /// Who ended it, if the cloud reports that.
+    /// The party that ended it, if the cloud reports that.
     #[serde(default)]
     pub ended_by: Option<EndedBy>,
+    /// When its end began, if the cloud reports that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schemars", schemars(with = "Option<String>"))]
+    pub ended_at: Option<Timestamp>,
     /// Its class, from its tags. Informational.
     pub class: ClassName,
     /// Its kind. Informational.

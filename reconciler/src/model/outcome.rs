@@ -26,7 +26,7 @@ pub enum Outcome {
     MaxAge,
 }
 
-/// Who ended a machine.
+/// The party that ended a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]

@@ -20,7 +20,7 @@ pub struct Pause {
     /// Since when.
     #[cfg_attr(feature = "schemars", schemars(with = "String"))]
     pub since: Timestamp,
-    /// Who asked for it: the name of a token, or `uid 1000`.
+    /// The caller who asked for it: the name of a token, or `uid 1000`.
     #[serde(default)]
     pub by: String,
 }

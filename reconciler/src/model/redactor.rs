@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::secret::Secret;
 
-/// What stands in the place of a credential.
+/// The text that replaces a credential.
 const MARK: &[u8] = b"[secret]";
 
 /// Replaces credentials by `[secret]`, also where they are percent-encoded, as in URLs. Credentials

@@ -8,6 +8,7 @@ use super::job_times::JobWait;
 use super::names::{AttemptId, RunName, Uid};
 use super::outcome::Outcome;
 use super::timeline::{Happened, Milestone, SeenBy};
+use super::usage::RunUsage;
 
 /// Milestones kept from the beginning of the timeline.
 const FIRST: usize = 4;
@@ -133,9 +134,12 @@ pub struct Status {
     /// The conditions that hold now, most important first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
-    /// What happened to the run: the first four milestones and the latest twenty.
+    /// The milestones of the run: the first four and the latest twenty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub timeline: Vec<Milestone>,
+    /// The machines of the run, for its usage. Affects no decision.
+    #[serde(default, skip_serializing_if = "RunUsage::is_empty")]
+    pub usage: RunUsage,
     /// When the run is reconciled again at the latest.
     #[cfg_attr(feature = "schemars", schemars(with = "String"))]
     pub due: Timestamp,
@@ -210,6 +214,8 @@ reasons! {
     NoCapacity = "no_capacity",
     /// A person paused the launches of its class.
     Paused = "paused",
+    /// The budget of its class is spent for today, or cannot be kept.
+    Budget = "budget",
     /// The launch pacer has no token.
     Paced = "paced",
     /// The class, or the repository or the owner in it, is at its limit.
@@ -267,6 +273,7 @@ impl Run {
                 runner: None,
                 conditions: Vec::new(),
                 timeline: vec![Milestone::new(now, Happened::Seen { by })],
+                usage: RunUsage::default(),
                 due: now,
             },
         }

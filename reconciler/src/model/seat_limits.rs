@@ -30,7 +30,7 @@ pub struct LimitReached {
     pub limit: u32,
 }
 
-/// What a limit counts seats of.
+/// The scope of a limit of seats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LimitOf {
     /// One repository in a class.

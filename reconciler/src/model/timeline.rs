@@ -15,19 +15,19 @@ pub struct Milestone {
     /// When it was recorded, in milliseconds.
     #[cfg_attr(feature = "schemars", schemars(with = "String"))]
     pub at: Timestamp,
-    /// What happened.
+    /// The event.
     #[serde(flatten)]
     pub what: Happened,
 }
 
-/// What happened to a run. A kind that this version does not know is read as `Unknown`.
+/// The kinds of milestones of a run. One that this version does not know is read as `Unknown`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(tag = "kind")]
 pub enum Happened {
     /// The job was seen waiting, and the run was created.
     Seen {
-        /// What announced the job.
+        /// The source that announced the job.
         by: SeenBy,
     },
     /// The attempt's runner was registered, and the attempt recorded.
@@ -69,7 +69,7 @@ pub enum Happened {
     MachineLost {
         /// The machine's ID.
         machine: MachineId,
-        /// Who ended it, if the cloud reports that.
+        /// The party that ended it, if the cloud reports that.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         ended_by: Option<EndedBy>,
     },
@@ -114,7 +114,7 @@ pub enum Happened {
     Unknown,
 }
 
-/// What announced a job.
+/// The source that announced a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]

@@ -10,7 +10,7 @@ use super::times::{
     launch_by, older,
 };
 use crate::model::{
-    Attempt, Cause, End, Ended, Happened, MachineSpec, ObservedClass, OpenBreaker, Pause, Phase,
+    Attempt, Cause, End, Ended, Happened, MachineSpec, ObservedClass, OpenBreaker, Phase,
     Placement, Reason, Refusal,
 };
 
@@ -38,8 +38,8 @@ impl<'a> Decision<'a> {
                     if !own || self.is_recorded_here(&attempt) {
                         return self.launch(&attempt);
                     }
-                    return match (&observed.paused, observed.open_breaker(now)) {
-                        (Some(pause), _) => self.launch_paused(pause, &attempt),
+                    return match (stopped(observed, now), observed.open_breaker(now)) {
+                        (Some(stopped), _) => self.launch_stopped(stopped, &attempt),
                         (None, Some(breaker)) => self.launch_held(observed, breaker, &attempt),
                         (None, None) => self.launch(&attempt),
                     };
@@ -97,11 +97,10 @@ impl<'a> Decision<'a> {
         self.held_placement(breaker.until, attempt)
     }
 
-    /// The same while the class is paused.
-    fn launch_paused(mut self, pause: &Pause, attempt: &Attempt) -> Plan {
-        self.waiting(Reason::Paused, pause.message());
-        let again = after(self.now(), PAUSED_AGAIN);
-        self.held_placement(again, attempt)
+    /// The same while the class is paused, or has spent its budget.
+    fn launch_stopped(mut self, stopped: Stopped, attempt: &Attempt) -> Plan {
+        self.waiting(stopped.reason, stopped.message);
+        self.held_placement(stopped.again, attempt)
     }
 
     fn held_placement(mut self, until: Timestamp, attempt: &Attempt) -> Plan {
@@ -192,7 +191,7 @@ impl<'a> Decision<'a> {
             || self.attempt_state.live
             || attempt.class != observed.class.name
             || observed.open_breaker(self.now()).is_some()
-            || observed.paused.is_some()
+            || stopped(observed, self.now()).is_some()
         {
             return None;
         }
@@ -203,9 +202,9 @@ impl<'a> Decision<'a> {
     /// Rule 15: records why the next attempt must wait, and returns until when.
     fn hold(&mut self, observed: &ObservedClass) -> Option<Timestamp> {
         let now = self.now();
-        if let Some(pause) = &observed.paused {
-            self.waiting(Reason::Paused, pause.message());
-            return Some(after(now, PAUSED_AGAIN));
+        if let Some(Stopped { reason, message, again }) = stopped(observed, now) {
+            self.waiting(reason, message);
+            return Some(again);
         }
         // A change between backoff and no capacity is not worth a write, nor is one from an open
         // breaker to backoff.
@@ -276,6 +275,25 @@ impl<'a> Decision<'a> {
         self.status.due = now;
         Plan { prepare: Some(prepare), ..self.write(rule) }
     }
+}
+
+/// Why a class launches nothing, whatever the cloud offers.
+struct Stopped {
+    reason: Reason,
+    message: String,
+    /// When its runs are reconciled again at the latest.
+    again: Timestamp,
+}
+
+/// Returns what stops the class: a pause, or else its budget.
+fn stopped(observed: &ObservedClass, now: Timestamp) -> Option<Stopped> {
+    let again = after(now, PAUSED_AGAIN);
+    if let Some(pause) = &observed.paused {
+        return Some(Stopped { reason: Reason::Paused, message: pause.message(), again });
+    }
+    let stop = observed.budget_stop(now)?;
+    let message = stop.message(&observed.class.name);
+    Some(Stopped { reason: Reason::Budget, message, again: again.min(stop.until) })
 }
 
 /// Returns until when the class launches nothing.

@@ -83,6 +83,7 @@ pub fn drift(seen: &Snapshot<'_>, now: Timestamp) -> Vec<Drift> {
 struct Sides<'a> {
     seen: &'a Snapshot<'a>,
     now: Timestamp,
+    /// The open runs that machines and registrations name.
     open: HashMap<&'a RunName, &'a OpenRun>,
     records: HashMap<&'a RunName, &'a Run>,
     machines: HashMap<&'a AttemptId, Vec<&'a Machine>>,
@@ -97,10 +98,15 @@ impl<'a> Sides<'a> {
         for machine in seen.machines.map_or(&[][..], |(all, _)| all) {
             machines.entry(&machine.attempt_id).or_default().push(machine);
         }
+        // Only these are looked up; there may be many others.
+        let rows = seen.registrations.map_or(&[][..], |(all, _)| all);
+        let named = machines.keys().map(|attempt_id| &attempt_id.run);
+        let named: HashSet<&RunName> =
+            named.chain(rows.iter().map(|row| &row.attempt_id.run)).collect();
         // A store may also list finished runs that are due for removal.
         let open = seen.open.iter().filter(|run| run.phase != Phase::Finished);
+        let open = open.filter(|run| named.contains(&run.name));
         let working = seen.records.iter().filter(|run| run.status.phase == Phase::Running);
-        let rows = seen.registrations.map_or(&[][..], |(all, _)| all);
         Self {
             seen,
             now,

@@ -7,6 +7,7 @@ use super::decide::{supersede, tell};
 use super::last_lines::telling_line;
 use super::rules::Prepare;
 use super::times::{LONGEST_DUE, after};
+use super::usage;
 use crate::model::{
     Answer, Attempt, Boot, End, Happened, Machine, Phase, Placement, Reason, Refusal, Refused, Run,
     Runner, Secret, Status,
@@ -116,15 +117,19 @@ pub(crate) fn is_due_soon(run: &Run, status: &Status) -> bool {
 }
 
 /// Returns whether this status must be written over the stored record: more than its due changed,
-/// or the stored due is invalid. A due that only moves with each reconcile is not written.
+/// or the stored due is invalid. A due that only moves with each reconcile is not written, nor are
+/// notes about machines that another write can carry.
 pub fn worth_writing(stored: &Run, status: &Status, now: Timestamp) -> bool {
     let mut same_due = status.clone();
     same_due.due = stored.status.due;
+    same_due.usage = stored.status.usage.clone();
     let scrambled = if is_due_soon(stored, status) {
         // Not if the plan itself asks for it: in push mode a run may wait an hour.
         stored.status.due > after(now, LONGEST_DUE) && status.due < stored.status.due
     } else {
         stored.status.due != status.due
     };
-    same_due != stored.status || scrambled
+    same_due != stored.status
+        || scrambled
+        || usage::is_overdue(&stored.status.usage, &status.usage, now)
 }

@@ -32,7 +32,8 @@ pub const LONGEST_BACKOFF: SignedDuration = SignedDuration::from_mins(8);
 pub const LONGEST_BACKOFF_PUSH: SignedDuration = SignedDuration::from_hours(1);
 /// The time for which an open breaker stops the launches of a class before one attempt may try.
 pub const BREAKER_RETRIES_AFTER: SignedDuration = SignedDuration::from_mins(5);
-/// The time between two reconciles of a run whose class is paused: the end of a pause wakes it.
+/// The time between two reconciles of a run whose class is paused, or has spent its budget: the end
+/// of a pause, and a higher budget, wake it.
 pub(crate) const PAUSED_AGAIN: SignedDuration = SignedDuration::from_mins(5);
 /// The longest time between two reconciles of an open run.
 pub const LONGEST_DUE: SignedDuration = SignedDuration::from_mins(10);

@@ -8,7 +8,7 @@ pub trait Clock: Send + Sync {
     fn now(&self) -> Timestamp;
 }
 
-/// What the answers of a service tell about the true time.
+/// The true time, as the answers of a service tell it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TrueTime {
     /// There was no answer yet.

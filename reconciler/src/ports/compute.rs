@@ -3,9 +3,14 @@
 use async_trait::async_trait;
 
 use super::error::PortError;
-use crate::model::{Attempt, AttemptId, Machine, MachineId, RunName};
+use crate::model::{Attempt, AttemptId, Machine, MachineId, MicroUsd, RunName};
 
 /// Launches, lists and terminates machines.
+///
+/// # Errors
+/// Every call returns the cloud's error: `Unavailable` or `Throttled` if a retry may help, `Denied`
+/// or `Invalid` if an operator must act. Only a launch is refused with `NoCapacity` or `Limit`. A
+/// launch that failed with `Unavailable` may have happened.
 #[async_trait]
 pub trait Compute: Send + Sync {
     /// Returns all machines with our tag, terminated ones too for a while. May lag: absence
@@ -30,6 +35,14 @@ pub trait Compute: Send + Sync {
     async fn log(&self, id: &MachineId, most: usize) -> Result<Option<MachineLog>, PortError>;
     /// Returns whether the launch pacer has a token left.
     fn room(&self) -> bool;
+    /// Reads the spot prices of these kinds, if there are such prices and they were not read lately.
+    /// A failure leaves them as they are.
+    async fn read_prices(&self, _kinds: &[String]) {}
+    /// Returns the spot price per hour of a kind in a zone, as last read; with an empty zone, the
+    /// highest of all zones. `None`: not known.
+    fn spot_price(&self, _kind: &str, _zone: &str) -> Option<MicroUsd> {
+        None
+    }
 }
 
 /// The end of a machine's log: text from outside, which may hold credentials.

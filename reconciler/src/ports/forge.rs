@@ -27,7 +27,7 @@ pub struct WaitingJob {
 pub struct SeenJob {
     /// Its state.
     pub state: Job,
-    /// What the forge tells besides.
+    /// The times of the job at the forge.
     pub times: JobTimes,
 }
 
@@ -58,6 +58,11 @@ pub enum RegistrationLists {
 
 /// Reads jobs and manages registrations at the forge. A registration serves one repository, or
 /// every repository of the scope; `repo_id` is the ID of that repository, or 0.
+///
+/// # Errors
+/// Every call returns the forge's error: `Unavailable` or `Throttled` if a retry may help, `Denied`
+/// if the token lacks a right, `Invalid` if the forge refuses the call or its answer has another
+/// shape. A change that failed with `Unavailable` may have happened.
 #[async_trait]
 pub trait Forge: Send + Sync {
     /// Returns the true time, as the last answer tells it. Reads no clock that can be set, and calls

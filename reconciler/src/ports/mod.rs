@@ -19,7 +19,7 @@ pub use error::{ErrorKind, PortError};
 pub use forge::{Forge, RegistrationLists, RepoRef, SeenJob, WaitingJob};
 pub use inbox::{Inbox, InboxItem, MOST_ITEMS};
 pub use queue::{Delivery, Queue, QueueDepth};
-pub use store::{Expect, Filter, OpenRun, Page, RunStore, Seat};
+pub use store::{Expect, Filter, OpenRun, Page, RunStore, Seat, Sharing, USAGE_MONTHS};
 
 /// The five ports of a controller.
 #[derive(Clone)]

@@ -15,7 +15,7 @@ pub struct Delivery {
     pub handle: String,
 }
 
-/// What a queue holds. Tells people; no decision reads it.
+/// The number of messages in a queue. Shown to people; no decision reads it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct QueueDepth {
     /// Wake-ups that wait for delivery.
@@ -24,11 +24,15 @@ pub struct QueueDepth {
     pub in_flight: u64,
     /// The age of the oldest one that waits for delivery, if one does.
     pub oldest_age: Option<SignedDuration>,
-    /// Messages in the dead-letter queue; 0 if there is none.
-    pub dead_letters: u64,
+    /// Messages in the dead-letter queue: 0 if there is no such queue; `None`: not known.
+    pub dead_letters: Option<u64>,
 }
 
 /// Delivers wake-ups: names of runs to reconcile, never what to do. At least once, in no order.
+///
+/// # Errors
+/// Every call returns the queue's error: `Unavailable` or `Throttled` if a retry may help, `Denied`
+/// or `Invalid` if an operator must act.
 #[async_trait]
 pub trait Queue: Send + Sync {
     /// Requests a reconcile of a run.

@@ -1,11 +1,18 @@
-//! The store port: runs, seats, pauses and leases.
+//! The store port: runs, seats, pauses, leases and usage.
+
+use std::collections::HashSet;
+use std::hash::Hash;
+use std::sync::Arc;
 
 use async_trait::async_trait;
+use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::error::PortError;
-use crate::model::{AttemptId, ClassName, Pause, Phase, Reason, Run, RunName, SeatLimits, Uid};
+use crate::model::{
+    AttemptId, ClassName, Pause, Phase, Reason, Run, RunName, SeatLimits, Uid, Usage,
+};
 
 /// The version that a write expects to find. There is no unconditional write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,9 +39,9 @@ pub struct OpenRun {
     /// Whether it waits for a seat, because its class is at its limit.
     pub at_limit: bool,
     /// Its labels, which determine its class.
-    pub runs_on: Vec<String>,
+    pub runs_on: Arc<[String]>,
     /// Its repository, `owner/name`.
-    pub repo: String,
+    pub repo: Arc<str>,
     /// Since when it waits: since its job was seen waiting.
     pub waiting_since: Timestamp,
 }
@@ -50,11 +57,37 @@ impl OpenRun {
             due: run.status.due,
             attempt: attempt.map(|a| run.attempt_id(a.number)),
             at_limit: run.status.reason() == Some(Reason::AtLimit),
-            runs_on: run.spec.runs_on.clone(),
-            repo: run.spec.job.repo.clone(),
+            runs_on: run.spec.runs_on.as_slice().into(),
+            repo: run.spec.job.repo.as_str().into(),
             waiting_since: run.status.waiting_since,
         }
     }
+}
+
+/// Lets the runs of one list share their repositories and labels: most runs have the same few, which
+/// would take half of the list's memory.
+#[derive(Debug, Default)]
+pub struct Sharing {
+    repos: HashSet<Arc<str>>,
+    labels: HashSet<Arc<[String]>>,
+}
+
+impl Sharing {
+    /// Returns the run with the repository and the labels of an earlier one, if they are equal.
+    pub fn share(&mut self, mut run: OpenRun) -> OpenRun {
+        run.repo = shared(&mut self.repos, run.repo);
+        run.runs_on = shared(&mut self.labels, run.runs_on);
+        run
+    }
+}
+
+/// Returns the known value that is equal to this one, which is known from now on.
+fn shared<T: Eq + Hash + ?Sized>(known: &mut HashSet<Arc<T>>, one: Arc<T>) -> Arc<T> {
+    if let Some(known) = known.get(&one) {
+        return known.clone();
+    }
+    known.insert(one.clone());
+    one
 }
 
 /// Selects the runs of a page.
@@ -100,7 +133,15 @@ pub struct Seat {
     pub repo: String,
 }
 
-/// Stores runs, seats, pauses and leases. Every call has its own deadline.
+/// The months for which usage is kept.
+pub const USAGE_MONTHS: i8 = 13;
+
+/// Stores runs, seats, pauses, leases and usage. Every call has its own deadline.
+///
+/// # Errors
+/// Every call returns the store's error: `Unavailable` or `Throttled` if a retry may help, `Denied`
+/// or `Invalid` if an operator must act. A write that failed with `Unavailable` may have happened.
+/// Calls with a section of their own have further errors.
 #[async_trait]
 pub trait RunStore: Send + Sync {
     /// Reads a record with strong consistency.
@@ -111,6 +152,15 @@ pub trait RunStore: Send + Sync {
     /// # Errors
     /// `Conflict` if the stored record is not as expected.
     async fn put(&self, run: &Run, expect: Expect) -> Result<u64, PortError>;
+    /// Writes a run as [`Self::put`] does, and adds to the usage in the same transaction: both
+    /// happen, or neither.
+    ///
+    /// # Errors
+    /// `Conflict` if the stored record is not as expected.
+    async fn put_counting(&self, run: &Run, expect: Expect, used: &Usage)
+    -> Result<u64, PortError>;
+    /// Returns the usage of these days, the last one included. May lag. It is kept for 13 months.
+    async fn usage(&self, first: Date, last: Date) -> Result<Vec<Usage>, PortError>;
     /// Removes a record. Succeeds if there is none.
     ///
     /// # Errors
@@ -162,5 +212,30 @@ pub trait RunStore: Send + Sync {
     /// Returns how many records could not be decoded when last read. They are skipped.
     fn unreadable(&self) -> usize {
         0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{SeenBy, Spec};
+
+    #[test]
+    fn runs_of_a_list_share_equal_repositories_and_labels() {
+        let mut sharing = Sharing::default();
+        let mut listed = |id, repo: &str| {
+            let mut spec = Spec { runs_on: vec!["linux".to_owned()], ..Spec::default() };
+            repo.clone_into(&mut spec.job.repo);
+            let at = Timestamp::UNIX_EPOCH;
+            let run = Run::new("test", RunName::job(id), spec, SeenBy::Poll, at);
+            let listed = sharing.share(OpenRun::of(&run));
+            assert_eq!(listed, OpenRun::of(&run), "it says the same");
+            listed
+        };
+        let [one, two, other] =
+            [(1, "acme/web"), (2, "acme/web"), (3, "acme/api")].map(|(id, repo)| listed(id, repo));
+        assert!(Arc::ptr_eq(&one.repo, &two.repo) && !Arc::ptr_eq(&one.repo, &other.repo));
+        assert!(Arc::ptr_eq(&one.runs_on, &two.runs_on));
+        assert!(Arc::ptr_eq(&one.runs_on, &other.runs_on), "of another repository");
     }
 }

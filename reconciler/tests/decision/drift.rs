@@ -6,9 +6,9 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use tinqs_ci_reconciler::model::{
-    Attempt, Blocker, Cause, Class, Condition, Drift, DriftKind, End, Ended, Failing, Machine,
-    MachineState, Market, NextStep, ObservedClass, OpenBreaker, Pause, Phase, Reason, Refusal,
-    Registration, Run, RunName, SeenBy, SeenSince, Spec, UnavailableOffering,
+    Attempt, Blocker, BudgetStop, Cause, Class, Condition, Drift, DriftKind, End, Ended, Failing,
+    Machine, MachineState, Market, MicroUsd, NextStep, ObservedClass, OpenBreaker, Pause, Phase,
+    Reason, Refusal, Registration, Run, RunName, SeenBy, SeenSince, Spec, UnavailableOffering,
 };
 use tinqs_ci_reconciler::plan::drift::{Snapshot, drift, needs_record};
 use tinqs_ci_reconciler::ports::OpenRun;
@@ -224,6 +224,11 @@ fn paused(listed: &mut Listed) {
     listed.classes[0].paused = Some(Pause { class: None, since: at(0), by: "ops".to_owned() });
 }
 
+fn no_budget(listed: &mut Listed, unpriced: Option<&str>) {
+    let (budget, unpriced) = (MicroUsd(5_000_000), unpriced.map(str::to_owned));
+    listed.classes[0].budget_stop = Some(BudgetStop { budget, unpriced, until: at(3_600) });
+}
+
 #[test]
 #[rustfmt::skip]
 fn runs_without_a_machine() {
@@ -256,6 +261,9 @@ fn runs_without_a_machine() {
         ("the breaker is open", Listed::at(61).summary(&run(1)).with(breaker), &["RunWithoutMachine job-1 0..60 BreakerOpen Launch 5000"]),
         ("the class is paused", Listed::at(61).summary(&run(1)).with(paused).with(breaker), &["RunWithoutMachine job-1 0..60 Paused Nothing -"]),
         ("the pause was recorded and is over", stopped(Reason::Paused), &["RunWithoutMachine job-1 0..60 - Launch 5000"]),
+        ("the budget is spent", Listed::at(61).summary(&run(1)).with(|l| no_budget(l, None)), &["RunWithoutMachine job-1 0..60 Budget Launch 3600"]),
+        ("a price is not known", Listed::at(61).summary(&run(1)).with(|l| no_budget(l, Some("x"))), &["RunWithoutMachine job-1 0..60 Budget Nothing -"]),
+        ("the budget was spent the day before", stopped(Reason::Budget), &["RunWithoutMachine job-1 0..60 - Launch 5000"]),
         ("launches are paced", Listed::at(61).summary(&run(1)).with(|l| l.room = false), &["RunWithoutMachine job-1 0..60 Paced Launch 5000"]),
         ("the forge fails", Listed::at(61).run(run(1)).with(forge), &["RunWithoutMachine job-1 0..60 ForgeUnreachable Launch 5000"]),
         ("the cloud denies", Listed::at(61).run(run(1)).with(cloud), &["RunWithoutMachine job-1 0..60 CloudDenied Nothing -"]),

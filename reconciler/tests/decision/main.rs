@@ -5,3 +5,4 @@ mod drift;
 mod names;
 mod records;
 mod repositories;
+mod usage;

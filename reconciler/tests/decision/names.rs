@@ -85,6 +85,7 @@ fn backs_off(job_id: i64, failures_before: u32) -> Option<SignedDuration> {
         repo_id: 0,
         promise: None,
         ended_by: None,
+        ended_at: None,
         class: ClassName("linux".to_owned()),
         kind: String::new(),
         zone: String::new(),
@@ -98,6 +99,7 @@ fn backs_off(job_id: i64, failures_before: u32) -> Option<SignedDuration> {
         limit: None,
         repo_limit: None,
         owner_limit: None,
+        budget: None,
         repos: Vec::new(),
         times: Times::default(),
     };

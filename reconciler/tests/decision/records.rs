@@ -143,7 +143,7 @@ fn the_list_of_open_runs_shows_which_run_waits_for_a_seat() {
     run.delete(at(3), false, None);
     let listed = OpenRun::of(&run);
     assert_eq!((listed.attempt, listed.deleted), (Some(run.attempt_id(1)), true));
-    assert_eq!((listed.repo.as_str(), listed.runs_on), ("acme/site", vec!["linux".to_owned()]));
+    assert_eq!((&*listed.repo, &*listed.runs_on), ("acme/site", &["linux".to_owned()][..]));
 }
 
 #[test]

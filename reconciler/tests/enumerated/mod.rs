@@ -2,11 +2,12 @@
 
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
-    Answer, AtWork, Attempt, AttemptId, Boot, BootPromise, Cause, Class, ClassName, ClockCheck,
-    Conclusion, Condition, End, Ended, ForgeRead, Job, JobRef, JobTimes, Machine, MachineId,
-    MachineSpec, MachineState, Market, Observation, ObservedClass, OpenBreaker, Outcome,
-    PastAttempt, PastPlacement, Pause, Phase, Placement, Reason, Refusal, Refused, Registration,
-    Registrations, Run, RunName, Runner, Secret, SeenBy, Spec, Times, Uid8, UnavailableOffering,
+    Answer, AtWork, Attempt, AttemptId, Boot, BootPromise, BudgetStop, Cause, Class, ClassName,
+    ClockCheck, Conclusion, Condition, End, Ended, ForgeRead, Job, JobRef, JobTimes, Machine,
+    MachineId, MachineSpec, MachineState, Market, MicroUsd, Observation, ObservedClass,
+    OpenBreaker, Outcome, PastAttempt, PastPlacement, Pause, Phase, Placement, Reason, Refusal,
+    Refused, Registration, Registrations, Run, RunName, Runner, Secret, SeenBy, Spec, Times, Uid8,
+    UnavailableOffering,
 };
 use tinqs_ci_reconciler::ports::ErrorKind;
 
@@ -33,7 +34,7 @@ pub(crate) const LAUNCHES: [Launching; 6] = [
 
 /// The number of choices for: job, record, attempt, end, age, machine, registration, others, class,
 /// clock.
-const SIZES: [u64; 10] = [7, 9, 7, 5, 6, 9, 7, 8, 10, 5];
+const SIZES: [u64; 10] = [7, 9, 7, 5, 6, 9, 7, 8, 11, 5];
 /// The sampling interval: a prime that divides no size, so that every pair of choices occurs.
 const STRIDE: u64 = 331;
 
@@ -244,6 +245,7 @@ fn seen_machine(attempt_id: &AttemptId, state: MachineState, launched_at: Timest
         repo_id: 0,
         promise: None,
         ended_by: None,
+        ended_at: None,
         class: ClassName("linux".to_owned()),
         kind: "a".to_owned(),
         zone: String::new(),
@@ -418,6 +420,7 @@ fn class_of(choice: u64) -> Option<ObservedClass> {
         limit: None,
         repo_limit: None,
         owner_limit: None,
+        budget: None,
         repos: Vec::new(),
         times: Times::default(),
     };
@@ -432,7 +435,7 @@ fn class_of(choice: u64) -> Option<ObservedClass> {
         6 => ObservedClass { breaker: breaker(240), ..class.into() },
         7 => {
             let unavailable = vec![unavailable("a", 60), unavailable("b", 30)];
-            ObservedClass { class, unavailable, breaker: breaker(0), paused: None }
+            ObservedClass { unavailable, breaker: breaker(0), ..class.into() }
         }
         8 => {
             let none = ["a", "b"].map(|kind| because(kind, 3_000, Cause::Unsupported));
@@ -441,6 +444,10 @@ fn class_of(choice: u64) -> Option<ObservedClass> {
         9 => {
             let pause = Pause { class: None, since: ago(60), by: "ops".to_owned() };
             ObservedClass { paused: Some(pause), ..class.into() }
+        }
+        10 => {
+            let stop = BudgetStop { budget: MicroUsd(1), unpriced: None, until: ago(-90) };
+            ObservedClass { budget_stop: Some(stop), ..class.into() }
         }
         _ => class.into(),
     })

@@ -263,9 +263,9 @@ impl World {
         placement: u32,
         attempt: &Attempt,
     ) -> Vm {
-        let recipe = &attempt.placements[placement as usize].machine;
+        let spec = &attempt.placements[placement as usize].machine;
         let boot = (&attempt.boot.instance_url, &attempt.boot.git_token, attempt.boot.idle_within);
-        let bytes = hash_of(&(recipe, &attempt.runner, boot, &attempt.class));
+        let bytes = hash_of(&(spec, &attempt.runner, boot, &attempt.class));
         let alike = |m: &&Vm| m.attempt_id == *attempt_id && m.placement == placement;
         if let Some(there) = state.machines.iter().find(alike).cloned() {
             if there.bytes != bytes {

@@ -160,7 +160,7 @@ impl Reconcile {
         let unavailable: Vec<_> =
             replica.unavailable.iter().filter(|s| s.until > seen.now).cloned().collect();
         let class = class.clone();
-        let observed = ObservedClass { class, unavailable, breaker: None, paused: None };
+        let observed = ObservedClass { unavailable, ..class.into() };
         seen.class = seen.run.as_ref().map(|_| observed);
         seen.registrations = Registrations::Seen(rows);
         ask_for_registrations(seen, replica);
@@ -275,6 +275,7 @@ pub(crate) fn seen_machine(machine: &Vm, state: MachineState) -> Machine {
         repo_id: 0,
         promise: None,
         ended_by: None,
+        ended_at: None,
         class: ClassName("linux".to_owned()),
         kind: String::new(),
         zone: String::new(),
@@ -347,6 +348,7 @@ fn ask_for_machines(seen: &mut Observation, class: &ClassName, variant: Variant)
             repo_id: 0,
             promise: None,
             ended_by: None,
+            ended_at: None,
             class: class.clone(),
             kind: String::new(),
             zone: String::new(),

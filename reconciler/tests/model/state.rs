@@ -265,6 +265,7 @@ pub(crate) fn class(limit: Option<u32>) -> Class {
         limit,
         repo_limit: None,
         owner_limit: None,
+        budget: None,
         repos: Vec::new(),
         times: Times {
             max_age: SignedDuration::from_mins(40),

@@ -269,6 +269,7 @@ fn visit_run(run: &mut Run, f: Visit<'_>) {
         runner: _,
         conditions,
         timeline: _,
+        usage: _,
         due,
     } = &mut run.status;
     if let Some(attempt) = attempt {

@@ -70,7 +70,7 @@ impl Cloud {
     }
 
     /// Returns what a token created in the zone of the subnet, if still kept.
-    fn remembered(&self, now: Timestamp, ask: &Ask<'_>) -> Option<&([u8; 32], Vec<MachineId>)> {
+    fn of_token(&self, now: Timestamp, ask: &Ask<'_>) -> Option<&([u8; 32], Vec<MachineId>)> {
         if !self.config.tokens {
             return None;
         }
@@ -84,7 +84,7 @@ impl Cloud {
     }
 
     pub(super) fn admit(&mut self, now: Timestamp, ask: &Ask<'_>) -> Result<Admitted, Refused> {
-        if let Some((before, ids)) = self.remembered(now, ask) {
+        if let Some((before, ids)) = self.of_token(now, ask) {
             if *before != ask.bytes {
                 let token = ask.token.unwrap_or_default();
                 let message = format!("client token {token} was used with other parameters");
@@ -141,15 +141,15 @@ impl Cloud {
 
     fn by_quota(&self, kind: &str, market: Market) -> usize {
         let Some(quota) = self.config.vcpu_quota.get(&market) else { return usize::MAX };
-        let of_market = self.counted().filter(|m| m.recipe.market == market);
-        let used: usize = of_market.map(|m| self.vcpus(&m.recipe.kind)).sum();
+        let of_market = self.counted().filter(|m| m.spec.market == market);
+        let used: usize = of_market.map(|m| self.vcpus(&m.spec.kind)).sum();
         quota.saturating_sub(used) / self.vcpus(kind)
     }
 
     /// Returns the free addresses of a subnet; `usize::MAX` if unlimited.
     pub fn by_addresses(&self, subnet: &str) -> usize {
         let Some(all) = self.config.addresses.get(subnet) else { return usize::MAX };
-        all.saturating_sub(self.counted().filter(|m| m.recipe.subnet == subnet).count())
+        all.saturating_sub(self.counted().filter(|m| m.spec.subnet == subnet).count())
     }
 
     fn in_stock(&self, now: Timestamp, (kind, subnet, market): &Pool) -> usize {
@@ -159,9 +159,7 @@ impl Cloud {
             return usize::MAX;
         };
         let here = |m: &&SimulatedMachine| {
-            m.recipe.kind == *kind
-                && m.recipe.market == *market
-                && self.zone(&m.recipe.subnet) == zone
+            m.spec.kind == *kind && m.spec.market == *market && self.zone(&m.spec.subnet) == zone
         };
         stock.saturating_sub(self.counted().filter(here).count())
     }

@@ -74,7 +74,7 @@ pub struct SimulatedMachine {
     /// Class in its tags.
     pub class: ClassName,
     /// Machine spec of the launch.
-    pub recipe: model::MachineSpec,
+    pub spec: model::MachineSpec,
     /// Runner identity that it received.
     pub runner: Runner,
     /// Input of its boot script.
@@ -99,7 +99,7 @@ impl SimulatedMachine {
     pub(super) fn new(
         id: MachineId,
         ask: Launch<'_>,
-        recipe: model::MachineSpec,
+        spec: model::MachineSpec,
         now: Timestamp,
         outcome: MachineOutcome,
     ) -> Self {
@@ -108,7 +108,7 @@ impl SimulatedMachine {
             attempt_id: ask.attempt_id.clone(),
             placement: ask.placement,
             class: ask.attempt.class.clone(),
-            recipe,
+            spec,
             runner: ask.attempt.runner.clone(),
             boot: ask.attempt.boot.clone(),
             launched_at: now,
@@ -135,6 +135,14 @@ impl SimulatedMachine {
     /// Returns each state with its start.
     pub fn history(&self) -> &[(Timestamp, MachineState)] {
         &self.history
+    }
+
+    /// Returns when its end began: from then on it costs nothing.
+    pub fn ended_at(&self) -> Option<Timestamp> {
+        let ends = |(_, state): &&(Timestamp, MachineState)| {
+            matches!(state, MachineState::Ending | MachineState::Gone)
+        };
+        self.history.iter().find(ends).map(|(at, _)| *at)
     }
 
     /// Returns whether it boots or is up.
@@ -168,10 +176,11 @@ impl SimulatedMachine {
             repo_id: self.runner.repo_id,
             promise: self.boot.promise(),
             ended_by: self.ended_by.filter(|_| over),
+            ended_at: self.ended_at().filter(|_| over),
             class: self.class.clone(),
-            kind: self.recipe.kind.clone(),
+            kind: self.spec.kind.clone(),
             zone: String::new(),
-            market: self.recipe.market,
+            market: self.spec.market,
         }
     }
 

@@ -1,7 +1,7 @@
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
-    Attempt, AttemptId, Boot, ClassName, EndedBy, MachineSpec as Recipe, MachineState, Market,
-    Placement, RunName, Runner, Secret, Uid,
+    Attempt, AttemptId, Boot, ClassName, EndedBy, MachineSpec, MachineState, Market, Placement,
+    RunName, Runner, Secret, Uid,
 };
 use tinqs_ci_reconciler::ports::ErrorKind;
 
@@ -14,8 +14,8 @@ fn at(seconds: i64) -> Timestamp {
     Timestamp::UNIX_EPOCH + SignedDuration::from_secs(seconds)
 }
 
-fn recipe() -> Recipe {
-    Recipe {
+fn spec() -> MachineSpec {
+    MachineSpec {
         kind: "t3.small".to_owned(),
         subnet: "subnet-a".to_owned(),
         market: Market::Spot,
@@ -58,7 +58,7 @@ fn place() -> Place {
             git_token: None,
         },
         placements: vec![Placement {
-            machine: recipe(),
+            machine: spec(),
             asked_again: false,
             answered: None,
             refused: None,

@@ -7,7 +7,7 @@ use tinqs_ci_reconciler::model::{EndedBy, MachineId, MachineState, Market};
 
 use super::account::Account;
 use super::events::state_name;
-use super::recipe::Recipe;
+use super::launch_request::Recipe;
 use super::state::{Record, State};
 use super::xml::{Element, leaf, list, node};
 
@@ -113,7 +113,10 @@ pub(super) fn instance(
     }
     if over {
         let (code, message) = reason(record, machine.ended_by);
-        parts.push(leaf("reason", message));
+        let at = machine
+            .ended_at()
+            .map_or_else(String::new, |at| format!("{} GMT", at.strftime("%Y-%m-%d %H:%M:%S")));
+        parts.push(leaf("reason", format!("{message} ({at})")));
         parts.push(node("stateReason", [leaf("code", code), leaf("message", message)]));
     }
     Some(parts)

@@ -6,9 +6,9 @@ use tinqs_ci_reconciler::model::{MachineId, MachineState, Market};
 
 use super::error::Fault;
 use super::instance::{groups, instance};
+use super::launch_request::Recipe;
 use super::outcome::Outcome;
 use super::params::Params;
-use super::recipe::Recipe;
 use super::state::{Shared, State};
 use super::xml::{Element, leaf, list};
 use super::{LaunchSeen, who};

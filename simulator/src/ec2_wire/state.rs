@@ -14,7 +14,7 @@ use super::bucket::Buckets;
 use super::events::Events;
 use super::guest::Running;
 use super::identity::Identity;
-use super::recipe::Recipe;
+use super::launch_request::Recipe;
 use super::{Ec2Options, Violation};
 use crate::aws_wire::draw;
 use crate::cloud::machine::MachineOutcome;

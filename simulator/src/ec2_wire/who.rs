@@ -3,9 +3,9 @@
 use super::Ec2Options;
 use super::account::Account;
 use super::error::Fault;
+use super::launch_request::Recipe;
 use super::outcome::Outcome;
 use super::params::Params;
-use super::recipe::Recipe;
 use super::xml::{leaf, node};
 
 /// Checks whether the caller may perform an action; the error names `resource`.

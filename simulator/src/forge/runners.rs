@@ -11,7 +11,7 @@ use super::{
     next,
 };
 
-/// A runner row. Any process with uuid and token acts as the runner.
+/// A registration. Any process with uuid and token acts as the runner.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RunnerRow {
     /// Its id.

@@ -160,9 +160,9 @@ impl Laws {
             return;
         };
         let index = usize::try_from(placement).unwrap_or(usize::MAX);
-        let recipe = |a: &Attempt| a.placements.get(index).map(|p| p.machine.clone());
-        let same = recipe(recorded).is_some()
-            && recipe(recorded) == recipe(attempt)
+        let spec = |a: &Attempt| a.placements.get(index).map(|p| p.machine.clone());
+        let same = spec(recorded).is_some()
+            && spec(recorded) == spec(attempt)
             && recorded.runner == attempt.runner
             && recorded.boot == attempt.boot
             && recorded.class == attempt.class;
@@ -366,10 +366,10 @@ impl Laws {
 /// clock that was ahead, is repaired.
 fn changed(known: &Attempt, now: &Attempt, time: Timestamp) -> Option<&'static str> {
     let is_past = |at: Timestamp| at <= time + CLOCKS_AGREE_WITHIN;
-    let recipe = |p: &Placement| p.machine.clone();
+    let spec = |p: &Placement| p.machine.clone();
     let (old, new) = (&known.placements, &now.placements);
     let kept =
-        old.len() <= new.len() && old.iter().map(recipe).eq(new.iter().take(old.len()).map(recipe));
+        old.len() <= new.len() && old.iter().map(spec).eq(new.iter().take(old.len()).map(spec));
     if known.runner != now.runner {
         Some("identity")
     } else if known.boot != now.boot || known.class != now.class || !kept {

@@ -150,18 +150,19 @@ fn missing_machines(found: &[Drift], now: Timestamp, truth: &Truth, since: &Seen
             of.get(&machine.registration).is_some_and(|at| older(*at, most))
         };
         let has_run = open.iter().find(|run| run.name == machine.attempt_id.run);
-        let expected: &[K] = if older(machine.deadline, ENDED_WITHIN) {
-            if has_run.is_some() { &[K::ExpiredMachine] } else { &[K::MachineWithoutRun] }
+        let of_run = |kind| if has_run.is_some() { kind } else { K::MachineWithoutRun };
+        let expected = if older(machine.deadline, ENDED_WITHIN) {
+            of_run(K::ExpiredMachine)
         } else if goes_on(&since.missing, ENDED_WITHIN) {
-            if has_run.is_some() {
-                &[K::MachineWithoutRegistration]
-            } else {
-                &[K::MachineWithoutRun]
-            }
+            of_run(K::MachineWithoutRegistration)
         } else if row.is_some_and(|row| !row.online && !row.busy)
             && older(machine.launched_at, SignedDuration::from_mins(5))
         {
-            &[K::MachineWithoutRegistration]
+            K::MachineWithoutRegistration
+        } else if older(machine.launched_at, SignedDuration::ZERO) && is_other(truth, machine) {
+            K::SpecMismatch
+        } else if older(machine.launched_at, ENDED_WITHIN) && is_twin(truth, machine) {
+            K::SurplusMachine
         } else if works(truth, machine) {
             continue;
         } else if goes_on(&since.idle, ASSIGNED_WITHIN)
@@ -171,19 +172,46 @@ fn missing_machines(found: &[Drift], now: Timestamp, truth: &Truth, since: &Seen
             })
             && !is_blocked(truth, &machine.attempt_id.run)
         {
-            &[K::JobNotAssigned, K::SpecMismatch, K::SurplusMachine]
+            K::JobNotAssigned
         } else if goes_on(&since.idle, SignedDuration::from_mins(4)) {
-            &[K::SurplusMachine, K::JobNotAssigned, K::SpecMismatch]
+            K::SurplusMachine
         } else {
             continue;
         };
         let kind = of_machine(found, &machine.id).map(|one| one.kind);
-        if !kind.is_some_and(|kind| expected.contains(&kind)) {
+        if kind != Some(expected) {
             let what = format!("machine {} drifts as {kind:?}, expected {expected:?}", machine.id);
             wrong.push((machine.attempt_id.run.to_string(), what));
         }
     }
     wrong
+}
+
+/// Whether the attempt that a machine was launched for is recorded with another machine.
+fn is_other(truth: &Truth, machine: &Machine) -> bool {
+    let run = truth.records.iter().find(|run| run.name == machine.attempt_id.run);
+    let Some((run, attempt)) = run.and_then(|run| Some((run, run.status.attempt.as_ref()?))) else {
+        return false;
+    };
+    if run.attempt_id(attempt.number) != machine.attempt_id {
+        return false;
+    }
+    let index = usize::try_from(machine.placement).ok();
+    let placement = index.and_then(|index| attempt.placements.get(index));
+    placement.is_none_or(|placement| {
+        let recorded = (&placement.machine.kind, placement.machine.market);
+        recorded != (&machine.kind, machine.market)
+            || (&attempt.class, attempt.runner.id) != (&machine.class, machine.registration)
+    })
+}
+
+/// Whether a machine of the same attempt is live that was launched before it.
+fn is_twin(truth: &Truth, machine: &Machine) -> bool {
+    let older = |other: &Machine| {
+        (other.launched_at, &other.id) < (machine.launched_at, &machine.id)
+            && other.attempt_id == machine.attempt_id
+    };
+    truth.live().any(older)
 }
 
 /// Whether a running job is recorded on the machine's runner: the forge may show it as idle.

@@ -51,6 +51,7 @@ pub fn linux(keep: SignedDuration) -> Class {
         limit: None,
         repo_limit: None,
         owner_limit: None,
+        budget: None,
         repos: Vec::new(),
         times: Times { keep, ..Times::default() },
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::controller::Settings;
-use tinqs_ci_reconciler::model::{Class, Run, Secret};
+use tinqs_ci_reconciler::model::{Class, Market, MicroUsd, Run, Secret};
 use tinqs_ci_reconciler::ports::Clock;
 
 use super::outcome::Outcome;
@@ -19,6 +19,7 @@ use super::replica::{self, Replica};
 use super::truth::truth;
 use super::variant::{Unchanged, Variant};
 use crate::clock::{Skewed, Virtual};
+use crate::cloud::price;
 use crate::executor::{Executor, Group};
 use crate::faults::OngoingFault;
 use crate::schedule::{MUTATING, Schedule};
@@ -35,6 +36,14 @@ const CLEARED_UP_AFTER: SignedDuration = SignedDuration::from_hours(2);
 /// Plays a seed's history.
 pub fn run(seed: u64, profile: &Profile) -> Outcome {
     run_variant(seed, profile, Arc::new(Unchanged))
+}
+
+/// Plays a seed's history. Also returns the world at its end.
+pub fn run_world(seed: u64, profile: &Profile) -> (Outcome, Shared) {
+    let mut drive = Drive::new(seed, profile, Arc::new(Unchanged));
+    drive.play();
+    let world = drive.world.clone();
+    (drive.end(), world)
 }
 
 /// Plays a seed's history with a changed program.
@@ -57,7 +66,7 @@ pub fn run_scheduled(seed: u64, profile: &Profile, schedule: Schedule) -> (Outco
 /// Plays a seed's history. Also returns all its events, one line each.
 pub fn chronicle(seed: u64, profile: &Profile) -> (Outcome, Vec<String>) {
     let mut drive = Drive::new(seed, profile, Arc::new(Unchanged));
-    drive.world.lock().laws.remembers = usize::MAX;
+    drive.world.lock().laws.keeps_events = usize::MAX;
     drive.play();
     let lines = drive.world.lock().laws.chronicle().map(str::to_owned).collect();
     (drive.end(), lines)
@@ -83,6 +92,8 @@ struct Drive<'a> {
     until: Timestamp,
     /// The longest time that a finished run is kept.
     keep: SignedDuration,
+    /// The price of each kind that a class ever asks for, on demand.
+    prices: BTreeMap<String, MicroUsd>,
     /// Webhooks in transit, by time of arrival.
     webhooks: BTreeMap<(Timestamp, u64), Post>,
     sent: u64,
@@ -131,13 +142,18 @@ impl<'a> Drive<'a> {
         }
         world.laws.git_token = Some("git-secret".to_owned());
         world.cloud.add_foreign();
+        // EC2 does not date every end.
+        world.cloud.config.dates_ends = !seed.is_multiple_of(3);
         variant.change(&mut world);
         let configured = user_actions.iter().filter_map(|(_, user_action)| match user_action {
             UserAction::Configure(classes) => Some(classes),
             _ => None,
         });
-        let classes = configured.chain([&profile.classes]).flatten();
-        let keep = classes.map(|class| class.times.keep).max().unwrap_or_default();
+        let classes: Vec<&Class> = configured.chain([&profile.classes]).flatten().collect();
+        let kinds = classes.iter().flat_map(|class| &class.machines).map(|spec| &spec.kind);
+        let on_demand = |kind: &String| Some((kind.clone(), price(kind, Market::OnDemand)?));
+        let prices = kinds.filter_map(on_demand).collect();
+        let keep = classes.iter().map(|class| class.times.keep).max().unwrap_or_default();
         let mut drive = Self {
             profile,
             variant,
@@ -152,6 +168,7 @@ impl<'a> Drive<'a> {
             user_actions,
             until,
             keep,
+            prices,
             webhooks: BTreeMap::new(),
             sent: 0,
             pushed: Vec::new(),
@@ -176,6 +193,7 @@ impl<'a> Drive<'a> {
             git_token: Some(Secret::new("git-secret")),
             secrets: Vec::new(),
             classes: self.variant.classes(self.classes.clone()),
+            prices: self.prices.clone(),
             poll_every: SignedDuration::from_secs(10),
             sweep_every: SignedDuration::from_secs(60),
             replica: format!("replica-{replica}"),
@@ -202,6 +220,8 @@ impl<'a> Drive<'a> {
         // The sweep finds misfiled records within an hour.
         self.play_until(quiet_at + self.keep + SignedDuration::from_mins(75));
         self.tell_left_over("an hour after the last record was due for removal");
+        let now = self.clock.now();
+        self.usage_is_complete(now);
         let before = self.mutating_calls();
         self.play_until(self.clock.now() + SignedDuration::from_hours(1));
         self.settled_calls += self.mutating_calls() - before;

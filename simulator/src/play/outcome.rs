@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
-use tinqs_ci_reconciler::model::RunName;
+use tinqs_ci_reconciler::model::{Amount, RunName};
 
 use crate::laws::Violation;
 
@@ -43,6 +43,8 @@ pub struct Outcome {
     pub waited_in_vain: u64,
     /// How often each kind of drift was seen, once a minute.
     pub drift: BTreeMap<&'static str, u64>,
+    /// What was counted of machines; less than they lived if the records were lost.
+    pub counted: Amount,
     /// Hash over all events.
     pub trace_hash: String,
     /// Laws that were broken.

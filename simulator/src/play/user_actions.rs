@@ -5,6 +5,7 @@ use tinqs_ci_reconciler::model::{Class, ClassName, Conclusion, Market};
 
 use super::draw::{KEEP, linux, minutes, one_of, pick, seconds};
 use super::profile::UserAction;
+use crate::cloud::UNPRICED;
 use crate::faults::Rng;
 use crate::forge::JobSpec;
 
@@ -39,6 +40,23 @@ pub(super) fn far_apart(rng: &mut Rng) -> UserActions {
             (at, push(rng, "acme/widget", 1))
         })
         .collect()
+}
+
+/// A burst each morning and each afternoon of January, the second one for some class.
+pub(super) fn month(rng: &mut Rng) -> UserActions {
+    let mut user_actions = Vec::new();
+    for day in 0..31 {
+        let midnight = minutes(day * 24 * 60);
+        let at = midnight + rng.between(minutes(8 * 60), minutes(12 * 60));
+        let (repo, count) = (one_of(rng, &REPOS), 3 + pick(rng, 4));
+        user_actions.push((at, push(rng, repo, count)));
+        let at = midnight + rng.between(minutes(13 * 60), minutes(17 * 60));
+        let (repo, count) = (one_of(rng, &REPOS), 1 + pick(rng, 3));
+        let label = one_of(rng, &["linux", "deploy", "gpu"]);
+        let jobs = (0..count).map(|n| job(rng, n, label)).collect();
+        user_actions.push((at, UserAction::Push { repo: repo.to_owned(), jobs }));
+    }
+    user_actions
 }
 
 /// Six bursts of 20.
@@ -77,6 +95,13 @@ pub(super) fn long_jobs(rng: &mut Rng) -> UserActions {
         }
     }
     user_actions
+}
+
+/// A burst of three jobs of an hour and a half.
+pub(super) fn overlong(rng: &mut Rng) -> UserActions {
+    let long = |n| JobSpec { work: minutes(90), ..job(rng, n, "linux") };
+    let jobs = (0..3).map(long).collect();
+    vec![(seconds(5), UserAction::Push { repo: REPOS[0].to_owned(), jobs })]
 }
 
 /// The same, some with `needs`; a few are canceled or rerun.
@@ -284,7 +309,7 @@ fn classes(rng: &mut Rng) -> Vec<Class> {
         gpu.name = ClassName("gpu".to_owned());
         gpu.labels = vec!["gpu".to_owned()];
         for machine in &mut gpu.machines {
-            "g5.xlarge".clone_into(&mut machine.kind);
+            UNPRICED.clone_into(&mut machine.kind);
         }
         all.insert(pick(rng, 2), gpu);
     }

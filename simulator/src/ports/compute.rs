@@ -3,12 +3,12 @@
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
-    Attempt, AttemptId, CLOCKS_AGREE_WITHIN, Cause, Machine, MachineId, RunName,
+    Attempt, AttemptId, CLOCKS_AGREE_WITHIN, Cause, Machine, MachineId, Market, MicroUsd, RunName,
 };
 use tinqs_ci_reconciler::ports::{Compute, ErrorKind, MachineLog, PortError};
 
 use super::{Call, SimulatedPorts, error};
-use crate::cloud::Launch;
+use crate::cloud::{Launch, price};
 use crate::faults::OngoingFault;
 use crate::laws::TerminateTruth;
 use crate::world::World;
@@ -87,6 +87,10 @@ impl Compute for SimulatedPorts {
         let now = world.now();
         world.cloud.room(now)
     }
+
+    fn spot_price(&self, kind: &str, _zone: &str) -> Option<MicroUsd> {
+        price(kind, Market::Spot)
+    }
 }
 
 impl World {
@@ -113,19 +117,19 @@ impl World {
         let now = self.now();
         self.laws.on_launch(now, attempt_id, placement, attempt);
         let faults = self.faults.at(now);
-        let recipe = usize::try_from(placement).ok().and_then(|p| attempt.placements.get(p));
-        let recipe = recipe.map(|p| &p.machine);
+        let spec = usize::try_from(placement).ok().and_then(|p| attempt.placements.get(p));
+        let spec = spec.map(|p| &p.machine);
         if self.suffers(now, OngoingFault::Denied) {
             self.count("denied");
             let message = "simulated: the credentials expired";
             return Err(error("compute.launch", ErrorKind::Denied, message));
         }
-        if let Some(machine) = recipe.filter(|machine| self.has_bad_image(now, machine)) {
+        if let Some(machine) = spec.filter(|machine| self.has_bad_image(now, machine)) {
             let message = format!("simulated: image {} does not exist", machine.image);
             self.count("bad_image");
             return Err(error("compute.launch", ErrorKind::Invalid, message));
         }
-        if let Some(machine) = recipe
+        if let Some(machine) = spec
             && self.strikes("no_capacity", faults.no_capacity)
         {
             let pool = (machine.kind.clone(), machine.subnet.clone(), machine.market);
@@ -141,7 +145,7 @@ impl World {
             let message = "simulated: account limit reached";
             return Err(error("compute.launch", ErrorKind::Limit, message));
         }
-        let outcome = self.outcome(recipe);
+        let outcome = self.outcome(spec);
         let made = self.cloud.machines().count();
         let ask = Launch { attempt_id, placement, attempt };
         let machine = self.cloud.launch(now, ask, outcome).map_err(|refused| {

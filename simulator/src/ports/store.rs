@@ -1,8 +1,11 @@
 //! The simulated records as the controller's `RunStore` port.
 
 use async_trait::async_trait;
+use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
-use tinqs_ci_reconciler::model::{AttemptId, ClassName, Pause, Run, RunName, SeatLimits, Uid};
+use tinqs_ci_reconciler::model::{
+    AttemptId, ClassName, Pause, Run, RunName, SeatLimits, Uid, Usage,
+};
 use tinqs_ci_reconciler::ports::{
     ErrorKind, Expect, Filter, OpenRun, Page, PortError, RunStore, Seat,
 };
@@ -10,14 +13,13 @@ use tinqs_ci_reconciler::ports::{
 use super::{Call, SimulatedPorts, error};
 use crate::faults::OngoingFault;
 
-#[async_trait]
-impl RunStore for SimulatedPorts {
-    async fn get(&self, name: &RunName) -> Result<Option<Run>, PortError> {
-        let call = Call::new("store.get", name);
-        self.call(call, |world, _| Ok(world.records.run(name).cloned())).await
-    }
-
-    async fn put(&self, run: &Run, expect: Expect) -> Result<u64, PortError> {
+impl SimulatedPorts {
+    async fn put_record(
+        &self,
+        run: &Run,
+        expect: Expect,
+        used: Option<&Usage>,
+    ) -> Result<u64, PortError> {
         let attempt = run.status.attempt.as_ref().map(|a| (a.number, a.placements.len(), a.ended));
         let status = &run.status;
         let call = Call::new(
@@ -40,11 +42,42 @@ impl RunStore for SimulatedPorts {
             let before = world.records.run(&run.name).cloned();
             let conflict = |message| error("store.put", ErrorKind::Conflict, message);
             let version = world.records.put(run, expect).map_err(conflict)?;
+            world.laws.on_noted(run);
+            if let Some(used) = used {
+                world.records.count(used);
+                world.laws.on_counted(run, used);
+            }
             world.laws.on_put(now, before.as_ref(), run, expect);
             world.laws.on_lost(now, run, world.cloud.live());
             Ok(version)
         })
         .await
+    }
+}
+
+#[async_trait]
+impl RunStore for SimulatedPorts {
+    async fn get(&self, name: &RunName) -> Result<Option<Run>, PortError> {
+        let call = Call::new("store.get", name);
+        self.call(call, |world, _| Ok(world.records.run(name).cloned())).await
+    }
+
+    async fn put(&self, run: &Run, expect: Expect) -> Result<u64, PortError> {
+        self.put_record(run, expect, None).await
+    }
+
+    async fn put_counting(
+        &self,
+        run: &Run,
+        expect: Expect,
+        used: &Usage,
+    ) -> Result<u64, PortError> {
+        self.put_record(run, expect, Some(used)).await
+    }
+
+    async fn usage(&self, first: Date, last: Date) -> Result<Vec<Usage>, PortError> {
+        self.call(Call::new("store.usage", ""), |world, _| Ok(world.records.usage(first, last)))
+            .await
     }
 
     async fn remove(&self, name: &RunName, uid: Uid, version: u64) -> Result<(), PortError> {

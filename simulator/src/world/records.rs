@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
-use tinqs_ci_reconciler::model::{AttemptId, ClassName, Pause, Run, RunName, SeatLimits, Uid};
+use tinqs_ci_reconciler::model::{
+    Amount, AttemptId, ClassName, Pause, Run, RunName, SeatLimits, Uid, Usage, UsageKey,
+};
 use tinqs_ci_reconciler::ports::{Expect, Filter, OpenRun, Page};
 
 /// The contents of the store.
@@ -15,6 +18,7 @@ pub struct Records {
     /// By class; `None`: every class.
     pauses: BTreeMap<Option<ClassName>, Pause>,
     removed: u64,
+    usage: BTreeMap<UsageKey, Amount>,
 }
 
 impl Records {
@@ -55,6 +59,17 @@ impl Records {
         };
         self.runs.insert(run.name.clone(), Run { version, ..run.clone() });
         Ok(version)
+    }
+
+    /// Adds to the usage.
+    pub(crate) fn count(&mut self, used: &Usage) {
+        *self.usage.entry(used.key.clone()).or_default() += used.amount;
+    }
+
+    /// Returns the usage of these days.
+    pub fn usage(&self, first: Date, last: Date) -> Vec<Usage> {
+        let of_days = self.usage.iter().filter(|(key, _)| (first..=last).contains(&key.day));
+        of_days.map(|(key, amount)| Usage { key: key.clone(), amount: *amount }).collect()
     }
 
     /// Increments a record's version, as if another writer wrote it unchanged.

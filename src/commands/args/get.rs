@@ -4,7 +4,7 @@ use clap::Args;
 use clap_complete::engine::ArgValueCompleter;
 
 use super::Server;
-use super::values::{Output, Phase};
+use super::values::{Output, Phase, Sort};
 use crate::commands::complete;
 
 #[derive(Debug, Args)]
@@ -29,6 +29,9 @@ pub(in crate::commands) struct Get {
     /// Only list runs of this repository
     #[arg(long, value_name = "OWNER/NAME")]
     pub(in crate::commands) repo: Option<String>,
+    /// Sort runs or machines by this; age: the oldest first
+    #[arg(long, value_name = "KEY", value_enum, ignore_case = true)]
+    pub(in crate::commands) sort: Option<Sort>,
     /// Only list events of this run: its name, the ID of its job, or the URL of that job's page
     #[arg(long = "for", value_name = "URL|ID|RUN", add = ArgValueCompleter::new(complete::runs))]
     pub(in crate::commands) about: Option<String>,

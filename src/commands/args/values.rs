@@ -34,6 +34,15 @@ pub(in crate::commands) enum SchemaKind {
     Metrics,
 }
 
+/// What a list is sorted by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(in crate::commands) enum Sort {
+    Age,
+    Repo,
+    Class,
+    Phase,
+}
+
 /// Gitea versions whose rules differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(in crate::commands) enum ServerLine {

@@ -31,4 +31,6 @@ pub enum Fault {
     SlowBoots,
     /// Another replica holds the lease and does not poll.
     NoLeader,
+    /// The budget of the class is spent by its first machine.
+    SpentBudget,
 }

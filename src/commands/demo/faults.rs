@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 use tinqs_ci_reconciler::model::{
-    Attempt, AttemptId, Class, Machine, MachineId, Market, RunName, Times,
+    Attempt, AttemptId, Class, Machine, MachineId, Market, MicroUsd, RunName, Times,
 };
 use tinqs_ci_reconciler::ports::{
     Clock, Compute, Delivery, MachineLog, PortError, Ports, Queue, QueueDepth,
@@ -18,7 +18,7 @@ use tinqs_ci_simulator::gitea_wire::http_client;
 
 use super::Error;
 use super::fault::Fault;
-use super::host::Host;
+use super::host::{Host, KIND};
 
 /// For ever, as far as a demo is concerned.
 const EVER: SignedDuration = SignedDuration::from_hours(24 * 365);
@@ -30,6 +30,7 @@ impl Fault {
     pub(super) fn class(self, class: Class) -> Class {
         match self {
             Self::AtLimit => Class { limit: Some(1), ..class },
+            Self::SpentBudget => Class { budget: Some(MicroUsd(1)), ..class },
             // The demo's own time is shorter than that after which an idle runner counts.
             Self::MuteForge => {
                 let idle_within = Times::default().idle_within;
@@ -76,7 +77,7 @@ impl Fault {
             }
             Self::NoSpot => {
                 for subnet in ["subnet-a", "subnet-b"] {
-                    let pool = ("t3.small".to_owned(), subnet.to_owned(), Market::Spot);
+                    let pool = (KIND.to_owned(), subnet.to_owned(), Market::Spot);
                     world.cloud.run_short(pool, now + EVER);
                 }
             }
@@ -94,7 +95,8 @@ impl Fault {
             | Self::PoisonedMessage
             | Self::DeadLetter
             | Self::ForgedWebhooks
-            | Self::NoLeader => {}
+            | Self::NoLeader
+            | Self::SpentBudget => {}
         }
     }
 
@@ -123,7 +125,8 @@ impl Fault {
 /// Sends a webhook with a wrong signature to the server.
 pub(super) async fn forge_a_webhook(url: &str) -> Result<(), Error> {
     let request = async {
-        let client = http_client().build()?;
+        // It does not care who answers.
+        let client = http_client().tls_danger_accept_invalid_certs(true).build()?;
         let request = client.post(url).header("content-type", "application/json");
         let request = request.header("x-gitea-event", "workflow_job");
         // As long as a right one.
@@ -164,6 +167,9 @@ impl Compute for Deaf {
     fn room(&self) -> bool {
         self.0.room()
     }
+    fn spot_price(&self, kind: &str, zone: &str) -> Option<MicroUsd> {
+        self.0.spot_price(kind, zone)
+    }
 }
 
 /// A queue that also holds a message which no reconcile acknowledges, or whose dead-letter queue
@@ -194,7 +200,7 @@ impl Queue for FaultyQueue {
         // Real time, which is nothing beside the simulated one.
         depth.oldest_age = None;
         match self.poisoned.as_ref().map(|since| *since.lock()) {
-            None => depth.dead_letters += 1,
+            None => depth.dead_letters = Some(depth.dead_letters.unwrap_or(0) + 1),
             Some(None) => {}
             Some(Some(since)) => {
                 depth.visible += 1;
@@ -230,13 +236,13 @@ mod tests {
             queue.done(delivery).await.expect("in memory");
         }
         let depth = depth().await;
-        assert_eq!((depth.visible, depth.in_flight, depth.dead_letters), (1, 0, 0));
+        assert_eq!((depth.visible, depth.in_flight, depth.dead_letters), (1, 0, Some(0)));
         assert!(depth.oldest_age.is_some_and(|age| !age.is_negative()), "{depth:?}");
     }
 
     #[tokio::test]
     async fn a_dead_letter_is_no_wake_up() {
         let depth = queue(false).depth().await.expect("in memory").expect("it tells");
-        assert_eq!((depth.visible, depth.dead_letters, depth.oldest_age), (0, 1, None));
+        assert_eq!((depth.visible, depth.dead_letters, depth.oldest_age), (0, Some(1), None));
     }
 }

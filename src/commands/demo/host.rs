@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::{Mutex, MutexGuard};
 use tempfile::TempDir;
-use tinqs_ci_reconciler::model::{Class, Secret, Times};
+use tinqs_ci_reconciler::model::{Class, Market, MicroUsd, Secret, Times};
 use tinqs_ci_reconciler::ports::{Clock, Compute, Ports};
 use tinqs_ci_simulator::clock::AcceleratedClock;
+use tinqs_ci_simulator::cloud::price;
 use tinqs_ci_simulator::forge::{Config, Forge, Line};
 use tinqs_ci_simulator::gitea_wire::{ApiToken, Hook, Right, Wire, WireOptions};
 use tinqs_ci_simulator::play::linux;
@@ -20,7 +21,9 @@ use tokio::task::JoinHandle;
 
 use super::{Error, Fault};
 use crate::server::{self, Intervals, Listeners, Parts, Role};
-use crate::settings::{self, ComputeUrl, ProcessUser, QueueUrl, Server, Settings, StoreUrl, Token};
+use crate::settings::{
+    self, ComputeUrl, ProcessUser, QueueUrl, Server, Settings, StoreUrl, Tls, Token,
+};
 use tinqs_ci_gitea::client::Client;
 use tinqs_ci_gitea::{Config as ForgeSettings, Demand, RegisterIn, Scope};
 use tinqs_ci_local::SystemClock;
@@ -31,6 +34,10 @@ use tinqs_ci_local::store::Store;
 /// process.
 const SECRET: &str = "demo-webhook-secret";
 pub(super) const TOKEN: &str = "demo-api-token";
+/// The kind of the machines.
+pub(super) const KIND: &str = "c7a.2xlarge";
+/// The budget of the class per day, which the demo does not reach.
+const BUDGET: MicroUsd = MicroUsd(50_000_000);
 /// The time within which the old server must release its port and file.
 const LETS_GO: Duration = Duration::from_secs(5);
 
@@ -55,11 +62,13 @@ pub(super) struct Host {
 impl Host {
     /// Starts a forge without jobs, a cloud without machines, and the server.
     /// The simulated time begins `behind` the real one. `fault` affects the server's ports and class.
+    /// With `tls` the server's addresses speak TLS only.
     pub(super) async fn start(
         seed: u64,
         factor: u32,
         behind: SignedDuration,
         fault: Fault,
+        tls: Option<Tls>,
     ) -> Result<Self, Error> {
         let dir = tempfile::Builder::new()
             .prefix("tinqs-ci-demo-")
@@ -76,15 +85,18 @@ impl Host {
             listener.local_addr().map_err(Error::host("listen on loopback"))
         };
         let (address, api) = (at(&listeners.webhooks)?, at(&listeners.api)?);
+        let hook = format!("{}://{address}/webhook", scheme(tls.as_ref()));
         let options = WireOptions {
             tokens: vec![ApiToken { token: TOKEN.to_owned(), right: Right::Admin }],
-            hooks: vec![Hook::system(format!("http://{address}/webhook"), SECRET)],
+            hooks: vec![Hook::system(hook, SECRET)],
+            skip_tls_verify: true,
             ..WireOptions::default()
         };
         let shown = clock.clone();
         let wire = Wire::start(forge, Arc::new(move || shown.now()), options)
             .map_err(Error::host("listen on loopback for the forge"))?;
         let mut settings = settings_of(&wire.url(), (address, api), &dir);
+        settings.server.tls = tls;
         settings.classes = settings.classes.into_iter().map(|class| fault.class(class)).collect();
         let events = tokio::spawn(events(world.clone(), clock.clone()));
         let server = None;
@@ -96,12 +108,14 @@ impl Host {
 
     /// Returns the address of the real server's API.
     pub(super) fn server_url(&self) -> String {
-        format!("http://{}", self.settings.server.api)
+        let Server { api, tls, .. } = &self.settings.server;
+        format!("{}://{api}", scheme(tls.as_ref()))
     }
 
     /// Returns the address that takes webhooks.
     pub(super) fn webhook_url(&self) -> String {
-        format!("http://{}/webhook", self.settings.server.webhooks)
+        let Server { webhooks, tls, .. } = &self.settings.server;
+        format!("{}://{webhooks}/webhook", scheme(tls.as_ref()))
     }
 
     /// Locks the simulated world. Lock it before the forge.
@@ -193,6 +207,10 @@ impl Host {
     }
 }
 
+fn scheme(tls: Option<&Tls>) -> &'static str {
+    if tls.is_some() { "https" } else { "http" }
+}
+
 async fn listen(webhooks: SocketAddr, api: SocketAddr) -> Result<Listeners, Error> {
     let bind =
         async |address| TcpListener::bind(address).await.map_err(Error::host("listen on loopback"));
@@ -254,6 +272,11 @@ fn settings_of(
             webhook_secrets: Vec::new(),
             log: None,
         },
+        // Those of the spot market come from the cloud.
+        prices: price(KIND, Market::OnDemand)
+            .map(|price| (KIND.to_owned(), price))
+            .into_iter()
+            .collect(),
         classes: vec![class()],
     }
 }
@@ -261,7 +284,10 @@ fn settings_of(
 /// Returns the class: spot machines, then on-demand ones, with a short idle time to keep the demo
 /// short.
 fn class() -> Class {
-    let class = linux(SignedDuration::from_hours(168));
+    let mut class = linux(SignedDuration::from_hours(168));
+    for machine in &mut class.machines {
+        KIND.clone_into(&mut machine.kind);
+    }
     let times = Times { idle_within: SignedDuration::from_secs(40), ..class.times.clone() };
-    Class { times, ..class }
+    Class { times, budget: Some(BUDGET), ..class }
 }

@@ -92,11 +92,11 @@ fn stage(machine: &SimulatedMachine) -> Stage {
 }
 
 fn of_machine(machine: &SimulatedMachine, previous: Option<Stage>, stage: Stage) -> Option<String> {
-    let SimulatedMachine { id, attempt_id, recipe, .. } = machine;
+    let SimulatedMachine { id, attempt_id, spec, .. } = machine;
     match stage {
         Stage::Launched => Some(format!(
             "machine {id} launched for {}: {} {} in {}",
-            attempt_id.run, recipe.market, recipe.kind, recipe.subnet
+            attempt_id.run, spec.market, spec.kind, spec.subnet
         )),
         // Implied by the previous line.
         Stage::Up | Stage::Busy => None,

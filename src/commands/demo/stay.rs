@@ -126,10 +126,14 @@ fn incident(reporter: &Reporter, host: &Host, number: i64) {
             reporter.say("  the cloud has no capacity for a while");
         }
         INTERRUPTED_AT => {
-            let is_spot = |machine: &&SimulatedMachine| machine.recipe.market == Market::Spot;
+            let is_spot = |machine: &&SimulatedMachine| machine.spec.market == Market::Spot;
             let spot = world.cloud.live().filter(is_spot);
-            let latest = spot.map(|machine| (machine.launched_at, machine.id.clone())).max();
-            if let Some((_, id)) = latest {
+            // Mid-job, if one has a job: the page shows that until the forge gives the job up.
+            let order = |machine: &SimulatedMachine| {
+                (machine.is_busy(), machine.launched_at, machine.id.clone())
+            };
+            let latest = spot.map(order).max();
+            if let Some((.., id)) = latest {
                 world.cloud.interrupt(now, &id);
             }
         }

@@ -76,9 +76,69 @@ fn distrusted(address: &str, why: &Distrust) -> Check {
 
 #[cfg(test)]
 mod tests {
+    use axum::Router;
+    use axum::http::{StatusCode, Uri};
     use tinqs_ci_reconciler::ports::check::Outcome;
+    use tokio::net::TcpListener;
 
     use super::*;
+
+    /// Serves these statuses of `/v1/status` and `/metrics`, and 200 elsewhere, where redirects
+    /// lead. Returns the URL of a webhook there.
+    async fn served(api: u16, metrics: u16) -> String {
+        let answer = move |uri: Uri| async move {
+            let status = match uri.path() {
+                "/v1/status" => api,
+                "/metrics" => metrics,
+                _ => 200,
+            };
+            (StatusCode::from_u16(status).expect("a status"), [("location", "/elsewhere")])
+        };
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("bound");
+        let address = listener.local_addr().expect("an address");
+        let router = Router::new().fallback(answer);
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        format!("http://{address}/webhook?token=hidden")
+    }
+
+    /// Returns the outcome of each check, and whether it is about the metrics.
+    async fn outcomes(webhook: &str) -> Vec<(Outcome, bool)> {
+        let checks = outside_checks(webhook, &Trust::default()).await;
+        let told = |check: &Check| (check.outcome, check.message.contains("the metrics"));
+        for check in &checks {
+            assert_eq!(check.name, NAME);
+            assert!(!check.message.contains("hidden"), "{check:?}");
+            assert_eq!(check.fix.is_some(), check.outcome != Outcome::Ok, "{check:?}");
+        }
+        checks.iter().map(told).collect()
+    }
+
+    #[tokio::test]
+    async fn what_the_address_of_the_webhook_answers_is_judged() {
+        for (api, metrics, expected) in [
+            (404, 404, vec![(Outcome::Ok, false)]),
+            (401, 401, vec![(Outcome::Warn, false)]),
+            (421, 200, vec![(Outcome::Warn, false), (Outcome::Warn, true)]),
+            (404, 200, vec![(Outcome::Ok, false), (Outcome::Warn, true)]),
+            (200, 404, vec![(Outcome::Fail, false)]),
+            // Redirects are not followed; a proxy without a server behind it tells nothing.
+            (302, 302, Vec::new()),
+            (502, 502, Vec::new()),
+        ] {
+            let webhook = served(api, metrics).await;
+            assert_eq!(outcomes(&webhook).await, expected, "{api} {metrics}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_address_that_cannot_be_asked_is_left_to_the_checks_of_deliveries() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("bound");
+        let closed = format!("http://{}/webhook", listener.local_addr().expect("an address"));
+        drop(listener);
+        for webhook in [closed.as_str(), "nonsense", ""] {
+            assert!(outcomes(webhook).await.is_empty(), "{webhook}");
+        }
+    }
 
     #[test]
     fn only_the_address_of_webhooks_passes() {

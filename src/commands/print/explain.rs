@@ -145,14 +145,14 @@ pub fn explain_job(job: &JobExplained, detail: Detail) -> String {
 }
 
 fn of_attempt(page: &mut String, title: &str, attempt: &AttemptExplained, detail: Detail) {
-    let AttemptExplained { number, decided_at, class, machine, refusals, ended } = attempt;
+    let AttemptExplained { number, decided_at, class, refusals, ended, .. } = attempt;
     let _ = write!(page, "  {title}");
     if detail == Detail::Wide {
         let _ = write!(page, " (number {number})");
     }
     let _ = write!(page, ": decided {decided_at:.0}, class {}", cut(class, 60));
-    if let Some(machine) = machine {
-        let _ = write!(page, ", machine {}", cut(machine, 100));
+    if let Some(machine) = attempt.about_machine() {
+        let _ = write!(page, ", machine {}", cut(&machine, 200));
     }
     if !refusals.is_empty() {
         let _ = write!(page, ", refused: {}", list(refusals));
@@ -166,7 +166,7 @@ fn of_attempt(page: &mut String, title: &str, attempt: &AttemptExplained, detail
 #[allow(clippy::needless_raw_string_hashes, reason = "expect-test writes snapshots so")]
 mod tests {
     use expect_test::expect;
-    use tinqs_ci_reconciler::model::Phase;
+    use tinqs_ci_reconciler::model::{Market, Phase};
 
     use super::*;
 
@@ -290,8 +290,13 @@ mod tests {
                 decided_at: "2026-01-01T12:00:00Z".parse().expect("a time"),
                 class: "gpu".into(),
                 machine: None,
+                kind: Some("g5.xlarge".into()),
+                market: Some(Market::Spot),
+                zone: None,
+                hourly_micro_usd: None,
                 refusals: vec!["the cloud has no capacity".into()],
                 ended: Some("the cloud has no capacity".into()),
+                log: None,
             }],
             next: None,
             why: vec!["NoClass: no class serves the labels [gpu\u{1b}]".into()],
@@ -309,6 +314,13 @@ mod tests {
               attempt 1 of 1: decided 2026-01-01T12:00:00Z, class gpu, refused: the cloud has no capacity, ended: the cloud has no capacity
         "#]]
         .assert_eq(&explain_job(&job, Detail::Table));
+        let mut job = job;
+        job.attempts[0].machine = Some("i-0f3c21".into());
+        job.attempts[0].zone = Some("eu-west-1b\u{1b}".into());
+        job.attempts[0].hourly_micro_usd = Some(400_500);
+        let text = explain_job(&job, Detail::Table);
+        let machine = ", machine i-0f3c21, g5.xlarge, spot, eu-west-1b\\u{1b}, $0.4005/h, refused";
+        assert!(text.contains(machine), "{text}");
         let text = explain_job(&job, Detail::Wide);
         assert!(text.contains("attempt 1 of 1 (number 1): decided"), "{text}");
     }

@@ -2,11 +2,12 @@
 
 use jiff::Timestamp;
 use serde::Serialize;
-use tinqs_ci_reconciler::model::MachineState;
+use tinqs_ci_reconciler::model::{MachineState, MicroUsd};
 
 use super::columns::{Cell, Column, Table, Tone};
 use super::span;
 use crate::api::{self, Doing};
+use crate::words::money;
 
 pub use runs::Machines;
 pub(super) use runs::{job, machine, status, waited};
@@ -91,7 +92,7 @@ impl Listed for api::MachineView {
             Column::whole("AGE"),
         ];
         if detail == Detail::Wide {
-            let more = ["CLASS", "KIND", "MARKET", "STATE", "ZONE", "ATTEMPT", "DEADLINE"];
+            let more = ["CLASS", "KIND", "MARKET", "STATE", "ZONE", "ATTEMPT", "DEADLINE", "COST"];
             columns.extend(more.map(Column::whole));
         }
         columns.push(Column::whole("REASON"));
@@ -101,6 +102,7 @@ impl Listed for api::MachineView {
     fn row(&self, detail: Detail, _: &Machines, now: Timestamp) -> Vec<Cell> {
         let is_live = matches!(self.state, MachineState::Booting | MachineState::Up);
         let left = self.deadline.duration_since(now);
+        let cost = self.cost_micro_usd.map(|cost| money::dollars(MicroUsd(cost)));
         let mut cells = vec![
             Cell::from(self.id.as_str()),
             doing(self),
@@ -117,6 +119,7 @@ impl Listed for api::MachineView {
                 Cell::from(self.zone.as_str()),
                 Cell::from(self.attempt_id.as_str()),
                 to_the_second(self.deadline),
+                Cell::from(cost.unwrap_or_else(|| money::UNKNOWN.to_owned())),
             ]);
         }
         let is_overdue = is_live && left.is_negative();
@@ -165,6 +168,7 @@ impl Listed for api::Class {
         columns.extend(counts.map(Column::whole));
         if detail == Detail::Wide {
             columns.insert(2, Column::whole("REPOS"));
+            columns.insert(6, Column::whole("BUDGET"));
         }
         columns
     }
@@ -188,6 +192,8 @@ impl Listed for api::Class {
         if detail == Detail::Wide {
             let repos = if self.repos.is_empty() { "*".to_owned() } else { self.repos.join(",") };
             cells.insert(2, Cell::from(repos));
+            let budget = self.budget.map(|budget| budget.to_string()).unwrap_or_default();
+            cells.insert(6, Cell::from(budget));
         }
         cells
     }

@@ -264,6 +264,7 @@ fn seen(run: Run, job: Job, limit: Option<u32>) -> Observation {
             limit,
             repo_limit: None,
             owner_limit: None,
+            budget: None,
             repos: Vec::new(),
             times: Times::default(),
         })),

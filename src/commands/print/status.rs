@@ -9,7 +9,8 @@ use super::wrapped::wrapped;
 use super::{drift, span, timeline};
 use crate::api::Health;
 use crate::api::status::{
-    Attention, ClassStatus, ClassWaits, JobWhy, RunReason, Service, StatusView, Webhooks, Why,
+    Attention, ClassStatus, ClassWaits, JobWhy, RunReason, Service, Spend, StatusView, Webhooks,
+    Why,
 };
 use crate::words::{jobs, lasting};
 use tinqs_ci_reconciler::text::{cut, escape};
@@ -54,6 +55,7 @@ pub fn status(status: &StatusView) -> String {
     page.push('\n');
     let rows = services.iter().map(|service| service_row(service, now));
     let rows = rows.chain(webhooks.as_ref().map(|webhooks| webhook_row(webhooks, now)));
+    let rows = rows.chain(status.spend.as_ref().map(spend_row));
     page.push_str(&aligned(&rows.collect::<Vec<_>>(), 2, &[]));
     if !classes.is_empty() {
         page.push('\n');
@@ -110,6 +112,17 @@ fn webhook_row(webhooks: &Webhooks, now: Timestamp) -> Vec<String> {
     };
     let counts = format!("{} accepted, {refused} refused", accepted + ignored);
     vec!["webhooks".to_owned(), state.to_owned(), format!("{last}; {counts}")]
+}
+
+/// Returns what the machines cost; an amount of which nothing is known is a dash.
+fn spend_row(spend: &Spend) -> Vec<String> {
+    let unknown = match spend.unpriced_machines {
+        0 => String::new(),
+        1 => "; 1 machine without a known price".to_owned(),
+        several => format!("; {several} machines without a known price"),
+    };
+    let per_hour = format!("{} per hour", spend.per_hour());
+    vec!["cost".to_owned(), per_hour, format!("{} today{unknown}", spend.today())]
 }
 
 fn class_row(class: &ClassStatus) -> Vec<String> {
@@ -237,7 +250,7 @@ fn story(page: &mut String, job: &JobWhy, now: Timestamp) {
             lasting(now.duration_since(attempt.decided_at)),
             attempt.class
         );
-        if let Some(machine) = &attempt.machine {
+        if let Some(machine) = attempt.about_machine() {
             let _ = write!(text, ", machine {machine}");
         }
         let _ = write!(text, ": {}", attempt.ended.as_deref().unwrap_or("in progress"));

@@ -12,7 +12,7 @@ pub(super) const HEAD: usize = 19;
 pub(super) struct Row {
     /// The time, and the time since the milestone before: `22:31:07    +0.4s  `.
     pub(super) head: String,
-    /// What happened, safe for terminals.
+    /// The event in words, safe for terminals.
     pub(super) told: String,
 }
 

@@ -7,13 +7,13 @@ use axum::extract::Request;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use super::{App, Deadlines, Refusal, deadline};
 use super::{
     drift, events, explain, front, guard, health, hosts, log, openapi, page, pauses, problem,
-    reload, runs, session, sides, status, sweep, webhook,
+    reload, runs, session, sides, status, sweep, usage, webhook,
 };
 
 /// The routes of each address.
@@ -31,7 +31,7 @@ impl Doors {
     pub fn of(app: &Arc<App>) -> Self {
         let deadlines = Deadlines::default();
         let webhooks = probes(deadlines)
-            .merge(hooks(app, deadlines))
+            .merge(hooks(app, deadlines, post(webhook::take_delivery)))
             .route("/", get(front::of_webhooks))
             .fallback(|| async {
                 Refusal::new(
@@ -58,7 +58,8 @@ impl Doors {
 
 /// Returns the routes of the role at one address, where only one can be had.
 pub fn everything(app: &Arc<App>, deadlines: Deadlines) -> Router {
-    let routes = probes(deadlines).merge(hooks(app, deadlines)).merge(guarded(app, deadlines));
+    let hooks = hooks(app, deadlines, post(webhook::take));
+    let routes = probes(deadlines).merge(hooks).merge(guarded(app, deadlines));
     let routes = routes.merge(page_or(app, deadlines, front::of_everything));
     finish(routes.fallback(missing), app)
 }
@@ -84,15 +85,13 @@ fn probes(deadlines: Deadlines) -> Router<Arc<App>> {
         .layer(deadline(deadlines.request))
 }
 
-fn hooks(app: &App, deadlines: Deadlines) -> Router<Arc<App>> {
+/// Webhooks, for which `take` is called.
+fn hooks(app: &App, deadlines: Deadlines, take: MethodRouter<Arc<App>>) -> Router<Arc<App>> {
     if !app.role.ingests() {
         return Router::new();
     }
     // Reading the body, storing it, and the sweep each have their own deadline.
-    Router::new()
-        .route("/webhook", post(webhook::take))
-        .route("/", post(webhook::take))
-        .layer(deadline(deadlines.sweep))
+    Router::new().route("/webhook", take.clone()).route("/", take).layer(deadline(deadlines.sweep))
 }
 
 /// `/metrics` and `/v1`, behind the guard.
@@ -135,6 +134,7 @@ fn v1(deadlines: Deadlines) -> Router<Arc<App>> {
         .route("/status", get(status::status))
         .route("/events", get(events::events))
         .route("/drift", get(drift::drift))
+        .route("/usage", get(usage::usage))
         .layer(deadline(deadlines.request));
     // These wait for forge and cloud.
     let slow = Router::new()

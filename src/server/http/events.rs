@@ -1,12 +1,13 @@
 //! `GET /v1/events`: what happened, as a list or as a stream.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{Extensions, HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 use parking_lot::Mutex;
@@ -19,7 +20,10 @@ use super::{App, Ctx, Refusal};
 use crate::api::{Event, EventList};
 use crate::telemetry::events::{After, Entry, Object, of_timeline, view};
 
+mod latest;
 mod stream;
+
+pub(super) use latest::{beyond_timeline, latest};
 
 /// The default number of events in a list.
 const PAGE: usize = 500;
@@ -29,6 +33,8 @@ const MOST: usize = crate::telemetry::events::KEPT;
 const ID_LIMIT: usize = 200;
 /// The records of other replicas are read at most once in this time,
 const REFRESH: Duration = Duration::from_secs(2);
+/// at most for this part of the time, where that takes longer,
+const REST: u32 = 10;
 /// and at most this many at once.
 const RECORDS: usize = 50;
 
@@ -36,15 +42,22 @@ const RECORDS: usize = 50;
 pub(super) struct Clients {
     permits: Arc<Semaphore>,
     most: u32,
-    /// When the records of other replicas were last read.
-    refreshed: Mutex<Option<Instant>>,
+    /// When the records of other replicas are to be read again.
+    due: Mutex<Instant>,
+    /// The number of the last listing all of whose news were read.
+    compared: AtomicU64,
 }
 
 impl Clients {
     /// Allows so many at once.
     pub(super) fn new(most: u32) -> Self {
         let permits = usize::try_from(most).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
-        Self { permits: Arc::new(Semaphore::new(permits)), most, refreshed: Mutex::default() }
+        Self {
+            permits: Arc::new(Semaphore::new(permits)),
+            most,
+            due: Mutex::new(Instant::now()),
+            compared: AtomicU64::new(0),
+        }
     }
 
     fn enter(&self) -> Result<OwnedSemaphorePermit, Refusal> {
@@ -58,14 +71,25 @@ impl Clients {
         })
     }
 
-    /// Whether the records of other replicas are to be read now.
-    fn is_due(&self) -> bool {
-        let mut refreshed = self.refreshed.lock();
-        let is_due = refreshed.is_none_or(|at| at.elapsed() >= REFRESH);
-        if is_due {
-            *refreshed = Some(Instant::now());
+    /// Returns when the records of other replicas are to be read again.
+    fn due(&self) -> Instant {
+        *self.due.lock()
+    }
+
+    /// Begins to read them, if it is time. The caller reads; others do not meanwhile.
+    fn begin(&self) -> Option<Instant> {
+        let now = Instant::now();
+        let mut due = self.due.lock();
+        if now < *due {
+            return None;
         }
-        is_due
+        *due = now + REFRESH;
+        Some(now)
+    }
+
+    /// Notes that they were read.
+    fn done(&self, began: Instant) {
+        *self.due.lock() = began + REFRESH.max(began.elapsed() * REST);
     }
 }
 
@@ -78,7 +102,7 @@ pub(super) struct EventQuery {
     limit: String,
 }
 
-/// Where a list or a stream begins.
+/// The start of a list or a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Since {
     /// A list: everything. A stream: what comes now.
@@ -118,6 +142,7 @@ pub(super) async fn events(
     State(app): Ctx,
     query: Result<Query<EventQuery>, QueryRejection>,
     headers: HeaderMap,
+    extensions: Extensions,
 ) -> Result<Response, Refusal> {
     let Query(query) = query.map_err(|_| {
         let detail = "invalid query: known parameters are `since`, `run` and `limit`";
@@ -129,7 +154,7 @@ pub(super) async fn events(
             let id = id.to_str().unwrap_or_default();
             wanted.since = of_id(id, app.telemetry.events.replica());
         }
-        return stream::open(app, wanted);
+        return stream::open(app, wanted, &headers, &extensions);
     }
     Ok(Json(list(&app, &wanted).await?).into_response())
 }
@@ -227,13 +252,7 @@ async fn add_timeline(
             Since::Time(since) => event.last_at >= since,
             _ => true,
         };
-        let is_known = items.iter().any(|known| {
-            let held = known.first_at..=known.last_at;
-            known.reason == event.reason
-                && known.message == event.message
-                && held.contains(&event.last_at)
-        });
-        if is_late && !is_known {
+        if is_late && !is_told(items, &event) {
             items.push(event);
         }
     }
@@ -241,20 +260,52 @@ async fn add_timeline(
     Ok(())
 }
 
+/// Whether these events tell the same as one of a timeline.
+fn is_told(items: &[Event], event: &Event) -> bool {
+    items.iter().any(|known| {
+        let held = known.first_at..=known.last_at;
+        known.object == event.object
+            && known.reason == event.reason
+            && known.message == event.message
+            && held.contains(&event.last_at)
+    })
+}
+
 /// Reads the records that others have written since they were last seen, so that this process has
 /// their events too. Failures are those of the port, which logs them.
 async fn refresh(app: &App) {
-    if !app.event_clients.is_due() {
+    let Some(began) = app.event_clients.begin() else { return };
+    read_others(app).await;
+    app.event_clients.done(began);
+}
+
+/// The same for a stream, which does not wait for the store.
+fn refresh_apart(app: Arc<App>) {
+    if let Some(began) = app.event_clients.begin() {
+        tokio::spawn(async move {
+            read_others(&app).await;
+            app.event_clients.done(began);
+        });
+    }
+}
+
+async fn read_others(app: &App) {
+    let store = &app.controller.ports().store;
+    let Ok(open) = app.telemetry.followed_runs(store).await else { return };
+    let compared = &app.event_clients.compared;
+    if open.number > 0 && compared.load(Ordering::Relaxed) == open.number {
         return;
     }
-    let store = &app.controller.ports().store;
-    let Ok(open) = store.open(app.telemetry.now()).await else { return };
-    for name in app.telemetry.events.listed(&open, RECORDS) {
-        match store.get(&name).await {
+    let names = app.telemetry.events.listed(&open, RECORDS);
+    for name in &names {
+        match store.get(name).await {
             Ok(Some(_)) => {}
-            Ok(None) => app.telemetry.events.removed(&name, app.telemetry.now()),
+            Ok(None) => app.telemetry.events.removed(name, app.telemetry.now()),
             Err(_) => return,
         }
+    }
+    if names.len() < RECORDS {
+        compared.store(open.number, Ordering::Relaxed);
     }
 }
 

@@ -23,6 +23,7 @@ use crate::push::evaluate::{self, Evaluated, WorkflowRun};
 use tinqs_ci_gitea::client::{Changes, Client};
 use tinqs_ci_gitea::trigger_event::TriggerEvent;
 
+mod attempts;
 mod blocked;
 mod job;
 mod job_why;
@@ -198,7 +199,10 @@ fn explained(
                 invalid: evaluation.invalid.as_ref().map(ToString::to_string),
                 events: events(evaluation),
                 jobs: jobs
-                    .map(|(held, job)| planned(job, repo, held, classes, &mut runs_by_job))
+                    .map(|(held, job)| {
+                        let state = not_dispatched(job, evaluated.dialect);
+                        planned(job, repo, (held, state), classes, &mut runs_by_job)
+                    })
                     .collect(),
                 problem: runs.iter().find_map(|run| run.jobs.as_ref().err().cloned()),
             }
@@ -267,10 +271,26 @@ fn verdict(verdict: Verdict) -> &'static str {
     }
 }
 
+/// Returns why no runner gets a job; `None` for a job that is dispatched.
+fn not_dispatched(job: &PlannedJob, dialect: Dialect) -> Option<String> {
+    if job.dispatched {
+        return None;
+    }
+    // Servers before 1.27 dispatch calls, too, so that there it is a text.
+    if job.uses.is_some() && dialect >= Dialect::V1_27 {
+        return Some("the job calls a reusable workflow and needs no runner itself".to_owned());
+    }
+    Some(format!(
+        "Gitea {} cannot read the stored job back and gives it to no runner: a text begins with \
+         an empty line or a space; change the text, or update to 1.27",
+        line(dialect)
+    ))
+}
+
 fn planned(
     job: &PlannedJob,
     repo: &str,
-    held: bool,
+    (held, not_dispatched): (bool, Option<String>),
     classes: &[Class],
     runs_by_job: &mut HashMap<String, Vec<Run>>,
 ) -> JobPlanned {
@@ -278,14 +298,12 @@ fn planned(
     let runs = runs_by_job.get_mut(&job.name);
     let run = runs.filter(|runs| !runs.is_empty()).map(|runs| runs.remove(0));
     let state = match job.initial {
-        _ if !job.dispatched => "not dispatched",
+        _ if not_dispatched.is_some() => "not dispatched",
         Initial::Blocked => "blocked",
         Initial::Waiting => "waiting",
     };
     let why = match (&class, &run) {
-        _ if !job.dispatched => {
-            Some("the job calls a reusable workflow and needs no runner itself".to_owned())
-        }
+        _ if not_dispatched.is_some() => not_dispatched,
         _ if held => Some("the workflow comes from a fork and waits for approval".to_owned()),
         (None, _) => {
             let near = nearest(classes, repo, &job.runs_on).map(|near| format!("; {near}"));

@@ -34,15 +34,15 @@ pub(super) struct Guard {
 pub(super) struct Identity {
     /// The name of the token, or `uid 1000`.
     pub(super) who: String,
-    /// What the caller may do.
+    /// The right of the caller.
     pub(super) may: Right,
-    /// How it is known.
-    pub(super) by: Means,
+    /// The method of authentication.
+    pub(super) by: AuthMethod,
 }
 
-/// How a caller is known.
+/// The methods by which a caller is authenticated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Means {
+pub(super) enum AuthMethod {
     /// By a token.
     Token,
     /// By the socket: the ID of the user.
@@ -64,7 +64,7 @@ impl Guard {
         extensions: &Extensions,
     ) -> Result<Identity, Refusal> {
         if let Some(Peer::Unix { uid }) = Peer::of(extensions) {
-            let by = Means::Socket(uid);
+            let by = AuthMethod::Socket(uid);
             return Ok(Identity { who: uid_name(uid), may: Right::Operate, by });
         }
         self.holder(bearer(headers).ok_or_else(unauthorized)?).ok_or_else(unauthorized)
@@ -77,7 +77,7 @@ impl Guard {
         // Every token is compared, so that the duration does not tell which one it is.
         for token in self.live.settings().server.tokens() {
             if is_token(token.secret.expose(), &given) {
-                let (who, by) = (token.name.clone(), Means::Token);
+                let (who, by) = (token.name.clone(), AuthMethod::Token);
                 found = Some(Identity { who, may: token.may, by });
             }
         }
@@ -111,7 +111,7 @@ impl Guard {
     ) -> Option<(Ticket, Identity)> {
         let settings = self.live.settings();
         let (ticket, token) = Ticket::open(sealed, purpose, settings.server.tokens(), now)?;
-        let identity = Identity { who: ticket.who(), may: token.may, by: Means::Session };
+        let identity = Identity { who: ticket.who(), may: token.may, by: AuthMethod::Session };
         Some((ticket, identity))
     }
 
@@ -124,8 +124,8 @@ impl Guard {
     ) -> Option<(String, Right)> {
         let settings = self.live.settings();
         let uid = match caller.by {
-            Means::Socket(uid) => Some(uid),
-            Means::Token | Means::Session => None,
+            AuthMethod::Socket(uid) => Some(uid),
+            AuthMethod::Token | AuthMethod::Session => None,
         };
         let mut signers = settings.server.tokens();
         let signer: Option<&Token> = match uid {
@@ -163,7 +163,7 @@ impl Identity {
 
     /// Checks a change: the caller may operate, and a browser sends it from the page of this server.
     pub(super) fn may_change(&self, headers: &HeaderMap) -> Result<(), Refusal> {
-        if self.by == Means::Session {
+        if self.by == AuthMethod::Session {
             origin::check(headers)?;
         }
         self.needs(Right::Operate)
@@ -325,18 +325,18 @@ mod tests {
             let caller = guard.holder(secret.as_bytes()).expect("known");
             let (sealed, may) = guard.ticket(&caller, Purpose::Session, expires).expect("signed");
             let cookie = format!("other=1; tinqs-ci.tinqs-ci={sealed}");
-            let expected = Identity { by: Means::Session, ..caller.clone() };
+            let expected = Identity { by: AuthMethod::Session, ..caller.clone() };
             assert_eq!(with_cookie(&guard, &cookie, None), Some(expected));
             assert_eq!(may, caller.may);
             assert_eq!(with_cookie(&guard, &cookie, Some("Bearer wrong")), None);
             let given = with_cookie(&guard, &cookie, Some("Bearer reads")).expect("known");
-            assert_eq!((given.may, given.by), (Right::Read, Means::Token));
+            assert_eq!((given.may, given.by), (Right::Read, AuthMethod::Token));
         }
     }
 
     #[test]
     fn a_session_of_the_socket_keeps_its_user_and_allows_what_its_signer_allows() {
-        let caller = Identity { who: uid_name(7), may: Right::Operate, by: Means::Socket(7) };
+        let caller = Identity { who: uid_name(7), may: Right::Operate, by: AuthMethod::Socket(7) };
         let expires = Timestamp::UNIX_EPOCH + super::super::ticket::SESSION;
         let both = [("reads", Right::Read), ("operates", Right::Operate)];
         for (tokens, may) in [(&both[..], Right::Operate), (&both[..1], Right::Read)] {

@@ -6,6 +6,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use tinqs_ci_reconciler::controller::ClockReading;
+use tinqs_ci_reconciler::model::Machine;
 
 use super::{Ctx, Refusal};
 use crate::api::{Health, Part, Problem, Ready};
@@ -59,6 +60,10 @@ pub(super) async fn ready(State(app): Ctx) -> Response {
 
 /// `GET /metrics`: Prometheus text.
 pub(super) async fn metrics(State(app): Ctx) -> Response {
+    let machines = app.telemetry.seen.machines().1;
+    let price = |m: &Machine| app.controller.price(&m.kind, m.market, &m.zone);
+    app.telemetry.metrics.hourly_cost(&machines, price);
+    app.telemetry.metrics.daily_spend(&app.controller.spend());
     let text = app.telemetry.scrape(&app.controller).await;
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }

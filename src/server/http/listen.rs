@@ -1,10 +1,11 @@
 //! Accepts connections and limits their number and duration; takes their TLS handshake.
 //!
 //! This file limits the number of connections, in all and of one client, the time until a request's
-//! head has arrived (also between two requests), the size of the head, and the lifetime of a
-//! connection. The router limits the body's size and time, and the response's time. A slow sender
-//! or reader therefore holds one connection for a limited time and little memory, and however many
-//! one client opens, the next client gets one.
+//! head has arrived (also between two requests), the size of the head, the time for which a client
+//! takes nothing of what is written to it, and the lifetime of a connection. The router limits the
+//! body's size and time, and the response's time. A slow sender or reader therefore holds one
+//! connection for a limited time and little memory, and however many one client opens, the next
+//! client gets one.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -26,7 +27,8 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tower::ServiceExt as _;
 
 use super::peer::{Client, Peer};
-use super::shares::Shares;
+use super::progress::Progressing;
+use super::shares::{Place, Shares};
 use crate::server::live::Live;
 use crate::server::state::stopped;
 
@@ -41,6 +43,8 @@ pub(super) const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 pub(super) struct Bounds {
     /// Until a request's head has arrived.
     head: Duration,
+    /// While a write makes no progress.
+    pub(super) write: Duration,
     /// After this time the connection accepts no further request.
     life: Duration,
     /// This long after `life`, or after the server stops, the connection is dropped. Longer than
@@ -50,13 +54,15 @@ pub(super) struct Bounds {
 
 pub(super) const BOUNDS: Bounds = Bounds {
     head: Duration::from_secs(10),
+    write: Duration::from_secs(30),
     life: Duration::from_mins(5),
     last_words: Duration::from_secs(70),
 };
 
 /// Serves until the server stops, then waits for requests in progress. The caller limits that
-/// time. `most` is the number of connections; of a client that holds as many as are left, more are closed.
-/// Each connection gets the certificate that is in force when it begins.
+/// time. `most` is the number of connections, without those that follow events, which have a limit
+/// of their own; of a client that holds as many as are left, more are closed. Each connection gets
+/// the certificate that is in force when it begins.
 pub async fn listen(
     listener: TcpListener,
     router: Router,
@@ -101,19 +107,20 @@ async fn within(
         let _ = stream.set_nodelay(true);
         let (router, mut stopping, identity) = (router.clone(), stopping.clone(), identity());
         connections.spawn(async move {
-            let peer = Peer::Tcp(address);
+            let (peer, place) = (Peer::Tcp(address), Place::new(share));
+            // Below TLS, which has a buffer of its own.
+            let stream = Progressing::new(stream, bounds.write);
             match identity {
-                None => connection(bounds, stream, peer, router, stopping).await,
+                None => connection(bounds, stream, peer, place, router, stopping).await,
                 // In the share of its client: unfinished handshakes keep nobody else out.
                 Some(identity) => {
                     if let Some(stream) =
                         secured(bounds, identity, stream, address, &mut stopping).await
                     {
-                        connection(bounds, stream, peer, router, stopping).await;
+                        connection(bounds, stream, peer, place, router, stopping).await;
                     }
                 }
             }
-            drop(share);
         });
     }
     drop(listener);
@@ -125,10 +132,10 @@ async fn within(
 async fn secured(
     bounds: Bounds,
     identity: Identity,
-    stream: TcpStream,
+    stream: Progressing<TcpStream>,
     from: SocketAddr,
     stopping: &mut watch::Receiver<bool>,
-) -> Option<TlsStream<TcpStream>> {
+) -> Option<TlsStream<Progressing<TcpStream>>> {
     let why = tokio::select! {
         () = stopped(stopping) => return None,
         taken = timeout(bounds.head, identity.accept(stream)) => match taken {
@@ -141,16 +148,18 @@ async fn secured(
     None
 }
 
-/// Serves one connection.
+/// Serves one connection, whose requests may leave its `place`.
 pub(super) async fn connection(
     bounds: Bounds,
     stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     peer: Peer,
+    place: Place,
     router: Router,
     mut stopping: watch::Receiver<bool>,
 ) {
     let service = router.map_request(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(peer);
+        request.extensions_mut().insert(place.clone());
         request
     });
     let service = TowerToHyperService::new(service);
@@ -180,14 +189,20 @@ pub(super) async fn connection(
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+
+    use axum::body::Body;
     use axum::routing::get;
+    use futures_util::stream::unfold;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::sync::mpsc;
 
     use super::*;
 
     /// The longest wait for an expected event.
     const PATIENCE: Duration = Duration::from_secs(20);
     const LONG: Duration = Duration::from_mins(5);
+    const ENDLESS: Bounds = Bounds { head: LONG, write: LONG, life: LONG, last_words: LONG };
 
     async fn serve(bounds: Bounds) -> (SocketAddr, watch::Sender<bool>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -197,6 +212,36 @@ mod tests {
         let router = Router::new().route("/", get(|| async { "here" })).route("/never", get(never));
         tokio::spawn(within(bounds, listener, router, 512, || None, stopping));
         (address, stop)
+    }
+
+    /// Tells when it is dropped.
+    struct DropSignal(mpsc::Sender<()>);
+
+    impl Drop for DropSignal {
+        fn drop(&mut self) {
+            let _ = self.0.try_send(());
+        }
+    }
+
+    /// Serves an answer without an end. The receiver is told when it is dropped.
+    async fn serve_endless(bounds: Bounds) -> (TcpStream, mpsc::Receiver<()>, watch::Sender<bool>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("bound");
+        let (stop, stopping) = watch::channel(false);
+        let (dropped, told) = mpsc::channel(1);
+        let answer = move || {
+            let told = DropSignal(dropped.clone());
+            let stream = unfold(told, |told| async move {
+                Some((Ok::<_, Infallible>(vec![b'x'; 64 * 1024]), told))
+            });
+            async move { Body::from_stream(stream) }
+        };
+        let router = Router::new().route("/", get(answer));
+        tokio::spawn(within(bounds, listener, router, 512, || None, stopping));
+        let mut client = TcpStream::connect(address).await.expect("it listens");
+        let request = b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n";
+        client.write_all(request).await.expect("written");
+        (client, told, stop)
     }
 
     /// Sends, and reads until the connection ends.
@@ -213,7 +258,7 @@ mod tests {
     #[tokio::test]
     async fn slow_heads_and_idle_connections_are_closed() {
         let head = Duration::from_millis(100);
-        let bounds = Bounds { head, life: LONG, last_words: LONG };
+        let bounds = Bounds { head, ..ENDLESS };
         let (address, _stop) = serve(bounds).await;
         until_closed(address, "GET / HTTP/1.1\r\nhost: local").await;
         until_closed(address, "").await;
@@ -224,7 +269,7 @@ mod tests {
     #[tokio::test]
     async fn a_connection_is_closed_after_its_lifetime() {
         let (life, last_words) = (Duration::from_millis(100), Duration::from_millis(100));
-        let (address, _stop) = serve(Bounds { head: LONG, life, last_words }).await;
+        let (address, _stop) = serve(Bounds { life, last_words, ..ENDLESS }).await;
         let answer = until_closed(address, "GET /never HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
         assert_eq!(answer, "");
         let answer = until_closed(address, "GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
@@ -232,8 +277,28 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_client_that_takes_nothing_loses_its_answer_and_a_slow_one_keeps_it() {
+        let write = Duration::from_secs(1);
+        let (idle, mut dropped, _stop) = serve_endless(Bounds { write, ..ENDLESS }).await;
+        let ended = timeout(PATIENCE, dropped.recv()).await;
+        assert_eq!(ended, Ok(Some(())), "the answer of the idle client is dropped");
+        drop(idle);
+
+        let (mut slow, mut dropped, _stop) = serve_endless(Bounds { write, ..ENDLESS }).await;
+        let mut taken = 0;
+        let end = Instant::now() + write * 3;
+        let mut part = vec![0; 1024 * 1024];
+        while Instant::now() < end {
+            sleep(write / 20).await;
+            taken += slow.read(&mut part).await.expect("it is open");
+        }
+        assert!(taken > part.len(), "{taken} bytes");
+        assert_eq!(dropped.try_recv(), Err(mpsc::error::TryRecvError::Empty), "it is served");
+    }
+
+    #[tokio::test]
     async fn idle_connections_end_with_the_server() {
-        let (address, stop) = serve(Bounds { head: LONG, life: LONG, last_words: LONG }).await;
+        let (address, stop) = serve(ENDLESS).await;
         let idle = tokio::spawn(async move {
             until_closed(address, "GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await
         });

@@ -35,6 +35,7 @@ mod page;
 mod pauses;
 mod peer;
 mod problem;
+mod progress;
 mod reload;
 mod runs;
 mod session;
@@ -44,6 +45,7 @@ mod socket;
 mod status;
 mod sweep;
 mod ticket;
+mod usage;
 mod webhook;
 mod work;
 

@@ -16,6 +16,7 @@ mod run;
 mod runs;
 mod sign_in;
 mod steps;
+mod usage;
 
 use std::sync::Arc;
 
@@ -50,6 +51,8 @@ pub(super) fn routes(app: &Arc<App>, deadlines: Deadlines, line: Line) -> Router
         .route("/runs/{name}", get(run::page))
         .route("/machines", get(machines::page))
         .route("/classes", get(classes::page))
+        .route("/usage", get(usage::page))
+        .route("/usage.csv", get(usage::csv))
         .merge(acting())
         .layer(DefaultBodyLimit::max(FORM))
         .layer(middleware::from_fn_with_state((app.clone(), line), admitted))

@@ -24,6 +24,22 @@ pub(super) struct Share {
     client: Client,
 }
 
+/// The unit of a connection; each of its requests carries it as an extension. It is given back with
+/// the connection, or before that by a request that another limit counts from then on.
+#[derive(Clone, Default)]
+pub(super) struct Place(Arc<Mutex<Option<Share>>>);
+
+impl Place {
+    pub(super) fn new(share: Share) -> Self {
+        Self(Arc::new(Mutex::new(Some(share))))
+    }
+
+    /// Gives the unit back.
+    pub(super) fn leave(&self) {
+        drop(self.0.lock().take());
+    }
+}
+
 impl Shares {
     pub(super) fn new(units: usize) -> Arc<Self> {
         Arc::new(Self(Mutex::new(State { left: units, held: HashMap::new() })))
@@ -82,12 +98,27 @@ mod tests {
     }
 
     #[test]
+    fn a_place_is_given_back_once_by_whoever_comes_first() {
+        let shares = Shares::new(2);
+        let place = Place::new(shares.take(client(1)).expect("all are left"));
+        let of_request = place.clone();
+        assert!(shares.take(client(1)).is_none(), "it holds as much as is left");
+        of_request.leave();
+        of_request.leave();
+        drop(place);
+        assert_eq!(shares.0.lock().left, 2);
+        let place = Place::new(shares.take(client(1)).expect("all are left"));
+        drop(place);
+        assert_eq!(shares.0.lock().left, 2, "also without a request");
+    }
+
+    #[test]
     fn what_is_given_back_can_be_taken_again() {
         let shares = Shares::new(8);
         let first = take_all(&shares, client(1));
         assert_eq!(first.len(), 4);
         drop(first);
         assert_eq!(take_all(&shares, client(2)).len(), 4);
-        assert!(shares.0.lock().held.is_empty(), "no client is remembered");
+        assert!(shares.0.lock().held.is_empty(), "no client is kept");
     }
 }

@@ -1,21 +1,22 @@
 //! `/v1/machines`, `/v1/registrations` and `/v1/classes`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use axum::Json;
 use axum::extract::{Extension, Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
+use tinqs_ci_reconciler::controller::Offering;
 use tinqs_ci_reconciler::model::{
-    Machine, MachineId, MachineState, Phase, Reason, Registrations, Run, serving,
+    Machine, MachineId, MachineSpec, MachineState, Phase, Reason, Registrations, Run, serving,
 };
-use tinqs_ci_reconciler::ports::{Filter, OpenRun};
+use tinqs_ci_reconciler::ports::{Filter, OpenRun, Seat};
 
 use super::etag::Wanted;
 use super::guard::Identity;
 use super::work::Work;
 use super::{App, Ctx, Refusal};
-use crate::api::{Class, List, MachineView, Registration};
+use crate::api::{BudgetUse, Class, List, MachineView, Registration, RepoSeats, Unavailable};
 use crate::words::events::What;
 
 /// The maximum number of waiting runs whose reasons are counted.
@@ -33,7 +34,7 @@ pub(super) async fn machines(State(app): Ctx) -> Result<Json<List<MachineView>>,
 pub(super) async fn machine_views(app: &App, mut machines: Vec<Machine>) -> Vec<MachineView> {
     machines.sort_by(|a, b| b.launched_at.cmp(&a.launched_at).then_with(|| a.id.cmp(&b.id)));
     let work = Work::of(app, &machines).await;
-    machines.iter().map(|machine| work.view(machine)).collect()
+    machines.iter().map(|machine| work.view(app, machine)).collect()
 }
 
 /// Parses the ID of a machine. IDs go into paths and API calls, so only what clouds use is allowed.
@@ -83,7 +84,7 @@ pub(super) async fn end(app: &App, id: &str, caller: &Identity) -> Result<Machin
         tracing::warn!(run, error = %error, "cannot wake run");
     }
     // The record of the run still shows the job.
-    Ok(Work::of(app, std::slice::from_ref(&found)).await.view(&found))
+    Ok(Work::of(app, std::slice::from_ref(&found)).await.view(app, &found))
 }
 
 /// `GET /v1/registrations`, newest first.
@@ -124,12 +125,15 @@ pub(super) async fn classes(State(app): Ctx) -> Result<Json<List<Class>>, Refusa
 pub(super) async fn class_views(app: &App, machines: &[Machine]) -> Result<Vec<Class>, Refusal> {
     let ports = app.controller.ports();
     let settings = app.controller.settings();
-    let open = ports.store.open(app.telemetry.now()).await?;
+    let open = app.telemetry.open_runs(&ports.store).await?;
     let filter = Filter { phase: Some(Phase::Waiting), limit: BLOCKED_LIMIT, ..Filter::default() };
     let waiting = ports.store.page(&filter, None).await?.items;
+    let spend = app.controller.spend();
+    let offerings = app.controller.offerings();
     let mut items = Vec::with_capacity(settings.classes.len());
     for class in &settings.classes {
-        let seats = if class.has_limit() { ports.store.seats(&class.name).await?.len() } else { 0 };
+        let seats =
+            if class.has_limit() { ports.store.seats(&class.name).await? } else { Vec::new() };
         let serves = |repo: &str, runs_on: &[String]| {
             serving(&settings.classes, repo, runs_on).is_some_and(|by| by.name == class.name)
         };
@@ -143,16 +147,47 @@ pub(super) async fn class_views(app: &App, machines: &[Machine]) -> Result<Vec<C
             limit: class.limit,
             repo_limit: class.repo_limit,
             owner_limit: class.owner_limit,
-            seats,
+            budget: BudgetUse::of(&spend, &class.name),
+            seats: seats.len(),
+            seats_by_repo: by_repo(&seats),
             machines: machines.iter().filter(|m| m.class == class.name && m.is_live()).count(),
             open_runs: runs.len(),
             waiting_runs: runs.iter().filter(|run| run.phase == Phase::Waiting).count(),
             blocked_by: blocked_by(
                 waiting.iter().filter(|run| serves(&run.spec.job.repo, &run.spec.runs_on)),
             ),
+            unavailable: unavailable(&offerings, &class.machines),
         });
     }
     Ok(items)
+}
+
+/// Returns the repositories that hold these seats, those with the most first.
+fn by_repo(seats: &[Seat]) -> Vec<RepoSeats> {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for seat in seats {
+        *counts.entry(&seat.repo).or_default() += 1;
+    }
+    let repos = counts.into_iter().map(|(repo, seats)| RepoSeats { repo: repo.to_owned(), seats });
+    let mut repos: Vec<RepoSeats> = repos.collect();
+    // A stable sort: equal ones stay in the order of their names.
+    repos.sort_by_key(|one| std::cmp::Reverse(one.seats));
+    repos
+}
+
+/// Returns the offerings of these machines that are skipped, each once.
+fn unavailable(offerings: &[Offering], machines: &[MachineSpec]) -> Vec<Unavailable> {
+    let mut found = Vec::new();
+    for machine in machines {
+        let of = offerings.iter().find(|offering| offering.machine.same_capacity(machine));
+        let Some((until, why)) = of.and_then(|offering| offering.skipped) else { continue };
+        let (kind, subnet, market) = (machine.kind.clone(), machine.subnet.clone(), machine.market);
+        let one = Unavailable { kind, subnet, market, until, why };
+        if !found.contains(&one) {
+            found.push(one);
+        }
+    }
+    found
 }
 
 /// Returns the distinct reasons of waiting runs, most frequent first.

@@ -12,6 +12,8 @@ use tokio::time::sleep;
 
 use super::listen::{ACCEPT_PAUSE, BOUNDS, connection};
 use super::peer::Peer;
+use super::progress::Progressing;
+use super::shares::Place;
 use crate::server::state::stopped;
 
 /// The group whose members may use the socket.
@@ -75,7 +77,9 @@ impl ApiSocket {
             };
             if connections.len() < CONNECTIONS {
                 let (router, stopping) = (router.clone(), stopping.clone());
-                connections.spawn(connection(BOUNDS, stream, Peer::Unix { uid }, router, stopping));
+                let stream = Progressing::new(stream, BOUNDS.write);
+                let (peer, place) = (Peer::Unix { uid }, Place::default());
+                connections.spawn(connection(BOUNDS, stream, peer, place, router, stopping));
             }
         }
         while connections.join_next().await.is_some() {}

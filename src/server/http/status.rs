@@ -1,27 +1,28 @@
 //! `GET /v1/status`: what is well and what is not, from what this process knows. Calls neither forge
 //! nor cloud.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use axum::Json;
 use axum::extract::State;
 use jiff::Timestamp;
 use tinqs_ci_reconciler::model::{
-    Class, ClassName, Condition, Machine, OpenBreaker, Pause, Phase, Run, RunName, serving,
+    Class, ClassName, ClassSpend, Condition, Machine, OpenBreaker, Pause, Run, RunName, serving,
 };
-use tinqs_ci_reconciler::ports::{Filter, OpenRun, PortError};
+use tinqs_ci_reconciler::ports::{OpenRun, PortError};
 
 use super::{App, Ctx};
 use crate::api::status::{
     Breaker, RunReason, Service, ServiceFailure, StatusView, Unserved, Webhooks,
 };
-use crate::telemetry::Polled;
+use crate::telemetry::{Listing, Polled};
 use crate::words::services::{ServiceReason, service_name};
 
 mod attention;
 mod classes;
 mod lost;
 mod open_drift;
+mod spend;
 
 pub(super) use crate::words::unserved::sentence as unserved_sentence;
 pub(super) use attention::all as attention;
@@ -32,11 +33,11 @@ const RUNS: usize = 500;
 /// The maximum number of entries in `attention`, and in `drift`.
 const ATTENTION: usize = 100;
 
-/// What an answer is made from.
-pub(super) struct Known {
+/// The data from which an answer is built.
+pub(super) struct StatusData {
     pub(super) now: Timestamp,
     /// The open runs; the error if the store cannot be read.
-    pub(super) open: Result<Vec<OpenRun>, PortError>,
+    pub(super) open: Result<Listing, PortError>,
     /// The newest waiting runs.
     pub(super) waiting: Vec<Run>,
     /// The running runs whose machine was lost.
@@ -45,6 +46,7 @@ pub(super) struct Known {
     pub(super) unserved: Option<Polled>,
     breakers: Vec<(ClassName, OpenBreaker)>,
     pauses: Vec<Pause>,
+    budgets: Vec<ClassSpend>,
 }
 
 /// `GET /v1/status`.
@@ -56,6 +58,7 @@ pub(super) async fn status(State(app): Ctx) -> Json<StatusView> {
 pub(super) async fn read_status(app: &App) -> StatusView {
     let known = read(app).await;
     let mut status = answer(app, &known);
+    status.spend = Some(spend::spend(app, &known).await);
     if let Some(found) = open_drift(app, &known).await {
         status.open_drift = Some(found.count());
         status.drift = found.views(known.now, ATTENTION);
@@ -64,24 +67,22 @@ pub(super) async fn read_status(app: &App) -> StatusView {
 }
 
 /// Reads the open runs and the last listings.
-pub(super) async fn read(app: &App) -> Known {
+pub(super) async fn read(app: &App) -> StatusData {
     let store = &app.controller.ports().store;
     let now = app.telemetry.now();
-    let open = store.open(now).await;
-    let page = async |phase| {
-        let filter = Filter { phase: Some(phase), limit: RUNS, ..Filter::default() };
-        store.page(&filter, None).await.map(|page| page.items).unwrap_or_default()
-    };
-    let has = |phase| open.as_ref().is_ok_and(|open| open.iter().any(|run| run.phase == phase));
-    let waiting = if has(Phase::Waiting) { page(Phase::Waiting).await } else { Vec::new() };
     let telemetry = &app.telemetry;
+    let open = telemetry.open_runs(store).await;
+    let waiting = match &open {
+        Ok(open) => telemetry.waiting_runs(store, open, RUNS).await,
+        Err(_) => Vec::new(),
+    };
     let (listed, machines) = telemetry.seen.machines();
     // If the store cannot be read, show the last ones.
     let pauses = app.controller.read_pauses().await;
     let pauses = pauses.unwrap_or_else(|_| app.controller.known_pauses());
     let of_open = open.as_deref().unwrap_or_default();
     let lost = lost::runs(store, of_open, listed.map(|_| machines.as_slice())).await;
-    Known {
+    StatusData {
         now,
         open,
         waiting,
@@ -90,6 +91,7 @@ pub(super) async fn read(app: &App) -> Known {
         unserved: telemetry.unserved.last(),
         breakers: app.controller.open_breakers(),
         pauses,
+        budgets: app.controller.spend(),
     }
 }
 
@@ -98,7 +100,7 @@ fn lost(run: &Run) -> Option<&Condition> {
     run.status.conditions.iter().find(|condition| condition.reason.is_lost())
 }
 
-fn answer(app: &App, known: &Known) -> StatusView {
+fn answer(app: &App, known: &StatusData) -> StatusView {
     let telemetry = &app.telemetry;
     let classes = &app.controller.settings().classes;
     let unserved = known.unserved.as_ref();
@@ -111,6 +113,7 @@ fn answer(app: &App, known: &Known) -> StatusView {
         webhooks: app.role.ingests().then(|| webhooks(app)),
         classes: classes::all(app, classes, known),
         waits: telemetry.waits.of_all(known.now).map(classes::waits),
+        spend: None,
         unserved_jobs: unserved.map(|last| last.jobs),
         unserved: sets
             .iter()
@@ -171,14 +174,15 @@ fn webhooks(app: &App) -> Webhooks {
 }
 
 /// Returns the open runs whose last reconcile failed at a service.
-fn failing_runs(app: &App, known: &Known) -> Vec<RunReason> {
+fn failing_runs(app: &App, known: &StatusData) -> Vec<RunReason> {
     let failing = app.telemetry.failing_runs.all();
     if failing.is_empty() {
         return Vec::new();
     }
     let open = known.open.as_ref().ok().map(|open| {
-        let runs = open.iter().map(|run| (&run.name, run));
-        runs.collect::<HashMap<&RunName, &OpenRun>>()
+        let names: HashSet<&RunName> = failing.iter().map(|(name, _)| name).collect();
+        let runs = open.iter().filter(|run| names.contains(&run.name));
+        runs.map(|run| (run.name.clone(), run)).collect::<HashMap<RunName, &OpenRun>>()
     });
     let failing = failing.into_iter().filter_map(|(name, failing)| {
         let run = open.as_ref().map(|open| open.get(&name));
@@ -189,7 +193,7 @@ fn failing_runs(app: &App, known: &Known) -> Vec<RunReason> {
         let run = run.flatten();
         Some(RunReason {
             run: name.to_string(),
-            repo: run.map(|run| run.repo.clone()).unwrap_or_default(),
+            repo: run.map(|run| run.repo.to_string()).unwrap_or_default(),
             job: String::new(),
             url: String::new(),
             phase: run.map(|run| run.phase),

@@ -9,7 +9,7 @@ use tinqs_ci_reconciler::controller::SweepReport;
 
 use super::{App, Ctx, Refusal};
 use crate::server::drift;
-use crate::server::pass::pass;
+use crate::server::pass::{self, pass};
 
 /// `POST /v1/sweep`.
 pub(super) async fn sweep(State(app): Ctx) -> Result<Json<SweepReport>, Refusal> {
@@ -25,8 +25,8 @@ pub(super) async fn now(app: &Arc<App>) -> Result<Json<SweepReport>, Refusal> {
     let bug = || Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "a bug: see the log");
     let (controller, telemetry) = (&app.controller, &app.telemetry);
     controller.forget_idle();
-    let polled = pass("demand", telemetry, controller.poll()).await.ok_or_else(bug)?;
-    let swept = pass("sweep", telemetry, controller.sweep()).await.ok_or_else(bug)?;
+    let polled = pass("demand", telemetry, Box::pin(controller.poll())).await.ok_or_else(bug)?;
+    let swept = pass::sweep(controller, telemetry).await.ok_or_else(bug)?;
     drift::note(controller, telemetry).await;
     Ok(Json(both(polled, swept)))
 }

@@ -11,16 +11,16 @@ use sha2::Sha256;
 
 use crate::settings::Token;
 
-/// How long a session lasts.
+/// The lifetime of a session.
 pub(super) const SESSION: SignedDuration = SignedDuration::from_hours(12);
-/// How long a one-time address can be used.
+/// The lifetime of a one-time address.
 pub(super) const CODE: SignedDuration = SignedDuration::from_mins(2);
 /// The maximum length of a sealed ticket, in bytes.
 const LONGEST: usize = 200;
 /// The maximum number of used codes that are kept, which end within [`CODE`].
 const KEPT: usize = 4096;
 
-/// What a ticket is for. One for the one purpose is none for the other.
+/// The purpose of a ticket. A ticket for one purpose is not valid for the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
     /// A one-time address.
@@ -101,10 +101,10 @@ fn mac(purpose: Purpose, content: &str, token: &Token) -> Hmac<Sha256> {
 
 /// The codes of this process: no two are the same, and none is used twice.
 #[derive(Default)]
-pub(super) struct Codes(Mutex<Known>);
+pub(super) struct Codes(Mutex<UsedCodes>);
 
 #[derive(Default)]
-struct Known {
+struct UsedCodes {
     latest: Option<Timestamp>,
     used: HashMap<String, Timestamp>,
 }

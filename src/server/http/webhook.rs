@@ -12,13 +12,15 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::json;
-use tinqs_ci_reconciler::controller::ReconcileOutcome;
+use tinqs_ci_reconciler::controller::{Hint, ReconcileOutcome};
+use tinqs_ci_reconciler::model::RunName;
 
 use super::body::{self, BodyBudget, Keep};
 use super::peer::Client;
 use super::{App, Ctx, Refusal, sweep};
 use crate::push::Pushes;
 use crate::settings::Right;
+use crate::telemetry::traces::{self, SpanDetails};
 use crate::telemetry::{Fault, Handled, labels};
 use tinqs_ci_gitea::demand;
 use tinqs_ci_gitea::trigger_event::TriggerEvent;
@@ -47,8 +49,18 @@ enum Acceptance {
     Ignored,
 }
 
-/// Handles a delivery or a sweep request.
+/// Handles a delivery or a sweep request, where one address has everything.
 pub(super) async fn take(State(app): Ctx, request: Request) -> Response {
+    handle(app, request, true).await
+}
+
+/// Handles a delivery at the address of webhooks, which opens nothing of the API, also not to the
+/// holder of a token.
+pub(super) async fn take_delivery(State(app): Ctx, request: Request) -> Response {
+    handle(app, request, false).await
+}
+
+async fn handle(app: Arc<App>, request: Request, may_sweep: bool) -> Response {
     let (began, at) = (Instant::now(), app.telemetry.now());
     let (parts, body) = request.into_parts();
     let headers = &parts.headers;
@@ -56,7 +68,8 @@ pub(super) async fn take(State(app): Ctx, request: Request) -> Response {
     let client = Client::of(&parts.extensions);
     let taken = match receive(&app, headers, body, client).await {
         // Boxed: its large state would burden every delivery.
-        Ok(Received::Cleanup) => return Box::pin(cleanup(&app, &parts)).await,
+        Ok(Received::Cleanup) if may_sweep => return Box::pin(cleanup(&app, &parts)).await,
+        Ok(Received::Cleanup) => return no_sweep().into_response(),
         Ok(Received::Delivery(body)) => ingest(&app, headers, event.unwrap_or(""), &body).await,
         Ok(Received::PollSignal) => {
             app.poll_signal.poll_soon();
@@ -178,7 +191,29 @@ async fn ingest(
     body: &body::BufferedBody,
 ) -> Result<Acceptance, Refusal> {
     let payload = verify(app, headers, &body.bytes).map_err(rejected)?;
-    let events = webhook::decode(event, &payload)
+    // Only those that are verified: others may come in any number.
+    let stored = store(app, event, &payload);
+    traces::ingest(stored, |taken| told(headers, event, taken)).await
+}
+
+/// Returns what the span of a delivery says.
+fn told(headers: &HeaderMap, event: &str, taken: &Result<Acceptance, Refusal>) -> SpanDetails {
+    let outcome = match taken {
+        Ok(Acceptance::Accepted) => "accepted",
+        Ok(Acceptance::Ignored) => "ignored",
+        Err(refusal) if refusal.status.is_client_error() => "bad_payload",
+        Err(_) => "error",
+    };
+    let delivery = header_text(headers, "x-gitea-delivery");
+    SpanDetails::default()
+        .with("event", labels::event(Some(event)))
+        .with_some("request_id", Some(delivery).filter(|delivery| !delivery.is_empty()))
+        .with("outcome", outcome)
+        .failed(taken.as_ref().err().map(|refusal| refusal.detail.as_str()))
+}
+
+async fn store(app: &App, event: &str, payload: &[u8]) -> Result<Acceptance, Refusal> {
+    let events = webhook::decode(event, payload)
         .map_err(|malformed| Refusal::new(StatusCode::BAD_REQUEST, malformed.to_string()))?;
     let mode = match &app.pushes {
         Some(pushes) => pushes.demand().known(),
@@ -189,7 +224,7 @@ async fn ingest(
         app.controller.saw_blocked(job_id);
     }
     let pushed = match app.pushes.as_ref().filter(|pushes| pushes.wants(event)) {
-        Some(pushes) => Box::pin(take_push(pushes, event, &payload)).await?,
+        Some(pushes) => Box::pin(take_push(pushes, event, payload)).await?,
         None => false,
     };
     if pushed && hints.is_empty() {
@@ -197,6 +232,9 @@ async fn ingest(
     }
     if hints.is_empty() && (!poll_soon || mode == Some(demand::Mode::Push)) {
         return Ok(Acceptance::Ignored);
+    }
+    if let Some(run) = hints.first().map(announced) {
+        traces::tell("run", run.as_str());
     }
     let began = Instant::now();
     let ingested = tokio::time::timeout(INGEST_DEADLINE, app.controller.ingest(&hints)).await;
@@ -220,6 +258,14 @@ async fn ingest(
             Err(not_durable())
         }
         Err(_) => Err(not_durable()),
+    }
+}
+
+/// Returns the run that a hint is about.
+fn announced(hint: &Hint) -> RunName {
+    match hint {
+        Hint::Queued(job) => RunName::job(job.job.job_id),
+        Hint::Job { job_id, .. } => RunName::job(*job_id),
     }
 }
 
@@ -255,6 +301,11 @@ async fn take_push(pushes: &Pushes, event: &str, payload: &[u8]) -> Result<bool,
         }
         Err(_) => Err(not_durable()),
     }
+}
+
+fn no_sweep() -> Refusal {
+    let detail = "this address only takes webhooks: `POST /v1/sweep` at `server.api` sweeps";
+    Refusal::new(StatusCode::NOT_FOUND, detail)
 }
 
 fn not_durable() -> Refusal {

@@ -3,7 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use tinqs_ci_reconciler::model::{Machine, MachineState, Phase, Run};
+use jiff::Timestamp;
+use tinqs_ci_reconciler::model::{Machine, MachineState, MicroUsd, Phase, Run};
 use tinqs_ci_reconciler::ports::{Filter, PortError};
 
 use super::App;
@@ -70,7 +71,7 @@ impl Work {
     }
 
     /// Returns a machine as the API shows it.
-    pub(super) fn view(&self, machine: &Machine) -> MachineView {
+    pub(super) fn view(&self, app: &App, machine: &Machine) -> MachineView {
         let attempt_id = machine.attempt_id.to_string();
         let job = self.jobs.get(&attempt_id).filter(|_| machine.is_live()).cloned();
         let doing = match machine.state {
@@ -94,8 +95,38 @@ impl Work {
             job,
             launched_at: machine.launched_at,
             deadline: machine.deadline,
+            hourly_micro_usd: price(app, machine).map(|price| price.0),
+            cost_micro_usd: cost_so_far(app, machine, app.telemetry.now()).map(|cost| cost.0),
         }
     }
+}
+
+/// Returns the price per hour of a machine, as it is now; `None` if it is not known.
+pub(super) fn price(app: &App, machine: &Machine) -> Option<MicroUsd> {
+    app.controller.price(&machine.kind, machine.market, &machine.zone)
+}
+
+/// Returns the cost of a machine since its launch, at the price of now; `None` if the price, the
+/// launch or the end is not known.
+pub(super) fn cost_so_far(app: &App, machine: &Machine, now: Timestamp) -> Option<MicroUsd> {
+    Some(price(app, machine)?.for_seconds(lived(machine, now)?))
+}
+
+/// Returns the whole seconds since the launch, or between the launch and the end.
+fn lived(machine: &Machine, now: Timestamp) -> Option<u64> {
+    let until = match machine.state {
+        MachineState::Gone => machine.ended_at?,
+        MachineState::Booting | MachineState::Up | MachineState::Ending => {
+            machine.ended_at.unwrap_or(now)
+        }
+    };
+    // Such a cloud tells no time of the launch.
+    if machine.launched_at == Timestamp::UNIX_EPOCH {
+        return None;
+    }
+    let seconds = until.as_second() - machine.launched_at.as_second();
+    // This clock may be behind that of the cloud.
+    Some(u64::try_from(seconds).unwrap_or(0))
 }
 
 /// Returns the runs in a phase. There are about as many in each of these two as there are machines.

@@ -17,7 +17,7 @@ const FINISHED: usize = 4_096;
 const MOST: usize = 200_000;
 
 /// The records, as this process saw them last.
-pub(super) struct Known {
+pub(super) struct SeenRecords {
     /// What was recorded before this time is not told of a run that is seen first.
     began: Timestamp,
     runs: HashMap<RunName, Last>,
@@ -25,20 +25,22 @@ pub(super) struct Known {
     finished: VecDeque<RunName>,
 }
 
-/// What a record said.
+/// The last known content of a record.
 struct Last {
     sketch: Sketch,
     /// `None`: the run was only listed.
     record: Option<Record>,
 }
 
-/// What a listing says of a run.
+/// The summary of a run in a listing.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Sketch {
     phase: Phase,
     attempt: Option<u32>,
     at_limit: bool,
     deleted: bool,
+    /// In milliseconds: a person who retries a run that waits changes nothing else of its listing.
+    waiting_since: i64,
 }
 
 struct Record {
@@ -50,14 +52,14 @@ struct Record {
     conditions: Vec<(Reason, Timestamp)>,
 }
 
-/// What changed in a record.
+/// The changes of a record.
 pub(super) struct Sight {
     pub(super) subject: Arc<Subject>,
     /// In order.
     pub(super) news: Vec<(Timestamp, What)>,
 }
 
-impl Known {
+impl SeenRecords {
     pub(super) fn new(began: Timestamp) -> Self {
         // Times of milestones are cut to milliseconds.
         let began = Timestamp::from_millisecond(began.as_millisecond()).unwrap_or(began);
@@ -178,16 +180,18 @@ impl Sketch {
             attempt: attempt.map(|attempt| attempt.number),
             at_limit: run.status.reason() == Some(Reason::AtLimit),
             deleted: run.deleted_at.is_some(),
+            waiting_since: run.status.waiting_since.as_millisecond(),
         }
     }
 
     fn listed(run: &OpenRun) -> Self {
-        let OpenRun { phase, attempt, at_limit, deleted, .. } = run;
+        let OpenRun { phase, attempt, at_limit, deleted, waiting_since, .. } = run;
         Self {
             phase: *phase,
             attempt: attempt.as_ref().map(|id| id.number),
             at_limit: *at_limit,
             deleted: *deleted,
+            waiting_since: waiting_since.as_millisecond(),
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::words::events::What;
 /// An event that is repeated within this time is counted, and not told as another one.
 const REPEATED_WITHIN: SignedDuration = SignedDuration::from_hours(1);
 
-/// What an event is about.
+/// The object of an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Object {
     /// A run.
@@ -65,15 +65,15 @@ impl Subject {
 pub struct Entry {
     /// Its position.
     pub sequence: u64,
-    /// What it is about.
+    /// The object of the event.
     pub object: Object,
-    /// What happened.
+    /// The event.
     pub what: What,
     /// When it happened first.
     pub first: Timestamp,
     /// When it happened last.
     pub last: Timestamp,
-    /// How often it happened.
+    /// The number of occurrences.
     pub count: u64,
 }
 

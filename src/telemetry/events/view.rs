@@ -5,7 +5,7 @@ use tinqs_ci_reconciler::model::{Milestone, Run};
 
 use super::ring::{Entry, Object, Subject};
 use crate::api::{Event, EventKind, EventObject};
-use crate::words::events::{Told, What, told};
+use crate::words::events::{EventText, What, told};
 
 /// Returns an event in words. `replica` is the name of the process that keeps it.
 pub fn view(entry: &Entry, replica: &str) -> Event {
@@ -28,7 +28,7 @@ fn in_words(
     (first_at, last_at): (Timestamp, Timestamp),
     count: u64,
 ) -> Event {
-    let Told { is_warning, reason, message } = told(what);
+    let EventText { is_warning, reason, message } = told(what);
     let mut event = Event {
         id,
         kind: if is_warning { EventKind::Warning } else { EventKind::Normal },

@@ -23,6 +23,7 @@ impl Metrics {
         for class in classes {
             let limit = class.limit.map_or(0.0, f64::from);
             self.limits.with_label_values(&[class.name.0.as_str(), "max"]).set(limit);
+            self.usage.budget(&class.name.0, class.budget);
         }
         self.launches.zero_offerings(classes);
         *known = names;
@@ -40,6 +41,7 @@ impl Metrics {
     fn zero_class(&self, class: &str) {
         self.job_wait.with_label_values(&[class]);
         self.drift.zero_class(class);
+        self.usage.zero_class(class);
         self.breaker_opened.with_label_values(&[class]);
         self.paused.with_label_values(&[class]);
         for outcome in labels::OUTCOMES {
@@ -86,6 +88,7 @@ impl Metrics {
     /// Removes the gauges of a class. One that has no such series is left alone.
     fn remove_gauges(&self, class: &str) {
         self.drift.remove_class(class);
+        self.usage.remove_gauges(class);
         let _ = self.limits.remove_label_values(&[class, "max"]);
         for gauges in [&self.desired, &self.oldest_waiting, &self.breaker_opened, &self.paused] {
             let _ = gauges.remove_label_values(&[class]);

@@ -12,7 +12,7 @@ pub struct ConfigMetrics {
     info: GaugeVec,
     successful: Gauge,
     at: Gauge,
-    certificate: Gauge,
+    certificate: GaugeVec,
 }
 
 impl ConfigMetrics {
@@ -21,7 +21,7 @@ impl ConfigMetrics {
             info: gauges(registry, f::CONFIG_INFO),
             successful: gauge(registry, f::CONFIG_LOADED),
             at: gauge(registry, f::CONFIG_LOADED_AT),
-            certificate: gauge(registry, f::TLS_EXPIRY),
+            certificate: gauges(registry, f::TLS_EXPIRY),
         }
     }
 
@@ -37,9 +37,12 @@ impl ConfigMetrics {
         self.info.with_label_values(&[hash]).set(1.0);
     }
 
-    /// Shows when the server's certificate expires.
+    /// Shows when the server's certificate expires; without one there is no series.
     pub fn certificate(&self, expires_at: Option<Timestamp>) {
-        self.certificate.set(expires_at.map_or(0.0, seconds));
+        match expires_at {
+            Some(at) => self.certificate.with_label_values::<&str>(&[]).set(seconds(at)),
+            None => self.certificate.reset(),
+        }
     }
 
     /// Shows that the last load failed, so that the former configuration stays in force.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use parking_lot::Mutex;
 use prometheus::{GaugeVec, IntCounterVec, Registry};
+use tinqs_ci_reconciler::controller::Offering;
 use tinqs_ci_reconciler::model::{Class, Machine, MachineSpec, Market};
 use tinqs_ci_reconciler::ports::PortError;
 
@@ -79,17 +80,18 @@ impl LaunchMetrics {
             }
         }
         let offerings = classes.iter().flat_map(|class| &class.machines).cloned();
-        self.offered(&offerings.map(|machine| (machine, false)).collect::<Vec<_>>());
+        let available = |machine| Offering { machine, skipped: None };
+        self.offered(&offerings.map(available).collect::<Vec<_>>());
     }
 
     /// Shows which offerings are skipped.
-    pub(in crate::telemetry) fn offered(&self, offerings: &[(MachineSpec, bool)]) {
+    pub(in crate::telemetry) fn offered(&self, offerings: &[Offering]) {
         // Those of a former configuration go.
         self.unavailable.reset();
-        for (machine, is_skipped) in offerings {
+        for Offering { machine, skipped } in offerings {
             let (kind, subnet) = self.place(machine);
             let series = [kind, subnet, labels::market(machine.market)];
-            let value = if *is_skipped { 1.0 } else { 0.0 };
+            let value = if skipped.is_some() { 1.0 } else { 0.0 };
             self.unavailable.with_label_values(&series).set(value);
         }
     }

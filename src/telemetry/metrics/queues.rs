@@ -1,6 +1,6 @@
 //! The families of queues: the queue of wake-ups, and the work of this process.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use prometheus::{GaugeVec, IntCounterVec, Registry};
 use tinqs_ci_reconciler::ports::QueueDepth;
 
@@ -31,7 +31,6 @@ impl QueueMetrics {
             metrics.oldest.with_label_values(&[queue]);
         }
         metrics.retries.with_label_values(&["wake"]);
-        metrics.shown(&QueueDepth::default(), Timestamp::UNIX_EPOCH);
         metrics
     }
 
@@ -50,20 +49,60 @@ impl QueueMetrics {
         self.oldest.with_label_values(&[queue]).set(since.map_or(0.0, seconds));
     }
 
-    /// Shows what the queue of wake-ups holds.
-    pub(in crate::telemetry) fn shown(&self, depth: &QueueDepth, now: Timestamp) {
-        let QueueDepth { visible, in_flight, oldest_age, dead_letters } = *depth;
-        let oldest = oldest_age.and_then(|age| now.checked_sub(age).ok()).map_or(0.0, seconds);
-        let count = |messages| count(usize::try_from(messages).unwrap_or(usize::MAX));
+    /// Shows what the queue of wake-ups holds; `None`: it does not tell. Leaves out the series
+    /// whose value is not known.
+    pub(in crate::telemetry) fn shown(&self, depth: Option<&QueueDepth>, now: Timestamp) {
+        let dead_letters = depth.and_then(|depth| depth.dead_letters);
         for (queue, state, messages) in [
-            ("events", "visible", visible),
-            ("events", "in_flight", in_flight),
+            ("events", "visible", depth.map(|depth| depth.visible)),
+            ("events", "in_flight", depth.map(|depth| depth.in_flight)),
             ("dlq", "visible", dead_letters),
-            ("dlq", "in_flight", 0),
+            ("dlq", "in_flight", dead_letters.map(|_| 0)),
         ] {
-            self.messages.with_label_values(&[queue, state]).set(count(messages));
+            let messages = messages.map(|all| count(usize::try_from(all).unwrap_or(usize::MAX)));
+            show(&self.messages, &[queue, state], messages);
         }
-        self.oldest_message.with_label_values(&["events"]).set(oldest);
-        self.oldest_message.with_label_values(&["dlq"]);
+        let since = |age: SignedDuration| now.checked_sub(age).ok().map(seconds);
+        let oldest = depth.map(|depth| depth.oldest_age.and_then(since).unwrap_or(0.0));
+        show(&self.oldest_message, &["events"], oldest);
+        // No queue tells the age of a dead letter.
+        let none = dead_letters.filter(|dead_letters| *dead_letters == 0);
+        show(&self.oldest_message, &["dlq"], none.map(|_| 0.0));
+    }
+}
+
+/// Sets a series, or removes it if its value is not known.
+fn show(gauges: &GaugeVec, labels: &[&str], value: Option<f64>) {
+    if let Some(value) = value {
+        gauges.with_label_values(labels).set(value);
+    } else {
+        // It may not be there.
+        let _ = gauges.remove_label_values(labels);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus::TextEncoder;
+
+    use super::*;
+
+    #[test]
+    fn what_a_queue_does_not_tell_is_not_shown() {
+        let registry = Registry::new();
+        let metrics = QueueMetrics::new(&registry);
+        let shown = |depth: Option<QueueDepth>| {
+            metrics.shown(depth.as_ref(), Timestamp::UNIX_EPOCH);
+            let text = TextEncoder::new().encode_to_string(&registry.gather()).expect("text");
+            let lines = text.lines().filter(|line| line.starts_with("tinqs_ci_queue_"));
+            let of = |queue: &str| lines.clone().filter(|line| line.contains(queue)).count();
+            (of("\"events\""), of("\"dlq\""))
+        };
+        let with = |dead_letters| Some(QueueDepth { dead_letters, ..QueueDepth::default() });
+        assert_eq!(shown(None), (0, 0), "it was not asked yet");
+        assert_eq!(shown(with(Some(0))), (3, 3));
+        assert_eq!(shown(with(Some(2))), (3, 2), "nothing tells the age of a dead letter");
+        assert_eq!(shown(with(None)), (3, 0));
+        assert_eq!(shown(None), (0, 0));
     }
 }

@@ -44,6 +44,8 @@ pub struct Host {
     limited_files: bool,
     /// What starts the program: a program and its arguments; empty for none.
     pub wrapper: Vec<String>,
+    /// Further variables of the server's environment.
+    pub variables: Vec<(&'static str, String)>,
     server: Option<Child>,
     /// A client for the server's API.
     pub http: reqwest::Client,
@@ -117,9 +119,19 @@ impl Host {
             .build()
             .expect("a client");
         let program = program.into();
-        let wrapper = Vec::new();
-        let host =
-            Self { dir, forge, wire, program, ports, limited_files, wrapper, server: None, http };
+        let (wrapper, variables, server) = (Vec::new(), Vec::new(), None);
+        let host = Self {
+            dir,
+            forge,
+            wire,
+            program,
+            ports,
+            limited_files,
+            wrapper,
+            variables,
+            server,
+            http,
+        };
         host.configure(options.class, options.demand);
         host.install_runner();
         host
@@ -216,6 +228,7 @@ impl Host {
             .env("HOOK_SECRET", SECRET)
             .env("OWN_TOKEN", OWN_TOKEN)
             .env("TINQS_CI_LOG", "tinqs_ci=debug")
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)

@@ -7,6 +7,8 @@ use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{ClassName, Pause, Phase, Run, SeatLimits, Uid};
 use tinqs_ci_reconciler::ports::{ErrorKind, Expect, Filter, OpenRun, PortError, RunStore};
 
+mod usage;
+
 use crate::make::{at, at_once, attempt, attempt_id, finished, name, run, until};
 
 /// Asserts every law that holds for all stores.
@@ -24,6 +26,7 @@ pub async fn all(store: &dyn RunStore) {
     leases_are_exclusive(store).await;
     secrets_are_kept_and_not_shown(store).await;
     any_text_is_kept(store).await;
+    usage::all(store).await;
 }
 
 fn kind<T: std::fmt::Debug>(result: Result<T, PortError>) -> ErrorKind {
@@ -91,7 +94,7 @@ async fn opened(store: &dyn RunStore, repo: &str, now: Timestamp, expected: &[&R
     let mut last = Vec::new();
     until(&format!("the open runs of {repo} are {expected:?}"), async || {
         last = store.open(now).await.unwrap();
-        last.retain(|open| open.repo == repo);
+        last.retain(|open| &*open.repo == repo);
         last.sort_by(|a, b| a.name.cmp(&b.name));
         (last == expected).then_some(())
     })

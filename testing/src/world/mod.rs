@@ -14,7 +14,8 @@ use std::task::{Context, Poll, Waker};
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::{Mutex, MutexGuard};
 use tinqs_ci_reconciler::model::{
-    ClassName, Job, JobRunner, JobTimes, Machine, MachineSpec, Pause, Registration, Run, RunName,
+    Amount, ClassName, Job, JobRunner, JobTimes, Machine, MachineSpec, Pause, Registration, Run,
+    RunName, UsageKey,
 };
 use tinqs_ci_reconciler::ports::{
     ErrorKind, InboxItem, PortError, Ports, RegistrationLists, Seat, TrueTime, WaitingJob,
@@ -60,6 +61,8 @@ pub struct State {
     pub seats: Vec<(ClassName, Seat)>,
     /// The pauses.
     pub pauses: Vec<Pause>,
+    /// What was counted, by its key.
+    pub usage: BTreeMap<UsageKey, Amount>,
     /// The holder of each lease, and when it ends.
     pub leases: BTreeMap<String, (String, Timestamp)>,
     /// The requested duration of each lease, in the order of the calls.
@@ -175,6 +178,7 @@ impl TestWorld {
             writes: 0,
             seats: Vec::new(),
             pauses: Vec::new(),
+            usage: BTreeMap::new(),
             leases: BTreeMap::new(),
             lease_ttls: Vec::new(),
             led_by_another: false,

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::MutexGuard;
 use tinqs_ci_reconciler::model::{
     Attempt, AttemptId, ClassName, EndedBy, Machine, MachineId, MachineState, Pause, Run, RunName,
-    SeatLimits, Uid,
+    SeatLimits, Uid, Usage,
 };
 use tinqs_ci_reconciler::ports::{
     Clock, Compute, Cursor, Delivery, ErrorKind, Expect, Filter, Inbox, InboxItem, MOST_ITEMS,
@@ -90,19 +91,25 @@ impl RunStore for TestWorld {
 
     async fn put(&self, run: &Run, expect: Expect) -> Result<u64, PortError> {
         let mut state = self.call("store", "put")?;
-        if state.conflicts > 0 {
-            state.conflicts -= 1;
-            return conflict("put");
-        }
-        let found = state.runs.get(&run.name).map(|run| (run.uid, run.version));
-        let version = match (expect, found) {
-            (Expect::Absent, None) => 1,
-            (Expect::At(uid, version), Some(found)) if (uid, version) == found => version + 1,
-            _ => return conflict("put"),
-        };
-        state.writes += 1;
-        state.runs.insert(run.name.clone(), Run { version, ..run.clone() });
+        put(&mut state, run, expect)
+    }
+
+    async fn put_counting(
+        &self,
+        run: &Run,
+        expect: Expect,
+        used: &Usage,
+    ) -> Result<u64, PortError> {
+        let mut state = self.call("store", "put")?;
+        let version = put(&mut state, run, expect)?;
+        *state.usage.entry(used.key.clone()).or_default() += used.amount;
         Ok(version)
+    }
+
+    async fn usage(&self, first: Date, last: Date) -> Result<Vec<Usage>, PortError> {
+        let state = self.call("store", "usage")?;
+        let of_days = state.usage.iter().filter(|(key, _)| (first..=last).contains(&key.day));
+        Ok(of_days.map(|(key, amount)| Usage { key: key.clone(), amount: *amount }).collect())
     }
 
     async fn remove(&self, name: &RunName, uid: Uid, version: u64) -> Result<(), PortError> {
@@ -213,6 +220,22 @@ impl RunStore for TestWorld {
         state.leases.insert(what.to_owned(), (holder.to_owned(), now + ttl));
         Ok(true)
     }
+}
+
+fn put(state: &mut State, run: &Run, expect: Expect) -> Result<u64, PortError> {
+    if state.conflicts > 0 {
+        state.conflicts -= 1;
+        return conflict("put");
+    }
+    let found = state.runs.get(&run.name).map(|run| (run.uid, run.version));
+    let version = match (expect, found) {
+        (Expect::Absent, None) => 1,
+        (Expect::At(uid, version), Some(found)) if (uid, version) == found => version + 1,
+        _ => return conflict("put"),
+    };
+    state.writes += 1;
+    state.runs.insert(run.name.clone(), Run { version, ..run.clone() });
+    Ok(version)
 }
 
 /// The place of a run among pages.
@@ -334,6 +357,7 @@ impl Compute for TestWorld {
             repo_id: attempt.runner.repo_id,
             promise: attempt.boot.promise(),
             ended_by: None,
+            ended_at: None,
             class,
             kind: asked.kind,
             zone: String::new(),

@@ -47,12 +47,18 @@ impl Harness {
             git_token: None,
             secrets: Vec::new(),
             classes: vec![class("good"), class("bad")],
+            prices: std::collections::BTreeMap::new(),
             poll_every: SignedDuration::from_secs(10),
             sweep_every: SignedDuration::from_secs(60),
             replica: "one".to_owned(),
         };
         let controller = Arc::new(Controller::new(world.ports(), settings));
         Self { controller, world, last_job: std::cell::Cell::default() }
+    }
+
+    /// Returns the controller of another process, which knows nothing yet.
+    pub(crate) fn another(&self) -> Controller {
+        Controller::new(self.world.ports(), (*self.controller.settings()).clone())
     }
 
     /// Both sides of the world. A test must not hold this over a call.

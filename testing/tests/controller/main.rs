@@ -3,6 +3,7 @@
 
 mod another_registration;
 mod breaker;
+mod budget;
 mod canceled;
 mod dependents;
 mod drift;
@@ -24,6 +25,7 @@ mod sweep;
 mod timeline;
 mod true_time;
 mod unlisted;
+mod usage;
 mod waits;
 
 use jiff::SignedDuration;

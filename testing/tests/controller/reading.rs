@@ -235,7 +235,7 @@ fn seats_in_a_class_that_is_configured_no_longer_are_seen_where_the_record_tells
 }
 
 #[test]
-fn what_is_remembered_of_machines_is_seen_until_it_is_over() {
+fn what_is_cached_of_machines_is_seen_until_it_is_over() {
     let harness = Harness::new();
     let none = || PortError::new("compute", "launch", ErrorKind::NoCapacity, "none");
     harness.answers("good", LaunchAnswer::Refuses(none));
@@ -246,10 +246,16 @@ fn what_is_remembered_of_machines_is_seen_until_it_is_over() {
     let seen = unavailable(&harness);
     assert_eq!(seen.len(), 3);
     assert!(seen.iter().all(|s| (s.until, s.cause) == (until, Cause::Capacity)));
+    let skipped = || {
+        let offerings = harness.controller.offerings();
+        offerings.iter().map(|offering| offering.skipped).collect::<Vec<_>>()
+    };
+    assert_eq!(skipped(), [Some((until, Cause::Capacity)); 3], "both classes ask for the same");
     harness.pass(3 * MINUTE - SECOND);
     assert_eq!(unavailable(&harness).len(), 3);
     harness.pass(SECOND);
     assert!(unavailable(&harness).is_empty());
+    assert!(skipped().iter().all(Option::is_none));
 }
 
 #[test]

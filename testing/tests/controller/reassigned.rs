@@ -129,7 +129,7 @@ fn takers_are_followed_over_twenty_hops_and_no_further() {
 }
 
 #[test]
-fn what_a_reconcile_sees_of_the_runner_is_remembered_as_well() {
+fn what_a_reconcile_sees_of_the_runner_is_cached_as_well() {
     let harness = Harness::new();
     let names = started(&harness, 2);
     let runner = harness.attempt_id(&names[0], 1).to_string();

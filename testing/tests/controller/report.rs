@@ -2,7 +2,7 @@
 
 use tinqs_ci_reconciler::controller::{ActionKind, Event, ReconcileOutcome};
 use tinqs_ci_reconciler::model::{
-    ClassName, Conclusion, Job, MachineId, MachineState, Outcome, Phase, Reason, RunName,
+    ClassName, Conclusion, EndedBy, Job, MachineId, MachineState, Outcome, Phase, Reason, RunName,
 };
 use tinqs_ci_reconciler::ports::{ErrorKind, PortError};
 use tinqs_ci_testing::LaunchAnswer;
@@ -78,7 +78,16 @@ fn a_job_starts_once_and_a_run_is_finished_once() {
     let report = harness.reconcile(&names[0]);
     let ended = Event::Finished { outcome: Outcome::Failed, ran_ms: Some(60_000) };
     assert_eq!(report.events, [ended]);
-    assert_eq!((report.phase, report.due), (Some(Phase::Finished), None), "it is never due");
+    let due = harness.now() + MINUTE;
+    assert_eq!((report.phase, report.due), (Some(Phase::Finished), Some(due)), "its machine is up");
+    {
+        let mut state = harness.state();
+        (state.machines[0].state, state.machines[0].ended_by) =
+            (MachineState::Gone, Some(EndedBy::Itself));
+    }
+    let report = harness.reconcile(&names[0]);
+    assert!(matches!(report.events[..], [Event::Counted { .. }]), "{:?}", report.events);
+    assert_eq!(report.due, None, "it is never due");
     assert_eq!(harness.controller.earliest_due(), None);
     assert!(harness.reconcile(&names[0]).events.is_empty());
 }

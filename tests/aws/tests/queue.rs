@@ -11,7 +11,7 @@ use jiff::SignedDuration;
 use tinqs_ci_aws::client;
 use tinqs_ci_aws::events::Owners;
 use tinqs_ci_aws::queue::{Clients, Options, Sqs};
-use tinqs_ci_reconciler::ports::{Compute as _, Delivery, ErrorKind, Queue as _};
+use tinqs_ci_reconciler::ports::{Compute as _, Delivery, ErrorKind, Queue as _, QueueDepth};
 use tinqs_ci_simulator::aws_wire::{Kind, Rule, Rules, When};
 use tinqs_ci_simulator::ec2_wire::EventFaults;
 use tinqs_ci_simulator::sqs_wire::{QueueFaults, QueueSettings, SqsOptions, SqsWire};
@@ -22,8 +22,11 @@ const NAME: &str = "wakes";
 const DEAD: &str = "dead";
 
 /// The shortest times that whole seconds allow.
-const QUICK: Options =
-    Options { again_after: Duration::from_secs(2), patience: Duration::from_secs(1) };
+const QUICK: Options = Options {
+    again_after: Duration::from_secs(2),
+    patience: Duration::from_secs(1),
+    depth_every: Duration::ZERO,
+};
 
 fn wire(change: impl FnOnce(&mut SqsOptions)) -> SqsWire {
     let mut options = SqsOptions::with_queue(NAME);
@@ -309,4 +312,61 @@ async fn an_event_is_redelivered_if_its_machine_cannot_be_described() {
     assert_eq!(delivery.name, attempt_id.run);
     queue.done(delivery).await.unwrap();
     assert_eq!(wire.bodies(NAME), [] as [String; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_tells_what_it_and_its_dead_letter_queue_hold() {
+    let wire = wire(with_dead_letters);
+    let queue = over(&wire, QUICK, None).await;
+    let told = async || queue.depth().await.expect("an answer").expect("it may be read");
+    assert_eq!(told().await, QueueDepth { dead_letters: Some(0), ..QueueDepth::default() });
+    wire.post(DEAD, STRANGE[0], Duration::ZERO);
+    queue.wake(&name(1)).await.unwrap();
+    wire.post(NAME, "job-2", Duration::from_mins(10));
+    let first = told().await;
+    assert_eq!((first.visible, first.in_flight, first.dead_letters), (2, 0, Some(1)));
+    let later = told().await;
+    assert!(first.oldest_age.is_some() && later.oldest_age > first.oldest_age, "{later:?}");
+    let taken = queue.next(10).await.unwrap();
+    assert_eq!(taken.len(), 1);
+    assert_eq!((told().await.visible, told().await.in_flight), (1, 1), "one is delayed");
+    for delivery in taken {
+        queue.done(delivery).await.unwrap();
+    }
+    assert_eq!((told().await.visible, told().await.in_flight), (1, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_counts_its_messages_once_a_minute() {
+    let wire = wire(with_dead_letters);
+    let queue = over(&wire, Options::default(), None).await;
+    let first = queue.depth().await.unwrap();
+    let calls = wire.ledger().count("GetQueueAttributes");
+    assert_eq!(calls, 3, "the policy, and the counts of two queues");
+    for id in 0..5 {
+        queue.wake(&name(id)).await.unwrap();
+        assert_eq!(queue.depth().await.unwrap(), first, "of the same minute");
+    }
+    assert_eq!(wire.ledger().count("GetQueueAttributes"), calls);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_it_may_not_count_is_not_known_and_is_no_error() {
+    let wire = wire(with_dead_letters);
+    let queue = over(&wire, QUICK, None).await;
+    let denied = || Kind::Error { code: "AccessDenied".to_owned(), status: 403 };
+    rule(&wire, "GetQueueAttributes", When::Always, denied());
+    assert_eq!(queue.depth().await.unwrap(), None);
+    wire.faults(Rules::clear);
+    rule(&wire, "GetQueueUrl", When::Always, denied());
+    queue.wake(&name(1)).await.unwrap();
+    let told = queue.depth().await.unwrap().expect("of the queue itself");
+    assert_eq!((told.visible, told.dead_letters), (1, None));
+    wire.faults(Rules::clear);
+    let broken = Kind::Error { code: "InternalFailure".to_owned(), status: 500 };
+    rule(&wire, "GetQueueAttributes", When::Always, broken);
+    assert_eq!(queue.depth().await.unwrap_err().kind, ErrorKind::Unavailable);
+    wire.faults(Rules::clear);
+    wire.remove_queue(DEAD);
+    assert_eq!(queue.depth().await.unwrap().expect("it").dead_letters, None, "it is not there");
 }

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::process::{Command, Output, Stdio};
+use std::sync::mpsc;
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use tinqs_ci_test_host::{Host, OWN_TOKEN, Options, SECRET, TOKEN};
 
 use super::{Suggestion, Values, Words, suggestions, words};
@@ -65,7 +67,7 @@ async fn host() -> (Host, Values) {
 }
 
 fn run(host: &Host, words: &Words) -> Output {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_tinqs-ci"))
+    let child = Command::new(env!("CARGO_BIN_EXE_tinqs-ci"))
         .args(&words.0)
         .current_dir(host.dir.path())
         .env_clear()
@@ -81,15 +83,15 @@ fn run(host: &Host, words: &Words) -> Output {
         .stderr(Stdio::piped())
         .spawn()
         .expect("it starts");
-    let began = std::time::Instant::now();
-    while child.try_wait().expect("its state").is_none() {
-        if began.elapsed() > PATIENCE {
-            let _ = child.kill();
-            break;
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    child.wait_with_output().expect("its output")
+    let id = Pid::from_child(&child);
+    // Its output is read while it runs: a schema is larger than a pipe.
+    let (send, ended) = mpsc::channel();
+    std::thread::spawn(move || send.send(child.wait_with_output()));
+    let output = ended.recv_timeout(PATIENCE).or_else(|_| {
+        let _ = kill_process(id, Signal::KILL);
+        ended.recv_timeout(PATIENCE)
+    });
+    output.expect("it ends").expect("its output")
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,12 +9,14 @@ use axum::http::{Request, StatusCode};
 use futures_util::FutureExt as _;
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
+use serde_json::Value;
 use tinqs_ci::server::http::{App, Deadlines, everything};
 use tinqs_ci::server::{Parts, PollSignal, Role};
 use tinqs_ci::settings::Settings;
-use tinqs_ci_reconciler::model::{Class, ClassName, MachineId, Pause};
-use tinqs_ci_reconciler::ports::{Clock as _, Ports};
+use tinqs_ci_reconciler::model::{Class, ClassName, MachineId, MachineSpec, Market, Pause};
+use tinqs_ci_reconciler::ports::Clock as _;
 use tinqs_ci_simulator::clock::Virtual;
+use tinqs_ci_simulator::cloud::{UNPRICED, price};
 use tinqs_ci_simulator::forge::{Config, Forge, JobSpec, Line};
 use tinqs_ci_simulator::ports::SimulatedPorts;
 use tinqs_ci_simulator::world::{Shared, World};
@@ -23,10 +25,14 @@ use tower::ServiceExt as _;
 
 use crate::asking::{TOKEN, settings};
 
+const JSON: &str = "application/json";
+pub(super) const HTML: &str = "text/html,application/xhtml+xml";
+/// The classes: each of the test's labels is the name of one.
+pub(super) const CLASSES: [&str; 2] = ["linux", "deploy"];
 /// The interval in which the loops of the server run.
 const BEAT: SignedDuration = SignedDuration::from_secs(5);
 
-/// What happens next.
+/// The next step.
 #[derive(Clone, Debug)]
 pub(super) enum Step {
     /// Somebody pushes a workflow with so many jobs, each of which runs so long.
@@ -54,8 +60,44 @@ pub(super) struct History {
     jobs: Vec<i64>,
 }
 
-fn class(name: &str, limit: u32) -> Class {
-    Class { limit: Some(limit), ..make::class(name, vec![make::process()]) }
+fn class(name: &str, limit: u32, kind: &str, market: Market) -> Class {
+    let machine = MachineSpec { kind: kind.to_owned(), market, ..make::process() };
+    Class { limit: Some(limit), ..make::class(name, vec![machine]) }
+}
+
+/// Returns the server over a world.
+pub(super) fn server(world: &Shared, classes: Vec<Class>) -> (Parts, Router) {
+    let clock = world.lock().clock.clone();
+    let simulated = SimulatedPorts::live(world.clone()).ports(clock);
+    let kinds = classes.iter().flat_map(|class| &class.machines).map(|machine| &machine.kind);
+    let on_demand = |kind: &String| Some((kind.clone(), price(kind, Market::OnDemand)?));
+    let prices = kinds.filter_map(on_demand).collect();
+    let parts = Parts::over(Settings { classes, prices, ..settings() }, simulated, "replica-1");
+    let address = Some(([127, 0, 0, 1], 8081).into());
+    let app = App::new(&parts, Arc::new(PollSignal::default()), Role::All, address);
+    let router = everything(&app, Deadlines::default());
+    (parts, router)
+}
+
+/// Returns the answer of a server to a request.
+pub(super) async fn ask(
+    router: &Router,
+    method: &str,
+    path: &str,
+    accept: &str,
+) -> (StatusCode, String) {
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header("host", "127.0.0.1:8080")
+        .header("authorization", format!("Bearer {TOKEN}"))
+        .header("accept", accept)
+        .body(Body::empty())
+        .expect("a request");
+    let answer = router.clone().oneshot(request).await.expect("infallible");
+    let status = answer.status();
+    let body = to_bytes(answer.into_body(), 64 << 20).await.expect("a body");
+    (status, String::from_utf8(body.to_vec()).expect("UTF-8"))
 }
 
 impl History {
@@ -64,19 +106,12 @@ impl History {
         let forge = Forge::new(Config { line: Line::V1_27, ..Config::default() });
         let world = World::new(7, Arc::new(clock.clone()), Arc::new(Mutex::new(forge)));
         let world: Shared = Arc::new(Mutex::new(world));
-        let all = Arc::new(SimulatedPorts::live(world.clone()));
-        let simulated = Ports {
-            clock: Arc::new(clock.clone()),
-            store: all.clone(),
-            queue: all.clone(),
-            compute: all.clone(),
-            forge: all,
-        };
-        let classes = vec![class("linux", 6), class("deploy", 2)];
-        let parts = Parts::over(Settings { classes, ..settings() }, simulated, "replica-1");
-        let address = Some(([127, 0, 0, 1], 8081).into());
-        let app = App::new(&parts, Arc::new(PollSignal::default()), Role::All, address);
-        let router = everything(&app, Deadlines::default());
+        // Nobody knows the price of the second class.
+        let classes = vec![
+            class("linux", 6, "c7a.large", Market::Spot),
+            class("deploy", 2, UNPRICED, Market::OnDemand),
+        ];
+        let (parts, router) = server(&world, classes);
         Self { clock, world, parts, router, jobs: Vec::new() }
     }
 
@@ -156,17 +191,19 @@ impl History {
 
     /// Returns the answer to a request.
     pub(super) async fn ask(&self, method: &str, path: &str, accept: &str) -> (StatusCode, String) {
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header("host", "127.0.0.1:8080")
-            .header("authorization", format!("Bearer {TOKEN}"))
-            .header("accept", accept)
-            .body(Body::empty())
-            .expect("a request");
-        let answer = self.router.clone().oneshot(request).await.expect("infallible");
-        let status = answer.status();
-        let body = to_bytes(answer.into_body(), 64 << 20).await.expect("a body");
-        (status, String::from_utf8(body.to_vec()).expect("UTF-8"))
+        ask(&self.router, method, path, accept).await
     }
+}
+
+/// Returns the body of an answer that is fine.
+pub(super) async fn text(history: &History, path: &str, accept: &str) -> String {
+    let (status, text) = history.ask("GET", path, accept).await;
+    assert_eq!(status, StatusCode::OK, "{path}: {text}");
+    text
+}
+
+/// Returns the same as JSON.
+pub(super) async fn json(history: &History, path: &str) -> Value {
+    let text = text(history, path, JSON).await;
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{path}: {error}: {text}"))
 }

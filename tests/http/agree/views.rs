@@ -2,18 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use axum::http::StatusCode;
 use serde_json::Value;
 
-use super::history::History;
-
-const JSON: &str = "application/json";
-const HTML: &str = "text/html,application/xhtml+xml";
-const CLASSES: [&str; 2] = ["linux", "deploy"];
+use super::history::{CLASSES, HTML, History, json, text};
+use super::used::Used;
 
 /// Everything that shows the state.
 pub(super) struct Views {
     pub(super) status: Value,
+    pub(super) used: Used,
     runs: Vec<Value>,
     classes: Value,
     machines: Value,
@@ -25,17 +22,6 @@ pub(super) struct Views {
     listed: BTreeMap<&'static str, String>,
     /// The page of each waiting run.
     pages: BTreeMap<String, String>,
-}
-
-async fn text(history: &History, path: &str, accept: &str) -> String {
-    let (status, text) = history.ask("GET", path, accept).await;
-    assert_eq!(status, StatusCode::OK, "{path}: {text}");
-    text
-}
-
-async fn json(history: &History, path: &str) -> Value {
-    let text = text(history, path, JSON).await;
-    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{path}: {error}: {text}"))
 }
 
 fn items(list: &Value) -> &[Value] {
@@ -81,6 +67,7 @@ impl Views {
             machines: json(history, "/v1/machines").await,
             drift: json(history, "/v1/drift").await,
             why: json(history, "/v1/why").await,
+            used: Used::read(history).await,
             metrics: text(history, "/metrics", "text/plain").await,
             overview: text(history, "/", HTML).await,
             runs,
@@ -144,6 +131,7 @@ impl Views {
         }
         self.drift_agrees();
         self.reasons_agree();
+        self.used.agree(&self.metrics);
         for (phase, page) in &self.listed {
             let shown = page.matches("href=\"/runs/").count();
             let these = self.runs.iter().filter(|run| run["status"]["phase"] == *phase).count();

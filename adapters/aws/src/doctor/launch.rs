@@ -195,6 +195,7 @@ mod tests {
             limit: None,
             repo_limit: None,
             owner_limit: None,
+            budget: None,
             repos: Vec::new(),
             times: tinqs_ci_reconciler::model::Times::default(),
         }

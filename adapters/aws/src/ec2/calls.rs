@@ -1,6 +1,6 @@
 //! The calls other than launches: paced, paged, batched.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,9 +9,11 @@ use aws_sdk_ec2::error::SdkError;
 use aws_sdk_ec2::operation::describe_instances::builders::DescribeInstancesFluentBuilder;
 use aws_sdk_ec2::operation::describe_instances::{DescribeInstancesError, DescribeInstancesOutput};
 use aws_sdk_ec2::operation::get_console_output::{GetConsoleOutputError, GetConsoleOutputOutput};
-use aws_sdk_ec2::types::{Filter, Image, Instance as Seen, Reservation};
+use aws_sdk_ec2::primitives::DateTime;
+use aws_sdk_ec2::types::{Filter, Image, Instance as Seen, InstanceType, Reservation, SpotPrice};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use jiff::Timestamp;
 use tinqs_ci_reconciler::model::{Machine, MachineId};
 use tinqs_ci_reconciler::ports::{Clock, ErrorKind, PortError};
 
@@ -45,6 +47,9 @@ const PAGE: i32 = 1_000;
 pub(super) const CONSOLE: usize = 64 << 10;
 /// A longer list is a fault of the other side.
 const MOST_PAGES: usize = 1_000;
+
+/// The product whose prices are read: machines run Linux.
+const PRODUCT: &str = "Linux/UNIX";
 
 /// Result of looking up an ID.
 #[derive(Clone, Debug)]
@@ -102,6 +107,40 @@ impl Calls {
         }
         let message = format!("the list of instances does not end within {MOST_PAGES} pages");
         Err(PortError::new("compute", operation, ErrorKind::Unavailable, message))
+    }
+
+    /// Returns the current spot prices of these kinds in every zone of the region.
+    pub(super) async fn spot_prices(
+        &self,
+        kinds: &BTreeSet<String>,
+        now: Timestamp,
+    ) -> Result<Vec<SpotPrice>, PortError> {
+        let at = DateTime::from_secs(now.as_second());
+        let failed = |error: &_| errors::port_error("compute", "prices", error, codes::TABLE);
+        let kinds: Vec<InstanceType> =
+            kinds.iter().map(|kind| InstanceType::from(kind.as_str())).collect();
+        let (mut found, mut next) = (Vec::new(), None::<String>);
+        for _ in 0..MOST_PAGES {
+            turn(&self.pace.describe, "prices").await?;
+            // What begins and ends now is the price in force.
+            let request = self.client.describe_spot_price_history();
+            let request = request.set_instance_types(Some(kinds.clone()));
+            let request = request.product_descriptions(PRODUCT).start_time(at).end_time(at);
+            let request = request.set_next_token(next.clone());
+            let answer = request.send().await;
+            match &answer {
+                Ok(_) => self.pace.describe.taken(),
+                Err(error) => self.pace.describe.corrected(kind(error)),
+            }
+            let answer = answer.map_err(|error| failed(&error))?;
+            next = answer.next_token().filter(|token| !token.is_empty()).map(str::to_owned);
+            found.extend(answer.spot_price_history.unwrap_or_default());
+            if next.is_none() {
+                return Ok(found);
+            }
+        }
+        let message = format!("the list of prices does not end within {MOST_PAGES} pages");
+        Err(PortError::new("compute", "prices", ErrorKind::Unavailable, message))
     }
 
     /// Sends one call when its turn comes. The outer error: it was not sent.

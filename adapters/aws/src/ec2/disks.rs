@@ -15,10 +15,10 @@ const UNKNOWN_FOR: SignedDuration = SignedDuration::from_hours(1);
 
 /// Caches the disks of images. They never change, so each image is described once.
 #[derive(Default)]
-pub(super) struct Disks(Mutex<HashMap<String, Remembered>>);
+pub(super) struct Disks(Mutex<HashMap<String, CachedDisks>>);
 
 #[derive(Clone)]
-struct Remembered {
+struct CachedDisks {
     disks: Arc<[BlockDeviceMapping]>,
     /// Described again after this time.
     until: Option<Timestamp>,
@@ -38,15 +38,15 @@ impl Disks {
         now: Timestamp,
     ) -> Result<Arc<[BlockDeviceMapping]>, PortError> {
         let known = || self.0.lock();
-        let remembered = known().get(image).cloned();
-        if let Some(Remembered { disks, until }) = remembered
+        let cached = known().get(image).cloned();
+        if let Some(CachedDisks { disks, until }) = cached
             && until.is_none_or(|until| now < until)
         {
             return Ok(disks);
         }
-        let remembered = match calls.image(image).await {
-            Ok(Some(image)) => Remembered { disks: disks(&image).into(), until: None },
-            Ok(None) => Remembered { disks: [].into(), until: Some(now + UNKNOWN_FOR) },
+        let cached = match calls.image(image).await {
+            Ok(Some(image)) => CachedDisks { disks: disks(&image).into(), until: None },
+            Ok(None) => CachedDisks { disks: [].into(), until: Some(now + UNKNOWN_FOR) },
             Err(error) => match error.kind {
                 ErrorKind::Denied | ErrorKind::Invalid => {
                     tracing::warn!(
@@ -55,7 +55,7 @@ impl Disks {
                         hint = "allow ec2:DescribeImages to this role, and check the class's `image`",
                         "cannot describe image, disks of machines may be unencrypted",
                     );
-                    Remembered { disks: [].into(), until: Some(now + UNKNOWN_FOR) }
+                    CachedDisks { disks: [].into(), until: Some(now + UNKNOWN_FOR) }
                 }
                 ErrorKind::Conflict
                 | ErrorKind::Unavailable
@@ -64,8 +64,8 @@ impl Disks {
                 | ErrorKind::Limit => return Err(error),
             },
         };
-        let disks = remembered.disks.clone();
-        known().insert(image.to_owned(), remembered);
+        let disks = cached.disks.clone();
+        known().insert(image.to_owned(), cached);
         Ok(disks)
     }
 }

@@ -57,6 +57,7 @@ fn machine(id: MachineId, tagged: Tagged, seen: &Seen) -> Machine {
         repo_id,
         promise,
         ended_by: ended_by(seen, state),
+        ended_at: ended_at(seen, state),
         class,
         kind: kind(seen),
         zone: zone(seen),
@@ -80,6 +81,7 @@ pub(super) fn launched(ask: &Ask<'_>, seen: &Seen, now: Timestamp) -> Machine {
         repo_id: attempt.runner.repo_id,
         promise: attempt.boot.promise(),
         ended_by: ended_by(seen, state),
+        ended_at: ended_at(seen, state),
         class: attempt.class.clone(),
         kind: machine.kind.clone(),
         zone: zone(seen),
@@ -112,6 +114,17 @@ fn ended_by(seen: &Seen, state: MachineState) -> Option<EndedBy> {
         code if code.starts_with("Server.") => Some(EndedBy::Cloud),
         _ => None,
     }
+}
+
+/// EC2 tells it as text, and not of every end: `User initiated (2026-11-30 10:02:03 GMT)`.
+fn ended_at(seen: &Seen, state: MachineState) -> Option<Timestamp> {
+    if !matches!(state, MachineState::Ending | MachineState::Gone) {
+        return None;
+    }
+    let (_, rest) = seen.state_transition_reason()?.rsplit_once('(')?;
+    let at = rest.strip_suffix(" GMT)")?;
+    let at = jiff::civil::DateTime::strptime("%Y-%m-%d %H:%M:%S", at).ok()?;
+    jiff::tz::TimeZone::UTC.to_timestamp(at).ok()
 }
 
 fn launched_at(seen: &Seen) -> Option<Timestamp> {

@@ -12,7 +12,8 @@ use super::deflate::{deflated, inflated};
 /// Attributes by name.
 pub(super) type Item = HashMap<String, AttributeValue>;
 
-/// The partition key: a run's name, or `seats#<class>`, `pauses`, `lease#<what>`, `inbox#<key>`.
+/// The partition key: a run's name, or `seats#<class>`, `pauses`, `lease#<what>`,
+/// `inbox#<key>`, `usage#<day>#<key>`.
 pub(super) const KEY: &str = "run_id";
 /// For people: the repository.
 pub(super) const REPO: &str = "repo";
@@ -30,7 +31,7 @@ pub(super) const WRITER: &str = "writer";
 pub(super) const CREATED: &str = "created";
 /// Partition key of the index of open runs: only items that have it are in the index.
 pub(super) const OPEN: &str = "open";
-/// Partition key of the index by creation: [`RUN`] or [`INBOX`].
+/// Partition key of the index by creation: [`RUN`], [`INBOX`] or [`USAGE`].
 pub(super) const KIND: &str = "kind";
 /// Seconds of Unix time after which the table may delete the item.
 pub(super) const TTL: &str = "ttl";
@@ -39,6 +40,8 @@ pub(super) const BODY: &str = "body";
 
 /// A run.
 pub(super) const RUN: &str = "run";
+/// The usage of a day and a key.
+pub(super) const USAGE: &str = "usage";
 /// A delivery to evaluate.
 pub(super) const INBOX: &str = "inbox";
 /// The one value of [`OPEN`].
@@ -246,6 +249,18 @@ pub(super) fn described() -> serde_json::Value {
             ("holder", "S", "the holder of the lease"),
             ("until", "N", "milliseconds of Unix time"),
             (TTL, "N", "seconds of Unix time"),
+        ]),
+        "usage#<day>#<key>": attributes(&[
+            (KEY, "S", "the day in UTC; class, repository and workflow, or the hash of long names"),
+            (KIND, "S", "`usage`: the partition in the index `created`"),
+            (CREATED, "N", "microseconds of Unix time: the begin of the day"),
+            ("of", "S", "the day and the names: JSON"),
+            ("jobs", "N", "jobs that ran on a machine and are over"),
+            ("boot, idle, busy, lost", "N", "seconds of machines by their use"),
+            ("cost", "N", "millionths of a US dollar"),
+            ("unpriced", "N", "seconds whose price was not known"),
+            ("unknown_end", "N", "the most seconds more of machines whose end nobody saw"),
+            (TTL, "N", "seconds of Unix time; 13 months after the day"),
         ]),
         "inbox#<key>": attributes(&[
             (KEY, "S", "the time a delivery was received, and its hash"),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{ConsumedCapacity, KeysAndAttributes, ReturnConsumedCapacity};
 use tinqs_ci_reconciler::model::{Phase, Run};
-use tinqs_ci_reconciler::ports::{Cursor, ErrorKind, Filter, OpenRun, Page, PortError};
+use tinqs_ci_reconciler::ports::{Cursor, ErrorKind, Filter, OpenRun, Page, PortError, Sharing};
 use tokio::task::JoinSet;
 
 use super::DynamoStore;
@@ -123,12 +123,14 @@ impl DynamoStore {
             IndexRange { index: Index::Open, of: IS_OPEN, newest_first: false, limit: SCAN };
         let _one_at_a_time = self.listing.lock().await;
         let (mut open, mut behind) = (Vec::new(), None);
+        let mut sharing = Sharing::default();
         loop {
             let Keys { keys, next } = self.keys("open", &stretch, behind).await?;
             let items = self.fetch("open", &keys, false).await?;
             let runs = items.values().filter_map(|item| self.understand(item).ok());
             // The index lags: finished runs have left it or will.
-            open.extend(runs.filter(Run::is_open).map(|run| OpenRun::of(&run)));
+            let runs = runs.filter(Run::is_open);
+            open.extend(runs.map(|run| sharing.share(OpenRun::of(&run))));
             match next {
                 Some(next) => behind = Some(next),
                 None => return Ok(open),

@@ -40,7 +40,7 @@ pub const LARGEST_FILE: u64 = 1024 * 1024;
 /// Concurrent calls of all evaluations together.
 const AT_ONCE: usize = 4;
 /// Size of each cache in bytes.
-const REMEMBERED: usize = 16 * 1024 * 1024;
+const CACHE_BYTES: usize = 16 * 1024 * 1024;
 /// Paths of workflow folders sort before this.
 const PAST_WORKFLOWS: &str = ".github/workflows0";
 
@@ -119,9 +119,9 @@ pub(super) struct Contents {
 impl Default for Contents {
     fn default() -> Self {
         Self {
-            trees: Cache::new(REMEMBERED),
-            files: Cache::new(REMEMBERED),
-            disabled: Cache::new(REMEMBERED / 64),
+            trees: Cache::new(CACHE_BYTES),
+            files: Cache::new(CACHE_BYTES),
+            disabled: Cache::new(CACHE_BYTES / 64),
             turns: Semaphore::new(AT_ONCE),
             one_by_one: AtomicBool::new(false),
         }
@@ -251,7 +251,7 @@ impl Client {
             let of = wanted.iter().find(|entry| entry.path == blob.path && entry.sha == blob.sha);
             // A truncated or different file is read by itself.
             if let (Some(entry), Some(text)) = (of, blob.decoded()) {
-                found.insert(entry.path.clone(), self.remember(entry, text));
+                found.insert(entry.path.clone(), self.cache_file(entry, text));
             }
         }
         Ok(Some(found))
@@ -265,10 +265,10 @@ impl Client {
             let what = "the forge lists this file but does not return it";
             self.sender.error(&call, ErrorKind::Unavailable, what)
         })?;
-        Ok(self.remember(entry, text))
+        Ok(self.cache_file(entry, text))
     }
 
-    fn remember(&self, entry: &Entry, text: Vec<u8>) -> Arc<Vec<u8>> {
+    fn cache_file(&self, entry: &Entry, text: Vec<u8>) -> Arc<Vec<u8>> {
         let (bytes, text) = (text.len(), Arc::new(text));
         self.contents.files.put(&entry.sha, text.clone(), bytes);
         text

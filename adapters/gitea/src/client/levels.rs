@@ -16,7 +16,7 @@ use tinqs_ci_reconciler::ports::{ErrorKind, PortError, RegistrationLists, RepoRe
 use super::call::{Answer, Call};
 use super::pages::{self, Runners};
 use super::runners::{Failed, REFUSED_FOR, registration};
-use super::{Access, Client, REMEMBERED_FOR, REPOSITORIES, repository_path};
+use super::{Access, CACHED_FOR, Client, REPOSITORIES, repository_path};
 use crate::config::{RegisterIn, Scope};
 use crate::wire::{ApiRepository, ApiRunner, owner_and_name};
 
@@ -191,7 +191,7 @@ impl Client {
     async fn name_of(&self, repo_id: i64, now: bool) -> Result<Option<String>, PortError> {
         let at = self.sender.now();
         let cached = self.levels.names.lock().get(&repo_id).cloned();
-        let fresh = cached.filter(|(then, _)| !now && at.duration_since(*then) < REMEMBERED_FOR);
+        let fresh = cached.filter(|(then, _)| !now && at.duration_since(*then) < CACHED_FOR);
         if let Some((_, name)) = fresh {
             return Ok(Some(name));
         }

@@ -186,8 +186,8 @@ impl Client {
         attempt_id: &AttemptId,
         labels: &[String],
     ) -> Result<Runner, PortError> {
-        let remembered = self.asked_token.lock().clone();
-        let token = match remembered.or_else(|| self.sender.credentials.runner_token()) {
+        let cached = self.asked_token.lock().clone();
+        let token = match cached.or_else(|| self.sender.credentials.runner_token()) {
             Some(token) => token,
             None => self.registration_token().await?,
         };

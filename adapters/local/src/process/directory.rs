@@ -166,7 +166,7 @@ impl Place {
         if self.is_begun() {
             let seen = self.inspect(&mut Scan::new(&self.account), now);
             return Ok(Prepared::Exists(
-                seen.unwrap_or_else(|| gone(recorded.unwrap_or(machine), EndedBy::Itself)),
+                seen.unwrap_or_else(|| gone(recorded.unwrap_or(machine), EndedBy::Itself, now)),
             ));
         }
         let machine = if let Some(machine) = recorded {
@@ -190,8 +190,8 @@ impl Place {
             return None;
         }
         let machine = self.read::<Machine>(MACHINE)?;
-        if let Some(Ended { at: _, by }) = self.read(ENDED) {
-            return Some(gone(machine, by));
+        if let Some(Ended { at, by }) = self.read(ENDED) {
+            return Some(gone(machine, by, at));
         }
         let begun = self.is_begun();
         if processes.has(&self.token) || self.leads() || (begun && processes.still_has(&self.token))
@@ -205,7 +205,7 @@ impl Place {
         }
         let by = if self.has(TERMINATED) { EndedBy::Request } else { EndedBy::Itself };
         self.close(&Ended { at: now, by });
-        Some(gone(machine, by))
+        Some(gone(machine, by, now))
     }
 
     /// Whether its first process is alive. The process always carries its marker, except at the
@@ -303,8 +303,8 @@ fn set_aside(path: &Path, discarded: &Path) {
     }
 }
 
-fn gone(machine: Machine, by: EndedBy) -> Machine {
-    Machine { state: MachineState::Gone, ended_by: Some(by), ..machine }
+fn gone(machine: Machine, by: EndedBy, at: Timestamp) -> Machine {
+    Machine { state: MachineState::Gone, ended_by: Some(by), ended_at: Some(at), ..machine }
 }
 
 /// Deletes a tree, including directories that jobs made read-only. Links are deleted, never

@@ -43,8 +43,8 @@ pub(super) fn project(run: &Run) -> Vec<u8> {
         d: due,
         a: attempt,
         l: at_limit,
-        o: runs_on,
-        r: repo,
+        o: runs_on.to_vec(),
+        r: repo.to_string(),
         w: waiting_since,
     };
     // Its serialization cannot fail; an empty result would be skipped as unreadable.
@@ -61,8 +61,8 @@ pub(super) fn unproject(name: &str, bytes: &[u8]) -> Option<OpenRun> {
             due: d,
             attempt: a,
             at_limit: l,
-            runs_on: o,
-            repo: r,
+            runs_on: o.into(),
+            repo: r.into(),
             waiting_since: w,
         })
     };

@@ -1,14 +1,17 @@
-//! Pages of runs: newest first.
+//! Pages of runs, newest first, and the list of open runs.
 
 use std::ops::Bound;
 
+use jiff::Timestamp;
 use redb::{ReadTransaction, ReadableTable};
 use tinqs_ci_reconciler::model::Phase;
-use tinqs_ci_reconciler::ports::{Cursor, Filter, Page};
+use tinqs_ci_reconciler::ports::{Cursor, Filter, OpenRun, Page, Sharing};
 
 use super::index::{quarantined, understand, unproject};
-use super::tables::{CREATED, OPEN, RUNS};
+use super::tables::{CREATED, EXPIRY, OPEN, RUNS};
 
+/// Most expired runs of one read.
+const EXPIRED_AT_ONCE: usize = 10_000;
 /// Records read for one page.
 const SCAN: usize = 10_000;
 /// Runs on one page.
@@ -75,11 +78,28 @@ fn open_newest_first(read: &ReadTransaction, filter: &Filter) -> Result<Vec<Curs
         let (name, projection) = entry?;
         let Some(open) = unproject(name.value(), projection.value()) else { continue };
         let matches = filter.phase == Some(open.phase)
-            && filter.repo.as_ref().is_none_or(|repo| *repo == open.repo);
+            && filter.repo.as_ref().is_none_or(|repo| repo.as_str() == &*open.repo);
         if matches && let Some(run) = runs.get(name.value())? {
             cursors.push(Cursor { created: run.value().2, name: name.value().to_owned() });
         }
     }
     cursors.sort_unstable_by(|a, b| b.cmp(a));
     Ok(cursors)
+}
+
+pub(super) fn open(read: &ReadTransaction, now: Timestamp) -> Result<Vec<OpenRun>, redb::Error> {
+    let mut found = Vec::new();
+    let mut sharing = Sharing::default();
+    for entry in read.open_table(OPEN)?.iter()? {
+        let (name, projection) = entry?;
+        let open = unproject(name.value(), projection.value());
+        found.extend(open.map(|run| sharing.share(run)));
+    }
+    let over = ..(now.as_millisecond().saturating_add(1), "");
+    for entry in read.open_table(EXPIRY)?.range(over)?.take(EXPIRED_AT_ONCE) {
+        let (key, projection) = entry?;
+        let finished = unproject(key.value().1, projection.value());
+        found.extend(finished.map(|run| sharing.share(run)));
+    }
+    Ok(found)
 }

@@ -1,18 +1,17 @@
 //! The file's tables, and the reads and writes of them.
 
-use jiff::Timestamp;
 use redb::{
     ReadTransaction, ReadableTable, ReadableTableMetadata as _, Table, TableDefinition,
     WriteTransaction,
 };
 use tinqs_ci_reconciler::model::{
-    AttemptId, ClassName, Pause, Run, RunName, SeatLimits, Uid, encode,
+    AttemptId, ClassName, Pause, Run, RunName, SeatLimits, Uid, Usage, encode,
 };
-use tinqs_ci_reconciler::ports::{Expect, MOST_ITEMS, OpenRun, Seat};
+use tinqs_ci_reconciler::ports::{Expect, MOST_ITEMS, Seat};
 use uuid::Uuid;
 
-use super::index::{project, quarantined, unproject};
-use super::{pauses, probe};
+use super::index::{project, quarantined};
+use super::{pauses, probe, usage};
 
 /// The fields that guard a write and maintain the indexes precede the record, so that a write never
 /// has to parse the record that it replaces: uid, version, created at, expires at, record.
@@ -23,7 +22,7 @@ pub(super) const RUNS: TableDefinition<&str, Row<'static>> = TableDefinition::ne
 /// Name → projection: unfinished runs.
 pub(super) const OPEN: TableDefinition<&str, &[u8]> = TableDefinition::new("open");
 /// Due, name → projection: finished runs, by the end of their `keep`.
-const EXPIRY: TableDefinition<(i64, &str), &[u8]> = TableDefinition::new("expiry");
+pub(super) const EXPIRY: TableDefinition<(i64, &str), &[u8]> = TableDefinition::new("expiry");
 /// Created at, name: for lists, newest first.
 pub(super) const CREATED: TableDefinition<(i64, &str), ()> = TableDefinition::new("created");
 /// Class, attempt ID → repository.
@@ -35,8 +34,6 @@ const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
 
 /// The only format so far.
 pub(super) const FORMAT: u64 = 1;
-/// Most expired runs of one read.
-const EXPIRED_AT_ONCE: usize = 10_000;
 
 /// A run ready to be written.
 #[derive(Debug)]
@@ -56,6 +53,7 @@ pub(super) enum Op {
     Put {
         record: Box<Record>,
         expect: Expect,
+        used: Option<Box<Usage>>,
     },
     Remove {
         name: RunName,
@@ -163,6 +161,7 @@ pub(super) fn prepare(write: &WriteTransaction) -> Result<u64, redb::Error> {
     write.open_table(SEATS)?;
     write.open_table(INBOX)?;
     write.open_table(pauses::PAUSES)?;
+    write.open_table(usage::USAGE)?;
     let mut meta = write.open_table(META)?;
     let format = meta.get("format")?.map(|found| found.value());
     if format.is_none() {
@@ -178,7 +177,13 @@ pub(super) fn apply<'t>(
     op: Op,
 ) -> Result<(Result<Answer, Refused>, bool), redb::Error> {
     match op {
-        Op::Put { record, expect } => put(Runs::of(write, runs)?, &record, expect),
+        Op::Put { record, expect, used } => {
+            let applied = put(Runs::of(write, runs)?, &record, expect)?;
+            if let (Ok(_), Some(used)) = (&applied.0, used) {
+                usage::add(write, &used)?;
+            }
+            Ok(applied)
+        }
         Op::Remove { name, uid, version } => remove(Runs::of(write, runs)?, &name, uid, version),
         Op::Seat { class, attempt_id, repo, limits } => {
             seat(write, &class, &attempt_id, &repo, limits)
@@ -348,20 +353,6 @@ pub(super) fn get<'n>(
         }))
     };
     names.map(stored).collect()
-}
-
-pub(super) fn open(read: &ReadTransaction, now: Timestamp) -> Result<Vec<OpenRun>, redb::Error> {
-    let mut found = Vec::new();
-    for entry in read.open_table(OPEN)?.iter()? {
-        let (name, projection) = entry?;
-        found.extend(unproject(name.value(), projection.value()));
-    }
-    let over = ..(now.as_millisecond().saturating_add(1), "");
-    for entry in read.open_table(EXPIRY)?.range(over)?.take(EXPIRED_AT_ONCE) {
-        let (key, projection) = entry?;
-        found.extend(unproject(key.value().1, projection.value()));
-    }
-    Ok(found)
 }
 
 pub(super) fn seats(read: &ReadTransaction, class: &ClassName) -> Result<Vec<Seat>, redb::Error> {

@@ -8,6 +8,7 @@ use redb::backends::InMemoryBackend;
 use tinqs_ci_reconciler::model::{JobRef, Phase, SeenBy, Spec};
 use tinqs_ci_reconciler::ports::Filter;
 
+use super::tables::Record;
 use super::*;
 
 /// A disk that can be full, and that keeps its content while the store is closed.
@@ -163,7 +164,7 @@ async fn an_unreadable_record_affects_no_other() {
     store.put(&run(1), Expect::Absent).await.unwrap();
     let mut broken = Record::of(&run(2), 1);
     broken.damage();
-    let op = Op::Put { record: Box::new(broken), expect: Expect::Absent };
+    let op = Op::Put { record: Box::new(broken), expect: Expect::Absent, used: None };
     store.write("put", op).await.unwrap();
     store.put(&run(3), Expect::Absent).await.unwrap();
 

@@ -30,11 +30,12 @@ fn left(cache: &Cache, seconds: i64) -> Vec<String> {
         limit: None,
         repo_limit: None,
         owner_limit: None,
+        budget: None,
         repos: Vec::new(),
         times: Times::default(),
     };
     let unavailable = cache.unavailable(now);
-    let observed = ObservedClass { class, unavailable, breaker: None, paused: None };
+    let observed = ObservedClass { unavailable, ..class.into() };
     let machines = observed.class.machines.iter();
     let free = machines.filter(|m| observed.unavailable_until(m, now).is_none());
     free.map(|m| format!("{} {} {}", m.market, m.kind, m.subnet)).collect()

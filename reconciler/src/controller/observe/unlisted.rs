@@ -4,14 +4,16 @@ use jiff::SignedDuration;
 
 use crate::model::{
     Answer, Attempt, AttemptId, Job, Machine, MachineState, Observation, PastAttempt, Reason, Run,
+    UsedMachine,
 };
 use crate::plan::VISIBLE_WITHIN;
 use crate::plan::attempt_state::runs_on;
 use crate::plan::times::{after, older};
 
 /// Returns launched machines that are not listed although they must be visible, if that matters:
-/// the attempt is active or the job runs on it, or it holds a registration or a seat. They are
-/// returned as terminated, which each of them is if its ID is unknown to the cloud.
+/// the attempt is active or the job runs on it, it holds a registration or a seat, or the run is
+/// over and the machine is not counted yet. They are returned as terminated, which each of them is
+/// if its ID is unknown to the cloud.
 pub(super) fn unlisted(seen: &Observation) -> Vec<Machine> {
     let Some(run) = &seen.run else { return Vec::new() };
     let mut all: Vec<Machine> = Vec::new();
@@ -54,7 +56,28 @@ pub(super) fn unlisted(seen: &Observation) -> Vec<Machine> {
         let answers = past.placements.iter().map(|p| p.answered.as_ref()).collect();
         add(matters, answers, &machine_of_past(run, past, max_age));
     }
+    all.extend(uncounted(seen, run, max_age));
     all
+}
+
+/// Returns the machines of a finished run that are not listed and were not seen to end.
+fn uncounted(seen: &Observation, run: &Run, max_age: SignedDuration) -> Vec<Machine> {
+    let is_left = |used: &&UsedMachine| {
+        let listed = seen.machines.iter().any(|machine| machine.id == used.id);
+        let visible = older(seen.now, used.launched_at, VISIBLE_WITHIN);
+        !used.counted && used.over_by().is_none() && !listed && visible && seen.clock.agrees()
+    };
+    let left = run.status.usage.machines.iter().filter(|_| !run.is_open()).filter(is_left);
+    left.filter_map(|used| {
+        let number = |past: &&PastAttempt| past.number == used.attempt;
+        let attempt = run.status.attempt.as_ref().filter(|a| a.number == used.attempt);
+        let past = || run.status.past.iter().find(number);
+        let like = attempt
+            .map(|attempt| machine_of(run, attempt))
+            .or_else(|| Some(machine_of_past(run, past()?, max_age)))?;
+        Some(Machine { id: used.id.clone(), launched_at: used.launched_at, ..like })
+    })
+    .collect()
 }
 
 fn machine_of(run: &Run, attempt: &Attempt) -> Machine {
@@ -70,6 +93,7 @@ fn machine_of(run: &Run, attempt: &Attempt) -> Machine {
         repo_id: attempt.runner.repo_id,
         promise: attempt.boot.promise(),
         ended_by: None,
+        ended_at: None,
         class: attempt.class.clone(),
         kind: machine.map(|m| m.kind.clone()).unwrap_or_default(),
         zone: String::new(),
@@ -89,6 +113,7 @@ fn machine_of_past(run: &Run, past: &PastAttempt, max_age: SignedDuration) -> Ma
         repo_id: past.repo_id,
         promise: past.promise,
         ended_by: None,
+        ended_at: None,
         class: past.class.clone(),
         kind: String::new(),
         zone: String::new(),

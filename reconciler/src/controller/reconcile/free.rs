@@ -124,7 +124,7 @@ impl Reconcile<'_> {
                 Some(LimitReached { of: LimitOf::Class, .. }) => break,
                 Some(LimitReached { of: LimitOf::Repo | LimitOf::Owner, .. }) => {}
                 None => {
-                    taken.push(run.repo);
+                    taken.push(run.repo.to_string());
                     // After a lost wake-up the run continues at its due.
                     let _ = ports.queue.wake(&run.name).await;
                 }

@@ -9,8 +9,8 @@ use crate::plan::{Rule, record};
 use crate::ports::{ErrorKind, PortError};
 
 impl Reconcile<'_> {
-    /// Returns whether this reconcile may launch for an attempt. If its class is paused, or its
-    /// breaker is open, the observation shows it from now on.
+    /// Returns whether this reconcile may launch for an attempt. If its class is paused, has spent
+    /// its budget, or its breaker is open, the observation shows it from now on.
     pub(super) async fn admitted(
         &mut self,
         class: &ClassName,
@@ -25,8 +25,21 @@ impl Reconcile<'_> {
                 own.paused = Some(pause);
                 return Ok(false);
             }
+            if !self.in_budget(class).await? {
+                return Ok(false);
+            }
         }
         Ok(self.permitted(class, attempt_id).await)
+    }
+
+    /// Returns whether the budget of the run's class allows a launch.
+    async fn in_budget(&mut self, class: &ClassName) -> Result<bool, Stop> {
+        let controller = self.controller;
+        let own = self.seen.class.as_mut().filter(|own| own.class.name == *class);
+        let Some(own) = own.filter(|own| own.class.budget.is_some()) else { return Ok(true) };
+        controller.read_spend().await?;
+        own.budget_stop = controller.budget_stop(&own.class, controller.ports.clock.now());
+        Ok(own.budget_stop.is_none())
     }
 
     async fn permitted(&mut self, class: &ClassName, attempt_id: &AttemptId) -> bool {

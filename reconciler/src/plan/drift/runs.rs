@@ -42,7 +42,12 @@ fn without_machine(sides: &Sides<'_>, run: &OpenRun) -> Option<Drift> {
         return None;
     }
     let blocked_by = blocker(sides, run, record, class);
+    let stop = class.and_then(|observed| observed.budget_stop(sides.now));
     let (next, by) = match blocked_by {
+        Some(Blocker::Budget) if stop.is_some_and(|stop| stop.unpriced.is_none()) => {
+            (NextStep::Launch, stop.map(|stop| stop.until))
+        }
+        Some(Blocker::Budget) => (NextStep::Nothing, None),
         Some(Blocker::NoClass | Blocker::ForgeDenied | Blocker::CloudDenied | Blocker::Paused) => {
             (NextStep::Nothing, None)
         }
@@ -116,6 +121,9 @@ fn blocker(
     if observed.paused.is_some() {
         return Some(Blocker::Paused);
     }
+    if observed.budget_stop(sides.now).is_some() {
+        return Some(Blocker::Budget);
+    }
     if observed.breaker.is_some() {
         return Some(Blocker::BreakerOpen);
     }
@@ -124,7 +132,8 @@ fn blocker(
     }
     let stated = record.and_then(|record| Blocker::of(record.status.reason()?));
     // What was recorded about the class may be over.
-    let over = |stated: Blocker| matches!(stated, Blocker::NoClass | Blocker::Paused);
+    let over =
+        |stated: Blocker| matches!(stated, Blocker::NoClass | Blocker::Paused | Blocker::Budget);
     if let Some(stated) = stated.filter(|stated| !over(*stated)) {
         return Some(stated);
     }

@@ -161,6 +161,7 @@ fn gone(id: MachineId, attempt_id: AttemptId, placement: u32, registration: i64)
         repo_id: 0,
         promise: None,
         ended_by: None,
+        ended_at: None,
         class: ClassName(String::new()),
         kind: String::new(),
         zone: String::new(),

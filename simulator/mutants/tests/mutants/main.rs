@@ -16,7 +16,7 @@ use std::sync::Arc;
 use tinqs_ci_simulator::laws::Violation;
 use tinqs_ci_simulator::play::{Profile, run, run_variant};
 
-use Broken::{Asks, L1, L2, L3, L4, L6, L9, L10, L12, L14, Leak, Waits, Writes};
+use Broken::{Asks, L1, L2, L3, L4, L6, L9, L10, L12, L14, Leak, Usage, Waits, Writes};
 use mutant::Mutant;
 use variant::Mutants;
 
@@ -32,6 +32,8 @@ enum Broken {
     L10,
     L12,
     L14,
+    /// L16.
+    Usage,
     /// Another law of calls.
     Other,
     /// A job waits too long or forever.
@@ -56,6 +58,7 @@ impl Broken {
             "L10" => L10,
             "L12" => L12,
             "L14" => L14,
+            "L16 usage" => Usage,
             "time" if violation.what.contains("asked again") => Asks,
             "time" if violation.what.contains("writes in") => Writes,
             "time" if violation.what.starts_with("job ") => Waits,
@@ -143,6 +146,8 @@ cases! {
     jobs_of_hung_machines_are_not_read: [Mutant::HungWithoutJobList], Profile::hung, [L3], 3;
     runners_start_after_start_by: [Mutant::NoStartBy], Profile::hung, [L12], 5;
     runners_are_restarted_after_start_by: [Mutant::RestartsAfterStartBy], Profile::hung, [L12], 5;
+    usage_is_written_apart: [Mutant::CountedApart], Profile::crash, [Usage], 10;
+    counted_machines_are_forgotten: [Mutant::CountedForgotten], Profile::steal, [Usage], 2;
 }
 
 /// Mutants killed by a fixed interleaving, in `scripted`.

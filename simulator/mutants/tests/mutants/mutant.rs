@@ -116,4 +116,8 @@ mutants! {
     TimeOfOwnClock,
     /// Guests start a runner that failed again after `start_by`, and drain it from then on.
     RestartsAfterStartBy,
+    /// The usage is written after the run, not in its transaction.
+    CountedApart,
+    /// The record does not keep which machines are counted.
+    CountedForgotten,
 }

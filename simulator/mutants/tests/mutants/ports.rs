@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 use tinqs_ci_reconciler::model::{
     Attempt, AttemptId, Cause, ClassName, JobRef, JobRunner, Machine, MachineId, MachineState,
-    Registration, Registrations, Run, RunName, Runner, Secret, label_name, serving,
+    MicroUsd, Registration, Registrations, Run, RunName, Runner, Secret, label_name, serving,
 };
 use tinqs_ci_reconciler::ports::{
     Clock, Compute, Delivery, ErrorKind, Forge, MachineLog, PortError, Ports, Queue,
@@ -235,6 +235,14 @@ impl Compute for ChangedPorts {
 
     fn room(&self) -> bool {
         self.ports.compute.room()
+    }
+
+    async fn read_prices(&self, kinds: &[String]) {
+        self.ports.compute.read_prices(kinds).await;
+    }
+
+    fn spot_price(&self, kind: &str, zone: &str) -> Option<MicroUsd> {
+        self.ports.compute.spot_price(kind, zone)
     }
 }
 

@@ -72,6 +72,7 @@ impl Stage {
             git_token: None,
             secrets: Vec::new(),
             classes,
+            prices: std::collections::BTreeMap::new(),
             poll_every: seconds(10),
             sweep_every: seconds(60),
             replica: format!("replica-{group}"),

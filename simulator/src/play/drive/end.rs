@@ -1,12 +1,16 @@
 //! The end of a history: leftovers and the outcome.
 
-use tinqs_ci_reconciler::model::{Run, serving};
+use jiff::civil::Date;
+use jiff::{SignedDuration, Timestamp};
+use tinqs_ci_reconciler::model::{Amount, CLOCKS_AGREE_WITHIN, Run, serving};
 
 use super::Drive;
+use crate::faults::OngoingFault;
 use crate::forge::Status;
+use crate::laws::usage::Unseen;
 use crate::play::outcome::Outcome;
 use crate::play::truth::truth;
-use crate::world::Demand;
+use crate::world::{Demand, World};
 
 impl Drive<'_> {
     /// Reports everything that should be gone as a violation.
@@ -55,6 +59,25 @@ impl Drive<'_> {
         }
     }
 
+    /// Checks what was counted of all machines, and what the store has of it.
+    pub(super) fn usage_is_complete(&self, now: Timestamp) {
+        let mut world = self.world.lock();
+        let World { laws, cloud, periods, faults, records, .. } = &mut *world;
+        let mut stored = Amount::default();
+        for used in records.usage(Date::MIN, Date::MAX) {
+            stored += used.amount;
+        }
+        let is_down = |trouble: &OngoingFault| matches!(trouble, OngoingFault::Down(_));
+        let down = periods.iter().filter(|(trouble, ..)| is_down(trouble));
+        let agreeing = if faults.clocks_set { CLOCKS_AGREE_WITHIN } else { SignedDuration::ZERO };
+        let unseen = Unseen {
+            down: down.map(|(_, from, until)| (*from, *until)).collect(),
+            pauses: faults.pause > 0.0 || faults.clocks_set,
+            inaccuracy: faults.list_lag + faults.clocks_apart.abs() * 3 + agreeing * 2,
+        };
+        laws.usage_is_complete(now, cloud, &stored, &unseen);
+    }
+
     pub(super) fn end(self) -> Outcome {
         let world = self.world.lock();
         let calls = world.calls.clone();
@@ -76,6 +99,7 @@ impl Drive<'_> {
             longest_wait: world.laws.longest_wait().0,
             waited_in_vain: world.laws.waited_in_vain(),
             drift: world.laws.drift_seen().clone(),
+            counted: world.laws.counted(),
             trace_hash: world.laws.hash(),
             violations: world.laws.violations().to_vec(),
             reconciles: world.laws.reconciles(),

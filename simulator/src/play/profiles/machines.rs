@@ -72,6 +72,23 @@ impl Profile {
         }
     }
 
+    /// Jobs outlive `max_age` on machines that do not end themselves, and the cloud cannot be reached
+    /// while that time passes.
+    pub fn overlong() -> Self {
+        let mut class = linux(KEEP);
+        class.times.max_age = hours(1);
+        let faults = |_: &mut Rng| FaultProfile { ignores_timer: 1.0, ..FaultProfile::default() };
+        Self {
+            name: "overlong",
+            faults,
+            periods: |_| vec![down(Port::Compute, minutes(58), minutes(17))],
+            user_actions: user_actions::overlong,
+            lasts: hours(2),
+            classes: vec![class],
+            ..Self::steal()
+        }
+    }
+
     /// Machines are interrupted before or during their jobs, or are dead on launch.
     pub fn spot() -> Self {
         let faults = |rng: &mut Rng| FaultProfile {

@@ -111,7 +111,9 @@ async fn an_ended_machine_is_listed_for_an_hour() {
         (last.one("name"), last.one("privateIpAddress")),
         ("terminated".into(), String::new())
     );
-    assert_eq!(last.one("reason"), "User initiated shutdown");
+    let reason = last.one("reason");
+    let is_dated = reason.starts_with("User initiated shutdown (") && reason.ends_with(" GMT)");
+    assert!(is_dated, "{reason}");
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use tinqs_ci_reconciler::text::is_dangerous;
 use unicode_width::UnicodeWidthStr as _;
 
 use super::{before, condition, now, run, runs, succeeded};
-use crate::api::{self, Doing, MachineJob};
+use crate::api::{self, BudgetUse, Doing, MachineJob};
 use crate::commands::print::{
     Cell, Column, Detail, Listed, Screen, Table, Tone, columns::aligned, table,
 };
@@ -243,6 +243,8 @@ fn view(id: &str, doing: Doing) -> api::MachineView {
         job: (doing == Doing::Job).then_some(job),
         launched_at: before(90),
         deadline: now() + SignedDuration::from_hours(5),
+        hourly_micro_usd: (doing == Doing::Job).then_some(1_640_000),
+        cost_micro_usd: (doing == Doing::Job).then_some(41_000),
     }
 }
 
@@ -269,9 +271,10 @@ fn machines_show_what_they_do() {
     "#]]
     .assert_eq(&text);
     expect![[r#"
-        NAME                      DOING                    RUN       ENDS   AGE  CLASS  KIND     MARKET     STATE  ZONE  ATTEMPT                 DEADLINE              REASON
-        tq-job-4812-aaaaaaaa-1-0  job acme/web build (22)  job-4812  in 5h  1m   linux  process  on-demand  up     -     tq-job-4812-aaaaaaaa-1  2026-11-24T17:00:00Z
-    "#]].assert_eq(&shown(&machines[..1], Detail::Wide));
+        NAME                      DOING                    RUN       ENDS   AGE  CLASS  KIND     MARKET     STATE  ZONE  ATTEMPT                 DEADLINE              COST   REASON
+        tq-job-4812-aaaaaaaa-1-0  job acme/web build (22)  job-4812  in 5h  1m   linux  process  on-demand  up     -     tq-job-4812-aaaaaaaa-1  2026-11-24T17:00:00Z  $0.04
+        i-0123456789abcdef0       idle                     job-4812  in 5h  1m   linux  process  on-demand  up     -     tq-job-4812-aaaaaaaa-1  2026-11-24T17:00:00Z  –
+    "#]].assert_eq(&shown(&machines[..2], Detail::Wide));
 }
 
 #[test]
@@ -295,12 +298,18 @@ fn registrations_and_classes_are_listed() {
         limit: Some(10),
         repo_limit: None,
         owner_limit: Some(6),
+        budget: Some(BudgetUse {
+            per_day_micro_usd: 5_000_000,
+            spent_today_micro_usd: Some(1_204_000),
+        }),
         repos: Vec::new(),
         seats: 10,
+        seats_by_repo: Vec::new(),
         machines: 10,
         open_runs: 14,
         waiting_runs: 4,
         blocked_by: vec![Reason::AtLimit, Reason::BackingOff],
+        unavailable: Vec::new(),
     };
     expect![[r#"
         NAME   LABELS     LIMIT  PER-REPO  PER-OWNER  SEATS  MACHINES  OPEN  WAITING  REASON
@@ -309,8 +318,8 @@ fn registrations_and_classes_are_listed() {
     .assert_eq(&shown(std::slice::from_ref(&class), Detail::Table));
     (class.limit, class.repos) = (None, vec!["acme/site".into(), "acme/infra-*".into()]);
     expect![[r#"
-        NAME   LABELS     REPOS                   LIMIT  PER-REPO  PER-OWNER  SEATS  MACHINES  OPEN  WAITING  REASON
-        linux  linux,x64  acme/site,acme/infra-*  none   -         6          10     10        14    4        AtLimit, BackingOff
+        NAME   LABELS     REPOS                   LIMIT  PER-REPO  PER-OWNER  BUDGET          SEATS  MACHINES  OPEN  WAITING  REASON
+        linux  linux,x64  acme/site,acme/infra-*  none   -         6          $1.20 of $5.00  10     10        14    4        AtLimit, BackingOff
     "#]]
     .assert_eq(&shown(&[class], Detail::Wide));
 }

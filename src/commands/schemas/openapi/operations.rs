@@ -8,7 +8,7 @@ use crate::api::explain::{JobExplained, PushExplained};
 use crate::api::status::{StatusView, Why};
 use crate::api::{
     Class, DriftList, EventList, LOG_CUT, LOG_TAIL_LIMIT, List, MACHINE_STATE, MachineView, Pauses,
-    Plan, Registration, Reloaded, SignIn,
+    Plan, Registration, Reloaded, SignIn, UsageList,
 };
 
 /// A route of `/v1` with a method.
@@ -234,7 +234,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         method: "get",
         path: "/v1/classes",
         id: "listClasses",
-        about: "The classes in the order of the configuration, with seats, machines and runs.",
+        about: "The classes as configured, with seats, machines, runs and unavailable offerings.",
         parameters: &[],
         answers: &[json_of("All of them.", of::<List<Class>>)],
         errors: &[],
@@ -282,6 +282,22 @@ pub(super) const OPERATIONS: &[Operation] = &[
         about: "What is well and what is not. Calls neither forge nor cloud.",
         parameters: &[],
         answers: &[json_of("The state of the installation.", of::<StatusView>)],
+        errors: &[],
+    },
+    Operation {
+        method: "get",
+        path: "/v1/usage",
+        id: "getUsage",
+        about: "What the machines of a month did, in sums.",
+        parameters: &[
+            query(
+                "by",
+                Form::Words(&["repo", "class", "workflow", "day"]),
+                "What the rows are sums of; `repo` by default.",
+            ),
+            query("month", Form::Text, "The month in UTC, `2026-11`; by default the current one."),
+        ],
+        answers: &[json_of("The usage of the month.", of::<UsageList>)],
         errors: &[],
     },
     Operation {

@@ -6,7 +6,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::{HeaderName, StatusCode, header};
+use axum::http::{Extensions, HeaderMap, HeaderName, StatusCode, header};
 use axum::response::sse::{Event as Message, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::{Stream, unfold};
@@ -14,24 +14,80 @@ use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{Instant, sleep_until};
 
-use super::{App, Refusal, Since, Wanted, refresh};
+use super::{App, Refusal, Since, Wanted, refresh_apart};
+use crate::server::http::peer::Peer;
+use crate::server::http::shares::Place;
 use crate::server::state::stopped;
+use crate::settings::Settings;
 use crate::telemetry::events::{After, view};
 
-/// The interval of comments that show that the connection works.
-const HEARTBEAT: Duration = Duration::from_secs(15);
-/// A stream ends after this time, before its connection is closed. The client connects again with
-/// the ID of the last event, and misses nothing.
-const LIFE: Duration = Duration::from_mins(5);
 /// The time before the client connects again.
 const RETRY: Duration = Duration::from_secs(1);
-/// The interval of reading what other replicas write.
-const OTHERS: Duration = Duration::from_secs(5);
 /// The maximum number of events that are taken from the ring at once.
 const BATCH: usize = 64;
 
-/// Opens a stream, unless there are too many.
-pub(super) fn open(app: Arc<App>, wanted: Wanted) -> Result<Response, Refusal> {
+/// The times of a stream.
+#[derive(Clone, Copy, Debug)]
+struct Pace {
+    /// The interval of comments that show that the connection works.
+    heartbeat: Duration,
+    /// A stream ends after this time, before its connection is closed. The client connects again
+    /// with the ID of the last event, and misses nothing.
+    life: Duration,
+    /// The interval of checks whether the client is still admitted.
+    check: Duration,
+}
+
+const PACE: Pace = Pace {
+    heartbeat: Duration::from_secs(15),
+    life: Duration::from_mins(5),
+    check: Duration::from_secs(5),
+};
+
+/// The credentials with which a client was admitted.
+struct Shown {
+    headers: HeaderMap,
+    extensions: Extensions,
+}
+
+impl Shown {
+    /// Keeps the credentials and the peer of a request, and nothing else of it.
+    fn of(headers: &HeaderMap, extensions: &Extensions) -> Self {
+        let mut kept = Self { headers: HeaderMap::new(), extensions: Extensions::new() };
+        for name in [header::AUTHORIZATION, header::COOKIE] {
+            for value in headers.get_all(&name) {
+                kept.headers.append(name.clone(), value.clone());
+            }
+        }
+        if let Some(peer) = Peer::of(extensions) {
+            kept.extensions.insert(peer);
+        }
+        kept
+    }
+
+    /// Whether that admits a client now: tokens are revoked, and sessions end.
+    fn admits(&self, app: &App) -> bool {
+        let now = app.telemetry.now();
+        app.guard.identify_any(&self.headers, &self.extensions, now).is_ok()
+    }
+}
+
+/// Opens a stream, unless there are too many. From then on its connection counts as one of
+/// `server.event_clients`, and not as one of its address: a proxy has many clients at one address.
+pub(super) fn open(
+    app: Arc<App>,
+    wanted: Wanted,
+    headers: &HeaderMap,
+    extensions: &Extensions,
+) -> Result<Response, Refusal> {
+    let response = open_at(PACE, app, wanted, Shown::of(headers, extensions))?;
+    if let Some(place) = extensions.get::<Place>() {
+        place.leave();
+    }
+    Ok(response)
+}
+
+fn open_at(pace: Pace, app: Arc<App>, wanted: Wanted, shown: Shown) -> Result<Response, Refusal> {
     let ending = app.telemetry.events.ending();
     if *ending.borrow() {
         let detail = "this server does not stream: ask without `Accept: text/event-stream`, and \
@@ -39,8 +95,8 @@ pub(super) fn open(app: Arc<App>, wanted: Wanted) -> Result<Response, Refusal> {
         return Err(Refusal::new(StatusCode::NOT_ACCEPTABLE, detail));
     }
     let permit = app.event_clients.enter()?;
-    let stream = follow(app, wanted, permit, ending);
-    let stream = Sse::new(stream).keep_alive(KeepAlive::new().interval(HEARTBEAT));
+    let stream = follow(pace, app, (wanted, shown), permit, ending);
+    let stream = Sse::new(stream).keep_alive(KeepAlive::new().interval(pace.heartbeat));
     // Proxies that buffer answers would hold events back.
     let unbuffered = [(HeaderName::from_static("x-accel-buffering"), "no")];
     // The connection is of no further use.
@@ -52,6 +108,7 @@ pub(super) fn open(app: Arc<App>, wanted: Wanted) -> Result<Response, Refusal> {
 struct Client {
     app: Arc<App>,
     wanted: Wanted,
+    shown: Shown,
     /// Its place among the clients; free when the stream ends or is dropped.
     _permit: OwnedSemaphorePermit,
     /// The sequence of the last event that it has got.
@@ -59,16 +116,19 @@ struct Client {
     newest: watch::Receiver<u64>,
     ending: watch::Receiver<bool>,
     until: Instant,
-    /// When it reads what other replicas write.
-    others: Instant,
-    /// What it gets next.
+    settings: watch::Receiver<Arc<Settings>>,
+    /// The interval of checks whether it is still admitted, and the next one.
+    every: Duration,
+    check: Instant,
+    /// The next part of the stream.
     ready: VecDeque<Message>,
     is_over: bool,
 }
 
 fn follow(
+    pace: Pace,
     app: Arc<App>,
-    wanted: Wanted,
+    (wanted, shown): (Wanted, Shown),
     permit: OwnedSemaphorePermit,
     ending: watch::Receiver<bool>,
 ) -> impl Stream<Item = Result<Message, Infallible>> {
@@ -93,10 +153,13 @@ fn follow(
     // A comment at once, so that the client knows that it is connected.
     ready.push_front(Message::default().retry(RETRY).comment("events follow"));
     let client = Client {
-        until: Instant::now() + LIFE,
-        others: Instant::now() + OTHERS,
+        until: Instant::now() + pace.life,
+        settings: app.live.subscribe(),
+        every: pace.check,
+        check: Instant::now() + pace.check,
         app,
         wanted,
+        shown,
         _permit: permit,
         position,
         newest,
@@ -118,6 +181,9 @@ impl Client {
     /// Returns the next message; `None` at the end of the stream.
     async fn next(&mut self) -> Option<Message> {
         loop {
+            if !self.is_admitted() {
+                return None;
+            }
             if let Some(message) = self.ready.pop_front() {
                 return Some(message);
             }
@@ -134,12 +200,23 @@ impl Client {
                 _ = self.newest.changed() => {}
                 () = stopped(&mut self.ending) => return None,
                 () = sleep_until(self.until) => return None,
-                () = sleep_until(self.others) => {
-                    refresh(&app).await;
-                    self.others = Instant::now() + OTHERS;
-                }
+                () = sleep_until(self.check) => {}
+                _ = self.settings.changed() => self.check = Instant::now(),
+                () = sleep_until(app.event_clients.due()) => refresh_apart(app),
             }
         }
+    }
+
+    /// Whether the client is still admitted, as last checked: now and then, and when the settings
+    /// have changed.
+    fn is_admitted(&mut self) -> bool {
+        let now = Instant::now();
+        if now < self.check && !self.settings.has_changed().unwrap_or(false) {
+            return true;
+        }
+        self.settings.mark_unchanged();
+        self.check = now + self.every;
+        self.shown.admits(&self.app)
     }
 
     /// Takes the events since the last ones, and returns whether there is something to send or to
@@ -168,5 +245,64 @@ impl Client {
                 is_more
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use axum::body::BodyDataStream;
+    use futures_util::StreamExt as _;
+    use tinqs_ci_testing::TestWorld;
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::server::state::{Parts, PollSignal, Role};
+    use crate::settings::{Env, parse};
+
+    /// The longest wait for an expected event.
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    /// Follows at this pace, as a process at the socket does.
+    fn follow_at(pace: Pace) -> BodyDataStream {
+        let text = "[forge]\nurl = \"http://forge\"";
+        let settings =
+            parse(text, Some(Path::new("ci.toml")), &Env::new()).expect("valid").settings;
+        let parts = Parts::over(settings, TestWorld::on_system_clock().ports(), "replica-1");
+        let app = App::new(&parts, Arc::new(PollSignal::default()), Role::All, None);
+        let wanted = Wanted { since: Since::Unset, run: None, limit: 1 };
+        let mut extensions = Extensions::new();
+        extensions.insert(Peer::Unix { uid: 7 });
+        let shown = Shown::of(&HeaderMap::new(), &extensions);
+        let answer = open_at(pace, app, wanted, shown).expect("there is a place");
+        answer.into_body().into_data_stream()
+    }
+
+    /// Returns the next chunk; `None` at the end.
+    async fn next(stream: &mut BodyDataStream) -> Option<String> {
+        let chunk = timeout(PATIENCE, stream.next()).await.expect("in time")?;
+        Some(String::from_utf8(chunk.expect("a chunk").to_vec()).expect("UTF-8"))
+    }
+
+    #[tokio::test]
+    async fn a_comment_comes_in_each_interval_in_which_nothing_happens() {
+        let heartbeat = Duration::from_millis(50);
+        let began = Instant::now();
+        let mut stream = follow_at(Pace { heartbeat, ..PACE });
+        let first = next(&mut stream).await.expect("a message");
+        assert!(first.contains(": events follow"), "{first}");
+        for _ in 0..3 {
+            let comment = next(&mut stream).await.expect("a comment");
+            assert!(comment.starts_with(':') && comment.ends_with("\n\n"), "{comment:?}");
+        }
+        assert!(began.elapsed() >= heartbeat * 3, "no sooner: {:?}", began.elapsed());
+    }
+
+    #[tokio::test]
+    async fn a_stream_ends_after_its_life() {
+        let mut stream = follow_at(Pace { life: Duration::from_millis(50), ..PACE });
+        assert!(next(&mut stream).await.is_some(), "it begins");
+        assert_eq!(next(&mut stream).await, None);
     }
 }

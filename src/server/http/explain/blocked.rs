@@ -13,7 +13,7 @@ use crate::words::blocked::{Blocking, Doing, NeededJob};
 use tinqs_ci_gitea::client::{Client, RunJob, WorkflowRun};
 use tinqs_ci_gitea::demand::Mode;
 
-/// What is known of a blocked job.
+/// The known details of a blocked job.
 struct BlockedJob {
     job: RunJob,
     blocking: Blocking,

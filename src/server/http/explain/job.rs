@@ -3,14 +3,14 @@
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use tinqs_ci_reconciler::model::{
-    About, AttemptId, Conclusion, Ended, Job, JobRef, NearestClass, PastAttempt, Phase, Refused,
-    Run, RunName, nearest, serving,
+    About, AttemptId, Conclusion, Job, JobRef, NearestClass, Phase, Run, RunName, nearest, serving,
 };
 use tinqs_ci_reconciler::ports::WaitingJob;
 
+use super::attempts::attempts;
 use super::{AskedJob, id_of, seats};
 use crate::api::Plan;
-use crate::api::explain::{AttemptExplained, JobExplained};
+use crate::api::explain::JobExplained;
 use crate::api::plan_view;
 use crate::server::http::{App, Ctx, Refusal};
 use tinqs_ci_gitea::client::RunJob;
@@ -71,7 +71,7 @@ pub(in crate::server::http) async fn job(
         runs_on: record.runs_on,
         class,
         phase: run.as_ref().map(|run| run.status.phase),
-        attempts: run.as_ref().map(attempts).unwrap_or_default(),
+        attempts: run.as_ref().map(|run| attempts(&app, run)).unwrap_or_default(),
         run: run.map(|run| run.name.to_string()),
         next,
         why,
@@ -228,33 +228,6 @@ fn reasons(
     if let Some(at) = run.status.retry_at {
         why.push(format!("next attempt at {at:.0}, after {} failures", run.status.failures));
     }
-}
-
-pub(super) fn attempts(run: &Run) -> Vec<AttemptExplained> {
-    let refusal = |refused: &Option<Refused>| refused.map(|refused| refused.why.to_string());
-    let ended = |ended: Ended| ended.why.to_string();
-    let past = |past: &PastAttempt| AttemptExplained {
-        number: past.number,
-        decided_at: past.decided_at,
-        class: past.class.to_string(),
-        machine: past
-            .placements
-            .iter()
-            .rev()
-            .find_map(|p| Some(p.answered.as_ref()?.id.to_string())),
-        refusals: past.placements.iter().filter_map(|p| refusal(&p.refused)).collect(),
-        ended: Some(ended(past.ended)),
-    };
-    let mut all: Vec<AttemptExplained> = run.status.past.iter().map(past).collect();
-    all.extend(run.status.attempt.as_ref().map(|attempt| AttemptExplained {
-        number: attempt.number,
-        decided_at: attempt.decided_at,
-        class: attempt.class.to_string(),
-        machine: machine_of(run),
-        refusals: attempt.placements.iter().filter_map(|p| refusal(&p.refused)).collect(),
-        ended: attempt.ended.map(ended),
-    }));
-    all
 }
 
 /// Returns the machine of a run's latest attempt, if its launch was confirmed.

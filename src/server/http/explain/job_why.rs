@@ -4,8 +4,9 @@ use axum::http::StatusCode;
 use jiff::Timestamp;
 use tinqs_ci_reconciler::model::{AttemptId, Condition, Phase, Reason, Run, nearest, serving};
 
+use super::attempts::attempts;
 use super::blocked;
-use super::job::{self, JobRecord, at_forge, attempts, machine_of, mode_of};
+use super::job::{self, JobRecord, at_forge, machine_of, mode_of};
 use super::{App, FORGE_DEADLINE, Refusal, seats};
 use crate::api::plan_view;
 use crate::api::status::JobWhy;
@@ -83,7 +84,7 @@ pub(in crate::server::http) async fn of_run(app: &App, run: &Run, now: Timestamp
         waits_for: text(waits_for),
         next: next(app, run, words, plans, now).await,
         fix: text(fix),
-        attempts: attempts(run),
+        attempts: attempts(app, run),
         timeline: run.status.timeline.clone(),
         notes,
         run: Some(run.name.to_string()),

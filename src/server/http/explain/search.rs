@@ -58,9 +58,9 @@ async fn as_recorded(app: &App, page: &Page, newest: &[Run]) -> Result<String, P
     if let Some(repo) = recorded {
         return Ok(repo.clone());
     }
-    let open = app.controller.ports().store.open(app.telemetry.now()).await?;
-    let open = open.iter().map(|run| &run.repo).find(is_same);
-    Ok(open.unwrap_or(&page.repo).clone())
+    let open = app.telemetry.open_runs(&app.controller.ports().store).await?;
+    let open = open.iter().map(|run| &run.repo).find(|repo| repo.eq_ignore_ascii_case(&page.repo));
+    Ok(open.map_or_else(|| page.repo.clone(), ToString::to_string))
 }
 
 /// Whether most runs of a page of the store belong to older workflow runs than the one asked for: a

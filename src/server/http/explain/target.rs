@@ -7,7 +7,7 @@ use tinqs_ci_reconciler::text::cut;
 /// The digits of the largest job ID.
 const DIGITS: usize = 19;
 
-/// What is asked about.
+/// The object of the question.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Target {
     /// A run by its name.

@@ -17,7 +17,7 @@ use super::target::{self, Page, Target};
 use super::{App, Ctx, FORGE_DEADLINE, Refusal, bad, job_why, search, workflow_run};
 use crate::api::status::{RunReason, Why};
 use crate::server::http::runs::note_machines_still_up;
-use crate::server::http::status::{self, Known};
+use crate::server::http::status::{self, StatusData};
 use crate::words::reasons::{NO_CLASS, advice};
 
 /// The subjects that concern every job.
@@ -84,7 +84,7 @@ enum Found {
 }
 
 /// Returns the waiting jobs with their reasons, most important first, longest wait first.
-fn waiting(app: &App, known: &Known) -> Vec<RunReason> {
+fn waiting(app: &App, known: &StatusData) -> Vec<RunReason> {
     let sets = known.unserved.iter().flat_map(|last| &last.sets);
     let unserved = sets.flat_map(|(set, since)| {
         let message = status::unserved_sentence(set);

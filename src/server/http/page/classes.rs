@@ -7,13 +7,17 @@ use jiff::{SignedDuration, Timestamp};
 use maud::{Markup, html};
 use tinqs_ci_reconciler::model::{self, MachineSpec, OpenBreaker, Pause, paused};
 
-use super::parts::{age, name, sentence, span};
+use super::parts::{self, age, name, sentence, span};
 use super::{actions, answer, layout, refused};
-use crate::api::Class;
+use crate::api::{Class, Unavailable};
 use crate::server::http::Ctx;
 use crate::server::http::guard::Identity;
 use crate::server::http::sides::class_views;
 use crate::settings::Right;
+use crate::words::offerings::why;
+
+/// The number of repositories whose seats are shown.
+const REPOS: usize = 20;
 
 /// `GET /classes`.
 pub(super) async fn page(
@@ -67,6 +71,7 @@ fn one(
         ("limit", limit(view.limit)),
         ("per repository", limit(view.repo_limit)),
         ("per owner", limit(view.owner_limit)),
+        ("budget of today", view.budget.map_or("none".to_owned(), |budget| budget.to_string())),
         ("open runs", view.open_runs.to_string()),
         ("waiting", view.waiting_runs.to_string()),
     ];
@@ -97,10 +102,15 @@ fn one(
             ul.notes { li.bad {
                 strong { "✗ BreakerOpen" } " · " (age(breaker.since, now))
                 p { (sentence(&breaker.message)) }
+                p.fix { "→ one attempt may launch " (again(breaker.until, now)) }
             } }
+        }
+        @if !view.unavailable.is_empty() {
+            ul.notes { @for one in &view.unavailable { (unavailable(one, now)) } }
         }
         @if !reasons.is_empty() { p { "Waiting runs: " (reasons.join(", ")) } }
         div.numbers { dl { @for (title, value) in counts { div { dt { (title) } dd { (value) } } } } }
+        (seats_by_repo(view))
         details {
             summary { "Configuration in force" }
             dl.facts {
@@ -112,10 +122,115 @@ fn one(
     }
 }
 
+/// Says when something may happen: `in 41s`, or `now`.
+fn again(at: Timestamp, now: Timestamp) -> Markup {
+    let left = at.duration_since(now);
+    html! {
+        time datetime=(at) title=(format!("{at:.0}")) {
+            @if left.is_positive() { "in " (span(left)) } @else { "now" }
+        }
+    }
+}
+
+fn unavailable(one: &Unavailable, now: Timestamp) -> Markup {
+    html! { li.waits {
+        strong { "! " (name(&one.kind)) " " (one.market) }
+        @if !one.subnet.is_empty() { " in " (name(&one.subnet)) }
+        " · unavailable: " (why(one.why)) "; asked for again " (again(one.until, now))
+    } }
+}
+
+/// Returns who holds the seats.
+fn seats_by_repo(view: &Class) -> Markup {
+    let held = |seats: usize| match view.repo_limit {
+        Some(limit) => format!("{seats} of {limit}"),
+        None => seats.to_string(),
+    };
+    let more = view.seats_by_repo.len().saturating_sub(REPOS);
+    let content = html! {
+        thead { tr { th { "repository" } th.n { "seats" } } }
+        tbody { @for one in view.seats_by_repo.iter().take(REPOS) { tr {
+            td { (name(&one.repo)) } td.n { (held(one.seats)) }
+        } } }
+    };
+    html! {
+        @if !view.seats_by_repo.is_empty() {
+            (parts::table(&format!("Seats of class {} by repository", name(&view.name)), &content))
+        }
+        @if more > 0 { p.quiet { "and " (more) " more repositories" } }
+    }
+}
+
 fn spec(machine: &MachineSpec) -> String {
     let MachineSpec { kind, subnet, market, image, .. } = machine;
     let market = market.to_string();
     let parts = [kind.as_str(), &market, subnet, image];
     let parts: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).map(name).collect();
     parts.join(" · ")
+}
+
+#[cfg(test)]
+mod tests {
+    use tinqs_ci_reconciler::model::{Cause, Market, Refusal};
+    use tinqs_ci_testing::make::{self, at};
+
+    use super::*;
+
+    fn view(unavailable: Vec<Unavailable>) -> Class {
+        Class {
+            name: "linux".to_owned(),
+            labels: vec!["linux".to_owned()],
+            repos: Vec::new(),
+            limit: None,
+            repo_limit: None,
+            owner_limit: None,
+            seats: 0,
+            seats_by_repo: Vec::new(),
+            machines: 0,
+            open_runs: 0,
+            waiting_runs: 0,
+            blocked_by: Vec::new(),
+            unavailable,
+            budget: None,
+        }
+    }
+
+    fn shown(view: &Class, breaker: Option<&OpenBreaker>, now: i64) -> String {
+        let class = make::class("linux", vec![make::process()]);
+        one(view, &class, (breaker, None), at(now)).into_string()
+    }
+
+    #[test]
+    fn an_unavailable_offering_is_shown_with_its_cause_and_its_end() {
+        let text = shown(&view(Vec::new()), None, 0);
+        assert!(!text.contains("unavailable"), "{text}");
+        let offering = Unavailable {
+            kind: "g5.xlarge<b>".to_owned(),
+            subnet: "subnet-a".to_owned(),
+            market: Market::Spot,
+            until: at(98),
+            why: Cause::Capacity,
+        };
+        let view = view(vec![offering]);
+        let text = shown(&view, None, 60);
+        let part = "! g5.xlarge&lt;b&gt; spot</strong> in subnet-a · unavailable: no capacity; \
+                    asked for again <time datetime=\"2023-11-14T22:14:58Z\"";
+        assert!(text.contains(part), "{text}");
+        assert!(text.contains(">in 38s</time>"), "{text}");
+        assert!(shown(&view, None, 98).contains(">now</time>"), "it is over");
+    }
+
+    #[test]
+    fn an_open_breaker_is_shown_with_the_time_of_its_next_attempt() {
+        let breaker = OpenBreaker {
+            why: Refusal::Denied,
+            message: "the cloud denied the launch".to_owned(),
+            since: at(0),
+            until: at(300),
+        };
+        let text = shown(&view(Vec::new()), Some(&breaker), 60);
+        for part in ["BreakerOpen", "the cloud denied the launch", ">in 4m00s</time>"] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+    }
 }

@@ -5,12 +5,17 @@ use jiff::Timestamp;
 use maud::{DOCTYPE, Markup, html};
 
 use super::assets::{SCRIPT, STYLE};
-use crate::server::http::guard::{Identity, Means};
+use crate::server::http::guard::{AuthMethod, Identity};
 use crate::server::http::session;
 
 /// The screens of the navigation: path and title.
-const SCREENS: [(&str, &str); 4] =
-    [("/", "Overview"), ("/runs", "Runs"), ("/machines", "Machines"), ("/classes", "Classes")];
+const SCREENS: [(&str, &str); 5] = [
+    ("/", "Overview"),
+    ("/runs", "Runs"),
+    ("/machines", "Machines"),
+    ("/classes", "Classes"),
+    ("/usage", "Usage"),
+];
 
 /// Returns a whole page for this caller, if one is known. `here` is the path of its entry in the
 /// navigation.
@@ -49,7 +54,9 @@ pub(super) fn page(
                     }
                 }
                 p #offline role="alert" hidden {
-                    "Disconnected: this is what was true at " (clock(now)) ". Trying again."
+                    "Disconnected: this is what was true at "
+                    // Of the last refresh, as all that it shows.
+                    span #known-at data-live { (clock(now)) } " UTC. Trying again."
                 }
                 main #main tabindex="-1" { (main) }
                 footer {
@@ -66,7 +73,7 @@ pub(super) fn page(
 fn signed_in(caller: &Identity) -> Markup {
     html! {
         " · " (caller.who) " may " (session::word(caller.may))
-        @if caller.by == Means::Session {
+        @if caller.by == AuthMethod::Session {
             form.inline method="post" action="/sign-out" { button type="submit" { "Sign out" } }
         }
     }

@@ -5,6 +5,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use jiff::Timestamp;
 use maud::{Markup, html};
+use tinqs_ci_reconciler::model::MicroUsd;
 
 use super::parts::{self, age, name, run_link, span};
 use super::{answer, layout};
@@ -13,6 +14,7 @@ use crate::server::http::Ctx;
 use crate::server::http::guard::Identity;
 use crate::server::http::sides::machine_views;
 use crate::settings::Right;
+use crate::words::money;
 
 /// `GET /machines`.
 pub(super) async fn page(
@@ -54,7 +56,7 @@ fn table(machines: &[MachineView], may_act: bool, now: Timestamp) -> Markup {
     let content = html! {
         thead { tr {
             th { "machine" } th { "doing" } th { "run" } th { "class" } th { "kind" } th { "market" }
-            th { "zone" } th.n { "age" } th.n { "ends in" }
+            th { "zone" } th.n { "age" } th.n { "cost so far" } th.n { "ends in" }
             @if may_act { th { "action" } }
         } }
         tbody { @for machine in machines { tr {
@@ -66,6 +68,7 @@ fn table(machines: &[MachineView], may_act: bool, now: Timestamp) -> Markup {
             td { (machine.market) }
             td { (if machine.zone.is_empty() { "–".to_owned() } else { name(&machine.zone) }) }
             td.n { (age(machine.launched_at, now)) }
+            (cost(machine))
             td.n { (ends(machine, now)) }
             @if may_act { td { @if !is_over(machine) {
                 a href={ "/machines/" (machine.id) "/terminate" }
@@ -74,6 +77,18 @@ fn table(machines: &[MachineView], may_act: bool, now: Timestamp) -> Markup {
         } } }
     };
     parts::table("Machines as listed", &content)
+}
+
+/// Returns the cost so far, with the price as title.
+fn cost(machine: &MachineView) -> Markup {
+    let price = machine.hourly_micro_usd.map(MicroUsd).map(money::exact);
+    let price = price.map(|price| format!("${price} per hour"));
+    let cost = machine.cost_micro_usd.map(MicroUsd).map(money::dollars);
+    html! {
+        td.n title=(price.as_deref().unwrap_or("its price is not known")) {
+            (cost.as_deref().unwrap_or(money::UNKNOWN))
+        }
+    }
 }
 
 fn doing(machine: &MachineView) -> Markup {

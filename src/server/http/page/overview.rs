@@ -5,19 +5,20 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use jiff::{SignedDuration, Timestamp};
 use maud::{Markup, html};
-use tinqs_ci_reconciler::model::{Happened, Milestone, Pause, Run};
+use tinqs_ci_reconciler::model::Pause;
 
-use super::parts::{self, age, name, run_link, span};
+use super::parts::{self, age, name, run_link, sentence, span};
 use super::{actions, answer, chart, layout};
-use crate::api::Health;
-use crate::api::status::{ClassStatus, ClassWaits, Service, StatusView};
+use crate::api::status::{ClassStatus, ClassWaits, Service, Spend, StatusView};
+use crate::api::{Event, EventKind, Health};
 use crate::server::http::Ctx;
+use crate::server::http::events::latest;
 use crate::server::http::guard::Identity;
 use crate::server::http::runs::{RunQuery, page_of};
 use crate::server::http::status::read_status;
 use crate::settings::Right;
 use crate::telemetry::{Sample, Samples};
-use crate::words::timeline::happened;
+use crate::words::money;
 
 /// The number of drift that is shown.
 const DRIFT: usize = 10;
@@ -36,14 +37,15 @@ pub(super) async fn page(
     let status = read_status(&app).await;
     let newest = page_of(&app, RunQuery::default()).await;
     let runs = newest.map(|list| list.items).unwrap_or_default();
+    let events = latest(&app, &runs, EVENTS);
     let samples = &app.telemetry.samples;
-    let main = main(&status, samples, &runs, caller.may >= Right::Operate);
+    let main = main(&status, samples, &events, caller.may >= Right::Operate);
     let installation = &app.live.settings().installation;
     let page = layout::page(installation, Some(&caller), ("/", "Overview"), status.now, &main);
     answer(&headers, StatusCode::OK, page)
 }
 
-fn main(status: &StatusView, samples: &Samples, runs: &[Run], may_act: bool) -> Markup {
+fn main(status: &StatusView, samples: &Samples, latest: &[Event], may_act: bool) -> Markup {
     let now = status.now;
     html! {
         h1.hidden { "Overview" }
@@ -73,7 +75,7 @@ fn main(status: &StatusView, samples: &Samples, runs: &[Run], may_act: bool) -> 
         }
         section #events data-live aria-label="Events" {
             h2 { "Latest events" }
-            (events(runs, now))
+            (events(latest, now))
         }
     }
 }
@@ -127,6 +129,9 @@ fn numbers(status: &StatusView) -> Markup {
     let sum = |of: fn(&ClassStatus) -> usize| status.classes.iter().map(of).sum::<usize>();
     let waits = status.waits.as_ref();
     let wait = |of: fn(&ClassWaits) -> i64| seconds(waits.map(of));
+    let spent =
+        |of: fn(&Spend) -> String| status.spend.as_ref().map_or(money::UNKNOWN.to_owned(), of);
+    let unpriced = status.spend.map_or(0, |spend| spend.unpriced_machines);
     let rows = [
         ("waiting", sum(|class| class.waiting).to_string()),
         ("starting", sum(|class| class.starting).to_string()),
@@ -134,6 +139,8 @@ fn numbers(status: &StatusView) -> Markup {
         ("machines", sum(|class| class.machines).to_string()),
         ("wait p50", wait(|waits| waits.p50_seconds)),
         ("wait p95", wait(|waits| waits.p95_seconds)),
+        ("cost per hour", spent(Spend::per_hour)),
+        ("cost today", spent(Spend::today)),
     ];
     html! {
         dl { @for (title, value) in rows { div { dt { (title) } dd { (value) } } } }
@@ -144,6 +151,11 @@ fn numbers(status: &StatusView) -> Markup {
                 Some(jobs) => { "Waits are those of " (jobs) " jobs that started within the last hour." }
             }
         }
+        @if unpriced > 0 { p.quiet {
+            @if unpriced == 1 { "No price is known of one machine" }
+            @else { "No price is known of " (unpriced) " machines" }
+            ", which no amount contains: " code { "[prices]" } " of the configuration can tell it."
+        } }
     }
 }
 
@@ -157,9 +169,11 @@ fn classes(status: &StatusView, samples: &Samples) -> Markup {
     let samples: Vec<Vec<Sample>> = all.collect();
     // All charts have one scale of time.
     let window = chart::window(samples.iter().flatten());
+    let has_budget = status.classes.iter().any(|class| class.budget.is_some());
     let content = html! {
         thead { tr {
             th { "class" } th.n { "desired" } th.n { "actual" } th.n { "limit" }
+            @if has_budget { th.n { "budget of today" } }
             th { (chart::title(window)) } th.n { "wait p50" } th.n { "p95" } th.n { "waiting" }
             th.n { "running" } th { "waits for" }
         } }
@@ -169,6 +183,9 @@ fn classes(status: &StatusView, samples: &Samples) -> Markup {
             td.n { (class.desired) }
             td.n { (class.machines) }
             td.n { (class.limit.map_or("–".to_owned(), |limit| limit.to_string())) }
+            @if has_budget {
+                td.n { (class.budget.map_or("–".to_owned(), |budget| budget.to_string())) }
+            }
             td.charted { (chart::chart(samples, window)) }
             td.n { (seconds(waits.map(|waits| waits.p50_seconds))) }
             td.n { (seconds(waits.map(|waits| waits.p95_seconds))) }
@@ -190,18 +207,33 @@ fn classes(status: &StatusView, samples: &Samples) -> Markup {
     }
 }
 
-fn events(runs: &[Run], now: Timestamp) -> Markup {
-    let all = runs.iter().flat_map(|run| run.status.timeline.iter().map(move |one| (run, one)));
-    let mut all: Vec<(&Run, &Milestone)> =
-        all.filter(|(_, one)| !matches!(one.what, Happened::Unknown)).collect();
-    all.sort_by(|(a, one), (b, other)| other.at.cmp(&one.at).then_with(|| a.name.cmp(&b.name)));
+fn events(latest: &[Event], now: Timestamp) -> Markup {
     html! {
-        @if all.is_empty() { p.quiet { "No job has been seen yet." } }
-        ol.events { @for (run, one) in all.into_iter().take(EVENTS) { li {
-            span.when { (age(one.at, now)) " ago" } " "
-            (run_link(run.name.as_str()))
-            @let (repo, job) = parts::job(run);
-            " " (name(&repo)) " " (name(&job)) " · " (happened(&one.what))
+        @if latest.is_empty() { p.quiet { "No job has been seen yet." } }
+        ol.events { @for event in latest { li {
+            span.when { (age(event.last_at, now)) " ago" } " "
+            (subject(event)) " · "
+            @if event.kind == EventKind::Warning { span.waits { "! " } }
+            (sentence(&event.message))
+            @if event.count > 1 { span.took { " " (event.count) " times" } }
         } } }
+    }
+}
+
+/// Says what an event is about: a run with its job, a class, a service or labels.
+fn subject(event: &Event) -> Markup {
+    let object = &event.object;
+    html! {
+        @match object.kind.as_str() {
+            "run" => {
+                (run_link(&object.name))
+                @for part in [&event.repo, &event.job] {
+                    @if !part.is_empty() { " " (name(part)) }
+                }
+            }
+            "classes" => "all classes",
+            "labels" => { "labels [" (name(&object.name)) "]" }
+            kind => { (kind) " " (name(&object.name)) }
+        }
     }
 }

@@ -1,5 +1,5 @@
-// Keeps the page current: loads it again on an event of the server, or every 5 s, and replaces the
-// parts that are marked as live. Without this script a reload does the same.
+// Keeps the page current: loads it again soon after an event of the server, or every 5 s, and
+// replaces the parts that are marked as live. Without this script a reload does the same.
 "use strict";
 (() => {
   // What is being filled in stays.
@@ -7,18 +7,24 @@
   const POLL = 5000;
   const SLOW = 30000;
   const SOON = 500;
+  const FOLLOW_AGAIN = 60000;
   const offline = document.getElementById("offline");
   // Without a user and a password, with which a browser refuses to fetch.
   const here = location.origin + location.pathname + location.search;
   let timer = 0;
+  // The wait of the timer that runs.
+  let pending = Infinity;
   let busy = false;
   let again = false;
   let events = null;
 
   const isLive = () => events !== null && events.readyState === EventSource.OPEN;
 
+  // What comes sooner stays: else events in quick succession put the next load off for ever.
   const plan = (wait) => {
+    if (wait >= pending) return;
     clearTimeout(timer);
+    pending = wait;
     timer = setTimeout(load, wait);
   };
 
@@ -52,6 +58,7 @@
   };
 
   async function load() {
+    pending = Infinity;
     if (busy) { again = true; return; }
     if (document.hidden) { plan(POLL); return; }
     busy = true;
@@ -73,13 +80,20 @@
     again = false;
   }
 
-  // A server without events answers 404: then the page is only polled.
+  // While a server has no events, or no place for one more to follow them, the page is only polled.
   const listen = () => {
     if (!("EventSource" in window)) return;
-    events = new EventSource(location.origin + "/v1/events");
+    const source = new EventSource(location.origin + "/v1/events");
+    events = source;
     const soon = () => plan(SOON);
-    for (const kind of ["message", "event", "reset"]) events.addEventListener(kind, soon);
-    events.addEventListener("error", () => plan(POLL));
+    for (const kind of ["message", "event", "reset", "dropped"]) {
+      source.addEventListener(kind, soon);
+    }
+    source.addEventListener("error", () => {
+      plan(POLL);
+      // It connects again by itself, unless the answer was an error.
+      if (source.readyState === EventSource.CLOSED) setTimeout(listen, FOLLOW_AGAIN);
+    });
   };
 
   document.addEventListener("visibilitychange", () => { if (!document.hidden) plan(0); });

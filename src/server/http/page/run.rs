@@ -9,9 +9,11 @@ use tinqs_ci_reconciler::model::Run;
 
 use super::parts::{self, age, exact, name, sentence, span};
 use super::{actions, answer, layout, refused, steps};
-use crate::api::machine;
+use crate::api::explain::AttemptExplained;
 use crate::api::status::JobWhy;
+use crate::api::{Event, EventKind, machine};
 use crate::server::http::Ctx;
+use crate::server::http::events::beyond_timeline;
 use crate::server::http::explain::story_of;
 use crate::server::http::guard::Identity;
 use crate::server::http::runs::find_noted;
@@ -33,12 +35,13 @@ pub(super) async fn page(
     let why = story_of(&app, &run, now).await;
     let installation = &app.live.settings().installation;
     let may_act = caller.may >= Right::Operate;
-    let main = main(&run, &why, may_act, now);
+    let events = beyond_timeline(&app, &run.name);
+    let main = main(&run, &why, &events, may_act, now);
     let page = layout::page(installation, Some(&caller), ("/runs", run.name.as_str()), now, &main);
     answer(&headers, StatusCode::OK, page)
 }
 
-fn main(run: &Run, why: &JobWhy, may_act: bool, now: Timestamp) -> Markup {
+fn main(run: &Run, why: &JobWhy, events: &[Event], may_act: bool, now: Timestamp) -> Markup {
     let (repo, job) = parts::job(run);
     html! {
         h1 { (run.name) " · " (name(&repo)) " · " (name(&job)) " " (parts::at_forge(&run.spec.about.url)) }
@@ -48,6 +51,10 @@ fn main(run: &Run, why: &JobWhy, may_act: bool, now: Timestamp) -> Markup {
             dl.facts { (facts(why, now)) }
             @if may_act { (actions::of_run(run)) }
         }
+        section #conditions data-live aria-label="Conditions" {
+            h2 { "Conditions" }
+            (conditions(run, now))
+        }
         section #attempts data-live aria-label="Attempts" {
             h2 { "Attempts" }
             (attempts(why, now))
@@ -55,6 +62,10 @@ fn main(run: &Run, why: &JobWhy, may_act: bool, now: Timestamp) -> Markup {
         section #timeline data-live aria-label="Timeline" {
             h2 { "Timeline" }
             (timeline(run))
+        }
+        section #events data-live aria-label="Events" {
+            h2 { "Events " small { "beyond the timeline" } }
+            (beyond(events))
         }
         section #commands aria-label="Commands" {
             h2 { "Commands" }
@@ -80,23 +91,59 @@ fn facts(why: &JobWhy, now: Timestamp) -> Markup {
     html! { @for (title, text) in rows { div { dt { (title) } dd { (sentence(&text)) } } } }
 }
 
+/// Returns what holds for the run now.
+fn conditions(run: &Run, now: Timestamp) -> Markup {
+    let all = &run.status.conditions;
+    html! {
+        @if all.is_empty() { p.quiet { "None." } }
+        ul.notes { @for one in all {
+            @let needs_person = one.reason.needs_person();
+            li class=(if needs_person { "bad" } else { "waits" }) {
+                strong { (if needs_person { "✗ " } else { "! " }) (one.reason) }
+                " · " (age(one.since, now))
+                p { (sentence(&one.message)) }
+            }
+        } }
+    }
+}
+
 fn attempts(why: &JobWhy, now: Timestamp) -> Markup {
     html! {
         @if why.attempts.is_empty() { p.quiet { "No attempt yet." } }
         @else { (parts::table("Attempts and their end", &html! {
-            thead { tr { th.n { "attempt" } th.n { "age" } th { "class" } th { "machine" } th { "end" } } }
-            tbody { @for attempt in &why.attempts { tr {
-                td.n { (attempt.number) }
-                td.n { (age(attempt.decided_at, now)) }
-                td { (name(&attempt.class)) }
-                td { (attempt.machine.as_ref().map_or("–".to_owned(), |machine| name(machine))) }
-                td {
-                    (sentence(attempt.ended.as_deref().unwrap_or("in progress")))
-                    @for refusal in &attempt.refusals { br; (sentence(refusal)) }
-                }
-            } } }
+            thead { tr {
+                th.n { "attempt" } th.n { "age" } th { "class" } th { "machine" } th { "kind" }
+                th { "market" } th { "zone" } th.n { "per hour" } th { "end" } th { "console" }
+            } }
+            tbody { @for attempt in &why.attempts { (row(attempt, now)) } }
         })) }
     }
+}
+
+fn row(attempt: &AttemptExplained, now: Timestamp) -> Markup {
+    let named = |text: Option<&String>| text.map_or("–".to_owned(), |text| name(text));
+    html! { tr {
+        td.n { (attempt.number) }
+        td.n { (age(attempt.decided_at, now)) }
+        td { (name(&attempt.class)) }
+        td { (named(attempt.machine.as_ref())) }
+        td { (named(attempt.kind.as_ref())) }
+        td { (attempt.market.map_or("–".to_owned(), |market| market.to_string())) }
+        td { (named(attempt.zone.as_ref())) }
+        td.n { (attempt.hourly().unwrap_or("–".to_owned())) }
+        td {
+            (sentence(attempt.ended.as_deref().unwrap_or("in progress")))
+            @for refusal in &attempt.refusals { br; (sentence(refusal)) }
+        }
+        td {
+            @if let Some(machine) = &attempt.machine { code { "tinqs-ci logs " (name(machine)) } }
+            @else { "–" }
+            @if let Some(log) = &attempt.log { details {
+                summary { "Its last lines" }
+                @for line in log.lines() { code { (sentence(line)) } br; }
+            } }
+        }
+    } }
 }
 
 fn timeline(run: &Run) -> Markup {
@@ -107,6 +154,22 @@ fn timeline(run: &Run) -> Markup {
             time datetime=(one.at) { (one.at.strftime("%Y-%m-%d %H:%M:%S").to_string()) }
             @if let Some(before) = before { span.took { " +" (exact(one.at.duration_since(before))) } }
             " " (happened(&one.what))
+        } } }
+    }
+}
+
+/// Returns what the log of events has besides the milestones.
+fn beyond(events: &[Event]) -> Markup {
+    html! {
+        @if events.is_empty() { p.quiet { "None, as this process saw the run." } }
+        ol.events { @for event in events { li {
+            time datetime=(event.last_at) {
+                (event.last_at.strftime("%Y-%m-%d %H:%M:%S").to_string())
+            }
+            " "
+            @if event.kind == EventKind::Warning { span.waits { "! " } }
+            (event.reason) " · " (sentence(&event.message))
+            @if event.count > 1 { span.took { " " (event.count) " times" } }
         } } }
     }
 }

@@ -7,7 +7,7 @@ use tinqs_ci_reconciler::controller::{ClockReading, UnservedLabels};
 use tinqs_ci_reconciler::model::Run;
 use tinqs_ci_reconciler::text::cut;
 
-use super::{ATTENTION, App, Known, class_of, lost};
+use super::{ATTENTION, App, StatusData, class_of, lost};
 use crate::api::status::Attention;
 use crate::telemetry::{Failure, SERVICES};
 use crate::words::clock::{self, CLOCK_DIFFERS};
@@ -25,7 +25,7 @@ const LASTING: SignedDuration = SignedDuration::from_mins(10);
 const WEBHOOKS_EXPECTED: SignedDuration = SignedDuration::from_mins(10);
 
 /// Returns everything that is not well. What needs a person comes first.
-pub(in crate::server::http) fn all(app: &App, known: &Known) -> Vec<Attention> {
+pub(in crate::server::http) fn all(app: &App, known: &StatusData) -> Vec<Attention> {
     let mut all = services(app, known);
     all.extend(clock(app));
     all.extend(known.pauses.iter().map(|pause| {
@@ -91,7 +91,7 @@ fn failing(app: &App) -> Vec<(&'static str, ServiceReason, Failure)> {
     failing.collect()
 }
 
-fn services(app: &App, known: &Known) -> Vec<Attention> {
+fn services(app: &App, known: &StatusData) -> Vec<Attention> {
     let mut found: Vec<Attention> = Vec::new();
     for (name, reason, failure) in failing(app) {
         let lasting = known.now.duration_since(failure.since) > OUTAGE;
@@ -120,7 +120,7 @@ fn services(app: &App, known: &Known) -> Vec<Attention> {
     found
 }
 
-fn webhook_refused(app: &App, known: &Known) -> Option<Attention> {
+fn webhook_refused(app: &App, known: &StatusData) -> Option<Attention> {
     let counts = app.telemetry.deliveries.counts();
     let refused = counts.last_refused.filter(|refused| refused.unsigned)?;
     // Somebody else than the forge may have sent it, once.
@@ -139,7 +139,7 @@ fn webhook_refused(app: &App, known: &Known) -> Option<Attention> {
 }
 
 /// Jobs were found by polling only, so deliveries do not arrive.
-fn no_webhook(app: &App, known: &Known) -> Option<Attention> {
+fn no_webhook(app: &App, known: &StatusData) -> Option<Attention> {
     let telemetry = &app.telemetry;
     let counts = telemetry.deliveries.counts();
     let none = counts.accepted + counts.ignored + counts.refused == 0;
@@ -168,7 +168,7 @@ fn unserved(set: &UnservedLabels, since: Timestamp) -> Attention {
 }
 
 /// Returns the failures of runs at services that do not fail as a whole.
-fn failing_runs(app: &App, known: &Known) -> Vec<Attention> {
+fn failing_runs(app: &App, known: &StatusData) -> Vec<Attention> {
     let told: Vec<&str> = failing(app).iter().map(|(_, reason, _)| reason.as_str()).collect();
     let mut by_reason: BTreeMap<String, Vec<crate::api::status::RunReason>> = BTreeMap::new();
     for run in super::failing_runs(app, known) {
@@ -198,7 +198,7 @@ fn subject(first: &str, count: usize) -> String {
 }
 
 /// Returns the reasons of waiting runs that are not normal operation, by class.
-fn blocked_classes(app: &App, known: &Known) -> Vec<Attention> {
+fn blocked_classes(app: &App, known: &StatusData) -> Vec<Attention> {
     let classes = &app.controller.settings().classes;
     let mut groups: BTreeMap<(&str, &str), Vec<&Run>> = BTreeMap::new();
     for run in &known.waiting {

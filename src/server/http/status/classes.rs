@@ -4,12 +4,13 @@ use std::collections::HashMap;
 
 use tinqs_ci_reconciler::model::{Class, ClassName, Phase, serving};
 
-use super::{App, Known, class_of};
+use super::{App, StatusData, class_of};
+use crate::api::BudgetUse;
 use crate::api::status::{ClassStatus, ClassWaits, ReasonCount};
 use crate::telemetry::RecentWaits;
 
 /// Counts the machines and runs of each class, and the reasons of its waiting runs.
-pub(super) fn all(app: &App, classes: &[Class], known: &Known) -> Vec<ClassStatus> {
+pub(super) fn all(app: &App, classes: &[Class], known: &StatusData) -> Vec<ClassStatus> {
     let mut phases: HashMap<&ClassName, [usize; 3]> = HashMap::new();
     let mut desired: HashMap<&ClassName, usize> = HashMap::new();
     for run in known.open.as_deref().unwrap_or_default() {
@@ -43,6 +44,7 @@ pub(super) fn all(app: &App, classes: &[Class], known: &Known) -> Vec<ClassStatu
         ClassStatus {
             name: class.name.to_string(),
             limit: class.limit,
+            budget: BudgetUse::of(&known.budgets, &class.name),
             machines: machines.filter(|m| m.class == class.name && m.is_live()).count(),
             desired: desired.get(&class.name).copied().unwrap_or(0),
             open: waiting + starting + running,

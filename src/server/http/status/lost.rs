@@ -71,6 +71,7 @@ mod tests {
             registration: 1,
             promise: None,
             ended_by: None,
+            ended_at: None,
             class: ClassName("linux".to_owned()),
             kind: "process".to_owned(),
             zone: String::new(),

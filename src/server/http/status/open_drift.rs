@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use tinqs_ci_reconciler::controller::DriftReport;
 use tinqs_ci_reconciler::ports::OpenRun;
 
-use super::{App, Known};
+use super::{App, StatusData};
 use crate::api::{DriftView, drift_views};
 
 /// The drift among the open runs.
@@ -27,9 +27,9 @@ impl Found<'_> {
 /// Returns the drift; `None` if the open runs could not be read.
 pub(in crate::server::http) async fn open_drift<'k>(
     app: &App,
-    known: &'k Known,
+    known: &'k StatusData,
 ) -> Option<Found<'k>> {
-    let open = known.open.as_ref().ok()?;
+    let open = known.open.as_deref().ok()?;
     let waiting = known.waiting.clone();
     let report = app.controller.drift_among(open, waiting, app.telemetry.failing()).await;
     Some(Found { open, report })

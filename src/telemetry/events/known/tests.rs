@@ -32,7 +32,7 @@ fn condition(reason: Reason, second: i64) -> Condition {
 }
 
 /// Notes the record, and returns the reasons of what is new.
-fn see(known: &mut Known, run: &Run, second: i64) -> Vec<String> {
+fn see(known: &mut SeenRecords, run: &Run, second: i64) -> Vec<String> {
     let news = known.see(run, run.version, at(second)).news;
     let reasons = news.iter().map(|(_, what)| crate::words::events::told(what).reason.into_owned());
     reasons.collect()
@@ -40,7 +40,7 @@ fn see(known: &mut Known, run: &Run, second: i64) -> Vec<String> {
 
 #[test]
 fn each_milestone_is_told_once_in_order() {
-    let mut known = Known::new(at(0));
+    let mut known = SeenRecords::new(at(0));
     let mut run = run(1, 1);
     assert_eq!(see(&mut known, &run, 1), ["Seen"]);
     assert_eq!(see(&mut known, &run, 2), [""; 0], "the same version");
@@ -56,7 +56,7 @@ fn each_milestone_is_told_once_in_order() {
 
 #[test]
 fn milestones_are_told_after_more_than_the_timeline_keeps() {
-    let mut known = Known::new(at(0));
+    let mut known = SeenRecords::new(at(0));
     let mut run = run(1, 1);
     see(&mut known, &run, 1);
     run.status.timeline.clear();
@@ -68,7 +68,7 @@ fn milestones_are_told_after_more_than_the_timeline_keeps() {
 
 #[test]
 fn what_was_there_before_this_process_is_not_told_as_new() {
-    let mut known = Known::new(at(100));
+    let mut known = SeenRecords::new(at(100));
     let mut old = run(1, 1);
     happened(&mut old, 2, launched(1));
     old.status.conditions = vec![condition(Reason::AtLimit, 3)];
@@ -82,7 +82,7 @@ fn what_was_there_before_this_process_is_not_told_as_new() {
 
 #[test]
 fn a_condition_is_told_when_it_begins_and_an_end_only_if_a_person_had_to_act() {
-    let mut known = Known::new(at(0));
+    let mut known = SeenRecords::new(at(0));
     let mut run = run(1, 1);
     run.status.conditions = vec![condition(Reason::AtLimit, 1)];
     assert_eq!(see(&mut known, &run, 1), ["Seen", "AtLimit"]);
@@ -96,7 +96,7 @@ fn a_condition_is_told_when_it_begins_and_an_end_only_if_a_person_had_to_act() {
 
 #[test]
 fn another_incarnation_is_another_run() {
-    let mut known = Known::new(at(0));
+    let mut known = SeenRecords::new(at(0));
     let mut first = run(1, 1);
     first.version = 9;
     assert_eq!(see(&mut known, &first, 1), ["Seen"]);
@@ -105,18 +105,22 @@ fn another_incarnation_is_another_run() {
 
 #[test]
 fn a_listing_names_the_records_that_others_wrote() {
-    let mut known = Known::new(at(100));
+    let mut known = SeenRecords::new(at(100));
     let mut mine = run(1, 101);
     see(&mut known, &mine, 101);
-    let (old, new) = (run(2, 1), run(3, 102));
+    let (old, mut new) = (run(2, 1), run(3, 102));
     let open = |runs: &[&Run]| runs.iter().map(|run| OpenRun::of(run)).collect::<Vec<_>>();
-    let named = |known: &mut Known, runs: &[&Run]| {
+    let named = |known: &mut SeenRecords, runs: &[&Run]| {
         let names = known.stale(&open(runs), 10);
         names.iter().map(ToString::to_string).collect::<Vec<_>>()
     };
     assert_eq!(named(&mut known, &[&mine, &old, &new]), ["job-3"], "the old one is only noted");
     assert_eq!(see(&mut known, &new, 103), ["Seen"]);
     assert_eq!(named(&mut known, &[&mine, &old, &new]), [""; 0]);
+    new.retry(at(104), Some("ops"));
+    new.version += 1;
+    assert_eq!(named(&mut known, &[&mine, &old, &new]), ["job-3"], "a person retried it elsewhere");
+    assert_eq!(see(&mut known, &new, 104), ["Retried"]);
     mine.status.phase = Phase::Running;
     assert_eq!(named(&mut known, &[&mine, &old, &new]), ["job-1"], "another wrote it");
     see(&mut known, &Run { version: 2, ..mine.clone() }, 104);
@@ -125,7 +129,7 @@ fn a_listing_names_the_records_that_others_wrote() {
 
 #[test]
 fn few_finished_runs_are_kept() {
-    let mut known = Known::new(at(0));
+    let mut known = SeenRecords::new(at(0));
     for id in 0..6_000 {
         let mut run = run(id, 1);
         see(&mut known, &run, 1);

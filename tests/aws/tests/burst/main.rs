@@ -61,6 +61,7 @@ fn class(label: &str, kind: &str, subnet: &str) -> Class {
         limit: None,
         repo_limit: None,
         owner_limit: None,
+        budget: None,
         repos: Vec::new(),
         times: Times::default(),
     }
@@ -76,6 +77,7 @@ fn settings() -> Settings {
             class("linux", "t3.small", "subnet-a"),
             class("rare", "t3a.small", "subnet-b"),
         ],
+        prices: std::collections::BTreeMap::new(),
         poll_every: SignedDuration::from_secs(10),
         sweep_every: SignedDuration::from_secs(60),
         replica: "replica".to_owned(),

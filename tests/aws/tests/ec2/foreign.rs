@@ -1,6 +1,7 @@
 //! Instances that are not ours, whatever tags they carry.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_aws::ec2::token;
@@ -9,6 +10,7 @@ use tinqs_ci_reconciler::model::{AttemptId, Cause, MachineId, MachineState};
 use tinqs_ci_reconciler::ports::{Compute as _, ErrorKind};
 use tinqs_ci_simulator::aws_wire::When;
 use tinqs_ci_simulator::ec2_wire::Ec2Wire;
+use tokio::task::JoinSet;
 
 use crate::cloud::{INSTALLATION, UNPACED, ask, is_clean, machines, wire};
 use crate::{error, rule};
@@ -101,6 +103,73 @@ async fn instances_tagged_by_hand_are_ignored() {
         assert_eq!(machine.state < MachineState::Ending, machine.foreign, "{machine:?}");
     }
     is_clean(&wire);
+}
+
+/// Returns the tags and the client token of a foreign instance. Two of three have all of our tags,
+/// of the others one is changed or missing.
+fn forged(
+    tags: &BTreeMap<String, String>,
+    attempt_id: &AttemptId,
+    index: u32,
+) -> (BTreeMap<String, String>, String) {
+    let over = Timestamp::now() - SignedDuration::from_hours(24 * 365);
+    let attempt = |number| AttemptId { number: attempt_id.number + number, ..attempt_id.clone() };
+    let (named, next, placement) = (attempt(index % 4), attempt(index % 4 + 1), index / 4 % 3);
+    let mut tags = tags.clone();
+    tags.insert("tinqs-ci/attempt".to_owned(), named.to_string());
+    tags.insert("tinqs-ci/placement".to_owned(), placement.to_string());
+    tags.insert("tinqs-ci/deadline".to_owned(), format!("{over:.0}"));
+    let nth = index as usize / 12 % tags.len();
+    let key = tags.keys().nth(nth).expect("a tag").clone();
+    match index % 9 {
+        0 => drop(tags.remove(&key)),
+        1 => drop(tags.insert(key, "2001-01-01T00:00:00Z".to_owned())),
+        2 => drop(tags.insert(key, String::new())),
+        _ => {}
+    }
+    let token = match index % 7 {
+        0 => String::new(),
+        1 => format!("7f1f9a0e-6b5c-4a52-8f27-{index:012x}"),
+        2 => named.token(placement),
+        3 => token("another", &named, placement),
+        4 => token(INSTALLATION, &named, placement + 1),
+        5 => token(INSTALLATION, &next, placement),
+        _ => format!("{}-0", token(INSTALLATION, &named, placement)),
+    };
+    (tags, token)
+}
+
+/// Ten accounts of a thousand instances each: lists of ten thousand would take longer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_call_terminates_one_of_ten_thousand_instances_tagged_by_hand() {
+    for batch in 0..10 {
+        let wire = wire(|options| {
+            for subnet in &mut options.account.subnets {
+                subnet.addresses = 2_000;
+            }
+        });
+        let machines = Arc::new(machines(&wire, UNPACED).await);
+        let (attempt_id, attempt) = ask(1);
+        let ours = machines.launch(&attempt_id, 0, &attempt).await.unwrap();
+        let copied = wire.machines()[0].recipe.instance_tags();
+        let mut foreign = Vec::new();
+        for index in batch * 1_000..(batch + 1) * 1_000 {
+            let (tags, token) = forged(&copied, &attempt_id, index);
+            foreign.push(wire.add_foreign_with_token(tags, &token).unwrap());
+        }
+        let listed = machines.list().await.unwrap();
+        assert_eq!(listed.iter().map(|m| &m.id).collect::<Vec<_>>(), [&ours.id]);
+        let mut asked = JoinSet::new();
+        for id in foreign {
+            let machines = machines.clone();
+            asked.spawn(async move { machines.terminate(&id).await });
+        }
+        for terminated in asked.join_all().await {
+            terminated.expect("a foreign instance counts as absent");
+        }
+        assert_eq!(wire.ledger().count("TerminateInstances"), 0, "batch {batch}");
+        is_clean(&wire);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -118,8 +118,13 @@ fn sort(headers: &HeaderMap, body: &[u8]) -> (&'static str, &'static str) {
         ("", _) => {
             let body = String::from_utf8_lossy(body);
             let action = body.split('&').find_map(|part| part.strip_prefix("Action="));
-            let known =
-                ["RunInstances", "DescribeInstances", "TerminateInstances", "DescribeImages"];
+            let known = [
+                "RunInstances",
+                "DescribeInstances",
+                "TerminateInstances",
+                "DescribeImages",
+                "DescribeSpotPriceHistory",
+            ];
             let known = known.into_iter().find(|known| action == Some(known));
             ("ec2", known.unwrap_or_else(|| panic!("unexpected call: {action:?}")))
         }
@@ -132,6 +137,7 @@ fn sort(headers: &HeaderMap, body: &[u8]) -> (&'static str, &'static str) {
                 ("PutItem", _) => "put run",
                 ("UpdateItem", _) => "seats",
                 ("DeleteItem", _) => "delete run",
+                ("TransactWriteItems", _) => "count run",
                 ("GetItem", _) if key("Key").starts_with("seats#") => "get seats",
                 ("GetItem", _) => "get run",
                 ("BatchGetItem", _) => "get runs",

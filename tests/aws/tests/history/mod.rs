@@ -75,6 +75,7 @@ impl Setup {
             limit: self.limit,
             repo_limit: None,
             owner_limit: None,
+            budget: None,
             repos: Vec::new(),
             times: Times::default(),
         }
@@ -239,7 +240,8 @@ impl History {
         let machines = Machines::new(ec2(&config, &of), INSTALLATION, clock.clone(), rates);
         let machines = Arc::new(machines);
         // An unacknowledged message stays hidden; due times do not need it.
-        let options = Options { again_after: Duration::from_hours(1), patience: Duration::ZERO };
+        let again_after = Duration::from_hours(1);
+        let options = Options { again_after, patience: Duration::ZERO, ..Options::default() };
         let owners = Some(machines.clone() as _);
         let queue = Sqs::new(sqs(&config, &of), &self.sqs.queue_url(QUEUE), options, owners);
         let ports = Ports {
@@ -255,6 +257,7 @@ impl History {
             git_token: None,
             secrets: Vec::new(),
             classes: vec![self.setup.class()],
+            prices: std::collections::BTreeMap::new(),
             poll_every: self.setup.poll_every,
             sweep_every: SignedDuration::from_mins(1),
             replica: key,

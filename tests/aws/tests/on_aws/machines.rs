@@ -94,6 +94,7 @@ async fn a_dry_run_makes_nothing(clients: &Clients, installation: &str, machine:
         limit: None,
         repo_limit: None,
         owner_limit: None,
+        budget: None,
         repos: Vec::new(),
         times: Times::default(),
     };
@@ -148,7 +149,7 @@ async fn a_token_is_one_machine_from_launch_to_end(machines: &Machines, machine:
         let by = gone.and_then(|gone| gone.ended_by);
         assert!([None, Some(EndedBy::Request), Some(EndedBy::Itself)].contains(&by), "{by:?}");
     }
-    let again = machines.launch(&attempt_id, 0, &attempt).await.expect("its token is remembered");
+    let again = machines.launch(&attempt_id, 0, &attempt).await.expect("its token is known");
     assert_eq!((again.id, again.state), (first.id, MachineState::Gone));
 }
 

@@ -75,6 +75,7 @@ fn class() -> Class {
         limit: Some(20),
         repo_limit: None,
         owner_limit: None,
+        budget: None,
         repos: Vec::new(),
         times: Times::default(),
     }

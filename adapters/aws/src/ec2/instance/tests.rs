@@ -53,6 +53,7 @@ fn a_machine_of_ours_reads_back_as_launched() {
             idle_within: attempt.boot.idle_within,
         }),
         ended_by: None,
+        ended_at: None,
         class: ClassName("linux".to_owned()),
         kind: "c7a.medium".to_owned(),
         zone: "eu-central-1b".to_owned(),

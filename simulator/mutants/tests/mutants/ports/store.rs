@@ -1,9 +1,10 @@
 //! The changed store.
 
 use async_trait::async_trait;
+use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
-    AttemptId, ClassName, Outcome, Pause, Phase, Run, RunName, SeatLimits, Uid,
+    AttemptId, ClassName, Outcome, Pause, Phase, Run, RunName, SeatLimits, Uid, Usage,
 };
 use tinqs_ci_reconciler::ports::{
     ErrorKind, Expect, Filter, OpenRun, Page, PortError, RunStore, Seat,
@@ -41,6 +42,43 @@ impl ChangedPorts {
         }
         Ok(())
     }
+
+    async fn write(
+        &self,
+        run: &Run,
+        expect: Expect,
+        used: Option<&Usage>,
+    ) -> Result<u64, PortError> {
+        let Some(used) = used else { return self.ports.store.put(run, expect).await };
+        if !self.has(Mutant::CountedApart) {
+            return self.ports.store.put_counting(run, expect, used).await;
+        }
+        let version = self.ports.store.put(run, expect).await?;
+        self.ports.store.put_counting(run, Expect::At(run.uid, version), used).await
+    }
+
+    async fn put_record(
+        &self,
+        run: &Run,
+        expect: Expect,
+        used: Option<&Usage>,
+    ) -> Result<u64, PortError> {
+        if self.has(Mutant::LaunchBeforeRecord) {
+            self.launch_first(run).await?;
+        }
+        if !self.has(Mutant::NoCompareAndSet) && !self.has(Mutant::VersionWithoutUid) {
+            return self.write(run, expect, used).await;
+        }
+        loop {
+            let expected = self.expected(&run.name, expect).await?;
+            match self.write(run, expected, used).await {
+                // Written meanwhile, which this store does not notice.
+                Err(error)
+                    if error.kind == ErrorKind::Conflict && self.has(Mutant::NoCompareAndSet) => {}
+                result => return result,
+            }
+        }
+    }
 }
 
 #[async_trait]
@@ -54,6 +92,11 @@ impl RunStore for ChangedPorts {
         if once {
             Reconcile::answered(name, run.as_ref());
         }
+        if self.has(Mutant::CountedForgotten)
+            && let Some(run) = &mut run
+        {
+            run.status.usage.machines.retain(|used| !used.counted);
+        }
         if self.has(Mutant::GaveUpReopened)
             && let Some(outcome) = run.as_mut().and_then(|run| run.status.outcome.as_mut())
             && *outcome == Outcome::GaveUp
@@ -64,21 +107,20 @@ impl RunStore for ChangedPorts {
     }
 
     async fn put(&self, run: &Run, expect: Expect) -> Result<u64, PortError> {
-        if self.has(Mutant::LaunchBeforeRecord) {
-            self.launch_first(run).await?;
-        }
-        if !self.has(Mutant::NoCompareAndSet) && !self.has(Mutant::VersionWithoutUid) {
-            return self.ports.store.put(run, expect).await;
-        }
-        loop {
-            let expected = self.expected(&run.name, expect).await?;
-            match self.ports.store.put(run, expected).await {
-                // Written meanwhile, which this store does not notice.
-                Err(error)
-                    if error.kind == ErrorKind::Conflict && self.has(Mutant::NoCompareAndSet) => {}
-                result => return result,
-            }
-        }
+        self.put_record(run, expect, None).await
+    }
+
+    async fn put_counting(
+        &self,
+        run: &Run,
+        expect: Expect,
+        used: &Usage,
+    ) -> Result<u64, PortError> {
+        self.put_record(run, expect, Some(used)).await
+    }
+
+    async fn usage(&self, first: Date, last: Date) -> Result<Vec<Usage>, PortError> {
+        self.ports.store.usage(first, last).await
     }
 
     async fn remove(&self, name: &RunName, uid: Uid, version: u64) -> Result<(), PortError> {

@@ -1,6 +1,8 @@
 //! Tags can be set by hand on any instance of the account, its client token cannot: no tags turn an
 //! instance that we did not launch into ours.
 
+use proptest::strategy::ValueTree as _;
+use proptest::test_runner::TestRunner;
 use tinqs_ci_reconciler::model::{RunName, Uid8};
 
 use super::*;
@@ -113,6 +115,17 @@ fn tokens() -> impl Strategy<Value = Option<String>> {
     ]
 }
 
+/// The tags and the client token of an instance that we did not launch. Most have all of our tags.
+fn forged() -> impl Strategy<Value = (Vec<Tag>, Option<String>)> {
+    let edits = proptest::collection::vec(edits(), 0..5);
+    (launches(), proptest::bool::weighted(0.95), edits, tokens()).prop_map(
+        |(copied, whole, edits, token)| {
+            let copied = if whole { copied.tags() } else { Vec::new() };
+            (edited(copied, &edits), token)
+        },
+    )
+}
+
 /// Whether the launch that the tags name would have sent the token. Does not use the tested code.
 fn sent_for(tags: &[Tag], token: Option<&str>) -> bool {
     let value = |key: &str| {
@@ -132,14 +145,7 @@ proptest! {
     })]
 
     #[test]
-    fn no_tags_make_an_instance_ours(
-        copied in launches(),
-        whole in any::<bool>(),
-        edits in proptest::collection::vec(edits(), 0..5),
-        token in tokens(),
-    ) {
-        let copied = if whole { copied.tags() } else { Vec::new() };
-        let tags = edited(copied, &edits);
+    fn no_tags_make_an_instance_ours((tags, token) in forged()) {
         prop_assume!(!sent_for(&tags, token.as_deref()));
         let mut instance = seen(tags);
         instance.client_token = token;
@@ -149,7 +155,24 @@ proptest! {
     }
 }
 
-/// Checks that the generated instances are useful: many carry all of our tags.
+#[test]
+fn most_forged_instances_carry_all_of_our_tags() {
+    let keys =
+        ["", "/run", "/uid", "/attempt", "/placement", "/registration", "/deadline", "/class"];
+    assert_eq!(keys.len(), OURS);
+    let (mut runner, forged) = (TestRunner::deterministic(), forged());
+    let mut whole = 0;
+    for _ in 0..1_000 {
+        let (tags, _) = forged.new_tree(&mut runner).expect("an instance").current();
+        let has = |key: &&str| {
+            let key = format!("tinqs-ci{key}");
+            tags.iter().any(|tag| tag.key() == Some(key.as_str()))
+        };
+        whole += usize::from(keys.iter().all(has));
+    }
+    assert!(whole > 600, "only {whole} of 1,000 have them");
+}
+
 #[test]
 fn our_tags_without_our_client_token_are_reported_as_such() {
     let launch = |installation, number, placement| Launch {

@@ -1,0 +1,39 @@
+//! The condition of a write of a run.
+
+use std::collections::HashMap;
+
+use tinqs_ci_reconciler::model::Run;
+use tinqs_ci_reconciler::ports::{ErrorKind, Expect, PortError};
+
+use super::item::{self, Item, KEY, UID, VERSION};
+
+/// Returns the version that a write makes.
+pub(super) fn checked(run: &Run, expect: Expect) -> Result<u64, PortError> {
+    match expect {
+        Expect::Absent => Ok(1),
+        Expect::At(uid, version) if uid == run.uid => Ok(version.saturating_add(1)),
+        Expect::At(uid, _) => {
+            let (name, new) = (&run.name, run.uid);
+            let message = format!("{name}: a write may not change the uid (from {uid} to {new})");
+            Err(PortError::new("store", "put", ErrorKind::Invalid, message))
+        }
+    }
+}
+
+/// Returns the condition of a write with its names and values.
+pub(super) fn put_condition(
+    expect: Expect,
+) -> (&'static str, HashMap<String, String>, Option<Item>) {
+    let name = |short: &str, name: &str| (short.to_owned(), name.to_owned());
+    match expect {
+        Expect::Absent => ("attribute_not_exists(#key)", HashMap::from([name("#key", KEY)]), None),
+        Expect::At(uid, version) => (
+            "#uid = :uid AND #version = :version",
+            HashMap::from([name("#uid", UID), name("#version", VERSION)]),
+            Some(Item::from([
+                (":uid".to_owned(), item::bytes(uid.0.as_bytes())),
+                (":version".to_owned(), item::number(version)),
+            ])),
+        ),
+    }
+}

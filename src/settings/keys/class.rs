@@ -1,0 +1,87 @@
+//! The keys of a class.
+
+use super::{ANY_TEXT, ANY_TEXTS, Form, Key, NAMED, key};
+
+/// `[[class]]`.
+pub(in crate::settings) const CLASS: &[Key] = &[
+    key("name", NAMED, "The name of the class in tags, metrics and records.").required(),
+    key(
+        "labels",
+        Form::Texts {
+            pattern: "^(\\*|[^\\s:,*]+(:(host|docker)(:[^\\s,]+)?)?)$",
+            expected: "a list of labels, each `name`, `name:host` or `name:docker://IMAGE`, or [\"*\"]",
+        },
+        "The labels of its runners, `name[:schema[:argument]]`. [\"*\"] serves any labels except `host`.",
+    )
+    .required(),
+    key("serves_unlabeled", Form::Switch, "Whether the class also serves jobs without labels.")
+        .or("false"),
+    key(
+        "repos",
+        Form::Texts {
+            pattern: "^[A-Za-z0-9._*-]+/[A-Za-z0-9._*-]+$",
+            expected: "a list of repositories such as [\"acme/site\", \"acme/infra-*\"]",
+        },
+        "The repositories whose jobs it serves, `owner/name`, in which `*` stands for any part of the owner or of the name; compared without case, as the forge does. The default is every repository in `forge.scope`.",
+    ),
+    key(
+        "limit",
+        Form::CountOr("none"),
+        "The maximum number of machines; `\"none\"`: no limit.",
+    )
+    .or("20"),
+    key(
+        "repo_limit",
+        Form::Count,
+        "The maximum number of machines for one repository. The default is no limit but `limit`.",
+    ),
+    key(
+        "owner_limit",
+        Form::Count,
+        "The maximum number of machines for all repositories of one owner, a user or an organization. The default is no limit but `limit`.",
+    ),
+    key(
+        "budget",
+        Form::Text {
+            pattern: "^(none|\\$[0-9]{1,9}(\\.[0-9]{1,6})?/day)$",
+            expected: "an amount such as \"$5/day\", or \"none\"",
+        },
+        "What its machines may cost per day, in UTC, such as `\"$5/day\"`: beyond it waiting jobs get no more machines until the next day, and running jobs go on. Needs the price of each of its machines on demand in `[prices]`. `\"none\"`: no limit.",
+    )
+    .or("none"),
+    key("boot_within", Form::Duration, "The time from launch until the runner must be online.")
+        .or("5m"),
+    key(
+        "idle_within",
+        Form::Duration,
+        "How long a runner waits for a job before it shuts down.",
+    )
+    .or("2m"),
+    key("max_age", Form::Duration, "The maximum age of a machine, even mid-job.").or("6h"),
+    key("give_up_after", Form::Duration, "A job that waits this long gets no more machines.")
+        .or("24h"),
+    key(
+        "assign_within",
+        Form::Duration,
+        "How long a displaced job waits for the machine of the job that took its own.",
+    )
+    .or("60s"),
+    key("keep", Form::Duration, "How long a finished run is kept.").or("168h"),
+    key(
+        "machines",
+        Form::Table(MACHINES),
+        "The machine specs to try: every combination, ordered by market, kind, subnet.",
+    ),
+];
+
+/// `[class.machines]`.
+pub(in crate::settings) const MACHINES: &[Key] = &[
+    key("markets", Form::Words(&["spot", "on-demand"]), "The purchase options.")
+        .or("[\"on-demand\"]"),
+    key("kinds", ANY_TEXTS, "The instance types; for child processes any name.")
+        .or("[\"process\"]"),
+    key("subnets", ANY_TEXTS, "The subnet IDs."),
+    key("image", ANY_TEXT, "The image ID."),
+    key("security_groups", ANY_TEXTS, "The security group IDs."),
+    key("instance_profile", ANY_TEXT, "The instance profile of the machines."),
+];
