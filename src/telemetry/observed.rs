@@ -123,6 +123,16 @@ impl<T: ?Sized> Observed<T> {
     }
 }
 
+impl Observed<dyn RunStore> {
+    /// Notes a record that was written in a version, and what happened in it.
+    fn wrote(&self, run: &Run, answer: &Result<u64, PortError>) {
+        let Ok(version) = answer else { return };
+        self.telemetry.open_runs.wrote(run, *version);
+        let milestones = self.telemetry.events.seen(run, *version, self.telemetry.now());
+        self.telemetry.wrote(run, milestones);
+    }
+}
+
 #[async_trait]
 impl RunStore for Observed<dyn RunStore> {
     async fn get(&self, name: &RunName) -> Result<Option<Run>, PortError> {
@@ -134,11 +144,7 @@ impl RunStore for Observed<dyn RunStore> {
     }
     async fn put(&self, run: &Run, expect: Expect) -> Result<u64, PortError> {
         let answer = self.write("put", self.inner.put(run, expect)).await;
-        if let Ok(version) = &answer {
-            self.telemetry.open_runs.wrote(run, *version);
-            let milestones = self.telemetry.events.seen(run, *version, self.telemetry.now());
-            self.telemetry.wrote(run, milestones);
-        }
+        self.wrote(run, &answer);
         answer
     }
     async fn put_counting(
@@ -148,10 +154,7 @@ impl RunStore for Observed<dyn RunStore> {
         used: &Usage,
     ) -> Result<u64, PortError> {
         let answer = self.write("put", self.inner.put_counting(run, expect, used)).await;
-        if let Ok(version) = &answer {
-            self.telemetry.open_runs.wrote(run, *version);
-            self.telemetry.events.seen(run, *version, self.telemetry.now());
-        }
+        self.wrote(run, &answer);
         answer
     }
     async fn usage(&self, first: Date, last: Date) -> Result<Vec<Usage>, PortError> {

@@ -72,11 +72,15 @@ impl Telemetry {
 #[cfg(test)]
 mod tests {
     use jiff::Timestamp;
-    use tinqs_ci_reconciler::model::{MachineId, MachineState, Market, SeenBy, Spec};
+    use tinqs_ci_reconciler::model::{
+        Amount, ClassName, MachineId, MachineState, Market, SeenBy, Spec, Usage, UsageKey,
+    };
+    use tinqs_ci_reconciler::ports::Expect;
     use tinqs_ci_testing::make::timeline;
     use tinqs_ci_testing::{TestWorld, make};
 
     use super::*;
+    use crate::telemetry::observe;
 
     fn at(second: i64) -> Timestamp {
         make::at(second)
@@ -126,6 +130,28 @@ mod tests {
         assert_eq!(sum("webhook"), ["1", "2"]);
     }
 
+    #[tokio::test]
+    async fn the_last_step_is_counted_too_if_its_write_counts_the_usage() {
+        let world = TestWorld::new();
+        let telemetry =
+            Telemetry::new(&[make::class("linux", vec![make::process()])], world.clone());
+        let store = observe(world.ports(), &telemetry).store;
+        let begun = run(timeline()[..4].to_vec());
+        let version = store.put(&begun, Expect::Absent).await.expect("written");
+        let ended = run(timeline());
+        let key = UsageKey {
+            day: jiff::civil::date(2026, 12, 1),
+            class: ClassName("linux".to_owned()),
+            repo: "acme/web".to_owned(),
+            workflow: String::new(),
+        };
+        let used = Usage { key, amount: Amount::default() };
+        let expect = Expect::At(begun.uid, version);
+        store.put_counting(&ended, expect, &used).await.expect("written");
+        let series = "tinqs_ci_step_duration_seconds_count{class=\"linux\",step=\"run\"}";
+        assert_eq!(shown(&telemetry, series), "1");
+    }
+
     #[test]
     fn only_machines_that_the_cloud_took_back_are_interruptions() {
         let telemetry = telemetry();
@@ -141,7 +167,7 @@ mod tests {
             repo_id: 0,
             ended_by: Some(ended_by),
             ended_at: None,
-            class: tinqs_ci_reconciler::model::ClassName("linux".to_owned()),
+            class: ClassName("linux".to_owned()),
             kind: "c7a.large".to_owned(),
             zone: "eu-west-1b".to_owned(),
             market,

@@ -13,7 +13,7 @@ use tinqs_ci_reconciler::model::{Observation, Reason, Redactor, RunName, Secret}
 use tinqs_ci_reconciler::plan::{self, Plan};
 use tinqs_ci_reconciler::ports::PortError;
 
-use super::{labels, short};
+use super::labels;
 use crate::settings::Env;
 
 mod inbox;
@@ -55,7 +55,7 @@ impl SpanDetails {
 
     /// Says that the work failed, if there is an error.
     pub fn failed(self, error: Option<&str>) -> Self {
-        Self { error: error.map(short), ..self }
+        Self { error: error.map(str::to_owned), ..self }
     }
 }
 
@@ -158,7 +158,7 @@ fn of_report(report: Option<&Report>) -> SpanDetails {
     SpanDetails::default()
         .with("outcome", labels::pass_result(report.result))
         .with_some("class", report.class.as_ref().map(|class| class.0.as_str()))
-        .with_some("repo", Some(short(&report.repo)).filter(|repo| !repo.is_empty()))
+        .with_some("repo", Some(report.repo.clone()).filter(|repo| !repo.is_empty()))
         .with_some("attempt_id", labels::attempt_id(report))
         .with_some("action", labels::actions(report))
         .with_some("phase", report.phase.map(|phase| format!("{phase:?}")))

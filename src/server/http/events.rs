@@ -37,6 +37,8 @@ const REFRESH: Duration = Duration::from_secs(2);
 const REST: u32 = 10;
 /// and at most this many at once.
 const RECORDS: usize = 50;
+/// Who reads them has this time before others begin.
+const READ_WITHIN: Duration = Duration::from_secs(30);
 
 /// Who follows events.
 pub(super) struct Clients {
@@ -76,14 +78,15 @@ impl Clients {
         *self.due.lock()
     }
 
-    /// Begins to read them, if it is time. The caller reads; others do not meanwhile.
+    /// Begins to read them, if it is time. The caller reads; others do not meanwhile, unless it
+    /// takes very long or was given up.
     fn begin(&self) -> Option<Instant> {
         let now = Instant::now();
         let mut due = self.due.lock();
         if now < *due {
             return None;
         }
-        *due = now + REFRESH;
+        *due = now + READ_WITHIN;
         Some(now)
     }
 

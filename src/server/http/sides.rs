@@ -10,7 +10,7 @@ use tinqs_ci_reconciler::controller::Offering;
 use tinqs_ci_reconciler::model::{
     Machine, MachineId, MachineSpec, MachineState, Phase, Reason, Registrations, Run, serving,
 };
-use tinqs_ci_reconciler::ports::{Filter, OpenRun, Seat};
+use tinqs_ci_reconciler::ports::{OpenRun, Seat};
 
 use super::etag::Wanted;
 use super::guard::Identity;
@@ -126,8 +126,7 @@ pub(super) async fn class_views(app: &App, machines: &[Machine]) -> Result<Vec<C
     let ports = app.controller.ports();
     let settings = app.controller.settings();
     let open = app.telemetry.open_runs(&ports.store).await?;
-    let filter = Filter { phase: Some(Phase::Waiting), limit: BLOCKED_LIMIT, ..Filter::default() };
-    let waiting = ports.store.page(&filter, None).await?.items;
+    let waiting = app.telemetry.waiting_runs(&ports.store, &open, BLOCKED_LIMIT).await;
     let spend = app.controller.spend();
     let offerings = app.controller.offerings();
     let mut items = Vec::with_capacity(settings.classes.len());

@@ -1,5 +1,7 @@
 //! The metrics of usage and cost.
 
+use std::collections::BTreeMap;
+
 use prometheus::{CounterVec, GaugeVec, IntCounterVec, Opts, Registry};
 use tinqs_ci_reconciler::model::{
     Amount, ClassSpend, Machine, MachineState, Market, MicroUsd, Seconds,
@@ -77,8 +79,12 @@ impl UsageMetrics {
         price: impl Fn(&Machine) -> Option<MicroUsd>,
         class: impl Fn(&Machine) -> String,
     ) {
+        // Summed first: two scrapes at once would add to the same gauge.
+        let mut sums: BTreeMap<(String, &'static str), f64> = BTreeMap::new();
         for class in classes {
-            self.zero_gauges(class);
+            for market in labels::MARKETS {
+                sums.insert((class.clone(), market), 0.0);
+            }
         }
         let is_over =
             |machine: &&Machine| matches!(machine.state, MachineState::Ending | MachineState::Gone);
@@ -86,15 +92,19 @@ impl UsageMetrics {
         for machine in machines.iter().filter(|machine| !is_over(machine)) {
             let (class, market) = (class(machine), machine.market);
             match price(machine) {
-                Some(price) => self
-                    .hourly
-                    .with_label_values(&[class.as_str(), labels::market(market)])
-                    .add(in_dollars(price)),
+                Some(price) => {
+                    *sums.entry((class, labels::market(market))).or_default() += in_dollars(price);
+                }
                 None => unknown.push((class, market)),
             }
         }
         for (class, market) in unknown {
-            let _ = self.hourly.remove_label_values(&[class.as_str(), labels::market(market)]);
+            let market = labels::market(market);
+            let _ = self.hourly.remove_label_values(&[class.as_str(), market]);
+            sums.remove(&(class, market));
+        }
+        for ((class, market), sum) in &sums {
+            self.hourly.with_label_values(&[class.as_str(), *market]).set(*sum);
         }
     }
 }

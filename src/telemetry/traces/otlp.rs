@@ -22,6 +22,7 @@ use tinqs_ci_reconciler::ports::PortError;
 
 use super::SpanDetails;
 use super::variables::Collector;
+use crate::telemetry::short;
 use phases::Phases;
 
 mod phases;
@@ -240,9 +241,10 @@ fn close(context: &Context, told: SpanDetails) {
     span.end();
 }
 
-/// Returns a text without the credentials of the configuration.
+/// Returns a text without the credentials of the configuration, cut to the length of a log field. A
+/// credential at the cut is whole when it is looked for.
 fn redacted(text: &str) -> String {
-    without(REDACTOR.read().as_ref(), text)
+    short(&without(REDACTOR.read().as_ref(), text))
 }
 
 fn without(redactor: Option<&Redactor>, text: &str) -> String {

@@ -83,9 +83,17 @@ impl ListedRegistrations {
     /// Returns the repositories whose lists are read next: those read longest ago.
     pub(in crate::controller) fn next(&self, now: Timestamp) -> Vec<i64> {
         let mut repositories = self.repositories.lock();
-        repositories.retain(|_, repository| {
-            !repository.runs.is_empty() || now.duration_since(repository.named) < FORGOTTEN_AFTER
+        let mut forgotten = Vec::new();
+        repositories.retain(|repo_id, repository| {
+            let known = !repository.runs.is_empty()
+                || now.duration_since(repository.named) < FORGOTTEN_AFTER;
+            if !known {
+                forgotten.push(*repo_id);
+            }
+            known
         });
+        // The oldest list says how old what is known is.
+        self.listings.lock().retain(|repo_id, _| !forgotten.contains(repo_id));
         let mut all: Vec<(Option<Timestamp>, i64)> =
             repositories.iter().map(|(repo_id, known)| (known.read, *repo_id)).collect();
         all.sort_unstable();
@@ -185,6 +193,11 @@ mod tests {
         lists.named(1, at(0));
         lists.named(2, at(0));
         lists.read(2, &[row(1, 2)], at(1));
+        for repo_id in [0, 1, 2] {
+            lists.list(repo_id);
+        }
         assert_eq!(lists.next(at(4 * 3600)), [2]);
+        let listings = lists.listings.lock();
+        assert_eq!(listings.keys().copied().collect::<Vec<i64>>(), [0, 2], "its list, too");
     }
 }
