@@ -147,7 +147,8 @@ async fn a_run_survives_a_fault_in_every_call_and_in_pairs_of_effects() {
     };
     let (fair, single, pair) = sweep_all(&setup, &[], None).await;
     assert_eq!(count(&fair, "RunInstances"), 1, "{fair:?}");
-    assert_eq!(count(&fair, "put run"), 5, "{fair:?}");
+    // The write that counts what its machine was used for is one of the five.
+    assert_eq!((count(&fair, "put run"), count(&fair, "count run")), (4, 1), "{fair:?}");
     assert!(single > 300 && pair > 100, "{single} and {pair} histories");
     // A machine that stays after its job adds a termination.
     let setup = Setup { hangs_after_job: true, ..setup };
