@@ -27,7 +27,8 @@ fn host(variables: &[(&'static str, &str)]) -> Host {
 
 /// Plays a job and returns its ID, and the tokens of the runners that were registered meanwhile.
 async fn play(host: &Host) -> (i64, BTreeSet<String>) {
-    let job = host.push(1, &["linux"], "true")[0];
+    // It lasts until its runner was seen.
+    let job = host.push(1, &["linux"], "sleep 2")[0];
     let mut tokens = BTreeSet::new();
     host.until("the job is done", 90, async |host| {
         let registered = host.forge().runners().map(|row| row.token.clone()).collect::<Vec<_>>();
