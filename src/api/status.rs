@@ -75,7 +75,8 @@ pub struct Spend {
     /// The number of live machines whose price is not known. They are in no amount.
     pub unpriced_machines: usize,
     /// The cost of this day, in UTC, in millionths of a US dollar: of the runs that finished today,
-    /// once they are counted, and of the live machines since their launch, at the price of now.
+    /// once they are counted, and of the machines that this process saw, since midnight and at the
+    /// price when it was first known. The budgets of the classes are compared with the same sums.
     /// `null` if nothing of it is known.
     pub today_micro_usd: Option<u64>,
     /// Whether the cost of this day is at least that: a price or an end is not known.

@@ -227,7 +227,7 @@ pub fn refused(error: &PortError) -> Option<&'static str> {
         Cause::Addresses => Some("addresses"),
         Cause::Quota => Some("quota"),
         Cause::Market => Some("market"),
-        Cause::Reclaimed | Cause::Attempt => None,
+        Cause::Reclaimed | Cause::Attempt | Cause::Unpriced => None,
     }
 }
 

@@ -37,6 +37,9 @@ pub const BREAKER_OPEN: &str = Reason::BreakerOpen.as_str();
 /// The reason of a class that a person paused.
 pub const PAUSED: &str = Reason::Paused.as_str();
 
+/// The reason of a class with a budget that leaves machines out.
+pub const PRICE_UNKNOWN: &str = "PriceUnknown";
+
 /// Returns the words about a reason, by its name in JSON; empty ones if the name is unknown.
 pub fn advice(reason: &str) -> Advice {
     let known = Reason::ALL.iter().find(|known| known.as_str() == reason);

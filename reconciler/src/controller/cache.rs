@@ -66,8 +66,9 @@ pub(super) struct Cache {
     pub(super) queued: Queued,
     pub(super) ends: Ends,
     pub(super) spend: Spend,
-    /// Reads of what was counted today, which go into `spend`.
+    /// Reads of what was counted today, and of prices, which go into `spend`.
     pub(super) counted: Listing<()>,
+    pub(super) priced: Listing<()>,
     inner: Mutex<Inner>,
 }
 

@@ -60,11 +60,10 @@ impl Controller {
                 records.push(run);
             }
         }
-        let unavailable = self.cache.unavailable(now);
         let pauses = self.known_pauses();
         let classes = settings.classes.iter().map(|class| ObservedClass {
             class: class.clone(),
-            unavailable: unavailable.clone(),
+            unavailable: self.unavailable_to(class, now),
             breaker: self.cache.breakers.opened(&class.name),
             paused: paused(&pauses, &class.name).cloned(),
             budget_stop: self.budget_stop(class, now),

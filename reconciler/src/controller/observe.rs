@@ -96,8 +96,9 @@ impl Controller {
         self.cache_reclaimed(&seen);
         if let Some(class) = class {
             let paused = self.pause_of(&class.name, ticket).await?;
-            if class.budget.is_some() {
-                // A failure keeps the reconcile from a launch only, and is an error there.
+            if class.budget.is_some() && !seen.machines.iter().any(Machine::is_live) {
+                // A failure keeps the reconcile from a launch only, and is an error there. A run
+                // with a machine does not even wait for it.
                 let _ = self.read_spend().await;
             }
             let budget_stop = self.budget_stop(&class, now);
@@ -123,9 +124,10 @@ impl Controller {
         let run = seen.run.as_ref();
         let attempt = run.and_then(|run| Some(run.attempt_id(run.status.attempt.as_ref()?.number)));
         let breaker = self.cache.breakers.open_breaker(&class.name, attempt.as_ref(), seen.now);
+        let unavailable = self.unavailable_to(&class, seen.now);
         ObservedClass {
             class,
-            unavailable: self.cache.unavailable(seen.now),
+            unavailable,
             breaker,
             paused: None,
             budget_stop: None,
@@ -167,15 +169,26 @@ impl Controller {
         Ok(Job::Unobservable)
     }
 
+    /// Lists the machines, as a reconcile does.
+    ///
+    /// # Errors
+    /// The cloud cannot be read.
+    pub async fn machines(&self) -> Result<Vec<Machine>, PortError> {
+        let ticket = self.cache.ticket();
+        let listed = self.cache.machines.after(&self.cache, ticket, self.list_machines()).await?;
+        Ok(listed.all().to_vec())
+    }
+
     pub(super) async fn list_machines(&self) -> Result<Machines, PortError> {
         let began_at = self.ports.clock.now();
         let machines = self.ports.compute.list().await?;
         self.cache.machines.reads_at(began_at);
         self.cache.saw_classes(machines.iter().map(|m| &m.class));
         let read_at = self.ports.clock.now();
-        self.note_spend(&machines, read_at);
         let is_dated = self.clock.read().check.agrees();
-        self.cache.ends.listed(&machines, &ListRead { began_at, read_at, is_dated });
+        let list = ListRead { began_at, read_at, is_dated };
+        self.note_spend(&machines, &list);
+        self.cache.ends.listed(&machines, &list);
         Ok(ByRun::new(machines, |m| &m.attempt_id))
     }
 

@@ -1,25 +1,31 @@
-//! What the machines of classes with a budget have cost today: an estimate by what this process saw
-//! in lists, and by what was counted of the day before it looked.
+//! What machines have cost today: an estimate by what this process saw in lists, and by what was
+//! counted of the day. Launches, `/v1/status` and the metrics all read it here.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+mod day;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 
 use super::Controller;
+use super::ends::ListRead;
 use crate::model::{
-    BudgetStop, Class, ClassName, ClassSpend, Machine, MachineId, MachineSpec, Market, MicroUsd,
-    RunName, Usage, begin_of, day_of, next_day,
+    BudgetStop, Cause, Class, ClassName, ClassSpend, DaySpend, Machine, MachineSpec, Market,
+    MicroUsd, RunName, UnavailableOffering, Usage, day_of, next_day,
 };
-use crate::plan::times::older;
-use crate::ports::PortError;
+use crate::plan::times::{after, older};
+use crate::ports::{ErrorKind, PortError};
+use day::Day;
 
 /// The interval of reading what was counted today. Machines are counted from the lists meanwhile.
 const READ_EVERY: SignedDuration = SignedDuration::from_mins(5);
-/// A machine that no list has shown for so long is over: clouds list an ended one for an hour at
-/// most.
-const UNLISTED_FOR: SignedDuration = SignedDuration::from_hours(2);
+/// The same for people.
+const SHOWN_FOR: SignedDuration = SignedDuration::from_secs(10);
+/// After a failure nobody asks again for this time. Those who waited for a call that hangs would
+/// make the same one after the other.
+const FAILED_FOR: SignedDuration = SignedDuration::from_secs(10);
 
 /// What this process knows of the spend of today.
 #[derive(Default)]
@@ -27,149 +33,92 @@ pub(super) struct Spend(Mutex<Inner>);
 
 #[derive(Default)]
 struct Inner {
-    /// The day of the sums.
-    day: Date,
-    machines: HashMap<MachineId, Cost>,
-    /// The cost today of the machines that are not listed any more.
-    unlisted: BTreeMap<ClassName, MicroUsd>,
-    /// What was counted today beyond the machines that this process saw.
-    unseen: BTreeMap<ClassName, MicroUsd>,
-    /// When what was counted was last read.
-    read_at: Option<Timestamp>,
+    day: Day,
+    /// When the last reading of what was counted failed, and why.
+    failed: Option<(Timestamp, ErrorKind, String)>,
+    /// When the prices were last read.
+    priced_at: Option<Timestamp>,
     /// The last known price of each kind.
     prices: BTreeMap<(String, Market), MicroUsd>,
     /// The runs that wait for a budget.
     held: BTreeSet<RunName>,
 }
 
-/// A machine of a class with a budget.
-struct Cost {
-    class: ClassName,
-    /// Its price per hour when it was first known.
-    price: Option<MicroUsd>,
-    launched_at: Timestamp,
-    /// Until when it is known to have been up.
-    until: Timestamp,
-    is_over: bool,
-    listed_at: Timestamp,
-}
-
-impl Cost {
-    fn new(machine: &Machine) -> Self {
-        Self {
-            class: machine.class.clone(),
-            price: None,
-            launched_at: machine.launched_at,
-            until: machine.launched_at,
-            is_over: false,
-            listed_at: machine.launched_at,
-        }
-    }
-
-    fn listed(&mut self, machine: &Machine, price: Option<MicroUsd>, at: Timestamp) {
-        self.price = self.price.or(price);
-        self.listed_at = at;
-        let was_up = self.until > self.launched_at;
-        if let Some(ended_at) = machine.ended_at {
-            self.until = ended_at;
-        } else if !self.is_over && (machine.is_live() || was_up) {
-            // When one ended that was never seen up, nobody knows.
-            self.until = self.until.max(at);
-        }
-        // What a stale list shows does not revive it.
-        self.is_over |= !machine.is_live();
-    }
-
-    /// Returns what it cost since then.
-    fn since(&self, begin: Timestamp) -> MicroUsd {
-        let seconds = self.until.as_second() - self.launched_at.max(begin).as_second();
-        let price = self.price.unwrap_or_default();
-        price.for_seconds(u64::try_from(seconds).unwrap_or(0))
-    }
-}
-
-impl Inner {
-    /// Begins the day of this time, unless it has begun.
-    fn turn(&mut self, now: Timestamp) {
-        let day = day_of(now);
-        if self.day != day {
-            self.day = day;
-            self.unlisted.clear();
-            self.unseen.clear();
-            self.read_at = None;
-        }
-    }
-
-    /// Adds what machines that are no longer listed cost to the sum of the day.
-    fn drop_unlisted(&mut self, now: Timestamp) {
-        let begin = begin_of(self.day);
-        for (_, cost) in self.machines.extract_if(|_, it| older(now, it.listed_at, UNLISTED_FOR)) {
-            let today = cost.since(begin);
-            *self.unlisted.entry(cost.class).or_default() += today;
-        }
-    }
-
-    /// Returns the cost of today of the machines that were seen.
-    fn seen(&self, class: &ClassName, of: impl Fn(&Cost) -> bool) -> MicroUsd {
-        let begin = begin_of(self.day);
-        let mut sum = self.unlisted.get(class).copied().unwrap_or_default();
-        for cost in self.machines.values().filter(|cost| cost.class == *class && of(cost)) {
-            sum += cost.since(begin);
-        }
-        sum
-    }
-}
-
 impl Spend {
     /// Notes a list of machines.
-    fn listed<'m>(
+    fn listed(
         &self,
-        machines: impl Iterator<Item = &'m Machine>,
+        machines: &[Machine],
         price: impl Fn(&Machine) -> Option<MicroUsd>,
-        at: Timestamp,
+        list: &ListRead,
     ) {
         let mut inner = self.0.lock();
-        inner.turn(at);
-        for machine in machines {
-            let known = inner.prices.get(&(machine.kind.clone(), machine.market)).copied();
-            let price = price(machine).or(known);
-            let cost = inner.machines.entry(machine.id.clone());
-            cost.or_insert_with(|| Cost::new(machine)).listed(machine, price, at);
-        }
-        inner.drop_unlisted(at);
+        let Inner { day, prices, .. } = &mut *inner;
+        let price = |machine: &Machine| {
+            let last = || prices.get(&(machine.kind.clone(), machine.market)).copied();
+            price(machine).or_else(last)
+        };
+        day.listed(machines, price, list);
     }
 
-    /// Notes what was counted of today. Of a machine that this process saw to end it may be counted
-    /// or not: the higher sum holds.
-    fn counted(&self, counted: &[Usage], now: Timestamp) {
+    /// Notes what was counted of a day, read at this time.
+    fn counted(&self, counted: &[Usage], day: Date, read_at: Timestamp) {
         let mut inner = self.0.lock();
-        inner.turn(now);
-        inner.read_at = Some(now);
-        let mut sums: BTreeMap<&ClassName, MicroUsd> = BTreeMap::new();
-        for usage in counted.iter().filter(|usage| usage.key.day == day_of(now)) {
-            *sums.entry(&usage.key.class).or_default() += usage.amount.cost;
-        }
-        for (class, MicroUsd(sum)) in sums {
-            let MicroUsd(seen) = inner.seen(class, |cost| cost.is_over);
-            let unseen = inner.unseen.entry(class.clone()).or_default();
-            *unseen = (*unseen).max(MicroUsd(sum.saturating_sub(seen)));
-        }
+        inner.failed = None;
+        inner.day.counted(counted, day, read_at);
     }
 
-    /// Returns whether what was counted was read lately.
-    fn is_read(&self, now: Timestamp) -> bool {
+    /// Notes that what was counted cannot be read.
+    fn failed(&self, error: &PortError, now: Timestamp) {
+        self.0.lock().failed = Some((now, error.kind, error.message.clone()));
+    }
+
+    /// Returns the error of a reading that failed a moment ago.
+    fn failure(&self, now: Timestamp) -> Option<PortError> {
         let inner = self.0.lock();
-        inner.day == day_of(now)
-            && inner.read_at.is_some_and(|at| at <= now && !older(now, at, READ_EVERY))
+        let (at, kind, message) = inner.failed.as_ref()?;
+        let is_recent = *at <= now && !older(now, *at, FAILED_FOR);
+        is_recent.then(|| PortError::new("store", "usage", *kind, message.clone()))
     }
 
-    /// Returns what a class has cost today, and whether what was counted of the day was ever read.
+    /// Returns whether what was counted was read at most so long ago.
+    fn is_read(&self, now: Timestamp, within: SignedDuration) -> bool {
+        let mut inner = self.0.lock();
+        inner.day.turn(now);
+        inner.day.read_at().is_some_and(|at| at <= now && !older(now, at, within))
+    }
+
+    /// Returns whether the machines were listed at most so long ago.
+    fn is_listed(&self, now: Timestamp, within: SignedDuration) -> bool {
+        let listed_at = self.0.lock().day.listed_at();
+        listed_at.is_some_and(|at| at <= now && !older(now, at, within))
+    }
+
+    /// Returns what a class has cost today, and whether what was counted of the day and the
+    /// machines were ever read.
     fn today(&self, class: &ClassName, now: Timestamp) -> (MicroUsd, bool) {
         let mut inner = self.0.lock();
-        inner.turn(now);
-        let mut sum = inner.seen(class, |_| true);
-        sum += inner.unseen.get(class).copied().unwrap_or_default();
-        (sum, inner.read_at.is_some())
+        inner.day.turn(now);
+        (inner.day.of(class), inner.day.is_known())
+    }
+
+    /// Returns what all classes have cost today, `None` before what was counted was read, and
+    /// whether it may be more.
+    fn total(&self, now: Timestamp) -> (Option<MicroUsd>, bool) {
+        let mut inner = self.0.lock();
+        inner.day.turn(now);
+        let (sum, is_partial) = inner.day.total();
+        (Some(sum).filter(|_| inner.day.read_at().is_some()), is_partial)
+    }
+
+    /// Notes that the prices were read.
+    fn priced(&self, now: Timestamp) {
+        self.0.lock().priced_at = Some(now);
+    }
+
+    /// Returns when the prices were last read.
+    fn priced_at(&self) -> Option<Timestamp> {
+        self.0.lock().priced_at
     }
 
     /// Notes the price of a kind if it is known, and returns whether it ever was.
@@ -199,7 +148,8 @@ impl Spend {
     /// changed.
     pub(super) fn changed(&self) -> BTreeSet<RunName> {
         let mut inner = self.0.lock();
-        inner.read_at = None;
+        inner.day.read_again();
+        (inner.failed, inner.priced_at) = (None, None);
         std::mem::take(&mut inner.held)
     }
 
@@ -210,42 +160,66 @@ impl Spend {
 }
 
 impl Controller {
-    /// Reads what was counted today, if a class has a budget and it was not read lately.
+    /// Reads the prices, the machines and what was counted today, if a class has a budget and they
+    /// were not read lately.
     ///
     /// # Errors
-    /// The store or the cloud cannot be read.
+    /// The store or the cloud cannot be read. What the store answered is returned for ten seconds,
+    /// without a call.
     pub async fn read_spend(&self) -> Result<(), PortError> {
-        let has_budget = self.settings().classes.iter().any(|class| class.budget.is_some());
-        if !has_budget || self.cache.spend.is_read(self.ports.clock.now()) {
+        if !self.settings().classes.iter().any(|class| class.budget.is_some()) {
             return Ok(());
         }
-        let ticket = self.cache.ticket();
-        self.cache.counted.after(&self.cache, ticket, self.read_counted()).await?;
+        let (spend, now) = (&self.cache.spend, self.ports.clock.now());
+        let is_recent = |at: Timestamp| at <= now && !older(now, at, READ_EVERY);
+        if !spend.priced_at().is_some_and(is_recent) {
+            let ticket = self.cache.ticket();
+            self.cache.priced.after(&self.cache, ticket, self.read_prices_once()).await?;
+        }
+        // A replica that reconciles nothing sees the machines of the others too.
+        if !spend.is_listed(now, READ_EVERY) {
+            self.machines().await?;
+        }
+        self.read_counted(READ_EVERY).await
+    }
+
+    async fn read_prices_once(&self) -> Result<(), PortError> {
+        self.read_prices().await;
+        self.cache.spend.priced(self.ports.clock.now());
         Ok(())
     }
 
-    async fn read_counted(&self) -> Result<(), PortError> {
-        self.read_prices().await;
-        // What was counted is compared with the machines of a list that is not older.
-        let ticket = self.cache.ticket();
-        self.cache.machines.after(&self.cache, ticket, self.list_machines()).await?;
-        let now = self.ports.clock.now();
-        let counted = self.ports.store.usage(day_of(now), day_of(now)).await?;
-        self.cache.spend.counted(&counted, now);
+    /// Reads what was counted today, unless it was read at most so long ago.
+    async fn read_counted(&self, within: SignedDuration) -> Result<(), PortError> {
+        if !self.cache.spend.is_read(self.ports.clock.now(), within) {
+            let ticket = self.cache.ticket();
+            self.cache.counted.after(&self.cache, ticket, self.fetch_counted()).await?;
+        }
+        Ok(())
+    }
+
+    async fn fetch_counted(&self) -> Result<(), PortError> {
+        let (spend, clock) = (&self.cache.spend, &self.ports.clock);
+        let began_at = clock.now();
+        if let Some(error) = spend.failure(began_at) {
+            return Err(error);
+        }
+        let day = day_of(began_at);
+        match self.ports.store.usage(day, day).await {
+            // What ended during the call may be counted or not.
+            Ok(counted) => spend.counted(&counted, day, clock.now()),
+            Err(error) => {
+                spend.failed(&error, clock.now());
+                return Err(error);
+            }
+        }
         Ok(())
     }
 
     /// Notes what listed machines cost.
-    pub(super) fn note_spend(&self, machines: &[Machine], at: Timestamp) {
-        let settings = self.settings();
-        let limited = settings.classes.iter().filter(|class| class.budget.is_some());
-        let limited: BTreeSet<&ClassName> = limited.map(|class| &class.name).collect();
-        if limited.is_empty() {
-            return;
-        }
+    pub(super) fn note_spend(&self, machines: &[Machine], list: &ListRead) {
         let price = |machine: &Machine| self.price(&machine.kind, machine.market, &machine.zone);
-        let of_limited = machines.iter().filter(|machine| limited.contains(&machine.class));
-        self.cache.spend.listed(of_limited, price, at);
+        self.cache.spend.listed(machines, price, list);
     }
 
     /// Returns why the budget of a class lets it launch nothing, by what this process has read.
@@ -255,22 +229,58 @@ impl Controller {
         if self.cache.spend.today(&class.name, now).0 >= budget {
             return Some(BudgetStop { budget, unpriced: None, until });
         }
-        let is_priced = |spec: &MachineSpec| {
-            self.cache.spend.is_priced(spec, self.price(&spec.kind, spec.market, ""))
-        };
-        let unpriced = class.machines.iter().find(|spec| !is_priced(spec))?;
-        Some(BudgetStop { budget, unpriced: Some(unpriced.kind.clone()), until })
+        let unpriced = self.unpriced(class);
+        let first = unpriced.first().filter(|_| unpriced.len() == class.machines.len())?;
+        Some(BudgetStop { budget, unpriced: Some(first.kind.clone()), until })
     }
 
-    /// Returns what the classes with a budget have spent today, by what this process has read.
-    pub fn spend(&self) -> Vec<ClassSpend> {
-        let (settings, now) = (self.settings(), self.ports.clock.now());
-        let of = |class: &Class| {
-            let (spent, is_read) = self.cache.spend.today(&class.name, now);
-            let today = Some(spent).filter(|_| is_read);
-            Some(ClassSpend { class: class.name.clone(), budget: class.budget?, today })
+    /// Returns the machines that a class with a budget does not launch, because their price was
+    /// never known.
+    fn unpriced(&self, class: &Class) -> Vec<MachineSpec> {
+        let is_unpriced = |spec: &&MachineSpec| {
+            let price = self.price(&spec.kind, spec.market, "");
+            class.budget.is_some() && !self.cache.spend.is_priced(spec, price)
         };
-        settings.classes.iter().filter_map(of).collect()
+        class.machines.iter().filter(is_unpriced).cloned().collect()
+    }
+
+    /// Returns the offerings that a class skips now: those that the cloud refused, and those whose
+    /// price its budget needs and nobody knows.
+    pub(super) fn unavailable_to(
+        &self,
+        class: &Class,
+        now: Timestamp,
+    ) -> Vec<UnavailableOffering> {
+        let (mut all, until) = (self.cache.unavailable(now), after(now, READ_EVERY));
+        let of = |machine| UnavailableOffering { machine, until, cause: Cause::Unpriced };
+        all.extend(self.unpriced(class).into_iter().map(of));
+        all
+    }
+
+    /// Returns what was spent today, after a read if the last one was more than ten seconds ago. If
+    /// the store cannot be read, it is what was known before.
+    pub async fn spend_now(&self) -> DaySpend {
+        let _ = self.read_counted(SHOWN_FOR).await;
+        self.spend()
+    }
+
+    /// Returns what was spent today, by what this process has read.
+    pub fn spend(&self) -> DaySpend {
+        let (settings, now) = (self.settings(), self.ports.clock.now());
+        let spend = &self.cache.spend;
+        let is_priced = spend.priced_at().is_some();
+        let of = |class: &Class| {
+            let (spent, is_read) = spend.today(&class.name, now);
+            Some(ClassSpend {
+                class: class.name.clone(),
+                budget: class.budget?,
+                today: Some(spent).filter(|_| is_read),
+                unpriced: if is_priced { self.unpriced(class) } else { Vec::new() },
+            })
+        };
+        let budgets = settings.classes.iter().filter_map(of).collect();
+        let (total, is_partial) = spend.total(now);
+        DaySpend { budgets, total, is_partial }
     }
 }
 

@@ -6,6 +6,7 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
 use super::class::ClassName;
+use super::machine::MachineSpec;
 use super::money::MicroUsd;
 use crate::text::cut;
 
@@ -18,8 +19,8 @@ const NAME: usize = 60;
 pub struct BudgetStop {
     /// The budget per day.
     pub budget: MicroUsd,
-    /// The kind of machine whose price is not known, so that the budget cannot be kept; `null`: the
-    /// budget of the day is spent.
+    /// A kind of machine whose price is not known, like that of every other machine of the class, so
+    /// that the budget cannot be kept; `null`: the budget of the day is spent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unpriced: Option<String>,
     /// When the next day begins.
@@ -54,6 +55,20 @@ pub struct ClassSpend {
     pub budget: MicroUsd,
     /// What its machines have cost today, an estimate; `None`: not known yet.
     pub today: Option<MicroUsd>,
+    /// Its machines that it does not launch, because their price is not known; none before the
+    /// prices were read.
+    pub unpriced: Vec<MachineSpec>,
+}
+
+/// What machines have cost today, in UTC, as one process knows it at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DaySpend {
+    /// The classes with a budget.
+    pub budgets: Vec<ClassSpend>,
+    /// What the machines of all classes have cost, an estimate; `None`: not known yet.
+    pub total: Option<MicroUsd>,
+    /// Whether the total may be higher: a price or an end is not known.
+    pub is_partial: bool,
 }
 
 /// Returns the day of a time, in UTC.

@@ -80,6 +80,8 @@ pub enum Cause {
     Reclaimed,
     /// The attempt itself is at fault: no offering is affected.
     Attempt,
+    /// The price is not known, and the class has a budget: of that class alone.
+    Unpriced,
 }
 
 impl Cause {
@@ -91,7 +93,8 @@ impl Cause {
             }
             Self::Unsupported => SignedDuration::from_hours(1),
             Self::Quota => SignedDuration::from_secs(60),
-            Self::Attempt => SignedDuration::ZERO,
+            // What is known of a price is asked each time.
+            Self::Attempt | Self::Unpriced => SignedDuration::ZERO,
         }
     }
 }
@@ -114,9 +117,11 @@ impl UnavailableOffering {
     /// Returns whether it covers this machine spec.
     pub(super) fn covers(&self, machine: &MachineSpec) -> bool {
         match self.cause {
-            Cause::Capacity | Cause::Unsupported | Cause::Quota | Cause::Reclaimed => {
-                self.machine.same_capacity(machine)
-            }
+            Cause::Capacity
+            | Cause::Unsupported
+            | Cause::Quota
+            | Cause::Reclaimed
+            | Cause::Unpriced => self.machine.same_capacity(machine),
             Cause::Addresses => self.machine.subnet == machine.subnet,
             Cause::Market => self.machine.market == machine.market,
             Cause::Attempt => false,

@@ -26,7 +26,7 @@ pub use attempt::{
     Answer, Attempt, Boot, BootPromise, End, Ended, PastAttempt, PastPlacement, Placement, Refused,
     Runner,
 };
-pub use budget::{BudgetStop, ClassSpend, begin_of, day_of, next_day};
+pub use budget::{BudgetStop, ClassSpend, DaySpend, begin_of, day_of, next_day};
 pub use class::{
     Class, ClassName, HOST, NearestClass, Times, label_name, labels_match, nearest, serving,
 };

@@ -307,8 +307,9 @@ fn held_until(observed: &ObservedClass, now: Timestamp) -> Option<Timestamp> {
 /// Returns why no offering of the class is available, and whether the configuration is wrong.
 fn describe_unavailable(observed: &ObservedClass, now: Timestamp) -> (String, bool) {
     let name = &observed.class.name;
-    let mut causes =
-        observed.class.machines.iter().map(|machine| observed.unavailable_because(machine, now));
+    let causes = observed.class.machines.iter().map(|it| observed.unavailable_because(it, now));
+    // If nothing had a price, the budget would stop the class.
+    let mut causes = causes.filter(|cause| *cause != Some(Cause::Unpriced));
     let first = causes.next().flatten();
     match first.filter(|first| causes.all(|cause| cause == Some(*first))) {
         Some(Cause::Unsupported) => {

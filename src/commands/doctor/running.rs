@@ -11,6 +11,7 @@ use crate::commands::live::Live;
 use crate::commands::webhook::address::{HostLocation, host_location, is_loopback, section};
 use crate::settings::Settings;
 use crate::words::ago;
+use crate::words::reasons::PRICE_UNKNOWN;
 use crate::words::services::ServiceReason;
 
 /// How to make the three places of the secret the same.
@@ -34,6 +35,10 @@ pub(super) fn running_checks(
     };
     let mut checks: Vec<Check> =
         status.services.iter().filter_map(|service| service_check(service, answers, now)).collect();
+    let unpriced = status.attention.iter().filter(|one| one.reason == PRICE_UNKNOWN);
+    checks.extend(unpriced.map(|one| {
+        Check::warn("server: budgets", format!("{}: {}", one.subject, one.message), &one.fix)
+    }));
     // A server that accepts none has nothing to tell.
     let webhooks = status.webhooks.as_ref();
     checks.extend(webhooks.map(|webhooks| webhooks_check(settings, webhooks, answers, now)));

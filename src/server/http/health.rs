@@ -63,7 +63,7 @@ pub(super) async fn metrics(State(app): Ctx) -> Response {
     let machines = app.telemetry.seen.machines().1;
     let price = |m: &Machine| app.controller.price(&m.kind, m.market, &m.zone);
     app.telemetry.metrics.hourly_cost(&machines, price);
-    app.telemetry.metrics.daily_spend(&app.controller.spend());
+    app.telemetry.metrics.daily_spend(&app.controller.spend().budgets);
     let text = app.telemetry.scrape(&app.controller).await;
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }

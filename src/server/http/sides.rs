@@ -6,9 +6,11 @@ use axum::Json;
 use axum::extract::{Extension, Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
+use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::controller::Offering;
 use tinqs_ci_reconciler::model::{
-    Machine, MachineId, MachineSpec, MachineState, Phase, Reason, Registrations, Run, serving,
+    self, Cause, ClassSpend, Machine, MachineId, MachineSpec, MachineState, Phase, Reason,
+    Registrations, Run, serving,
 };
 use tinqs_ci_reconciler::ports::{OpenRun, Seat};
 
@@ -21,12 +23,14 @@ use crate::words::events::What;
 
 /// The maximum number of waiting runs whose reasons are counted.
 const BLOCKED_LIMIT: usize = 500;
+/// The interval at which a price that is not known is asked for again.
+const PRICES_READ_EVERY: SignedDuration = SignedDuration::from_mins(5);
 /// The maximum length of a machine's ID.
 const ID_LIMIT: usize = 128;
 
 /// `GET /v1/machines`, newest first.
 pub(super) async fn machines(State(app): Ctx) -> Result<Json<List<MachineView>>, Refusal> {
-    let machines = app.controller.ports().compute.list().await?;
+    let machines = app.controller.machines().await?;
     Ok(Json(List { items: machine_views(&app, machines).await, next: None }))
 }
 
@@ -114,7 +118,7 @@ pub(super) async fn registrations(State(app): Ctx) -> Result<Json<List<Registrat
 /// `GET /v1/classes`, in the order of the configuration.
 pub(super) async fn classes(State(app): Ctx) -> Result<Json<List<Class>>, Refusal> {
     // If the cloud cannot be reached, show the last listing.
-    let machines = match app.controller.ports().compute.list().await {
+    let machines = match app.controller.machines().await {
         Ok(machines) => machines,
         Err(_) => app.telemetry.seen.machines().1,
     };
@@ -127,7 +131,7 @@ pub(super) async fn class_views(app: &App, machines: &[Machine]) -> Result<Vec<C
     let settings = app.controller.settings();
     let open = app.telemetry.open_runs(&ports.store).await?;
     let waiting = app.telemetry.waiting_runs(&ports.store, &open, BLOCKED_LIMIT).await;
-    let spend = app.controller.spend();
+    let spend = app.controller.spend_now().await.budgets;
     let offerings = app.controller.offerings();
     let mut items = Vec::with_capacity(settings.classes.len());
     for class in &settings.classes {
@@ -155,7 +159,10 @@ pub(super) async fn class_views(app: &App, machines: &[Machine]) -> Result<Vec<C
             blocked_by: blocked_by(
                 waiting.iter().filter(|run| serves(&run.spec.job.repo, &run.spec.runs_on)),
             ),
-            unavailable: unavailable(&offerings, &class.machines),
+            unavailable: unavailable(&offerings, &class.machines)
+                .into_iter()
+                .chain(unpriced(&spend, class, app.telemetry.now()))
+                .collect(),
         });
     }
     Ok(items)
@@ -187,6 +194,23 @@ fn unavailable(offerings: &[Offering], machines: &[MachineSpec]) -> Vec<Unavaila
         }
     }
     found
+}
+
+/// Returns the offerings that a class does not ask for, because its budget needs their price.
+fn unpriced(
+    spend: &[ClassSpend],
+    class: &model::Class,
+    now: Timestamp,
+) -> impl Iterator<Item = Unavailable> {
+    let own = spend.iter().find(|own| own.class == class.name);
+    let machines = own.map(|own| own.unpriced.clone()).unwrap_or_default();
+    machines.into_iter().map(move |MachineSpec { kind, subnet, market, .. }| Unavailable {
+        kind,
+        subnet,
+        market,
+        until: now + PRICES_READ_EVERY,
+        why: Cause::Unpriced,
+    })
 }
 
 /// Returns the distinct reasons of waiting runs, most frequent first.

@@ -7,7 +7,7 @@ use axum::Json;
 use axum::extract::State;
 use jiff::Timestamp;
 use tinqs_ci_reconciler::model::{
-    Class, ClassName, ClassSpend, Condition, Machine, OpenBreaker, Pause, Run, RunName, serving,
+    Class, ClassName, Condition, DaySpend, Machine, OpenBreaker, Pause, Run, RunName, serving,
 };
 use tinqs_ci_reconciler::ports::{OpenRun, PortError};
 
@@ -46,7 +46,8 @@ pub(super) struct StatusData {
     pub(super) unserved: Option<Polled>,
     breakers: Vec<(ClassName, OpenBreaker)>,
     pauses: Vec<Pause>,
-    budgets: Vec<ClassSpend>,
+    /// Of one moment for the whole answer.
+    spend: DaySpend,
 }
 
 /// `GET /v1/status`.
@@ -56,9 +57,13 @@ pub(super) async fn status(State(app): Ctx) -> Json<StatusView> {
 
 /// Returns the state of the installation.
 pub(super) async fn read_status(app: &App) -> StatusView {
-    let known = read(app).await;
+    let mut known = read(app).await;
+    // Otherwise the store has just failed.
+    if known.open.is_ok() {
+        known.spend = app.controller.spend_now().await;
+    }
     let mut status = answer(app, &known);
-    status.spend = Some(spend::spend(app, &known).await);
+    status.spend = Some(spend::spend(app, &known.spend));
     if let Some(found) = open_drift(app, &known).await {
         status.open_drift = Some(found.count());
         status.drift = found.views(known.now, ATTENTION);
@@ -91,7 +96,7 @@ pub(super) async fn read(app: &App) -> StatusData {
         unserved: telemetry.unserved.last(),
         breakers: app.controller.open_breakers(),
         pauses,
-        budgets: app.controller.spend(),
+        spend: app.controller.spend(),
     }
 }
 

@@ -108,7 +108,7 @@ pub(super) fn price(app: &App, machine: &Machine) -> Option<MicroUsd> {
 
 /// Returns the cost of a machine since its launch, at the price of now; `None` if the price, the
 /// launch or the end is not known.
-pub(super) fn cost_so_far(app: &App, machine: &Machine, now: Timestamp) -> Option<MicroUsd> {
+fn cost_so_far(app: &App, machine: &Machine, now: Timestamp) -> Option<MicroUsd> {
     Some(price(app, machine)?.for_seconds(lived(machine, now)?))
 }
 

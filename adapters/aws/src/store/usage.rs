@@ -33,6 +33,8 @@ const COST: &str = "cost";
 const UNPRICED: &str = "unpriced";
 const UNKNOWN_END: &str = "unknown_end";
 
+/// A list is many calls, and each has its own deadline: this is that of all together.
+const LISTED_WITHIN: Duration = Duration::from_secs(20);
 /// Tries while other runs of the same key are written.
 const TRIES: u32 = 10;
 /// The first pause after such a conflict; doubled each time, up to 64 times.
@@ -166,6 +168,19 @@ impl DynamoStore {
         first: Date,
         last: Date,
     ) -> Result<Vec<Usage>, PortError> {
+        tokio::time::timeout(LISTED_WITHIN, self.read_usage(first, last)).await.unwrap_or_else(
+            |_| {
+                let message = format!(
+                    "the usage of {first} to {last} was not read within {} s: check whether the \
+                     table throttles reads",
+                    LISTED_WITHIN.as_secs()
+                );
+                Err(PortError::new("store", "usage", ErrorKind::Unavailable, message))
+            },
+        )
+    }
+
+    async fn read_usage(&self, first: Date, last: Date) -> Result<Vec<Usage>, PortError> {
         let mut all = Vec::new();
         let mut behind: Option<Item> = None;
         loop {

@@ -11,7 +11,8 @@ use super::index::quarantined;
 /// Day, key → sum, as JSON.
 pub(super) const USAGE: TableDefinition<(&str, &str), &[u8]> = TableDefinition::new("usage");
 
-/// Adds to a sum, and deletes those of days that are kept no longer.
+/// Adds to a sum. The first one of a day also deletes the oldest month of those that are kept no
+/// longer, and no more: a clock that is wrong by years must not delete everything.
 pub(super) fn add(write: &WriteTransaction, used: &Usage) -> Result<(), redb::Error> {
     let mut table = write.open_table(USAGE)?;
     let (day, key) = (used.key.day.to_string(), used.key.text());
@@ -23,12 +24,28 @@ pub(super) fn add(write: &WriteTransaction, used: &Usage) -> Result<(), redb::Er
     }
     // Its serialization cannot fail; an empty result would be skipped as unreadable.
     let bytes = serde_json::to_vec(&sum).unwrap_or_default();
+    let is_first = match table.range((day.as_str(), "")..)?.next().transpose()? {
+        Some((found, _)) => found.value().0 != day,
+        None => true,
+    };
     table.insert((day.as_str(), key.as_str()), bytes.as_slice())?;
-    if let Ok(oldest) = used.key.day.checked_sub(i32::from(USAGE_MONTHS).months()) {
-        let oldest = oldest.to_string();
-        table.retain_in(..(oldest.as_str(), ""), |_, _| false)?;
+    if is_first && let Some(end) = outdated(&table, used.key.day)? {
+        let end = end.to_string();
+        table.retain_in(..(end.as_str(), ""), |_, _| false)?;
     }
     Ok(())
+}
+
+/// Returns the end of what may be deleted on a day: at most a month after the oldest sum.
+fn outdated(
+    table: &impl ReadableTable<(&'static str, &'static str), &'static [u8]>,
+    day: Date,
+) -> Result<Option<Date>, redb::Error> {
+    let Some((oldest, _)) = table.first()? else { return Ok(None) };
+    let oldest = oldest.value().0.parse::<Date>().ok();
+    let month = oldest.and_then(|oldest| oldest.checked_add(1.month()).ok());
+    let kept_from = day.checked_sub(i32::from(USAGE_MONTHS).months()).ok();
+    Ok(month.zip(kept_from).map(|(month, kept_from)| month.min(kept_from)))
 }
 
 pub(super) fn read(

@@ -52,6 +52,7 @@ fn each_cause_covers_its_offerings_for_its_time() {
         (Cause::Market, 4, 180),
         (Cause::Reclaimed, 0, 180),
         (Cause::Attempt, 0, 0),
+        (Cause::Unpriced, 0, 0),
     ];
     for (cause, reaches, seconds) in rows {
         let cache = Cache::default();

@@ -167,7 +167,7 @@ impl Reconcile<'_> {
         if let Some(observed) = &mut seen.class {
             let name = &observed.class.name;
             observed.breaker = controller.cache.breakers.open_breaker(name, None, now);
-            observed.unavailable = controller.cache.unavailable(now);
+            observed.unavailable = controller.unavailable_to(&observed.class, now);
         }
     }
 

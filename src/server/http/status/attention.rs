@@ -4,14 +4,16 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::controller::{ClockReading, UnservedLabels};
-use tinqs_ci_reconciler::model::Run;
+use tinqs_ci_reconciler::model::{ClassSpend, MachineSpec, Run};
 use tinqs_ci_reconciler::text::cut;
 
 use super::{ATTENTION, App, StatusData, class_of, lost};
 use crate::api::status::Attention;
 use crate::telemetry::{Failure, SERVICES};
 use crate::words::clock::{self, CLOCK_DIFFERS};
-use crate::words::reasons::{self, BREAKER_OPEN, NO_CLASS, PAUSED, Weight, advice};
+use crate::words::reasons::{
+    self, BREAKER_OPEN, NO_CLASS, PAUSED, PRICE_UNKNOWN, Weight, advice,
+};
 use crate::words::services::{ServiceReason, service_name};
 use crate::words::unserved::{fix_repos, sentence as unserved_sentence};
 
@@ -40,6 +42,7 @@ pub(in crate::server::http) fn all(app: &App, known: &StatusData) -> Vec<Attenti
     all.extend(known.breakers.iter().map(|(class, breaker)| {
         of_reason(BREAKER_OPEN, format!("class {class}"), Some(breaker.since), &breaker.message)
     }));
+    all.extend(known.spend.budgets.iter().filter_map(|own| unpriced(app, own)));
     all.extend(webhook_refused(app, known));
     let sets = known.unserved.iter().flat_map(|last| &last.sets);
     all.extend(sets.map(|(set, since)| unserved(set, *since)));
@@ -156,6 +159,35 @@ fn no_webhook(app: &App, known: &StatusData) -> Option<Attention> {
               ALLOWED_HOST_LIST` permits this host"
             .to_owned(),
         needs_person: false,
+    })
+}
+
+/// A class whose budget leaves machines out, because their price is not known.
+fn unpriced(app: &App, own: &ClassSpend) -> Option<Attention> {
+    let (first, more) = own.unpriced.split_first()?;
+    let settings = app.controller.settings();
+    let class = settings.classes.iter().find(|class| class.name == own.class)?;
+    let is_all = class.machines.len() == own.unpriced.len();
+    let name = |spec: &MachineSpec| format!("{} ({})", cut(&spec.kind, 60), spec.market);
+    let mut kinds = vec![name(first)];
+    for kind in more.iter().map(name) {
+        if !kinds.contains(&kind) {
+            kinds.push(kind);
+        }
+    }
+    let what = if is_all { "nothing" } else { "no such machine" };
+    let kinds = kinds.join(", ");
+    Some(Attention {
+        reason: PRICE_UNKNOWN.to_owned(),
+        subject: format!("class {}", cut(&own.class.0, 60)),
+        since: None,
+        message: format!(
+            "the price of {} is not known: because of its budget the class launches {what}",
+            cut(&kinds, 200)
+        ),
+        fix: "allow `ec2:DescribeSpotPriceHistory`, and check that the region offers these `kinds`"
+            .to_owned(),
+        needs_person: is_all,
     })
 }
 

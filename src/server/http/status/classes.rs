@@ -44,7 +44,7 @@ pub(super) fn all(app: &App, classes: &[Class], known: &StatusData) -> Vec<Class
         ClassStatus {
             name: class.name.to_string(),
             limit: class.limit,
-            budget: BudgetUse::of(&known.budgets, &class.name),
+            budget: BudgetUse::of(&known.spend.budgets, &class.name),
             machines: machines.filter(|m| m.class == class.name && m.is_live()).count(),
             desired: desired.get(&class.name).copied().unwrap_or(0),
             open: waiting + starting + running,
