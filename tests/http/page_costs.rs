@@ -2,12 +2,12 @@
 //! price is never 0.
 
 use axum::body::Body;
-use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
+use tinqs_ci::words::money::dollars;
 use tinqs_ci_reconciler::model::{
     About, Amount, Answer, ClassName, End, Ended, MachineId, MachineState, MicroUsd, Seconds,
-    UsageKey, UsedMachine,
+    UsageKey, UsedMachine, begin_of, day_of,
 };
 use tinqs_ci_reconciler::ports::Compute as _;
 
@@ -46,7 +46,7 @@ async fn with_machine(asked: &TestServer) -> MachineId {
 /// Counts a dollar amount for today.
 fn count(asked: &TestServer, cost: u64) {
     let key = UsageKey {
-        day: TimeZone::UTC.to_datetime(Timestamp::now()).date(),
+        day: day_of(Timestamp::now()),
         class: ClassName("linux".to_owned()),
         repo: "acme/web".to_owned(),
         workflow: "test.yml".to_owned(),
@@ -71,6 +71,23 @@ async fn spend(asked: &TestServer) -> Value {
     asked.get("/v1/status").await.json()["spend"].clone()
 }
 
+/// Another process over the same world, which has listed its machines. What was counted is read
+/// again by it: a process keeps that for seconds.
+async fn again(asked: &TestServer) -> TestServer {
+    let mut settings = settings();
+    settings.prices.insert("process".to_owned(), MicroUsd(50_000));
+    let other = asked.beside(settings, "replica-2");
+    other.get("/v1/machines").await;
+    other
+}
+
+/// What the machine that was launched 36 minutes ago has cost since midnight UTC.
+fn since_midnight() -> u64 {
+    let now = Timestamp::now();
+    let seconds = now.duration_since(begin_of(day_of(now))).as_secs().min(36 * 60);
+    MicroUsd(50_000).for_seconds(u64::try_from(seconds).expect("positive")).0
+}
+
 #[tokio::test]
 async fn the_overview_shows_the_cost_per_hour_and_that_of_today() {
     let asked = priced();
@@ -80,13 +97,18 @@ async fn the_overview_shows_the_cost_per_hour_and_that_of_today() {
     assert_eq!(costs(&asked).await, ["$0.00", "$0.00"], "there is no machine");
 
     with_machine(&asked).await;
-    assert_eq!(costs(&asked).await, ["$0.05", "$0.03"]);
-    count(&asked, 3_000_000);
-    assert_eq!(costs(&asked).await, ["$0.05", "$3.03"]);
     let told = spend(&asked).await;
     assert_eq!(told["per_hour_micro_usd"], 50_000);
+    let machine = told["today_micro_usd"].as_u64().expect("a cost");
+    assert!(machine.abs_diff(since_midnight()) < 1_000, "{told}");
+    assert_eq!(costs(&asked).await, ["$0.05".to_owned(), dollars(MicroUsd(machine))]);
+    count(&asked, 3_000_000);
+    assert_eq!(spend(&asked).await, told, "what was counted was read seconds ago");
+    let asked = again(&asked).await;
+    let told = spend(&asked).await;
     let today = told["today_micro_usd"].as_u64().expect("a cost");
-    assert!((3_030_000..3_031_000).contains(&today), "{told}");
+    assert!((machine..machine + 1_000).contains(&(today - 3_000_000)), "{told}");
+    assert_eq!(costs(&asked).await, ["$0.05".to_owned(), dollars(MicroUsd(today))]);
     assert_eq!(
         (&told["unpriced_machines"], &told["today_may_be_higher"]),
         (&json!(0), &json!(false))
@@ -97,26 +119,54 @@ async fn the_overview_shows_the_cost_per_hour_and_that_of_today() {
 
 #[tokio::test]
 async fn a_cost_of_which_a_part_is_not_known_says_so() {
-    let asked = priced();
-    with_machine(&asked).await;
-    count(&asked, 3_000_000);
-    let mut other = asked.world.state().machines[0].clone();
+    let first = priced();
+    with_machine(&first).await;
+    count(&first, 3_000_000);
+    let mut other = first.world.state().machines[0].clone();
     (other.id, other.kind) = (MachineId("i-2".to_owned()), "other".to_owned());
-    asked.world.state().machines.push(other);
-    asked.get("/v1/machines").await;
-    assert_eq!(costs(&asked).await, ["≥ $0.05", "≥ $3.03"]);
-    assert_eq!(spend(&asked).await["unpriced_machines"], 1);
+    first.world.state().machines.push(other);
+    let asked = again(&first).await;
+    let told = spend(&asked).await;
+    assert_eq!(told["unpriced_machines"], 1);
+    let today = told["today_micro_usd"].as_u64().expect("a cost");
+    let expected = ["≥ $0.05".to_owned(), format!("≥ {}", dollars(MicroUsd(today)))];
+    assert_eq!(costs(&asked).await, expected);
     let text = screen(&asked, "/").await;
     assert!(text.contains("No price is known of one machine, which no amount contains"), "{text}");
 
-    asked.world.state().machines.remove(0);
-    asked.get("/v1/machines").await;
-    assert_eq!(costs(&asked).await, ["–", "≥ $3.00"]);
-    asked.world.state().usage.clear();
+    first.world.state().machines.remove(0);
+    assert_eq!(costs(&again(&first).await).await, ["–", "≥ $3.00"]);
+    first.world.state().usage.clear();
+    let asked = again(&first).await;
     assert_eq!(costs(&asked).await, ["–", "–"], "never 0");
-    asked.world.state().machines[0].state = MachineState::Gone;
+    first.world.state().machines[0].state = MachineState::Gone;
     asked.get("/v1/machines").await;
-    assert_eq!(costs(&asked).await, ["$0.00", "$0.00"], "it costs nothing any more");
+    assert_eq!(costs(&asked).await, ["$0.00", "–"], "it did cost something today");
+}
+
+#[tokio::test]
+async fn the_cost_of_today_is_that_of_the_budget_of_the_only_class() {
+    let mut settings = settings();
+    settings.prices.insert("process".to_owned(), MicroUsd(50_000));
+    settings.classes[0].budget = Some(MicroUsd(9_000_000));
+    let asked = TestServer::new(settings);
+    count(&asked, 3_000_000);
+    with_machine(&asked).await;
+    let status = asked.get("/v1/status").await.json();
+    let today = &status["spend"]["today_micro_usd"];
+    assert!(today.as_u64().expect("a cost") >= 3_000_000, "{status}");
+    assert_eq!(&status["classes"][0]["budget"]["spent_today_micro_usd"], today);
+    let classes = asked.get("/v1/classes").await.json();
+    let budget = &classes["items"][0]["budget"]["spent_today_micro_usd"];
+    assert!(budget.as_u64() >= today.as_u64(), "a later list: {classes}");
+    let calls = asked.world.calls("usage");
+    for path in ["/v1/status", "/v1/classes"] {
+        asked.get(path).await;
+    }
+    for path in ["/", "/classes"] {
+        screen(&asked, path).await;
+    }
+    assert_eq!(asked.world.calls("usage"), calls, "read seconds ago");
 }
 
 #[tokio::test]

@@ -19,8 +19,8 @@ const NAME: usize = 60;
 pub struct BudgetStop {
     /// The budget per day.
     pub budget: MicroUsd,
-    /// A kind of machine whose price is not known, like that of every other machine of the class, so
-    /// that the budget cannot be kept; `null`: the budget of the day is spent.
+    /// A kind of machine whose price is not known, like that of the others of the class, so that
+    /// the budget cannot be kept; `null`: the budget of the day is spent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unpriced: Option<String>,
     /// When the next day begins.

@@ -130,6 +130,8 @@ pub struct State {
     pub poisoned: Option<RunName>,
     /// Reading this record waits for [`TestWorld::let_through`].
     pub held: Option<RunName>,
+    /// Readings of the usage wait for [`TestWorld::let_through`].
+    pub usage_held: bool,
     /// Held readings under way.
     pub held_now: usize,
     /// The most held readings that were ever under way at once.
@@ -211,6 +213,7 @@ impl TestWorld {
             conflicts: 0,
             poisoned: None,
             held: None,
+            usage_held: false,
             held_now: 0,
             held_at_most: 0,
             failures: Vec::new(),
@@ -266,7 +269,7 @@ impl TestWorld {
         self.state().interludes.push((operation, Box::new(interlude)));
     }
 
-    /// Lets this many reads of the held record continue.
+    /// Lets this many held reads continue.
     pub fn let_through(&self, readings: usize) {
         self.gate.add_permits(readings);
     }

@@ -107,6 +107,9 @@ impl RunStore for TestWorld {
     }
 
     async fn usage(&self, first: Date, last: Date) -> Result<Vec<Usage>, PortError> {
+        if self.state().usage_held {
+            self.gate.acquire().await.expect("the gate is never closed").forget();
+        }
         let state = self.call("store", "usage")?;
         let of_days = state.usage.iter().filter(|(key, _)| (first..=last).contains(&key.day));
         Ok(of_days.map(|(key, amount)| Usage { key: key.clone(), amount: *amount }).collect())

@@ -1,13 +1,15 @@
 //! A budget: beyond it the class launches nothing until the next day, and running jobs go on.
 
+use std::task::{Context, Waker};
+
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::controller::ActionKind;
 use tinqs_ci_reconciler::model::{
-    Amount, ClassName, Job, MachineState, Market, MicroUsd, Phase, Reason, RunName, UsageKey,
-    day_of, next_day,
+    Amount, ClassName, Job, MachineSpec, MachineState, Market, MicroUsd, Phase, Reason, RunName,
+    UsageKey, day_of, next_day,
 };
-use tinqs_ci_reconciler::ports::ErrorKind;
-use tinqs_ci_testing::ready;
+use tinqs_ci_reconciler::ports::{ErrorKind, PortError};
+use tinqs_ci_testing::{LaunchAnswer, ready};
 
 use crate::harness::Harness;
 use crate::{MINUTE, SECOND, effects};
@@ -67,7 +69,7 @@ fn counted(harness: &Harness, cost: u64) {
 }
 
 fn today(harness: &Harness) -> Option<MicroUsd> {
-    harness.controller.spend().first().expect("a budget").today
+    harness.controller.spend().budgets.first().expect("a budget").today
 }
 
 #[test]
@@ -139,7 +141,7 @@ fn a_higher_budget_launches_at_once() {
     harness.follow();
     assert_eq!(harness.launches("good"), 2);
     harness.configure("good", |class| class.budget = None);
-    assert!(harness.controller.spend().is_empty());
+    assert!(harness.controller.spend().budgets.is_empty());
 }
 
 #[test]
@@ -164,10 +166,10 @@ fn a_new_process_knows_what_was_spent_before_it_began() {
     running(&harness, 1, 30);
     counted(&harness, 3 * DOLLAR / 2);
     let other = harness.another();
-    assert_eq!(other.spend()[0].today, None, "it has read nothing");
+    assert_eq!(other.spend().budgets[0].today, None, "it has read nothing");
     let names = harness.jobs(1, "good");
     ready(other.reconcile(&names[0]));
-    assert_eq!(other.spend()[0].today, Some(MicroUsd(2 * DOLLAR)));
+    assert_eq!(other.spend().budgets[0].today, Some(MicroUsd(2 * DOLLAR)));
     assert_eq!((harness.launches("good"), reason(&harness, &names[0])), (1, Some(Reason::Budget)));
 }
 
@@ -194,18 +196,17 @@ fn a_class_whose_price_is_not_known_launches_nothing() {
 fn a_store_that_cannot_be_read_launches_nothing_and_stops_nothing_else() {
     let harness = harness();
     let name = harness.jobs(1, "good").remove(0);
-    // Once with the observation, once before the launch.
-    harness.fails("usage", ErrorKind::Unavailable);
     harness.fails("usage", ErrorKind::Unavailable);
     let report = harness.reconcile(&name);
-    assert_eq!(harness.launches("good"), 0);
+    assert_eq!((harness.launches("good"), harness.calls("usage")), (0, 1), "asked once");
     assert!(report.error.expect("an error").contains("usage"));
+    harness.pass(11 * SECOND);
     harness.reconcile(&name);
-    assert_eq!(harness.launches("good"), 1);
+    assert_eq!((harness.launches("good"), harness.calls("usage")), (1, 2));
     harness.pass(6 * MINUTE);
-    harness.fails("usage", ErrorKind::Unavailable);
     let report = harness.reconcile(&name);
-    assert_eq!(report.error, None, "a run with a machine needs no budget");
+    assert_eq!(report.error, None);
+    assert_eq!(harness.calls("usage"), 2, "a run with a machine needs no budget");
 }
 
 #[test]
@@ -223,4 +224,98 @@ fn what_was_counted_is_read_every_five_minutes_and_not_without_a_budget() {
     none.reconcile_each(&none.jobs(3, "good"));
     ready(none.controller.sweep());
     assert_eq!(none.calls("usage"), 0);
+}
+
+#[test]
+fn a_kind_whose_price_is_not_known_is_left_out_while_another_has_one() {
+    let harness = harness();
+    harness.configure("good", |class| {
+        let spot = MachineSpec { market: Market::Spot, ..class.machines[0].clone() };
+        class.machines.insert(0, spot);
+    });
+    let names = harness.jobs(2, "good");
+    harness.reconcile(&names[0]);
+    let markets = || -> Vec<Market> {
+        harness.state().launches.iter().map(|launch| launch.machine.market).collect()
+    };
+    assert_eq!((markets(), reason(&harness, &names[0])), (vec![Market::OnDemand], None));
+    let spend = harness.controller.spend();
+    let unpriced: Vec<Market> =
+        spend.budgets[0].unpriced.iter().map(|machine| machine.market).collect();
+    assert_eq!(unpriced, [Market::Spot]);
+    // Nor is it the next placement of a refused one.
+    let refused = || PortError::new("compute", "launch", ErrorKind::NoCapacity, "none");
+    harness.answers("good", LaunchAnswer::Refuses(refused));
+    harness.reconcile(&names[1]);
+    assert_eq!(markets(), [Market::OnDemand; 2]);
+    let status = harness.run(&names[1]).status;
+    assert_eq!(status.reason(), Some(Reason::NoCapacity));
+    assert_eq!(status.conditions[0].message, "no capacity for any machine of class good");
+    harness.configure("good", |class| class.budget = None);
+    harness.pass(10 * MINUTE);
+    harness.reconcile(&names[1]);
+    assert_eq!(markets()[2..], [Market::Spot, Market::OnDemand], "without a budget it is asked for");
+}
+
+#[test]
+fn a_reading_that_hangs_delays_launches_of_its_class_alone_and_each_not_again() {
+    let harness = harness();
+    let names = harness.jobs(2, "good");
+    harness.state().usage_held = true;
+    let reconcile = |name| Box::pin(harness.controller.reconcile(name));
+    let mut waiting: Vec<_> = names.iter().map(reconcile).collect();
+    let mut step = || {
+        waiting.retain_mut(|reconcile| {
+            reconcile.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending()
+        });
+        waiting.len()
+    };
+    assert_eq!((step(), step()), (2, 2));
+    harness.reconcile_each(&harness.jobs(1, "bad"));
+    assert_eq!(harness.launches("bad"), 1, "one has no budget");
+    // Its deadline ends the one call that hangs. The second reconcile makes none of its own.
+    harness.fails("usage", ErrorKind::Unavailable);
+    harness.let_through(1);
+    for _ in 0..3 {
+        step();
+    }
+    assert_eq!((step(), harness.calls("usage")), (0, 1));
+    assert_eq!(harness.launches("good"), 0);
+    harness.state().usage_held = false;
+    harness.pass(15 * SECOND);
+    harness.reconcile_each(&names);
+    assert_eq!((harness.launches("good"), harness.calls("usage")), (2, 2));
+}
+
+#[test]
+fn at_midnight_one_reading_serves_all_and_the_launch_rate_spreads_the_launches() {
+    let harness = harness();
+    counted(&harness, 2 * DOLLAR);
+    let names = harness.jobs(6, "good");
+    harness.reconcile_each(&names);
+    assert_eq!((harness.launches("good"), harness.calls("usage")), (0, 1));
+    harness.woken();
+    harness.pass(next_day(harness.now()).duration_since(harness.now()));
+    harness.room_for(2);
+    assert!(harness.wakes() > 0);
+    harness.follow();
+    assert_eq!((harness.launches("good"), harness.calls("usage")), (2, 2));
+    let paced = names.iter().filter(|name| reason(&harness, name) == Some(Reason::Paced)).count();
+    assert_eq!(paced, 4);
+}
+
+#[test]
+fn people_are_told_the_sums_that_launches_are_compared_with() {
+    let harness = harness();
+    counted(&harness, DOLLAR / 2);
+    let running = running(&harness, 1, 30);
+    let told = ready(harness.controller.spend_now());
+    assert_eq!(told.budgets[0].today, Some(MicroUsd(DOLLAR)), "{running:?}");
+    assert_eq!((told.total, told.is_partial), (Some(MicroUsd(DOLLAR)), false));
+    counted(&harness, DOLLAR);
+    assert_eq!(ready(harness.controller.spend_now()), told, "read ten seconds ago at most");
+    harness.pass(11 * SECOND);
+    let told = ready(harness.controller.spend_now());
+    assert_eq!(told.total, Some(MicroUsd(3 * DOLLAR / 2)));
+    assert_eq!(told.budgets[0].today, told.total);
 }

@@ -86,6 +86,11 @@ impl Harness {
         self.world.during_next(operation, move || drop(ready(controller.reconcile(&name))));
     }
 
+    /// Lets held reads continue.
+    pub(crate) fn let_through(&self, readings: usize) {
+        self.world.let_through(readings);
+    }
+
     /// Returns the number of calls of an operation.
     pub(crate) fn calls(&self, operation: &str) -> usize {
         self.world.calls(operation)

@@ -2,10 +2,13 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use jiff::civil::Date;
 use parking_lot::RwLock;
 use redb::StorageBackend;
 use redb::backends::InMemoryBackend;
-use tinqs_ci_reconciler::model::{JobRef, Phase, SeenBy, Spec};
+use tinqs_ci_reconciler::model::{
+    Amount, ClassName, JobRef, Phase, SeenBy, Spec, Usage, UsageKey,
+};
 use tinqs_ci_reconciler::ports::Filter;
 
 use super::tables::Record;
@@ -284,4 +287,36 @@ async fn waiting_writes_share_a_commit_and_replace_the_probe() {
     store.can_be_written().await.unwrap();
     let probes = store.read("probes", tables::probes).await.unwrap();
     assert!(probes <= 1, "{probes} probes wrote although writes succeed");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clock_that_is_years_ahead_deletes_a_month_of_usage_each_day_at_most() {
+    let store = Store::memory().unwrap();
+    let count = async |id, day| {
+        let (class, repo) = (ClassName("linux".to_owned()), format!("o/{id}"));
+        let key = UsageKey { day, class, repo, workflow: String::new() };
+        let amount = Amount { jobs: 1, ..Amount::default() };
+        store.put_counting(&run(id), Expect::Absent, &Usage { key, amount }).await.unwrap();
+    };
+    let days = async || -> Vec<String> {
+        let (first, last) = (Date::constant(2020, 1, 1), Date::constant(2099, 1, 1));
+        let usage = store.usage(first, last).await.unwrap();
+        usage.into_iter().map(|usage| usage.key.day.to_string()).collect()
+    };
+    for (id, (month, day)) in (1..).zip([(1, 1), (1, 31), (2, 1), (2, 28), (3, 1)]) {
+        count(id, Date::constant(2026, month, day)).await;
+    }
+    let ahead = Date::constant(2036, 1, 1);
+    for id in 10..13 {
+        count(id, ahead).await;
+    }
+    let late = "2036-01-01";
+    assert_eq!(days().await, ["2026-02-01", "2026-02-28", "2026-03-01", late, late, late]);
+    count(20, ahead.tomorrow().unwrap()).await;
+    assert_eq!(days().await, ["2026-03-01", late, late, late, "2036-01-02"]);
+    // The right clock deletes what is older than 13 months, and nothing else.
+    count(30, Date::constant(2027, 4, 1)).await;
+    assert_eq!(days().await.first().map(String::as_str), Some("2026-03-01"));
+    count(31, Date::constant(2027, 4, 2)).await;
+    assert_eq!(days().await.first().map(String::as_str), Some("2027-04-01"));
 }

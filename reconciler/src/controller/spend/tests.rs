@@ -1,7 +1,7 @@
 //! Tests of the spend of a day.
 
 use super::*;
-use crate::model::{Amount, AttemptId, MachineState, Uid8, UsageKey};
+use crate::model::{Amount, AttemptId, MachineId, MachineState, Uid8, UsageKey};
 
 /// The price of every machine: a dollar per hour.
 const PRICE: MicroUsd = MicroUsd(1_000_000);
@@ -46,7 +46,12 @@ fn gone(id: &str, launched_at: i64, ended_at: Option<i64>) -> Machine {
 }
 
 fn list(spend: &Spend, machines: &[Machine], minutes: i64) {
-    spend.listed(machines.iter(), |_| Some(PRICE), at(minutes));
+    listed(spend, machines, Some(PRICE), minutes);
+}
+
+fn listed(spend: &Spend, machines: &[Machine], price: Option<MicroUsd>, minutes: i64) {
+    let (began_at, read_at) = (at(minutes), at(minutes));
+    spend.listed(machines, |_| price, &ListRead { began_at, read_at, is_dated: true });
 }
 
 /// Counts this many minutes on the day of a time, and reads it.
@@ -54,7 +59,7 @@ fn count(spend: &Spend, minutes: u64, now: i64) {
     let day = day_of(at(now));
     let key = UsageKey { day, class: linux(), repo: "a/b".into(), workflow: String::new() };
     let amount = Amount { cost: PRICE.for_seconds(60 * minutes), ..Amount::default() };
-    spend.counted(&[Usage { key, amount }], at(now));
+    spend.counted(&[Usage { key, amount }], day, at(now));
 }
 
 /// Returns the minutes that were spent today.
@@ -146,7 +151,7 @@ fn a_price_that_is_not_known_any_more_is_the_last_known_one() {
     assert!(!spend.is_priced(&spec, None));
     assert!(spend.is_priced(&spec, Some(PRICE)));
     assert!(spend.is_priced(&spec, None));
-    spend.listed([live("a", 0)].iter(), |_| None, at(30));
+    listed(&spend, &[live("a", 0)], None, 30);
     assert_eq!(spent(&spend, 30), 30);
     let on_demand = MachineSpec { market: Market::OnDemand, ..spec };
     assert!(!spend.is_priced(&on_demand, None), "another market has its own");
@@ -156,10 +161,62 @@ fn a_price_that_is_not_known_any_more_is_the_last_known_one() {
 fn what_was_counted_is_read_every_five_minutes_on_a_new_day_and_after_a_change() {
     let spend = Spend::default();
     count(&spend, 0, 10);
-    assert!(spend.is_read(at(15)) && !spend.is_read(at(16)) && !spend.is_read(at(9)));
+    let is_read = |minutes| spend.is_read(at(minutes), READ_EVERY);
+    assert!(is_read(15) && !is_read(16) && !is_read(9));
+    assert!(!spend.is_read(at(11), SHOWN_FOR), "for people");
     spend.holds(&RunName::job(1), true);
     assert_eq!(spend.changed().into_iter().collect::<Vec<_>>(), [RunName::job(1)]);
-    assert!(!spend.is_read(at(15)));
+    assert!(!is_read(15));
     count(&spend, 0, 24 * 60 - 1);
-    assert!(!spend.is_read(at(24 * 60)), "another day");
+    assert!(!is_read(24 * 60), "another day");
+}
+
+#[test]
+fn a_machine_that_was_counted_before_a_list_showed_its_end_counts_once() {
+    let spend = Spend::default();
+    list(&spend, &[live("a", 0)], 5);
+    count(&spend, 10, 12);
+    list(&spend, &[gone("a", 0, Some(10))], 13);
+    assert_eq!(spent(&spend, 13), 10);
+    count(&spend, 10, 14);
+    assert_eq!(spent(&spend, 14), 10);
+    list(&spend, &[gone("a", 0, Some(10)), gone("b", 13, Some(16))], 17);
+    assert_eq!(spent(&spend, 17), 10 + 3);
+}
+
+#[test]
+fn the_sum_of_all_classes_says_whether_a_part_is_not_known() {
+    let spend = Spend::default();
+    let total = |minutes| {
+        let (total, is_partial) = spend.total(at(minutes));
+        (total.map(|MicroUsd(micros)| (micros * 60 + 500_000) / 1_000_000), is_partial)
+    };
+    assert_eq!(total(0), (None, true), "nothing was read");
+    count(&spend, 20, 1);
+    assert_eq!(total(1), (Some(20), true), "no machine was listed");
+    let other = Machine { class: ClassName("other".to_owned()), ..live("b", 0) };
+    list(&spend, &[live("a", 0), other], 10);
+    assert_eq!(total(10), (Some(20 + 10 + 10), false));
+    assert_eq!(spend.today(&linux(), at(10)).0, PRICE.for_seconds(30 * 60), "its part of it");
+    listed(&spend, &[live("c", 5)], None, 11);
+    assert_eq!(total(11), (Some(20 + 10 + 10), true), "one has no price");
+    let undated = Spend::default();
+    count(&undated, 0, 1);
+    list(&undated, &[gone("a", 0, None)], 2);
+    assert_eq!(undated.total(at(2)), (Some(MicroUsd(0)), true), "nobody saw its end");
+}
+
+#[test]
+fn a_failure_is_told_for_ten_seconds_and_until_a_reading_succeeds() {
+    let spend = Spend::default();
+    let error = PortError::new("store", "usage", ErrorKind::Throttled, "too many");
+    spend.failed(&error, at(10));
+    let told = |seconds| {
+        let error = spend.failure(at(10) + SignedDuration::from_secs(seconds));
+        error.map(|error| error.to_string())
+    };
+    assert_eq!((told(0), told(10)), (Some(error.to_string()), Some(error.to_string())));
+    assert_eq!((told(11), told(-1)), (None, None));
+    count(&spend, 0, 10);
+    assert_eq!(told(0), None);
 }
