@@ -154,7 +154,8 @@ pub struct RepoSeats {
     pub seats: usize,
 }
 
-/// An offering that is skipped for a while because the cloud refused it.
+/// An offering that is skipped for a while because the cloud refused it, or because its price is
+/// not known.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Unavailable {
     /// The instance type.
@@ -166,7 +167,7 @@ pub struct Unavailable {
     /// When it is asked for again.
     #[schemars(with = "String")]
     pub until: Timestamp,
-    /// The cause of the cloud's refusal.
+    /// The cause.
     pub why: Cause,
 }
 

@@ -110,9 +110,9 @@ fn words(reason: Reason) -> (&'static str, &'static str, &'static str) {
             "`tinqs-ci resume`, or `tinqs-ci resume CLASS` if only its class is paused",
         ),
         Reason::Budget => (
-            "its class to have budget left: it is spent for today, or a price is not known",
+            "its class to have budget left: it is spent for today, or no price is known",
             "it is launched after midnight UTC, or once the budget is higher; running jobs go on",
-            "raise `budget` of the class; if a spot price is not known, allow \
+            "raise `budget` of the class; if no spot price is known, allow \
              `ec2:DescribeSpotPriceHistory` and check the class's `kinds`",
         ),
         Reason::Paced => (

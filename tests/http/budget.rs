@@ -5,7 +5,7 @@ use axum::body::Body;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tinqs_ci_reconciler::model::{
-    About, Amount, ClassName, Condition, MicroUsd, Reason, UsageKey, day_of,
+    About, Amount, ClassName, Condition, MachineSpec, MicroUsd, Reason, UsageKey, day_of,
 };
 
 use crate::asking::{TestServer, settings};
@@ -70,6 +70,38 @@ async fn a_class_without_a_budget_shows_none() {
     assert_eq!(series(&asked, "tinqs_ci_daily_spend_usd").await, None);
     let page = asked.ask("GET", "/", &[("accept", "text/html")], Body::empty()).await;
     assert!(!page.text.contains("budget of today"), "{}", page.text);
+}
+
+#[tokio::test]
+async fn machines_that_are_left_out_for_their_price_are_named() {
+    let mut settings = settings();
+    let class = &mut settings.classes[0];
+    class.budget = Some(MicroUsd(2 * DOLLAR));
+    let rare = MachineSpec { kind: "rare".to_owned(), ..class.machines[0].clone() };
+    settings.prices.insert(class.machines[0].kind.clone(), MicroUsd(DOLLAR));
+    class.machines.push(rare);
+    let asked = TestServer::new(settings);
+    let told = async || {
+        let status = asked.get("/v1/status").await.json();
+        let attention = status["attention"].as_array().expect("a list").clone();
+        attention.into_iter().find(|one| one["reason"] == "PriceUnknown")
+    };
+    assert_eq!(told().await, None, "the prices were not read");
+    asked.ask("POST", "/v1/sweep", &[], Body::empty()).await;
+    let attention = told().await.expect("told");
+    let message = "the price of rare (on-demand) is not known: because of its budget the class \
+                   launches no such machine";
+    assert_eq!(
+        (&attention["subject"], &attention["message"], &attention["needs_person"]),
+        (&json!("class linux"), &json!(message), &json!(false))
+    );
+    let classes = asked.get("/v1/classes").await.json();
+    let unavailable = classes["items"][0]["unavailable"].as_array().expect("a list").clone();
+    let left_out: Vec<_> = unavailable.iter().map(|one| (&one["kind"], &one["why"])).collect();
+    assert_eq!(left_out, [(&json!("rare"), &json!("unpriced"))]);
+    let page = asked.ask("GET", "/classes", &[("accept", "text/html")], Body::empty()).await;
+    let why = "its price is not known, and the class has a budget";
+    assert!(page.text.contains(why), "{}", page.text);
 }
 
 #[tokio::test]

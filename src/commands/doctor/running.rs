@@ -183,7 +183,7 @@ mod tests {
 
     use super::super::Report;
     use super::*;
-    use crate::api::status::StatusView;
+    use crate::api::status::{Attention, StatusView};
     use crate::settings;
 
     fn now() -> Timestamp {
@@ -263,6 +263,28 @@ mod tests {
                 2 passed, 0 warnings, 0 failed
             "#]],
         );
+    }
+
+    #[test]
+    fn machines_that_a_budget_leaves_out_are_a_warning() {
+        let mut live = live(None, Webhooks { accepted: 1, ..Webhooks::default() });
+        let told = |reason: &str| Attention {
+            reason: reason.to_owned(),
+            subject: "class linux".to_owned(),
+            since: None,
+            message: "the price of big (spot) is not known".to_owned(),
+            fix: "allow it".to_owned(),
+            needs_person: false,
+        };
+        let status = live.status.as_mut().expect("a status");
+        status.attention = vec![told("AtLimit"), told(PRICE_UNKNOWN)];
+        let checks = running_checks(&settings(), &live, None, now());
+        let text = Report::new(checks).text();
+        let told = "class linux: the price of big (spot) is not known\n";
+        for part in ["server: budgets", told, "fix: allow it"] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        assert_eq!(text.matches("class linux").count(), 1, "{text}");
     }
 
     #[test]

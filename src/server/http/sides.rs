@@ -16,6 +16,7 @@ use tinqs_ci_reconciler::ports::{OpenRun, Seat};
 
 use super::etag::Wanted;
 use super::guard::Identity;
+use super::status::today;
 use super::work::Work;
 use super::{App, Ctx, Refusal};
 use crate::api::{BudgetUse, Class, List, MachineView, Registration, RepoSeats, Unavailable};
@@ -131,7 +132,7 @@ pub(super) async fn class_views(app: &App, machines: &[Machine]) -> Result<Vec<C
     let settings = app.controller.settings();
     let open = app.telemetry.open_runs(&ports.store).await?;
     let waiting = app.telemetry.waiting_runs(&ports.store, &open, BLOCKED_LIMIT).await;
-    let spend = app.controller.spend_now().await.budgets;
+    let spend = today(app).await.budgets;
     let offerings = app.controller.offerings();
     let mut items = Vec::with_capacity(settings.classes.len());
     for class in &settings.classes {

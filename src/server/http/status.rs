@@ -27,6 +27,7 @@ mod spend;
 pub(super) use crate::words::unserved::sentence as unserved_sentence;
 pub(super) use attention::all as attention;
 pub(super) use open_drift::open_drift;
+pub(super) use spend::today;
 
 /// The maximum number of runs whose reasons are read, for each phase.
 const RUNS: usize = 500;
@@ -60,7 +61,7 @@ pub(super) async fn read_status(app: &App) -> StatusView {
     let mut known = read(app).await;
     // Otherwise the store has just failed.
     if known.open.is_ok() {
-        known.spend = app.controller.spend_now().await;
+        known.spend = today(app).await;
     }
     let mut status = answer(app, &known);
     status.spend = Some(spend::spend(app, &known.spend));

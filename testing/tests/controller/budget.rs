@@ -254,7 +254,7 @@ fn a_kind_whose_price_is_not_known_is_left_out_while_another_has_one() {
     harness.configure("good", |class| class.budget = None);
     harness.pass(10 * MINUTE);
     harness.reconcile(&names[1]);
-    assert_eq!(markets()[2..], [Market::Spot, Market::OnDemand], "without a budget it is asked for");
+    assert_eq!(markets()[2..], [Market::Spot, Market::OnDemand], "it has no budget any more");
 }
 
 #[test]

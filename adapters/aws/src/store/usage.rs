@@ -168,16 +168,15 @@ impl DynamoStore {
         first: Date,
         last: Date,
     ) -> Result<Vec<Usage>, PortError> {
-        tokio::time::timeout(LISTED_WITHIN, self.read_usage(first, last)).await.unwrap_or_else(
-            |_| {
-                let message = format!(
-                    "the usage of {first} to {last} was not read within {} s: check whether the \
-                     table throttles reads",
-                    LISTED_WITHIN.as_secs()
-                );
-                Err(PortError::new("store", "usage", ErrorKind::Unavailable, message))
-            },
-        )
+        let read = tokio::time::timeout(LISTED_WITHIN, self.read_usage(first, last)).await;
+        read.unwrap_or_else(|_| {
+            let message = format!(
+                "the usage of {first} to {last} was not read within {} s: check whether the table \
+                 throttles reads",
+                LISTED_WITHIN.as_secs()
+            );
+            Err(PortError::new("store", "usage", ErrorKind::Unavailable, message))
+        })
     }
 
     async fn read_usage(&self, first: Date, last: Date) -> Result<Vec<Usage>, PortError> {

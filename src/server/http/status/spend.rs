@@ -1,10 +1,21 @@
 //! What the machines cost now, and what this day has cost.
 
+use std::time::Duration;
+
 use tinqs_ci_reconciler::model::{DaySpend, MicroUsd};
 
 use super::App;
 use crate::api::status::Spend;
 use crate::server::http::work::price;
+
+/// What was counted is waited for so long. Then the last known sums are shown.
+const WITHIN: Duration = Duration::from_secs(3);
+
+/// Returns what was spent today.
+pub(in crate::server::http) async fn today(app: &App) -> DaySpend {
+    let read = tokio::time::timeout(WITHIN, app.controller.spend_now()).await;
+    read.unwrap_or_else(|_| app.controller.spend())
+}
 
 /// What is known of the live machines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
