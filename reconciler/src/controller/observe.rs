@@ -125,13 +125,7 @@ impl Controller {
         let attempt = run.and_then(|run| Some(run.attempt_id(run.status.attempt.as_ref()?.number)));
         let breaker = self.cache.breakers.open_breaker(&class.name, attempt.as_ref(), seen.now);
         let unavailable = self.unavailable_to(&class, seen.now);
-        ObservedClass {
-            class,
-            unavailable,
-            breaker,
-            paused: None,
-            budget_stop: None,
-        }
+        ObservedClass { class, unavailable, breaker, paused: None, budget_stop: None }
     }
 
     /// Caches reclaimed machines, so that other offerings are preferred. Only the record has the

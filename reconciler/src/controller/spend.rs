@@ -83,9 +83,8 @@ impl Spend {
 
     /// Returns whether what was counted was read at most so long ago.
     fn is_read(&self, now: Timestamp, within: SignedDuration) -> bool {
-        let mut inner = self.0.lock();
-        inner.day.turn(now);
-        inner.day.read_at().is_some_and(|at| at <= now && !older(now, at, within))
+        let read_at = self.day(now, Day::read_at);
+        read_at.is_some_and(|at| at <= now && !older(now, at, within))
     }
 
     /// Returns whether the machines were listed at most so long ago.
@@ -97,18 +96,14 @@ impl Spend {
     /// Returns what a class has cost today, and whether what was counted of the day and the
     /// machines were ever read.
     fn today(&self, class: &ClassName, now: Timestamp) -> (MicroUsd, bool) {
-        let mut inner = self.0.lock();
-        inner.day.turn(now);
-        (inner.day.of(class), inner.day.is_known())
+        self.day(now, |day| (day.of(class), day.is_known()))
     }
 
-    /// Returns what all classes have cost today, `None` before what was counted was read, and
-    /// whether it may be more.
-    fn total(&self, now: Timestamp) -> (Option<MicroUsd>, bool) {
+    /// Reads the sums of today as of one moment.
+    fn day<T>(&self, now: Timestamp, read: impl FnOnce(&Day) -> T) -> T {
         let mut inner = self.0.lock();
         inner.day.turn(now);
-        let (sum, is_partial) = inner.day.total();
-        (Some(sum).filter(|_| inner.day.read_at().is_some()), is_partial)
+        read(&inner.day)
     }
 
     /// Notes that the prices were read.
@@ -246,11 +241,7 @@ impl Controller {
 
     /// Returns the offerings that a class skips now: those that the cloud refused, and those whose
     /// price its budget needs and nobody knows.
-    pub(super) fn unavailable_to(
-        &self,
-        class: &Class,
-        now: Timestamp,
-    ) -> Vec<UnavailableOffering> {
+    pub(super) fn unavailable_to(&self, class: &Class, now: Timestamp) -> Vec<UnavailableOffering> {
         let (mut all, until) = (self.cache.unavailable(now), after(now, READ_EVERY));
         let of = |machine| UnavailableOffering { machine, until, cause: Cause::Unpriced };
         all.extend(self.unpriced(class).into_iter().map(of));
@@ -270,17 +261,22 @@ impl Controller {
         let spend = &self.cache.spend;
         let is_priced = spend.priced_at().is_some();
         let of = |class: &Class| {
-            let (spent, is_read) = spend.today(&class.name, now);
             Some(ClassSpend {
                 class: class.name.clone(),
                 budget: class.budget?,
-                today: Some(spent).filter(|_| is_read),
+                today: None,
                 unpriced: if is_priced { self.unpriced(class) } else { Vec::new() },
             })
         };
-        let budgets = settings.classes.iter().filter_map(of).collect();
-        let (total, is_partial) = spend.total(now);
-        DaySpend { budgets, total, is_partial }
+        let mut budgets: Vec<ClassSpend> = settings.classes.iter().filter_map(of).collect();
+        // At one moment, so that the sums agree.
+        spend.day(now, |day| {
+            for own in &mut budgets {
+                own.today = day.is_known().then(|| day.of(&own.class));
+            }
+            let (sum, is_partial) = day.total();
+            DaySpend { budgets, total: day.read_at().map(|_| sum), is_partial }
+        })
     }
 }
 

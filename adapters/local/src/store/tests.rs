@@ -6,9 +6,7 @@ use jiff::civil::Date;
 use parking_lot::RwLock;
 use redb::StorageBackend;
 use redb::backends::InMemoryBackend;
-use tinqs_ci_reconciler::model::{
-    Amount, ClassName, JobRef, Phase, SeenBy, Spec, Usage, UsageKey,
-};
+use tinqs_ci_reconciler::model::{Amount, ClassName, JobRef, Phase, SeenBy, Spec, Usage, UsageKey};
 use tinqs_ci_reconciler::ports::Filter;
 
 use super::tables::Record;

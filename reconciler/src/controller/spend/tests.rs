@@ -188,22 +188,22 @@ fn a_machine_that_was_counted_before_a_list_showed_its_end_counts_once() {
 fn the_sum_of_all_classes_says_whether_a_part_is_not_known() {
     let spend = Spend::default();
     let total = |minutes| {
-        let (total, is_partial) = spend.total(at(minutes));
-        (total.map(|MicroUsd(micros)| (micros * 60 + 500_000) / 1_000_000), is_partial)
+        let (MicroUsd(micros), is_partial) = spend.day(at(minutes), Day::total);
+        ((micros * 60 + 500_000) / 1_000_000, is_partial)
     };
-    assert_eq!(total(0), (None, true), "nothing was read");
+    assert_eq!(total(0), (0, true), "nothing was read");
     count(&spend, 20, 1);
-    assert_eq!(total(1), (Some(20), true), "no machine was listed");
+    assert_eq!(total(1), (20, true), "no machine was listed");
     let other = Machine { class: ClassName("other".to_owned()), ..live("b", 0) };
     list(&spend, &[live("a", 0), other], 10);
-    assert_eq!(total(10), (Some(20 + 10 + 10), false));
+    assert_eq!(total(10), (20 + 10 + 10, false));
     assert_eq!(spend.today(&linux(), at(10)).0, PRICE.for_seconds(30 * 60), "its part of it");
     listed(&spend, &[live("c", 5)], None, 11);
-    assert_eq!(total(11), (Some(20 + 10 + 10), true), "one has no price");
+    assert_eq!(total(11), (20 + 10 + 10, true), "one has no price");
     let undated = Spend::default();
     count(&undated, 0, 1);
     list(&undated, &[gone("a", 0, None)], 2);
-    assert_eq!(undated.total(at(2)), (Some(MicroUsd(0)), true), "nobody saw its end");
+    assert_eq!(undated.day(at(2), Day::total), (MicroUsd(0), true), "nobody saw its end");
 }
 
 #[test]

@@ -11,9 +11,7 @@ use super::{ATTENTION, App, StatusData, class_of, lost};
 use crate::api::status::Attention;
 use crate::telemetry::{Failure, SERVICES};
 use crate::words::clock::{self, CLOCK_DIFFERS};
-use crate::words::reasons::{
-    self, BREAKER_OPEN, NO_CLASS, PAUSED, PRICE_UNKNOWN, Weight, advice,
-};
+use crate::words::reasons::{self, BREAKER_OPEN, NO_CLASS, PAUSED, PRICE_UNKNOWN, Weight, advice};
 use crate::words::services::{ServiceReason, service_name};
 use crate::words::unserved::{fix_repos, sentence as unserved_sentence};
 
