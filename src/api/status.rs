@@ -333,3 +333,16 @@ pub struct JobWhy {
     /// Further information, and what could not be found out.
     pub notes: Vec<String>,
 }
+
+impl JobWhy {
+    /// Returns why the job is where it is, one sentence each, most important first.
+    pub fn sentences(&self) -> Vec<String> {
+        let reason = self.reason.as_ref().map(|reason| format!("{reason}: ")).unwrap_or_default();
+        let mut all = vec![format!("{reason}{}", self.state)];
+        all.extend(self.waits_for.iter().map(|text| format!("waits for: {text}")));
+        all.extend(self.next.iter().map(|text| format!("next: {text}")));
+        all.extend(self.fix.iter().map(|text| format!("to unblock: {text}")));
+        all.extend(self.notes.iter().cloned());
+        all
+    }
+}

@@ -20,8 +20,9 @@ pub(super) struct Views {
     overview: String,
     /// The page of the runs of each phase.
     listed: BTreeMap<&'static str, String>,
-    /// The page of each waiting run.
+    /// The page of each waiting run, and its story in `/v1/why` and `/v1/explain/job`.
     pages: BTreeMap<String, String>,
+    stories: BTreeMap<String, (Value, Value)>,
 }
 
 fn items(list: &Value) -> &[Value] {
@@ -55,10 +56,13 @@ impl Views {
         for phase in ["Waiting", "Starting", "Running"] {
             listed.insert(phase, text(history, &format!("/runs?phase={phase}"), HTML).await);
         }
-        let mut pages = BTreeMap::new();
+        let (mut pages, mut stories) = (BTreeMap::new(), BTreeMap::new());
         for run in runs.iter().filter(|run| run["status"]["phase"] == "Waiting") {
             let name = run["name"].as_str().expect("a name").to_owned();
             let page = text(history, &format!("/runs/{name}"), HTML).await;
+            let mut why = json(history, &format!("/v1/why?what={name}")).await;
+            let explained = json(history, &format!("/v1/explain/job/{name}")).await;
+            stories.insert(name.clone(), (why["job"].take(), explained));
             pages.insert(name, page);
         }
         Self {
@@ -73,6 +77,7 @@ impl Views {
             runs,
             listed,
             pages,
+            stories,
         }
     }
 
@@ -131,6 +136,7 @@ impl Views {
         }
         self.drift_agrees();
         self.reasons_agree();
+        self.stories_agree();
         self.used.agree(&self.metrics);
         for (phase, page) in &self.listed {
             let shown = page.matches("href=\"/runs/").count();
@@ -211,6 +217,24 @@ impl Views {
             let Some(reason) = reason_of(run) else { continue };
             assert_eq!(why.get(name), Some(&reason), "{name} in /v1/why: {}", self.why);
             assert!(self.pages[name].contains(reason), "the page of {name} does not show {reason}");
+        }
+    }
+
+    /// The stories of waiting runs: in `/v1/why`, `/v1/explain/job`, and on the run's page.
+    fn stories_agree(&self) {
+        for (name, (why, explained)) in &self.stories {
+            let told = |key: &str| why[key].as_str().unwrap_or_default();
+            let reason = why["reason"].as_str().map(|reason| format!("{reason}: "));
+            let first = format!("{}{}", reason.unwrap_or_default(), told("state"));
+            assert_eq!(explained["why"][0], first, "{name}: {explained}");
+            for key in ["run", "class", "phase", "at_forge", "attempts"] {
+                assert_eq!(explained[key], why[key], "{key} of {name}");
+            }
+            let state = told("state").replace('<', "&lt;").replace('>', "&gt;");
+            let page = &self.pages[name];
+            for part in [state.as_str(), told("at_forge"), told("waits_for")] {
+                assert!(page.contains(part), "the page of {name} does not show: {part}");
+            }
         }
     }
 }
