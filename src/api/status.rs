@@ -12,8 +12,8 @@ use super::types::{BudgetUse, Health};
 use crate::words::money;
 
 /// The state of the installation. Replicas over one store tell the same, but for what this process
-/// tells of itself: `started_at`, `services`, `webhooks`, `waits`, `unserved_jobs`, `unserved`,
-/// `breakers`, `failing_runs`, and what `attention` has of these.
+/// tells of itself: `started_at`, `machines_listed_at`, `services`, `webhooks`, `waits`,
+/// `unserved_jobs`, `unserved`, `breakers`, `failing_runs`, and what `attention` has of these.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StatusView {
     /// The time of the answer.
@@ -34,6 +34,11 @@ pub struct StatusView {
     /// them; `null` if none did.
     #[serde(default)]
     pub waits: Option<ClassWaits>,
+    /// When this process last listed the machines, as the counts and costs of machines, lost ones
+    /// and their drift show them; `null` if it has not yet, so that none of them is known.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub machines_listed_at: Option<Timestamp>,
     /// The cost of the machines; `null` from a server that does not report it.
     #[serde(default)]
     pub spend: Option<Spend>,

@@ -139,6 +139,15 @@ impl TestServer {
         Self { world, router: everything(&app, deadlines), poll_signal }
     }
 
+    /// Returns a Lambda function: AWS gives it its address, and nothing runs between requests.
+    pub(crate) fn function(settings: Settings) -> Self {
+        let world = world();
+        let parts = Parts::over(settings, world.ports(), "replica-1");
+        let poll_signal = Arc::new(PollSignal::default());
+        let app = App::new(&parts, poll_signal.clone(), Role::All, None);
+        Self { world, router: everything(&app, Deadlines::default()), poll_signal }
+    }
+
     /// Sends a request as a local caller with the token does. Given headers replace the defaults,
     /// and empty ones remove them.
     pub(crate) async fn ask(

@@ -23,9 +23,10 @@ const LISTS: [&str; 4] = ["/v1/runs?limit=500", "/v1/machines", "/v1/registratio
 
 /// The parts of `/v1/status` that a replica tells of itself: when it started and answers, what it
 /// has reached and received, and what it alone has polled, launched or reconciled.
-const OWN: [&str; 9] = [
+const OWN: [&str; 10] = [
     "now",
     "started_at",
+    "machines_listed_at",
     "services",
     "webhooks",
     "waits",

@@ -57,6 +57,10 @@ pub fn status(status: &StatusView) -> String {
     let rows = rows.chain(webhooks.as_ref().map(|webhooks| webhook_row(webhooks, now)));
     let rows = rows.chain(status.spend.as_ref().map(spend_row));
     page.push_str(&aligned(&rows.collect::<Vec<_>>(), 2, &[]));
+    // A server that does not report the cost may not report this either.
+    if status.spend.is_some() && status.machines_listed_at.is_none() {
+        page.push_str("machines are not known: this process has not listed them yet\n");
+    }
     if !classes.is_empty() {
         page.push('\n');
         let titles =

@@ -1,6 +1,7 @@
 //! `/v1/machines`, `/v1/registrations` and `/v1/classes`.
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Extension, Path, State};
@@ -23,6 +24,26 @@ use crate::words::events::What;
 const BLOCKED_LIMIT: usize = 500;
 /// The maximum length of a machine's ID.
 const ID_LIMIT: usize = 128;
+/// How long an answer waits for a listing that it needs.
+const LIST_WITHIN: Duration = Duration::from_secs(3);
+
+/// Lists machines and registrations for an answer of a Lambda function whose process has not listed
+/// the machines within the interval of sweeps: the sweeps may all be those of other processes.
+/// Elsewhere each process lists them by itself. The ports note failures.
+pub(super) async fn list_if_late(app: &App) {
+    if app.api.is_some() {
+        return;
+    }
+    let (now, every) = (app.telemetry.now(), app.controller.settings().sweep_every);
+    let (listed_at, _) = app.telemetry.seen.machines();
+    if listed_at.is_some_and(|at| now.duration_since(at) <= every) {
+        return;
+    }
+    let listed = tokio::time::timeout(LIST_WITHIN, Box::pin(app.controller.list_sides())).await;
+    if listed.is_err() {
+        tracing::warn!("cannot list machines and registrations for an answer within 3 s");
+    }
+}
 
 /// `GET /v1/machines`, newest first.
 pub(super) async fn machines(State(app): Ctx) -> Result<Json<List<MachineView>>, Refusal> {

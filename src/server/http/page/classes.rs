@@ -12,7 +12,7 @@ use super::{actions, answer, layout, refused};
 use crate::api::{Class, Unavailable};
 use crate::server::http::Ctx;
 use crate::server::http::guard::Identity;
-use crate::server::http::sides::class_views;
+use crate::server::http::sides::{class_views, list_if_late};
 use crate::settings::Right;
 use crate::words::offerings::why;
 
@@ -25,8 +25,9 @@ pub(super) async fn page(
     Extension(caller): Extension<Identity>,
     headers: HeaderMap,
 ) -> Response {
+    list_if_late(&app).await;
     let now = app.telemetry.now();
-    let machines = app.telemetry.seen.machines().1;
+    let (listed_at, machines) = app.telemetry.seen.machines();
     let views = match class_views(&app, &machines).await {
         Ok(views) => views,
         Err(refusal) => return refused(&headers, refusal),
@@ -43,6 +44,7 @@ pub(super) async fn page(
         |class: &model::ClassName| pauses.iter().any(|pause| pause.class.as_ref() == Some(class));
     let main = html! {
         h1 { "Classes" }
+        (parts::listed(listed_at))
         @if views.is_empty() { p { "No class is configured." } }
         @for (number, (view, class)) in views.iter().zip(&settings.classes).enumerate() {
             section id={ "class-" (number) } data-live aria-label={ "Class " (name(&view.name)) } {

@@ -55,6 +55,7 @@ fn main(status: &StatusView, samples: &Samples, latest: &[Event], may_act: bool)
                 @for service in &status.services { (service_part(service, now)) }
                 (paused_part(&status.pauses))
             }
+            (parts::listed(status.machines_listed_at))
             @if !status.attention.is_empty() { (parts::attention(&status.attention, now)) }
             @if may_act {
                 @let all_paused = status.pauses.iter().any(|pause| pause.class.is_none());
