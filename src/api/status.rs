@@ -65,6 +65,11 @@ pub struct StatusView {
 }
 
 impl StatusView {
+    /// Returns since when the run waits that has waited longest.
+    pub fn oldest_waiting_since(&self) -> Option<Timestamp> {
+        self.classes.iter().filter_map(|class| class.oldest_waiting_since).min()
+    }
+
     /// Whether something needs a person.
     pub fn needs_person(&self) -> bool {
         self.attention.iter().any(|attention| attention.needs_person)
@@ -202,6 +207,11 @@ pub struct ClassStatus {
     pub open: usize,
     /// The number of these that wait.
     pub waiting: usize,
+    /// Since when the one waits that has waited longest, of those that were not deleted; `null` if
+    /// none waits.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub oldest_waiting_since: Option<Timestamp>,
     /// The number of these whose machine starts.
     pub starting: usize,
     /// The number of these whose job runs.

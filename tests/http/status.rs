@@ -77,6 +77,23 @@ async fn a_process_that_has_not_listed_says_so_and_a_function_lists_for_its_answ
 }
 
 #[tokio::test]
+async fn the_status_tells_how_long_the_oldest_wait_lasts() {
+    let asked = TestServer::new(settings());
+    assert_eq!(status(&asked).await["classes"][0]["oldest_waiting_since"], Value::Null);
+    let deleted = add_run(&asked.world, 1, About::default());
+    asked.world.state().runs.get_mut(&deleted.name).expect("a run").deleted_at =
+        Some(Timestamp::now());
+    let oldest = add_run(&asked.world, 2, About::default());
+    add_run(&asked.world, 3, About::default());
+    let told = status(&asked).await;
+    let since = told["classes"][0]["oldest_waiting_since"].as_str().expect("a time");
+    let since: Timestamp = since.parse().expect("a time");
+    assert_eq!(since, oldest.status.waiting_since);
+    let page = asked.ask("GET", "/", &[("accept", "text/html")], Body::empty()).await.text;
+    assert!(page.contains("<dt>oldest wait</dt><dd>16m"), "{page}");
+}
+
+#[tokio::test]
 async fn a_function_answers_although_the_cloud_cannot_be_reached() {
     let asked = TestServer::function(settings());
     asked.world.state().down.insert("compute");

@@ -69,6 +69,10 @@ pub fn status(status: &StatusView) -> String {
         let rows = std::iter::once(titles).chain(classes.iter().map(class_row));
         page.push_str(&aligned(&rows.collect::<Vec<_>>(), 2, &[]));
     }
+    if let Some(since) = status.oldest_waiting_since() {
+        let waited = lasting(now.duration_since(since));
+        let _ = writeln!(page, "\nthe job that has waited longest has waited for {waited}");
+    }
     if let Some(open) = status.open_drift.filter(|open| *open > 0) {
         let _ = writeln!(page, "\n{open} open drift, longest first");
         drift::entries(&mut page, &status.drift, now, DRIFT);

@@ -160,10 +160,17 @@ pub(super) async fn class_views(app: &App, machines: &[Machine]) -> Result<Vec<C
         let runs = open.iter().filter(|run| run.phase != Phase::Finished);
         let runs = runs.filter(|run| serves(&run.repo, &run.runs_on));
         let runs: Vec<&OpenRun> = runs.collect();
+        // All machines of a class have the same groups and the same profile.
+        let machine = class.machines.first();
         items.push(Class {
             name: class.name.to_string(),
             labels: class.labels.clone(),
+            serves_unlabeled: class.serves_unlabeled,
             repos: class.repos.clone(),
+            security_groups: machine.map(|spec| spec.security_groups.clone()).unwrap_or_default(),
+            instance_profile: machine
+                .map(|spec| spec.instance_profile.clone())
+                .filter(|profile| !profile.is_empty()),
             limit: class.limit,
             repo_limit: class.repo_limit,
             owner_limit: class.owner_limit,

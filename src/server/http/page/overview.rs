@@ -132,9 +132,11 @@ fn numbers(status: &StatusView) -> Markup {
     let wait = |of: fn(&ClassWaits) -> i64| seconds(waits.map(of));
     let spent =
         |of: fn(&Spend) -> String| status.spend.as_ref().map_or(money::UNKNOWN.to_owned(), of);
+    let oldest = status.oldest_waiting_since().map(|since| status.now.duration_since(since));
     let unpriced = status.spend.map_or(0, |spend| spend.unpriced_machines);
     let rows = [
         ("waiting", sum(|class| class.waiting).to_string()),
+        ("oldest wait", oldest.map_or("–".to_owned(), span)),
         ("starting", sum(|class| class.starting).to_string()),
         ("running", sum(|class| class.running).to_string()),
         ("machines", sum(|class| class.machines).to_string()),
