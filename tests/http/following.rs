@@ -186,9 +186,7 @@ async fn one_token_leaves_places_for_clients_of_another() {
     }
     // The token that holds more than is left gets no place that another one gives back.
     drop(places.pop());
-    for (secret, expected) in
-        [(READS, StatusCode::SERVICE_UNAVAILABLE), (TOKEN, StatusCode::OK)]
-    {
+    for (secret, expected) in [(READS, StatusCode::SERVICE_UNAVAILABLE), (TOKEN, StatusCode::OK)] {
         assert_eq!(Followed::with(&asked, secret, "", "").await.status, expected);
     }
 }

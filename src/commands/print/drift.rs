@@ -156,8 +156,7 @@ mod tests {
               within 38 s
         "]]
         .assert_eq(&drift(&list()));
-        let nothing =
-            DriftList { now: at(0), machines_listed_at: Some(at(0)), items: Vec::new() };
+        let nothing = DriftList { now: at(0), machines_listed_at: Some(at(0)), items: Vec::new() };
         assert_eq!(drift(&nothing), "✓ nothing drifts\n");
     }
 

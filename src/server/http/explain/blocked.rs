@@ -7,8 +7,8 @@ use tinqs_ci_workflow::jobs::{self, Context, PlannedJob};
 use tinqs_ci_workflow::{Dialect, files, yaml};
 use tokio::time::{Instant, timeout_at};
 
-use super::job::BLOCKED;
 use super::App;
+use super::job::BLOCKED;
 use crate::api::status::JobWhy;
 use crate::words::blocked::{Blocking, Doing, NeededJob};
 use tinqs_ci_gitea::client::{Client, RunJob, WorkflowRun};

@@ -165,13 +165,7 @@ fn state(run: &Run, outcome: &str, message: &str, now: Timestamp) -> String {
 }
 
 /// Says what happens next, and when.
-fn next(
-    app: &App,
-    run: &Run,
-    words: Advice,
-    plan: Option<&Plan>,
-    now: Timestamp,
-) -> Vec<String> {
+fn next(app: &App, run: &Run, words: Advice, plan: Option<&Plan>, now: Timestamp) -> Vec<String> {
     let mut next = Vec::new();
     if !words.next.is_empty() && run.is_open() {
         next.push(words.next.to_owned());
