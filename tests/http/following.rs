@@ -8,15 +8,14 @@ use axum::body::Body;
 use axum::http::StatusCode;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tinqs_ci::server::http::{App, Deadlines, everything};
-use tinqs_ci::server::{Intervals, Listeners, Parts, PollSignal, Role, serve};
-use tinqs_ci::settings::{Env, Right, Settings, Source};
+use tinqs_ci::server::{Parts, PollSignal, Role};
+use tinqs_ci::settings::{Env, Right, Source};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::sync::oneshot;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::asking::{SECRET, TOKEN, TestServer, queued, settings, token};
+use crate::asking::{SECRET, Served, TOKEN, TestServer, queued, settings, token};
 use crate::doors::{connect, deliver};
 use crate::events::Followed;
 use crate::world::world;
@@ -28,39 +27,12 @@ const PROXY: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 4);
 const GREEDY: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 5);
 const OTHER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 6);
 
-/// A server at real addresses.
-struct Served {
-    webhooks: SocketAddr,
-    api: SocketAddr,
-    stop: oneshot::Sender<()>,
-    serving: JoinHandle<()>,
-}
-
-impl Served {
-    async fn start(settings: Settings) -> Self {
-        let limit = getrlimit(Resource::Nofile);
-        let raised = Rlimit { current: limit.maximum, ..limit };
-        setrlimit(Resource::Nofile, raised).expect("raised");
-        let listeners = Listeners::bind(&settings.server).await.expect("two ports");
-        let at = |listener: &tokio::net::TcpListener| listener.local_addr().expect("bound");
-        let (webhooks, api) = (at(&listeners.webhooks), at(&listeners.api));
-        let parts = Parts::over(settings.clone(), world().ports(), "replica-1");
-        let (stop, stopped) = oneshot::channel::<()>();
-        let shutdown = async {
-            let _ = stopped.await;
-        };
-        let intervals = Intervals { grace: Duration::from_millis(100), ..Intervals::of(&settings) };
-        let serving = tokio::spawn(async move {
-            let served = serve(parts, listeners, intervals, Role::All, shutdown).await;
-            served.expect("it ends well");
-        });
-        Self { webhooks, api, stop, serving }
-    }
-
-    async fn end(self) {
-        self.stop.send(()).expect("it serves");
-        self.serving.await.expect("no panic");
-    }
+/// Starts a server, with as many open files as this process may have: both ends are in it.
+async fn start() -> Served {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, ..limit };
+    setrlimit(Resource::Nofile, raised).expect("raised");
+    Served::start(settings()).await
 }
 
 /// Returns the head of a request with the token.
@@ -105,7 +77,7 @@ impl Reader {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn three_hundred_event_clients_of_one_proxy_leave_its_other_requests_alone() {
-    let server = Served::start(settings()).await;
+    let server = start().await;
     // All have connected before one asks: as after a restart.
     let mut clients = Vec::new();
     for _ in 0..300 {
@@ -193,7 +165,7 @@ async fn one_token_leaves_places_for_clients_of_another() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn half_sent_requests_of_one_address_leave_the_api_to_another() {
-    let server = Served::start(settings()).await;
+    let server = start().await;
     let mut held = Vec::new();
     for _ in 0..600 {
         let mut stream = connect(GREEDY, server.api).await.expect("the kernel accepts it");
