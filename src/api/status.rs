@@ -11,9 +11,10 @@ use super::explain::AttemptExplained;
 use super::types::{BudgetUse, Health};
 use crate::words::money;
 
-/// The state of the installation. Replicas over one store report the same, but for what this process
-/// reports about itself: `started_at`, `machines_listed_at`, `services`, `webhooks`, `waits`,
-/// `unserved_jobs`, `unserved`, `breakers`, `failing_runs`, and what `attention` has of these.
+/// The state of the installation. Replicas over one store report the same, but for what this
+/// process reports about itself: `started_at`, `machines_listed_at`, `services`, `webhooks`,
+/// `waits`, `unserved_jobs`, `unserved`, `breakers`, `failing_runs`, and what `attention` has of
+/// these.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StatusView {
     /// The time of the answer.

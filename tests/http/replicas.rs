@@ -21,8 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Lists, which every replica reads where all do.
 const LISTS: [&str; 4] = ["/v1/runs?limit=500", "/v1/machines", "/v1/registrations", "/v1/classes"];
 
-/// The parts of `/v1/status` that a replica reports about itself: when it started and answers, what it
-/// has reached and received, and what it alone has polled, launched or reconciled.
+/// The parts of `/v1/status` that a replica reports about itself: when it started and answers, what
+/// it has reached and received, and what it alone has polled, launched or reconciled.
 const OWN: [&str; 10] = [
     "now",
     "started_at",
