@@ -7,6 +7,8 @@ use serde_json::Value;
 use super::history::{CLASSES, HTML, History, json, text};
 use super::used::Used;
 
+mod sides;
+
 /// Everything that shows the state.
 pub(super) struct Views {
     pub(super) status: Value,
@@ -18,6 +20,8 @@ pub(super) struct Views {
     why: Value,
     metrics: String,
     overview: String,
+    machines_page: String,
+    classes_page: String,
     /// The page of the runs of each phase.
     listed: BTreeMap<&'static str, String>,
     /// The page of each waiting run, and its story in `/v1/why` and `/v1/explain/job`.
@@ -74,6 +78,8 @@ impl Views {
             used: Used::read(history).await,
             metrics: text(history, "/metrics", "text/plain").await,
             overview: text(history, "/", HTML).await,
+            machines_page: text(history, "/machines", HTML).await,
+            classes_page: text(history, "/classes", HTML).await,
             runs,
             listed,
             pages,
@@ -137,6 +143,10 @@ impl Views {
         self.drift_agrees();
         self.reasons_agree();
         self.stories_agree();
+        self.machines_agree();
+        self.costs_agree();
+        self.waits_agree();
+        self.class_pages_agree();
         self.used.agree(&self.metrics);
         for (phase, page) in &self.listed {
             let shown = page.matches("href=\"/runs/").count();
@@ -179,9 +189,12 @@ impl Views {
         assert_eq!(self.sum("tinqs_ci_desired_machines", &label), desired, "metric of {class}");
         let cells = self.row(class);
         let shown: Vec<&str> = cells.iter().map(String::as_str).collect();
-        let [wanted, actual, _limit, _chart, _p50, _p95, waits, runs, ..] = shown[..] else {
+        let [wanted, actual, _limit, budget, _chart, p50, p95, waits, runs, ..] = shown[..] else {
             panic!("{shown:?}")
         };
+        assert_eq!(budget, sides::budget(status, "–"), "budget of {class}");
+        let unknown = status["waits"].is_null();
+        assert_eq!([p50 == "–", p95 == "–"], [unknown; 2], "waits of {class}: {status}");
         let expected = [desired, live, waiting, running].map(|count| count.to_string());
         assert_eq!([wanted, actual, waits, runs], expected.each_ref().map(String::as_str));
     }
