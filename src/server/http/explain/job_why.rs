@@ -25,7 +25,8 @@ async fn ask_forge(
 ) -> Option<String> {
     let mut why = Vec::new();
     let asked = async { at_forge(app, mode_of(app).await?, record, &mut why).await };
-    match timeout_at(until, asked).await {
+    let answer = timeout_at(until, asked).await;
+    match answer {
         Ok(Ok(word)) => {
             notes.extend(why);
             Some(word).filter(|word| word != "unknown")
