@@ -12,6 +12,10 @@ use serde_json::Value;
 mod families;
 #[path = "observability/page.rs"]
 mod metrics;
+#[path = "house/words.rs"]
+mod words;
+
+use words::words;
 
 const GENERATED: &str = "<!-- Generated: UPDATE_EXPECT=1 cargo test --test reference -->\n";
 
@@ -46,20 +50,8 @@ fn cell(text: &str) -> String {
 
 /// Wraps a paragraph at 100 columns. A code span stays whole.
 fn wrapped(text: &str) -> String {
-    let mut words: Vec<String> = Vec::new();
-    let mut in_code = false;
-    for part in text.split(' ') {
-        match words.last_mut() {
-            Some(word) if in_code => {
-                word.push(' ');
-                word.push_str(part);
-            }
-            _ => words.push(part.to_owned()),
-        }
-        in_code ^= part.matches('`').count() % 2 == 1;
-    }
     let mut lines: Vec<String> = Vec::new();
-    for word in words {
+    for word in words(text) {
         match lines.last_mut() {
             Some(line) if line.chars().count() + 1 + word.chars().count() <= 100 => {
                 line.push(' ');

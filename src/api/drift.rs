@@ -19,6 +19,11 @@ pub struct DriftList {
     /// The time of the answer.
     #[schemars(with = "String")]
     pub now: Timestamp,
+    /// When this process last listed the machines; `null` if it has not yet, so that no drift of
+    /// machines is known.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub machines_listed_at: Option<Timestamp>,
     /// The open drift, longest first.
     pub items: Vec<DriftView>,
 }

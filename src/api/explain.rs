@@ -126,9 +126,10 @@ pub struct JobExplained {
     pub phase: Option<Phase>,
     /// Attempts to get a machine, oldest first.
     pub attempts: Vec<AttemptExplained>,
-    /// The plan of the next reconcile; `null` if there is no run.
+    /// The plan of the next reconcile; `null` if there is no run, or if the forge or the cloud does
+    /// not answer.
     pub next: Option<Plan>,
-    /// The reasons, one sentence each, most important first.
+    /// The reasons that `/v1/why` gives, one sentence each, most important first.
     pub why: Vec<String>,
 }
 

@@ -11,9 +11,10 @@ use super::explain::AttemptExplained;
 use super::types::{BudgetUse, Health};
 use crate::words::money;
 
-/// The state of the installation. Replicas over one store tell the same, but for what this process
-/// tells of itself: `started_at`, `services`, `webhooks`, `waits`, `unserved_jobs`, `unserved`,
-/// `breakers`, `failing_runs`, and what `attention` has of these.
+/// The state of the installation. Replicas over one store report the same, but for what this
+/// process reports about itself: `started_at`, `machines_listed_at`, `services`, `webhooks`,
+/// `waits`, `unserved_jobs`, `unserved`, `breakers`, `failing_runs`, and what `attention` has of
+/// these.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StatusView {
     /// The time of the answer.
@@ -34,6 +35,11 @@ pub struct StatusView {
     /// them; `null` if none did.
     #[serde(default)]
     pub waits: Option<ClassWaits>,
+    /// When this process last listed the machines, as the counts and costs of machines, lost ones
+    /// and their drift show them; `null` if it has not yet, so that none of them is known.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub machines_listed_at: Option<Timestamp>,
     /// The cost of the machines; `null` from a server that does not report it.
     #[serde(default)]
     pub spend: Option<Spend>,
@@ -60,6 +66,11 @@ pub struct StatusView {
 }
 
 impl StatusView {
+    /// Returns since when the run waits that has waited longest.
+    pub fn oldest_waiting_since(&self) -> Option<Timestamp> {
+        self.classes.iter().filter_map(|class| class.oldest_waiting_since).min()
+    }
+
     /// Whether something needs a person.
     pub fn needs_person(&self) -> bool {
         self.attention.iter().any(|attention| attention.needs_person)
@@ -198,6 +209,11 @@ pub struct ClassStatus {
     pub open: usize,
     /// The number of these that wait.
     pub waiting: usize,
+    /// Since when the one waits that has waited longest, of those that were not deleted; `null` if
+    /// none waits.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub oldest_waiting_since: Option<Timestamp>,
     /// The number of these whose machine starts.
     pub starting: usize,
     /// The number of these whose job runs.
@@ -333,4 +349,17 @@ pub struct JobWhy {
     pub timeline: Vec<Milestone>,
     /// Further information, and what could not be found out.
     pub notes: Vec<String>,
+}
+
+impl JobWhy {
+    /// Returns why the job is where it is, one sentence each, most important first.
+    pub fn sentences(&self) -> Vec<String> {
+        let reason = self.reason.as_ref().map(|reason| format!("{reason}: ")).unwrap_or_default();
+        let mut all = vec![format!("{reason}{}", self.state)];
+        all.extend(self.waits_for.iter().map(|text| format!("waits for: {text}")));
+        all.extend(self.next.iter().map(|text| format!("next: {text}")));
+        all.extend(self.fix.iter().map(|text| format!("to unblock: {text}")));
+        all.extend(self.notes.iter().cloned());
+        all
+    }
 }

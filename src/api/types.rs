@@ -114,9 +114,19 @@ pub struct Class {
     pub name: String,
     /// The labels of its runners.
     pub labels: Vec<String>,
+    /// Whether it also serves jobs without labels.
+    #[serde(default)]
+    pub serves_unlabeled: bool,
     /// Patterns of the repositories whose jobs it serves; empty for every repository.
     #[serde(default)]
     pub repos: Vec<String>,
+    /// The security groups of its machines; empty for the default group of the VPC, or where there
+    /// are none.
+    #[serde(default)]
+    pub security_groups: Vec<String>,
+    /// The instance profile of its machines; `null` for none.
+    #[serde(default)]
+    pub instance_profile: Option<String>,
     /// The maximum number of machines; `null` for no limit.
     pub limit: Option<u32>,
     /// The maximum number of machines for one repository; `null` for no limit.

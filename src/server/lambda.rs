@@ -137,8 +137,8 @@ impl Function {
     /// Polls, sweeps and evaluates pushes. Returns the number of errors, which are logged.
     async fn tick(&self) -> usize {
         let Parts { controller, telemetry, .. } = &self.parts;
-        let demand = pass("demand", telemetry, Box::pin(controller.poll())).await;
-        let sweep = pass("sweep", telemetry, Box::pin(controller.sweep())).await;
+        let demand = pass("demand", telemetry, controller.poll()).await;
+        let sweep = pass("sweep", telemetry, controller.sweep()).await;
         pauses::note(controller, telemetry);
         self.pushes().await;
         controller.wake_due().await;
@@ -159,7 +159,7 @@ impl Function {
         let work = async {
             if at_once(self.poll_signal.nudged()).await {
                 let Parts { controller, telemetry, .. } = &self.parts;
-                pass("demand", telemetry, Box::pin(controller.poll())).await;
+                pass("demand", telemetry, controller.poll()).await;
             }
             if let Some(pushes) = &self.parts.pushes
                 && at_once(pushes.woken()).await

@@ -10,7 +10,7 @@ use crate::telemetry::{Telemetry, traces};
 
 /// Sweeps. A replica that does not hold the lease only lists what it shows.
 pub(crate) async fn sweep(controller: &Controller, telemetry: &Telemetry) -> Option<SweepReport> {
-    let report = pass("sweep", telemetry, Box::pin(controller.sweep())).await?;
+    let report = pass("sweep", telemetry, controller.sweep()).await?;
     let is_led_by_another = !report.leader && report.errors.is_empty();
     if is_led_by_another && guarded(controller.list_sides()).await.is_err() {
         telemetry.metrics.panicked("sweep");
@@ -20,21 +20,25 @@ pub(crate) async fn sweep(controller: &Controller, telemetry: &Telemetry) -> Opt
 
 /// Runs a poll or a sweep and records its report. Returns `None` after a panic, which the panic
 /// hook has logged.
-pub(crate) async fn pass(
+pub(crate) fn pass(
     controller: &'static str,
     telemetry: &Telemetry,
     work: impl Future<Output = SweepReport>,
-) -> Option<SweepReport> {
-    let began = Instant::now();
-    let recorded = async {
-        let report = guarded(work).await;
-        if let Ok(report) = report {
-            telemetry.record_sweep(controller, &report, began.elapsed());
-            Some(report)
-        } else {
-            telemetry.metrics.panicked(controller);
-            None
-        }
-    };
-    traces::pass(controller, recorded).await
+) -> impl Future<Output = Option<SweepReport>> {
+    // Boxed before it is part of another future: it is large.
+    let work = Box::pin(work);
+    async move {
+        let began = Instant::now();
+        let recorded = async {
+            let report = guarded(work).await;
+            if let Ok(report) = report {
+                telemetry.record_sweep(controller, &report, began.elapsed());
+                Some(report)
+            } else {
+                telemetry.metrics.panicked(controller);
+                None
+            }
+        };
+        traces::pass(controller, recorded).await
+    }
 }

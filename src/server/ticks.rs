@@ -45,7 +45,7 @@ pub(super) async fn poll(
     loop {
         let began = tokio::time::Instant::now();
         let Intervals { poll, hint_gap, .. } = *intervals.borrow_and_update();
-        pass("demand", &telemetry, Box::pin(controller.poll())).await;
+        pass("demand", &telemetry, controller.poll()).await;
         pauses::note(&controller, &telemetry);
         // In a burst each webhook asks for a poll, and each poll reads all waiting jobs.
         let gap = hint_gap.max(began.elapsed() * HINTED_SHARE);

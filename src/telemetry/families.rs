@@ -180,7 +180,7 @@ families! {
         "Messages in the queue of wake-ups (`events`) and in its dead-letter queue (`dlq`), as far as that is known. SQS is asked once a minute and counts approximately.",
         "sum by (queue) (tinqs_ci_queue_messages)";
     QUEUE_OLDEST = "queue_oldest_message_timestamp_seconds" Gauge ["queue"] Beta
-        "Unix time since when the oldest message waits for delivery, as far as that is known; 0 if none waits. With SQS: since when each reading, one a minute, found a message.",
+        "Unix time since when the oldest message waits for delivery, as far as that is known; 0 if none waits. With SQS: since when each reading, one a minute, found a message, or when the oldest of those that the process received meanwhile was sent, whichever is later.",
         "time() - (tinqs_ci_queue_oldest_message_timestamp_seconds > 0)";
     API_REQUESTS = "api_requests_total" Counter ["service", "operation", "code"] Stable
         "Calls to the store, the queue, the cloud and the forge.",

@@ -295,6 +295,36 @@ fn the_status_says_what_machines_cost_and_that_a_part_is_not_known() {
 }
 
 #[test]
+fn the_status_of_a_process_that_has_not_listed_says_that_machines_are_not_known() {
+    fn with_spend(listed_at: Value) -> Value {
+        let mut status = healthy();
+        status["spend"] = json!({
+            "per_hour_micro_usd": null, "unpriced_machines": 0, "today_micro_usd": null,
+            "today_may_be_higher": true,
+        });
+        status["machines_listed_at"] = listed_at;
+        status
+    }
+    let told = |status: fn() -> Value| {
+        ask(&server(status), &["status"]).out.contains("machines are not known")
+    };
+    assert!(told(|| with_spend(Value::Null)));
+    assert!(!told(|| with_spend(json!("2026-11-29T22:31:00Z"))));
+}
+
+#[test]
+fn the_status_says_how_long_the_oldest_wait_lasts() {
+    fn waiting() -> Value {
+        let mut status = ailing();
+        status["classes"][0]["oldest_waiting_since"] = json!(ago(242));
+        status
+    }
+    let told = |status: fn() -> Value| ask(&server(status), &["status"]).out;
+    assert!(told(waiting).contains("the job that has waited longest has waited for "));
+    assert!(!told(ailing).contains("waited longest"));
+}
+
+#[test]
 fn why_without_a_job_lists_what_waits() {
     let server = Server::new(|asked, _| {
         assert_eq!(asked.line, "GET /v1/why");

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::tree::{files, has_extension, read};
+use super::words::words;
 
 /// The maximum width of a line of prose, in characters.
 const WIDTH: usize = 100;
@@ -10,23 +11,6 @@ const WIDTH: usize = 100;
 /// Whether a page belongs to the book: those at the root and under `docs/`.
 fn is_page(file: &str) -> bool {
     has_extension(file, "md") && (file.starts_with("docs/") || !file.contains('/'))
-}
-
-/// Returns the words of a line: the parts that may be in different lines. A code span is one.
-fn words(line: &str) -> Vec<String> {
-    let mut words: Vec<String> = Vec::new();
-    let mut in_code = false;
-    for part in line.split(' ') {
-        match words.last_mut() {
-            Some(word) if in_code => {
-                word.push(' ');
-                word.push_str(part);
-            }
-            _ => words.push(part.to_owned()),
-        }
-        in_code ^= part.matches('`').count() % 2 == 1;
-    }
-    words
 }
 
 /// Whether a line is too long although it can be broken.

@@ -8,3 +8,4 @@ mod imports;
 mod retired;
 mod text;
 mod tree;
+mod words;

@@ -3,6 +3,7 @@
 //! simulated histories.
 
 mod history;
+mod many;
 mod month;
 mod used;
 mod views;

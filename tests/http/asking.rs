@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -11,13 +12,15 @@ use jiff::SignedDuration;
 use serde_json::Value;
 use sha2::Sha256;
 use tinqs_ci::server::http::{App, Deadlines, everything};
-use tinqs_ci::server::{Parts, PollSignal, Role};
+use tinqs_ci::server::{Intervals, Listeners, Parts, PollSignal, Role, serve};
 use tinqs_ci::settings::{
     ComputeUrl, ProcessUser, QueueUrl, Right, Server as ServerSettings, Settings, StoreUrl, Token,
 };
 use tinqs_ci_gitea::{Config, Demand, RegisterIn, Scope};
 use tinqs_ci_reconciler::model::Secret;
 use tinqs_ci_testing::TestWorld;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 use tower::ServiceExt as _;
 
 use crate::openapi;
@@ -75,6 +78,39 @@ pub(crate) struct TestServer {
     pub(crate) world: Arc<TestWorld>,
     pub(crate) router: Router,
     pub(crate) poll_signal: Arc<PollSignal>,
+}
+
+/// A server at real addresses.
+pub(crate) struct Served {
+    pub(crate) webhooks: SocketAddr,
+    pub(crate) api: SocketAddr,
+    stop: oneshot::Sender<()>,
+    serving: JoinHandle<()>,
+}
+
+impl Served {
+    pub(crate) async fn start(settings: Settings) -> Self {
+        let listeners = Listeners::bind(&settings.server).await.expect("two ports");
+        let webhooks = listeners.webhooks.local_addr().expect("bound");
+        let api = listeners.api.local_addr().expect("bound");
+        let parts = Parts::over(settings.clone(), world().ports(), "replica-1");
+        let (stop, stopped) = oneshot::channel::<()>();
+        let shutdown = async {
+            let _ = stopped.await;
+        };
+        let grace = Duration::from_millis(100);
+        let intervals = Intervals { grace, ..Intervals::of(&settings) };
+        let serving = tokio::spawn(async move {
+            let served = serve(parts, listeners, intervals, Role::All, shutdown).await;
+            served.expect("it ends well");
+        });
+        Self { webhooks, api, stop, serving }
+    }
+
+    pub(crate) async fn end(self) {
+        self.stop.send(()).expect("it serves");
+        self.serving.await.expect("no panic");
+    }
 }
 
 /// A complete response.
@@ -137,6 +173,15 @@ impl TestServer {
         let ip = if loopback { [127, 0, 0, 1] } else { [0, 0, 0, 0] };
         let app = App::new(parts, poll_signal.clone(), role, Some((ip, 8081).into()));
         Self { world, router: everything(&app, deadlines), poll_signal }
+    }
+
+    /// Returns a Lambda function: AWS gives it its address, and nothing runs between requests.
+    pub(crate) fn function(settings: Settings) -> Self {
+        let world = world();
+        let parts = Parts::over(settings, world.ports(), "replica-1");
+        let poll_signal = Arc::new(PollSignal::default());
+        let app = App::new(&parts, poll_signal.clone(), Role::All, None);
+        Self { world, router: everything(&app, Deadlines::default()), poll_signal }
     }
 
     /// Sends a request as a local caller with the token does. Given headers replace the defaults,

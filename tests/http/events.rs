@@ -219,7 +219,10 @@ async fn an_unknown_last_event_gets_a_reset_and_then_what_comes() {
 
 #[tokio::test]
 async fn more_clients_than_allowed_are_refused_until_one_leaves() {
-    let asked = TestServer::new(settings());
+    let mut settings = settings();
+    // One token has half of them.
+    settings.server.event_clients = 2 * 256;
+    let asked = TestServer::new(settings);
     let mut clients = Vec::new();
     for _ in 0..300 {
         clients.push(Followed::new(&asked, "", "").await);

@@ -1,5 +1,7 @@
 //! The page: every screen, its headers, and that it agrees with `/v1`.
 
+use std::time::{Duration, Instant};
+
 use axum::body::Body;
 use axum::http::StatusCode;
 use jiff::Timestamp;
@@ -240,6 +242,24 @@ async fn one_run_tells_its_story_and_the_commands_to_act() {
     let missing = screen(&asked, "/runs/job-8").await;
     assert_eq!(missing.status, StatusCode::NOT_FOUND);
     assert!(missing.text.contains("<h1>Not Found</h1>"), "{}", missing.text);
+}
+
+#[tokio::test]
+async fn a_forge_that_does_not_answer_delays_the_page_of_a_run_for_seconds_only() {
+    let asked = TestServer::new(settings());
+    add_run(&asked.world, 7, About { job: "e2e".to_owned(), ..About::default() });
+    let shown = |text: &str| text.contains("the forge did not answer in time");
+    assert!(!shown(&screen(&asked, "/runs/job-7").await.text), "it answers");
+    asked.world.state().jobs_hang = true;
+    let begun = Instant::now();
+    let answer = screen(&asked, "/runs/job-7").await;
+    // `why` waits for 8 s.
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+    assert!(shown(&answer.text), "{}", answer.text);
+    for part in ["e2e", "the job has waited for", "a webhook announced the job"] {
+        assert!(answer.text.contains(part), "{part}: {}", answer.text);
+    }
 }
 
 #[tokio::test]

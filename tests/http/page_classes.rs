@@ -45,6 +45,38 @@ async fn a_class_shows_which_repositories_hold_its_seats() {
 }
 
 #[tokio::test]
+async fn a_class_shows_whom_it_serves_and_what_its_machines_may_reach() {
+    let mut settings = settings();
+    let asked = TestServer::new(settings.clone());
+    let told = asked.get("/v1/classes").await.json()["items"][0].clone();
+    assert_eq!(
+        (&told["serves_unlabeled"], &told["security_groups"], &told["instance_profile"]),
+        (&json!(false), &json!([]), &json!(null))
+    );
+    let class = &mut settings.classes[0];
+    class.serves_unlabeled = true;
+    for machine in &mut class.machines {
+        machine.security_groups = vec!["sg-1".to_owned(), "sg-2".to_owned()];
+        machine.instance_profile = "ci-machines".to_owned();
+    }
+    let asked = TestServer::new(settings);
+    let told = asked.get("/v1/classes").await.json()["items"][0].clone();
+    assert_eq!(
+        (&told["serves_unlabeled"], &told["security_groups"], &told["instance_profile"]),
+        (&json!(true), &json!(["sg-1", "sg-2"]), &json!("ci-machines"))
+    );
+    let text = classes(&asked).await;
+    for (key, value) in [
+        ("serves_unlabeled", "yes"),
+        ("security_groups", "sg-1, sg-2"),
+        ("instance_profile", "ci-machines"),
+    ] {
+        let part = format!("<dt><code>{key}</code></dt><dd>{value}</dd>");
+        assert!(text.contains(&part), "{part}: {text}");
+    }
+}
+
+#[tokio::test]
 async fn many_repositories_are_not_all_shown() {
     let asked = TestServer::new(settings());
     for id in 0..50 {

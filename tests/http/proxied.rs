@@ -11,20 +11,16 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
-use tinqs_ci::server::{Intervals, Listeners, Parts, Role, serve};
 use tinqs_ci::telemetry::lines::{self, Form};
 use tinqs_ci_test_host::free_port;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tracing_subscriber::layer::SubscriberExt as _;
 
-use crate::asking::{SECRET, TOKEN, queued, settings, sign};
+use crate::asking::{SECRET, Served, TOKEN, queued, settings, sign};
 use crate::doors::Log;
 use crate::openapi::operations;
-use crate::world::world;
 
 /// The longest wait for an answer.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -119,40 +115,6 @@ impl Drop for Nginx {
     }
 }
 
-/// A server on loopback.
-struct Served {
-    webhooks: SocketAddr,
-    api: SocketAddr,
-    stop: oneshot::Sender<()>,
-    serving: JoinHandle<()>,
-}
-
-impl Served {
-    async fn start() -> Self {
-        let settings = settings();
-        let listeners = Listeners::bind(&settings.server).await.expect("two ports");
-        let webhooks = listeners.webhooks.local_addr().expect("bound");
-        let api = listeners.api.local_addr().expect("bound");
-        let parts = Parts::over(settings.clone(), world().ports(), "replica-1");
-        let (stop, stopped) = oneshot::channel::<()>();
-        let shutdown = async {
-            let _ = stopped.await;
-        };
-        let grace = Duration::from_millis(100);
-        let intervals = Intervals { grace, ..Intervals::of(&settings) };
-        let serving = tokio::spawn(async move {
-            let served = serve(parts, listeners, intervals, Role::All, shutdown).await;
-            served.expect("it ends well");
-        });
-        Self { webhooks, api, stop, serving }
-    }
-
-    async fn end(self) {
-        self.stop.send(()).expect("it serves");
-        self.serving.await.expect("no panic");
-    }
-}
-
 /// Sends a request as it is written here. Returns the status and the whole answer.
 async fn ask(to: SocketAddr, line: &str, headers: &[&str], body: &[u8]) -> (u16, String) {
     let (headers, length) = (headers.join("\r\n"), body.len());
@@ -222,7 +184,7 @@ async fn nginx_in_front_of_the_address_of_webhooks_leads_to_nothing_of_the_api()
     let out = log.clone();
     let lines = lines::layer(Form::Json, "replica-1", move || out.clone());
     let _log = tracing::subscriber::set_default(tracing_subscriber::registry().with(lines));
-    let server = Served::start().await;
+    let server = Served::start(settings()).await;
     let nginx = Nginx::start(&program, server.webhooks).await;
     // At the address of the API these requests are answered.
     let bearer = format!("authorization: Bearer {TOKEN}");

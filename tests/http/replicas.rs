@@ -1,5 +1,5 @@
 //! Several replicas over one store tell the same, before and after one restarts. What a replica
-//! tells of itself is listed here, and in `docs/reference/http.md`.
+//! reports about itself is listed here, and in `docs/reference/http.md`.
 
 use std::time::{Duration, Instant};
 
@@ -21,11 +21,12 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Lists, which every replica reads where all do.
 const LISTS: [&str; 4] = ["/v1/runs?limit=500", "/v1/machines", "/v1/registrations", "/v1/classes"];
 
-/// The parts of `/v1/status` that a replica tells of itself: when it started and answers, what it
-/// has reached and received, and what it alone has polled, launched or reconciled.
-const OWN: [&str; 9] = [
+/// The parts of `/v1/status` that a replica reports about itself: when it started and answers, what
+/// it has reached and received, and what it alone has polled, launched or reconciled.
+const OWN: [&str; 10] = [
     "now",
     "started_at",
+    "machines_listed_at",
     "services",
     "webhooks",
     "waits",

@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use tinqs_ci_reconciler::model::{About, JobRef};
 use tinqs_ci_reconciler::ports::{ErrorKind, TrueTime, WaitingJob};
+use tinqs_ci_testing::make;
 
 use crate::asking::{TestServer, queued, settings};
 use crate::world::add_run;
@@ -46,6 +47,60 @@ fn attention(status: &Value) -> Vec<(String, String)> {
 fn service<'a>(status: &'a Value, name: &str) -> &'a Value {
     let services = status["services"].as_array().expect("a list");
     services.iter().find(|service| service["name"] == name).expect("the service")
+}
+
+#[tokio::test]
+async fn a_process_that_has_not_listed_says_so_and_a_function_lists_for_its_answers() {
+    for is_function in [false, true] {
+        let asked = if is_function {
+            TestServer::function(settings())
+        } else {
+            TestServer::new(settings())
+        };
+        let run = add_run(&asked.world, 7, About::default());
+        let attempt = make::attempt(&run.attempt_id(1), "linux", 1, Timestamp::now());
+        let launched = asked.world.ports().compute.launch(&run.attempt_id(1), 0, &attempt).await;
+        assert!(launched.is_ok(), "{launched:?}");
+        let told = status(&asked).await;
+        let machines = usize::from(is_function);
+        assert_eq!(told["classes"][0]["machines"], machines, "{told}");
+        assert_eq!(told["machines_listed_at"].is_string(), is_function, "{told}");
+        let drift = asked.get("/v1/drift").await.json();
+        assert_eq!(drift["machines_listed_at"], told["machines_listed_at"]);
+        for path in ["/", "/classes"] {
+            let page = asked.ask("GET", path, &[("accept", "text/html")], Body::empty()).await;
+            let says_so = page.text.contains("this process has not listed them yet");
+            assert_eq!(says_so, !is_function, "{path}: {}", page.text);
+        }
+        assert_eq!(asked.world.calls("list"), machines, "once in the interval of sweeps");
+    }
+}
+
+#[tokio::test]
+async fn the_status_tells_how_long_the_oldest_wait_lasts() {
+    let asked = TestServer::new(settings());
+    assert_eq!(status(&asked).await["classes"][0]["oldest_waiting_since"], Value::Null);
+    let deleted = add_run(&asked.world, 1, About::default());
+    asked.world.state().runs.get_mut(&deleted.name).expect("a run").deleted_at =
+        Some(Timestamp::now());
+    let oldest = add_run(&asked.world, 2, About::default());
+    add_run(&asked.world, 3, About::default());
+    let told = status(&asked).await;
+    let since = told["classes"][0]["oldest_waiting_since"].as_str().expect("a time");
+    let since: Timestamp = since.parse().expect("a time");
+    assert_eq!(since, oldest.status.waiting_since);
+    let page = asked.ask("GET", "/", &[("accept", "text/html")], Body::empty()).await.text;
+    assert!(page.contains("<dt>oldest wait</dt><dd>16m"), "{page}");
+}
+
+#[tokio::test]
+async fn a_function_answers_although_the_cloud_cannot_be_reached() {
+    let asked = TestServer::function(settings());
+    asked.world.state().down.insert("compute");
+    let told = status(&asked).await;
+    assert_eq!(told["machines_listed_at"], Value::Null);
+    asked.world.state().down.clear();
+    assert!(status(&asked).await["machines_listed_at"].is_string(), "the next answer lists again");
 }
 
 #[tokio::test]

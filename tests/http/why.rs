@@ -220,7 +220,8 @@ async fn a_run_at_a_limit_tells_which_one_and_how_much_it_holds() {
         let state = job["state"].as_str().expect("a state");
         assert!(state.ends_with(told), "{state}");
         let explained = asked.get("/v1/explain/job/3").await.json();
-        assert!(explained["why"].to_string().contains(&format!("waits: {told}")), "{explained}");
+        let first = explained["why"][0].as_str().expect("a sentence");
+        assert!(first.starts_with("AtLimit: ") && first.ends_with(told), "{explained}");
     }
 }
 

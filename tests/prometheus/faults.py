@@ -25,8 +25,8 @@ class Fault:
     injected: str | None = None
 
 
-# Where a fault is not repaired, others follow in the end: jobs that get no machine for a quarter of an
-# hour are drift. Such faults are watched until shortly before.
+# Where a fault is not repaired, others follow in the end: jobs that get no machine for a quarter of
+# an hour are drift. Such faults are watched until shortly before.
 FAULTS = (
     Fault("none", None, 45, days=90),
     Fault("slow-boots", "TinqsCiJobWaitSlow", 35),

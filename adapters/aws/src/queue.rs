@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_sdk_sqs::Client;
-use aws_sdk_sqs::types::{Message as Received, QueueAttributeName};
+use aws_sdk_sqs::types::{Message as Received, MessageSystemAttributeName, QueueAttributeName};
 use serde::Deserialize;
 use tinqs_ci_reconciler::model::{MachineId, RunName};
 use tinqs_ci_reconciler::ports::{Delivery, ErrorKind, PortError, Queue, QueueDepth};
@@ -274,11 +274,14 @@ impl Queue for Sqs {
             .max_number_of_messages(most)
             .wait_time_seconds(whole_seconds(patience).min(20))
             .visibility_timeout(whole_seconds(again_after))
+            .message_system_attribute_names(MessageSystemAttributeName::SentTimestamp)
             .send()
             .await
             .map_err(|e| errors::port_error("queue", "next", &e, codes::TABLE))?;
+        let messages = answer.messages.unwrap_or_default();
+        self.depths.note_received(&messages);
         let mut deliveries = Vec::new();
-        for message in self.read(answer.messages.unwrap_or_default()).await {
+        for message in self.read(messages).await {
             deliveries.extend(self.sort(message).await);
         }
         Ok(deliveries)
@@ -291,8 +294,9 @@ impl Queue for Sqs {
         self.deletes.ask(delivery.handle).await
     }
 
-    /// Approximate, and kept for `depth_every`. The age of the oldest message is how long each
-    /// reading has found one, because SQS does not tell it. `None`: reading it is not allowed.
+    /// Approximate, and kept for `depth_every`. SQS does not tell the age of the oldest message: it
+    /// is at most how long each reading has found one, and at most the age of the oldest one that
+    /// this process received of late. `None`: reading it is not allowed.
     async fn depth(&self) -> Result<Option<QueueDepth>, PortError> {
         self.read_depth().await
     }

@@ -57,16 +57,23 @@ impl Controller {
     }
 
     /// Lists the registrations of the scope, and of the repositories that a sweep would read next.
+    /// Where each repository has a list, those of the others are as this process last read them.
     ///
     /// # Errors
     /// Returns the error of any list that cannot be read.
     pub async fn list_registrations(&self) -> Result<Registrations, PortError> {
+        let lists = self.lists_to_sweep(self.ports.clock.now());
         let mut all = Vec::new();
-        for repo_id in self.lists_to_sweep(self.ports.clock.now()) {
-            match self.ports.forge.registrations(repo_id).await? {
+        for repo_id in &lists {
+            match self.ports.forge.registrations(*repo_id).await? {
                 Registrations::Unknown => return Ok(Registrations::Unknown),
                 Registrations::Seen(rows) => all.extend(rows),
             }
+        }
+        if self.ports.forge.registration_lists() == RegistrationLists::PerRepository {
+            let known = self.cache.rows.known();
+            let known = known.iter().flat_map(|(rows, _)| rows.all());
+            all.extend(known.filter(|row| !lists.contains(&row.repo_id)).cloned());
         }
         Ok(Registrations::Seen(all))
     }

@@ -229,6 +229,7 @@ mod tests {
             webhooks: Some(webhooks),
             classes: Vec::new(),
             waits: None,
+            machines_listed_at: None,
             spend: None,
             unserved_jobs: None,
             unserved: Vec::new(),

@@ -140,7 +140,7 @@ mod tests {
             fix: String::new(),
             ..waits.clone()
         };
-        DriftList { now: at(242), items: vec![waits, lost] }
+        DriftList { now: at(242), machines_listed_at: Some(at(240)), items: vec![waits, lost] }
     }
 
     #[test]
@@ -156,7 +156,8 @@ mod tests {
               within 38 s
         "]]
         .assert_eq(&drift(&list()));
-        assert_eq!(drift(&DriftList { now: at(0), items: Vec::new() }), "✓ nothing drifts\n");
+        let nothing = DriftList { now: at(0), machines_listed_at: Some(at(0)), items: Vec::new() };
+        assert_eq!(drift(&nothing), "✓ nothing drifts\n");
     }
 
     #[test]

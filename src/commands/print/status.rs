@@ -57,6 +57,10 @@ pub fn status(status: &StatusView) -> String {
     let rows = rows.chain(webhooks.as_ref().map(|webhooks| webhook_row(webhooks, now)));
     let rows = rows.chain(status.spend.as_ref().map(spend_row));
     page.push_str(&aligned(&rows.collect::<Vec<_>>(), 2, &[]));
+    // A server that does not report the cost may not report this either.
+    if status.spend.is_some() && status.machines_listed_at.is_none() {
+        page.push_str("machines are not known: this process has not listed them yet\n");
+    }
     if !classes.is_empty() {
         page.push('\n');
         let titles =
@@ -64,6 +68,10 @@ pub fn status(status: &StatusView) -> String {
         let titles = titles.map(str::to_owned).to_vec();
         let rows = std::iter::once(titles).chain(classes.iter().map(class_row));
         page.push_str(&aligned(&rows.collect::<Vec<_>>(), 2, &[]));
+    }
+    if let Some(since) = status.oldest_waiting_since() {
+        let waited = lasting(now.duration_since(since));
+        let _ = writeln!(page, "\nthe job that has waited longest has waited for {waited}");
     }
     if let Some(open) = status.open_drift.filter(|open| *open > 0) {
         let _ = writeln!(page, "\n{open} open drift, longest first");

@@ -15,5 +15,6 @@ pub(super) async fn drift(State(app): Ctx) -> Result<Json<DriftList>, Refusal> {
         let detail = "cannot read the open runs from the store: see `tinqs-ci status`";
         return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, detail).again_in(5));
     };
-    Ok(Json(DriftList { now, items: found.views(now, usize::MAX) }))
+    let items = found.views(now, usize::MAX);
+    Ok(Json(DriftList { now, machines_listed_at: known.machines_listed_at, items }))
 }

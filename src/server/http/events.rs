@@ -13,9 +13,9 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 use serde::Deserialize;
 use tinqs_ci_reconciler::model::RunName;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
+use super::shares::{Share, Shares};
 use super::{App, Ctx, Refusal};
 use crate::api::{Event, EventList};
 use crate::telemetry::events::{After, Entry, Object, of_timeline, view};
@@ -42,7 +42,8 @@ const READ_WITHIN: Duration = Duration::from_secs(30);
 
 /// Who follows events.
 pub(super) struct Clients {
-    permits: Arc<Semaphore>,
+    /// By the name of the token, or the user of the socket.
+    shares: Arc<Shares<String>>,
     most: u32,
     /// When the records of other replicas are to be read again.
     due: Mutex<Instant>,
@@ -53,21 +54,21 @@ pub(super) struct Clients {
 impl Clients {
     /// Allows so many at once.
     pub(super) fn new(most: u32) -> Self {
-        let permits = usize::try_from(most).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
         Self {
-            permits: Arc::new(Semaphore::new(permits)),
+            shares: Shares::new(usize::try_from(most).unwrap_or(usize::MAX)),
             most,
             due: Mutex::new(Instant::now()),
             compared: AtomicU64::new(0),
         }
     }
 
-    fn enter(&self) -> Result<OwnedSemaphorePermit, Refusal> {
-        self.permits.clone().try_acquire_owned().map_err(|_| {
+    /// Takes a place for a client with this name.
+    fn enter(&self, who: &str) -> Result<Share<String>, Refusal> {
+        self.shares.take(who.to_owned()).ok_or_else(|| {
             let most = self.most;
             let detail = format!(
-                "{most} clients follow events, as many as `server.event_clients` allows: try again \
-                 later, or raise it"
+                "as many clients follow events as `{who}` may have of the {most} that \
+                 `server.event_clients` allows: try again later, or raise it"
             );
             Refusal::new(StatusCode::SERVICE_UNAVAILABLE, detail).again_in(10)
         })

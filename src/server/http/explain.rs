@@ -26,6 +26,7 @@ use tinqs_ci_gitea::trigger_event::TriggerEvent;
 mod attempts;
 mod blocked;
 mod job;
+mod job_explained;
 mod job_why;
 mod revision;
 mod search;
@@ -34,7 +35,7 @@ mod target;
 mod why;
 mod workflow_run;
 
-pub(super) use job::job;
+pub(super) use job_explained::job;
 pub(super) use job_why::of_run as story_of;
 pub(super) use why::why;
 

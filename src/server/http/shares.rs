@@ -4,24 +4,25 @@
 //! each, and so on: however much the others hold, something is left for the next client.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
 use super::peer::Client;
 
-/// A limited number of units.
-pub(super) struct Shares(Mutex<State>);
+/// A limited number of units. A client is an address, or whatever else identifies one.
+pub(super) struct Shares<C: Eq + Hash = Client>(Mutex<State<C>>);
 
-struct State {
+struct State<C> {
     left: usize,
-    held: HashMap<Client, usize>,
+    held: HashMap<C, usize>,
 }
 
 /// One unit, given back when dropped.
-pub(super) struct Share {
-    of: Arc<Shares>,
-    client: Client,
+pub(super) struct Share<C: Eq + Hash = Client> {
+    of: Arc<Shares<C>>,
+    client: C,
 }
 
 /// The unit of a connection; each of its requests carries it as an extension. It is given back with
@@ -40,25 +41,25 @@ impl Place {
     }
 }
 
-impl Shares {
+impl<C: Clone + Eq + Hash> Shares<C> {
     pub(super) fn new(units: usize) -> Arc<Self> {
         Arc::new(Self(Mutex::new(State { left: units, held: HashMap::new() })))
     }
 
     /// Takes a unit; `None` if the client already holds its share.
-    pub(super) fn take(self: &Arc<Self>, client: Client) -> Option<Share> {
+    pub(super) fn take(self: &Arc<Self>, client: C) -> Option<Share<C>> {
         let mut state = self.0.lock();
         let held = state.held.get(&client).copied().unwrap_or(0);
         if held >= state.left {
             return None;
         }
         state.left -= 1;
-        *state.held.entry(client).or_default() += 1;
+        *state.held.entry(client.clone()).or_default() += 1;
         Some(Share { of: self.clone(), client })
     }
 }
 
-impl Drop for Share {
+impl<C: Eq + Hash> Drop for Share<C> {
     fn drop(&mut self) {
         let mut state = self.of.0.lock();
         state.left += 1;

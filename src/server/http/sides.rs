@@ -1,6 +1,7 @@
 //! `/v1/machines`, `/v1/registrations` and `/v1/classes`.
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Extension, Path, State};
@@ -28,6 +29,26 @@ const BLOCKED_LIMIT: usize = 500;
 const PRICES_READ_EVERY: SignedDuration = SignedDuration::from_mins(5);
 /// The maximum length of a machine's ID.
 const ID_LIMIT: usize = 128;
+/// How long an answer waits for a listing that it needs.
+const LIST_WITHIN: Duration = Duration::from_secs(3);
+
+/// Lists machines and registrations for an answer of a Lambda function whose process has not listed
+/// the machines within the interval of sweeps: the sweeps may all be those of other processes.
+/// Elsewhere each process lists them by itself. The ports note failures.
+pub(super) async fn list_if_late(app: &App) {
+    if app.api.is_some() {
+        return;
+    }
+    let (now, every) = (app.telemetry.now(), app.controller.settings().sweep_every);
+    let (listed_at, _) = app.telemetry.seen.machines();
+    if listed_at.is_some_and(|at| now.duration_since(at) <= every) {
+        return;
+    }
+    let listed = tokio::time::timeout(LIST_WITHIN, Box::pin(app.controller.list_sides())).await;
+    if listed.is_err() {
+        tracing::warn!("cannot list machines and registrations for an answer within 3 s");
+    }
+}
 
 /// `GET /v1/machines`, newest first.
 pub(super) async fn machines(State(app): Ctx) -> Result<Json<List<MachineView>>, Refusal> {
@@ -144,10 +165,17 @@ pub(super) async fn class_views(app: &App, machines: &[Machine]) -> Result<Vec<C
         let runs = open.iter().filter(|run| run.phase != Phase::Finished);
         let runs = runs.filter(|run| serves(&run.repo, &run.runs_on));
         let runs: Vec<&OpenRun> = runs.collect();
+        // All machines of a class have the same groups and the same profile.
+        let machine = class.machines.first();
         items.push(Class {
             name: class.name.to_string(),
             labels: class.labels.clone(),
+            serves_unlabeled: class.serves_unlabeled,
             repos: class.repos.clone(),
+            security_groups: machine.map(|spec| spec.security_groups.clone()).unwrap_or_default(),
+            instance_profile: machine
+                .map(|spec| spec.instance_profile.clone())
+                .filter(|profile| !profile.is_empty()),
             limit: class.limit,
             repo_limit: class.repo_limit,
             owner_limit: class.owner_limit,

@@ -1,5 +1,5 @@
 //! `GET /v1/status`: what is well and what is not, from what this process knows. Calls neither forge
-//! nor cloud.
+//! nor cloud, but in a Lambda function, which lists the machines if its process has not of late.
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,7 +11,7 @@ use tinqs_ci_reconciler::model::{
 };
 use tinqs_ci_reconciler::ports::{OpenRun, PortError};
 
-use super::{App, Ctx};
+use super::{App, Ctx, sides};
 use crate::api::status::{
     Breaker, RunReason, Service, ServiceFailure, StatusView, Unserved, Webhooks,
 };
@@ -43,6 +43,7 @@ pub(super) struct StatusData {
     pub(super) waiting: Vec<Run>,
     /// The running runs whose machine was lost.
     lost: Vec<Run>,
+    pub(super) machines_listed_at: Option<Timestamp>,
     machines: Vec<Machine>,
     pub(super) unserved: Option<Polled>,
     breakers: Vec<(ClassName, OpenBreaker)>,
@@ -74,6 +75,7 @@ pub(super) async fn read_status(app: &App) -> StatusView {
 
 /// Reads the open runs and the last listings.
 pub(super) async fn read(app: &App) -> StatusData {
+    sides::list_if_late(app).await;
     let store = &app.controller.ports().store;
     let now = app.telemetry.now();
     let telemetry = &app.telemetry;
@@ -93,6 +95,7 @@ pub(super) async fn read(app: &App) -> StatusData {
         open,
         waiting,
         lost,
+        machines_listed_at: listed,
         machines,
         unserved: telemetry.unserved.last(),
         breakers: app.controller.open_breakers(),
@@ -119,6 +122,7 @@ fn answer(app: &App, known: &StatusData) -> StatusView {
         webhooks: app.role.ingests().then(|| webhooks(app)),
         classes: classes::all(app, classes, known),
         waits: telemetry.waits.of_all(known.now).map(classes::waits),
+        machines_listed_at: known.machines_listed_at,
         spend: None,
         unserved_jobs: unserved.map(|last| last.jobs),
         unserved: sets

@@ -25,7 +25,7 @@ pub(super) async fn now(app: &Arc<App>) -> Result<Json<SweepReport>, Refusal> {
     let bug = || Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "a bug: see the log");
     let (controller, telemetry) = (&app.controller, &app.telemetry);
     controller.forget_idle();
-    let polled = pass("demand", telemetry, Box::pin(controller.poll())).await.ok_or_else(bug)?;
+    let polled = pass("demand", telemetry, controller.poll()).await.ok_or_else(bug)?;
     let swept = pass::sweep(controller, telemetry).await.ok_or_else(bug)?;
     drift::note(controller, telemetry).await;
     Ok(Json(both(polled, swept)))

@@ -78,6 +78,14 @@ pub(super) fn collector(env: &Env) -> Result<Option<Collector>, String> {
              for it (usually port 4318)"
         ));
     }
+    let compression =
+        either("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "OTEL_EXPORTER_OTLP_COMPRESSION");
+    // The SDK reads it too, and then builds no exporter.
+    if let Some((name, _)) = compression {
+        return Err(format!(
+            "{name}: this program sends spans without compression only: remove the variable"
+        ));
+    }
     sampler(value("OTEL_TRACES_SAMPLER"), value("OTEL_TRACES_SAMPLER_ARG"))?;
     let general = name == "OTEL_EXPORTER_OTLP_ENDPOINT";
     let url = address(endpoint, general)
@@ -170,6 +178,8 @@ mod tests {
         for (name, value) in [
             ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
             ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/json"),
+            ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"),
+            ("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "zstd"),
             ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "collector:4318"),
             ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://user:key@/"),
             ("OTEL_EXPORTER_OTLP_TIMEOUT", "10s"),

@@ -21,6 +21,10 @@ impl Forge for TestWorld {
     }
 
     async fn job(&self, job: &JobRef) -> Result<SeenJob, PortError> {
+        let hangs = self.state().jobs_hang;
+        if hangs {
+            std::future::pending::<()>().await;
+        }
         let state = self.call("forge", "job")?;
         let seen = state.jobs.get(&job.job_id).unwrap_or(&state.other_jobs).clone();
         Ok(SeenJob { times: state.times_of(job.job_id), state: seen })

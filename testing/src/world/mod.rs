@@ -117,6 +117,8 @@ pub struct State {
     pub times: BTreeMap<i64, JobTimes>,
     /// The state of jobs that are not in `jobs`.
     pub other_jobs: Job,
+    /// Whether the forge never answers when it is asked for a job.
+    pub jobs_hang: bool,
     /// Ids of machines and registrations that are found by their ids, and are on no list.
     pub unlisted: BTreeSet<String>,
 
@@ -207,6 +209,7 @@ impl TestWorld {
             jobs: BTreeMap::new(),
             times: BTreeMap::new(),
             other_jobs: Job::Waiting,
+            jobs_hang: false,
             unlisted: BTreeSet::new(),
             calls: BTreeMap::new(),
             down: BTreeSet::new(),

@@ -97,6 +97,26 @@ fn a_registration_without_a_record_is_found_by_the_sweep_and_retired_in_its_repo
 }
 
 #[test]
+fn a_list_of_registrations_has_those_of_repositories_that_are_not_read_for_it() {
+    let harness = harness();
+    let names = harness.jobs(12, "good");
+    for (repo_id, name) in (1..).zip(&names) {
+        harness.change(name, |run| run.spec.job.repo_id = repo_id);
+    }
+    harness.reconcile_each(&names);
+    harness.pass(SECOND);
+    // Each reads the list with its registration.
+    harness.reconcile_each(&names);
+    let before = harness.calls("registrations");
+    let listed = ready(harness.controller.list_registrations()).expect("the forge answers");
+    let mut listed: Vec<i64> = listed.seen().iter().map(|row| row.id).collect();
+    listed.sort_unstable();
+    assert_eq!(listed, ids(&harness), "each once");
+    assert_eq!(listed.len(), 12);
+    assert_eq!(harness.calls("registrations"), before + 11, "the scope and ten repositories");
+}
+
+#[test]
 fn one_list_serves_all_where_the_forge_has_one() {
     let harness = Harness::new();
     let names: Vec<RunName> = harness.jobs(2, "good");

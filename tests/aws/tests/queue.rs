@@ -337,6 +337,30 @@ async fn it_tells_what_it_and_its_dead_letter_queue_hold() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_queue_that_always_holds_a_message_is_no_older_than_what_is_received() {
+    const LONG: Duration = Duration::from_millis(1_500);
+    let wire = wire(with_dead_letters);
+    let queue = over(&wire, QUICK, None).await;
+    let age = async || {
+        let depth = queue.depth().await.expect("an answer").expect("it may be read");
+        Duration::try_from(depth.oldest_age.expect("one waits")).expect("not negative")
+    };
+    // It waits all the time.
+    wire.post(NAME, "job-9", Duration::from_mins(10));
+    assert!(age().await < LONG);
+    tokio::time::sleep(LONG).await;
+    assert!(age().await >= LONG, "nothing was received");
+    queue.wake(&name(1)).await.unwrap();
+    assert_eq!(queue.next(10).await.unwrap().len(), 1);
+    assert!(age().await < LONG, "it is busy");
+    queue.wake(&name(2)).await.unwrap();
+    tokio::time::sleep(LONG).await;
+    let late = queue.next(10).await.unwrap();
+    assert!(late.iter().any(|delivery| delivery.name == name(2)), "{late:?}");
+    assert!(age().await >= LONG, "it is behind");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_counts_its_messages_once_a_minute() {
     let wire = wire(with_dead_letters);
     let queue = over(&wire, Options::default(), None).await;

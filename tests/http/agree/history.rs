@@ -13,7 +13,9 @@ use serde_json::Value;
 use tinqs_ci::server::http::{App, Deadlines, everything};
 use tinqs_ci::server::{Parts, PollSignal, Role};
 use tinqs_ci::settings::Settings;
-use tinqs_ci_reconciler::model::{Class, ClassName, MachineId, MachineSpec, Market, Pause};
+use tinqs_ci_reconciler::model::{
+    Class, ClassName, MachineId, MachineSpec, Market, MicroUsd, Pause,
+};
 use tinqs_ci_reconciler::ports::Clock as _;
 use tinqs_ci_simulator::clock::Virtual;
 use tinqs_ci_simulator::cloud::{UNPRICED, price};
@@ -106,9 +108,11 @@ impl History {
         let forge = Forge::new(Config { line: Line::V1_27, ..Config::default() });
         let world = World::new(7, Arc::new(clock.clone()), Arc::new(Mutex::new(forge)));
         let world: Shared = Arc::new(Mutex::new(world));
+        let linux = class("linux", 6, "c7a.large", Market::Spot);
         // Nobody knows the price of the second class.
         let classes = vec![
-            class("linux", 6, "c7a.large", Market::Spot),
+            // More than any history spends.
+            Class { budget: Some(MicroUsd(100_000_000)), ..linux },
             class("deploy", 2, UNPRICED, Market::OnDemand),
         ];
         let (parts, router) = server(&world, classes);

@@ -1,4 +1,4 @@
-//! What each view tells of usage, and that they tell the same.
+//! What each view reports about usage, and that they report the same.
 
 use std::collections::BTreeMap;
 

@@ -7,6 +7,8 @@ use serde_json::Value;
 use super::history::{CLASSES, HTML, History, json, text};
 use super::used::Used;
 
+mod sides;
+
 /// Everything that shows the state.
 pub(super) struct Views {
     pub(super) status: Value,
@@ -18,10 +20,13 @@ pub(super) struct Views {
     why: Value,
     metrics: String,
     overview: String,
+    machines_page: String,
+    classes_page: String,
     /// The page of the runs of each phase.
     listed: BTreeMap<&'static str, String>,
-    /// The page of each waiting run.
+    /// The page of each waiting run, and its story in `/v1/why` and `/v1/explain/job`.
     pages: BTreeMap<String, String>,
+    stories: BTreeMap<String, (Value, Value)>,
 }
 
 fn items(list: &Value) -> &[Value] {
@@ -55,10 +60,13 @@ impl Views {
         for phase in ["Waiting", "Starting", "Running"] {
             listed.insert(phase, text(history, &format!("/runs?phase={phase}"), HTML).await);
         }
-        let mut pages = BTreeMap::new();
+        let (mut pages, mut stories) = (BTreeMap::new(), BTreeMap::new());
         for run in runs.iter().filter(|run| run["status"]["phase"] == "Waiting") {
             let name = run["name"].as_str().expect("a name").to_owned();
             let page = text(history, &format!("/runs/{name}"), HTML).await;
+            let mut why = json(history, &format!("/v1/why?what={name}")).await;
+            let explained = json(history, &format!("/v1/explain/job/{name}")).await;
+            stories.insert(name.clone(), (why["job"].take(), explained));
             pages.insert(name, page);
         }
         Self {
@@ -70,9 +78,12 @@ impl Views {
             used: Used::read(history).await,
             metrics: text(history, "/metrics", "text/plain").await,
             overview: text(history, "/", HTML).await,
+            machines_page: text(history, "/machines", HTML).await,
+            classes_page: text(history, "/classes", HTML).await,
             runs,
             listed,
             pages,
+            stories,
         }
     }
 
@@ -131,6 +142,11 @@ impl Views {
         }
         self.drift_agrees();
         self.reasons_agree();
+        self.stories_agree();
+        self.machines_agree();
+        self.costs_agree();
+        self.waits_agree();
+        self.class_pages_agree();
         self.used.agree(&self.metrics);
         for (phase, page) in &self.listed {
             let shown = page.matches("href=\"/runs/").count();
@@ -173,9 +189,12 @@ impl Views {
         assert_eq!(self.sum("tinqs_ci_desired_machines", &label), desired, "metric of {class}");
         let cells = self.row(class);
         let shown: Vec<&str> = cells.iter().map(String::as_str).collect();
-        let [wanted, actual, _limit, _chart, _p50, _p95, waits, runs, ..] = shown[..] else {
+        let [wanted, actual, _limit, budget, _chart, p50, p95, waits, runs, ..] = shown[..] else {
             panic!("{shown:?}")
         };
+        assert_eq!(budget, sides::budget(status, "–"), "budget of {class}");
+        let unknown = status["waits"].is_null();
+        assert_eq!([p50 == "–", p95 == "–"], [unknown; 2], "waits of {class}: {status}");
         let expected = [desired, live, waiting, running].map(|count| count.to_string());
         assert_eq!([wanted, actual, waits, runs], expected.each_ref().map(String::as_str));
     }
@@ -211,6 +230,24 @@ impl Views {
             let Some(reason) = reason_of(run) else { continue };
             assert_eq!(why.get(name), Some(&reason), "{name} in /v1/why: {}", self.why);
             assert!(self.pages[name].contains(reason), "the page of {name} does not show {reason}");
+        }
+    }
+
+    /// The stories of waiting runs: in `/v1/why`, `/v1/explain/job`, and on the run's page.
+    fn stories_agree(&self) {
+        for (name, (why, explained)) in &self.stories {
+            let told = |key: &str| why[key].as_str().unwrap_or_default();
+            let reason = why["reason"].as_str().map(|reason| format!("{reason}: "));
+            let first = format!("{}{}", reason.unwrap_or_default(), told("state"));
+            assert_eq!(explained["why"][0], first, "{name}: {explained}");
+            for key in ["run", "class", "phase", "at_forge", "attempts"] {
+                assert_eq!(explained[key], why[key], "{key} of {name}");
+            }
+            let state = told("state").replace('<', "&lt;").replace('>', "&gt;");
+            let page = &self.pages[name];
+            for part in [state.as_str(), told("at_forge"), told("waits_for")] {
+                assert!(page.contains(part), "the page of {name} does not show: {part}");
+            }
         }
     }
 }

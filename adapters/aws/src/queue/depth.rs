@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use aws_sdk_sqs::types::QueueAttributeName as Name;
-use jiff::SignedDuration;
+use aws_sdk_sqs::types::{Message, MessageSystemAttributeName, QueueAttributeName as Name};
+use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::ports::{ErrorKind, PortError, QueueDepth};
 use tokio::sync::Mutex;
 
@@ -18,6 +18,8 @@ const GAP: Duration = Duration::from_mins(5);
 #[derive(Default)]
 pub(super) struct Depths {
     last: Mutex<Option<Reading>>,
+    /// When the oldest of the messages was sent that were received since the last reading.
+    received: parking_lot::Mutex<Option<Instant>>,
     /// Whether the log has said that counts may not be read.
     warned: AtomicBool,
 }
@@ -26,14 +28,33 @@ struct Reading {
     at: Instant,
     /// Without the age; `None`: not known.
     held: Option<QueueDepth>,
-    /// Since when each reading has found a waiting message.
-    occupied_since: Option<Instant>,
+    /// Since when the oldest message waits, as far as that can be told; `None`: none waits.
+    oldest: Option<Instant>,
+}
+
+impl Depths {
+    /// Notes the messages of one receive.
+    pub(super) fn note_received(&self, messages: &[Message]) {
+        // Without one, nothing waited.
+        let age = messages.iter().filter_map(age_of).max().unwrap_or_default();
+        let Some(sent) = Instant::now().checked_sub(age) else { return };
+        let mut received = self.received.lock();
+        *received = Some(received.map_or(sent, |before| before.min(sent)));
+    }
+}
+
+/// Returns how long ago a message was sent. The clocks of SQS and of this host may differ a little.
+fn age_of(message: &Message) -> Option<Duration> {
+    let attributes = message.attributes.as_ref()?;
+    let sent = attributes.get(&MessageSystemAttributeName::SentTimestamp)?.parse::<i64>().ok()?;
+    let age = Timestamp::now().as_millisecond().saturating_sub(sent);
+    Some(Duration::from_millis(u64::try_from(age).unwrap_or(0)))
 }
 
 impl Reading {
     fn depth(&self) -> Option<QueueDepth> {
         let age = |since: Instant| SignedDuration::try_from(since.elapsed()).unwrap_or_default();
-        Some(QueueDepth { oldest_age: self.occupied_since.map(age), ..self.held? })
+        Some(QueueDepth { oldest_age: self.oldest.map(age), ..self.held? })
     }
 }
 
@@ -53,10 +74,14 @@ impl Sqs {
         if last.as_ref().is_none_or(|last| last.at.elapsed() >= every) {
             let held = self.held().await?;
             let before = last.as_ref().filter(|last| last.at.elapsed() < GAP);
-            let before = before.and_then(|last| last.occupied_since);
+            let received = self.depths.received.lock().take();
+            // A queue that is merely busy always holds some. Messages come about in the order in
+            // which they were sent, so that those that wait are no older than those received.
+            let since = before.and_then(|last| last.oldest);
+            let since = since.map(|since| received.map_or(since, |sent| since.max(sent)));
             let waits = held.is_some_and(|held| held.visible > 0);
-            let occupied_since = waits.then(|| before.unwrap_or_else(Instant::now));
-            *last = Some(Reading { at: Instant::now(), held, occupied_since });
+            let oldest = waits.then(|| since.unwrap_or_else(Instant::now));
+            *last = Some(Reading { at: Instant::now(), held, oldest });
         }
         Ok(last.as_ref().and_then(Reading::depth))
     }

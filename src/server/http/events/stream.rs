@@ -11,12 +11,13 @@ use axum::response::sse::{Event as Message, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::{Stream, unfold};
 use serde_json::json;
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use super::{App, Refusal, Since, Wanted, refresh_apart};
+use crate::server::http::guard::Identity;
 use crate::server::http::peer::Peer;
-use crate::server::http::shares::Place;
+use crate::server::http::shares::{Place, Share};
 use crate::server::state::stopped;
 use crate::settings::Settings;
 use crate::telemetry::events::{After, view};
@@ -65,10 +66,9 @@ impl Shown {
         kept
     }
 
-    /// Whether that admits a client now: tokens are revoked, and sessions end.
-    fn admits(&self, app: &App) -> bool {
-        let now = app.telemetry.now();
-        app.guard.identify_any(&self.headers, &self.extensions, now).is_ok()
+    /// Returns whom that admits now: tokens are revoked, and sessions end.
+    fn identify(&self, app: &App) -> Result<Identity, Refusal> {
+        app.guard.identify_any(&self.headers, &self.extensions, app.telemetry.now())
     }
 }
 
@@ -94,8 +94,9 @@ fn open_at(pace: Pace, app: Arc<App>, wanted: Wanted, shown: Shown) -> Result<Re
                       again with `since`";
         return Err(Refusal::new(StatusCode::NOT_ACCEPTABLE, detail));
     }
-    let permit = app.event_clients.enter()?;
-    let stream = follow(pace, app, (wanted, shown), permit, ending);
+    let caller = shown.identify(&app)?;
+    let place = app.event_clients.enter(&caller.who)?;
+    let stream = follow(pace, app, (wanted, shown), place, ending);
     let stream = Sse::new(stream).keep_alive(KeepAlive::new().interval(pace.heartbeat));
     // Proxies that buffer answers would hold events back.
     let unbuffered = [(HeaderName::from_static("x-accel-buffering"), "no")];
@@ -110,7 +111,7 @@ struct Client {
     wanted: Wanted,
     shown: Shown,
     /// Its place among the clients; free when the stream ends or is dropped.
-    _permit: OwnedSemaphorePermit,
+    _place: Share<String>,
     /// The sequence of the last event that it has got.
     position: u64,
     newest: watch::Receiver<u64>,
@@ -129,7 +130,7 @@ fn follow(
     pace: Pace,
     app: Arc<App>,
     (wanted, shown): (Wanted, Shown),
-    permit: OwnedSemaphorePermit,
+    place: Share<String>,
     ending: watch::Receiver<bool>,
 ) -> impl Stream<Item = Result<Message, Infallible>> {
     let events = &app.telemetry.events;
@@ -160,7 +161,7 @@ fn follow(
         app,
         wanted,
         shown,
-        _permit: permit,
+        _place: place,
         position,
         newest,
         ending,
@@ -187,7 +188,8 @@ impl Client {
             if let Some(message) = self.ready.pop_front() {
                 return Some(message);
             }
-            if self.is_over {
+            // Also of a client that always has something to read.
+            if self.is_over || *self.ending.borrow() || Instant::now() >= self.until {
                 return None;
             }
             self.newest.borrow_and_update();
@@ -216,7 +218,7 @@ impl Client {
         }
         self.settings.mark_unchanged();
         self.check = now + self.every;
-        self.shown.admits(&self.app)
+        self.shown.identify(&self.app).is_ok()
     }
 
     /// Takes the events since the last ones, and returns whether there is something to send or to
@@ -254,23 +256,28 @@ mod tests {
 
     use axum::body::BodyDataStream;
     use futures_util::StreamExt as _;
+    use tinqs_ci_reconciler::model::RunName;
     use tinqs_ci_testing::TestWorld;
     use tokio::time::timeout;
 
     use super::*;
     use crate::server::state::{Parts, PollSignal, Role};
     use crate::settings::{Env, parse};
+    use crate::words::events::What;
 
     /// The longest wait for an expected event.
     const PATIENCE: Duration = Duration::from_secs(20);
 
-    /// Follows at this pace, as a process at the socket does.
-    fn follow_at(pace: Pace) -> BodyDataStream {
+    fn app() -> Arc<App> {
         let text = "[forge]\nurl = \"http://forge\"";
         let settings =
             parse(text, Some(Path::new("ci.toml")), &Env::new()).expect("valid").settings;
         let parts = Parts::over(settings, TestWorld::on_system_clock().ports(), "replica-1");
-        let app = App::new(&parts, Arc::new(PollSignal::default()), Role::All, None);
+        App::new(&parts, Arc::new(PollSignal::default()), Role::All, None)
+    }
+
+    /// Follows at this pace, as a process at the socket does.
+    fn follow_at(pace: Pace, app: Arc<App>) -> BodyDataStream {
         let wanted = Wanted { since: Since::Unset, run: None, limit: 1 };
         let mut extensions = Extensions::new();
         extensions.insert(Peer::Unix { uid: 7 });
@@ -289,7 +296,7 @@ mod tests {
     async fn a_comment_comes_in_each_interval_in_which_nothing_happens() {
         let heartbeat = Duration::from_millis(50);
         let began = Instant::now();
-        let mut stream = follow_at(Pace { heartbeat, ..PACE });
+        let mut stream = follow_at(Pace { heartbeat, ..PACE }, app());
         let first = next(&mut stream).await.expect("a message");
         assert!(first.contains(": events follow"), "{first}");
         for _ in 0..3 {
@@ -301,8 +308,33 @@ mod tests {
 
     #[tokio::test]
     async fn a_stream_ends_after_its_life() {
-        let mut stream = follow_at(Pace { life: Duration::from_millis(50), ..PACE });
+        let mut stream = follow_at(Pace { life: Duration::from_millis(50), ..PACE }, app());
         assert!(next(&mut stream).await.is_some(), "it begins");
         assert_eq!(next(&mut stream).await, None);
+    }
+
+    #[tokio::test]
+    async fn a_stream_ends_after_its_life_or_with_the_server_while_there_is_more_to_tell() {
+        const TOLD: i64 = 1_000;
+        for stops in [false, true] {
+            let app = app();
+            let life = if stops { PACE.life } else { Duration::from_millis(50) };
+            let mut stream = follow_at(Pace { life, ..PACE }, app.clone());
+            assert!(next(&mut stream).await.is_some(), "it begins");
+            for job in 1..=TOLD {
+                let name = RunName::job(job);
+                app.telemetry.events.tell_run(&name, What::Removed, app.telemetry.now());
+            }
+            if stops {
+                app.telemetry.events.end_streams();
+            } else {
+                tokio::time::sleep(life).await;
+            }
+            let mut told = 0;
+            while next(&mut stream).await.is_some() {
+                told += 1;
+            }
+            assert!(told < TOLD, "stops: {stops}: the client continues after the last event");
+        }
     }
 }

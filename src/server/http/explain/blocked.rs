@@ -5,9 +5,10 @@ use tinqs_ci_reconciler::model::{Job, Reason, serving};
 use tinqs_ci_reconciler::ports::PortError;
 use tinqs_ci_workflow::jobs::{self, Context, PlannedJob};
 use tinqs_ci_workflow::{Dialect, files, yaml};
+use tokio::time::{Instant, timeout_at};
 
+use super::App;
 use super::job::BLOCKED;
-use super::{App, FORGE_DEADLINE};
 use crate::api::status::JobWhy;
 use crate::words::blocked::{Blocking, Doing, NeededJob};
 use tinqs_ci_gitea::client::{Client, RunJob, WorkflowRun};
@@ -20,10 +21,10 @@ struct BlockedJob {
 }
 
 /// Adds what blocks a job to its story, if the forge said that it is blocked. What cannot be found
-/// out is noted.
-pub(super) async fn tell(app: &App, story: &mut JobWhy, now: Timestamp) {
+/// out until then is noted.
+pub(super) async fn tell(app: &App, story: &mut JobWhy, now: Timestamp, until: Instant) {
     let (Some("blocked"), Some(id)) = (story.at_forge.as_deref(), story.id) else { return };
-    let asked = tokio::time::timeout(FORGE_DEADLINE, ask(app, &story.repo, id, now)).await;
+    let asked = timeout_at(until, ask(app, &story.repo, id, now)).await;
     let BlockedJob { job, blocking } = match asked {
         Ok(Ok(Some(blocked))) => blocked,
         Ok(Ok(None)) => return,

@@ -1,18 +1,9 @@
-//! `GET /v1/explain/job/{id}`: a job's status at the forge, its attempts, and the next step.
+//! A job, as the records and the forge know it.
 
-use axum::Json;
-use axum::extract::{Path, Query, State};
-use tinqs_ci_reconciler::model::{
-    About, AttemptId, Conclusion, Job, JobRef, NearestClass, Phase, Run, RunName, nearest, serving,
-};
+use tinqs_ci_reconciler::model::{About, AttemptId, Conclusion, Job, JobRef, Run, RunName};
 use tinqs_ci_reconciler::ports::WaitingJob;
 
-use super::attempts::attempts;
-use super::{AskedJob, id_of, seats};
-use crate::api::Plan;
-use crate::api::explain::JobExplained;
-use crate::api::plan_view;
-use crate::server::http::{App, Ctx, Refusal};
+use crate::server::http::{App, Refusal};
 use tinqs_ci_gitea::client::RunJob;
 use tinqs_ci_gitea::demand::Mode;
 
@@ -25,57 +16,6 @@ pub(super) struct JobRecord {
     pub(super) about: About,
     pub(super) runs_on: Vec<String>,
     pub(super) listed: bool,
-}
-
-/// `GET /v1/explain/job/{id}[?repo=]`.
-pub(in crate::server::http) async fn job(
-    State(app): Ctx,
-    path: Path<String>,
-    Query(AskedJob { repo }): Query<AskedJob>,
-) -> Result<Json<JobExplained>, Refusal> {
-    let id = id_of(path)?;
-    let name = RunName::job(id);
-    let ports = app.controller.ports();
-    let mode = mode_of(&app).await?;
-    let run = ports.store.get(&name).await?;
-    let record = match &run {
-        Some(run) => Some(of_run(run)),
-        None => listed(&app, id).await?,
-    };
-    let record = record.unwrap_or_else(|| of_nobody(id, repo));
-    let mut why = Vec::new();
-    let at_forge = at_forge(&app, mode, &record, &mut why).await?;
-    let settings = app.controller.settings();
-    // Without the labels, the class is unknown.
-    let labels_known = run.is_some() || record.listed;
-    let class =
-        serving(&settings.classes, &record.job.repo, &record.runs_on).filter(|_| labels_known);
-    let class = class.map(|class| class.name.to_string());
-    let next = match &run {
-        Some(_) => {
-            Some(Plan { observation: None, ..plan_view(&app.controller.observe(&name).await?) })
-        }
-        None => None,
-    };
-    let near = nearest(&settings.classes, &record.job.repo, &record.runs_on);
-    reasons(run.as_ref(), mode, &record, class.is_some(), near, &mut why);
-    if let Some(run) = &run {
-        why.extend(seats::reached(&app, run).await.map(|reached| format!("waits: {reached}")));
-    }
-    Ok(Json(JobExplained {
-        job: id,
-        repo: record.job.repo.clone(),
-        name: record.about.job.clone(),
-        demand: mode.word().to_owned(),
-        at_forge,
-        runs_on: record.runs_on,
-        class,
-        phase: run.as_ref().map(|run| run.status.phase),
-        attempts: run.as_ref().map(|run| attempts(&app, run)).unwrap_or_default(),
-        run: run.map(|run| run.name.to_string()),
-        next,
-        why,
-    }))
 }
 
 pub(super) async fn mode_of(app: &App) -> Result<Mode, Refusal> {
@@ -109,7 +49,7 @@ pub(super) fn of_run_job(repo: &str, job: RunJob) -> JobRecord {
 }
 
 /// Returns the job if the forge's list of waiting jobs contains it.
-async fn listed(app: &App, id: i64) -> Result<Option<JobRecord>, Refusal> {
+pub(super) async fn listed(app: &App, id: i64) -> Result<Option<JobRecord>, Refusal> {
     find_listed(app, |waiting| waiting.job.job_id == id).await
 }
 
@@ -187,47 +127,6 @@ pub(super) async fn at_forge(
             word
         }
     })
-}
-
-/// Adds the reasons known from the run's record. `near`: the class that comes closest, if none serves
-/// the job.
-fn reasons(
-    run: Option<&Run>,
-    mode: Mode,
-    record: &JobRecord,
-    served: bool,
-    near: Option<NearestClass>,
-    why: &mut Vec<String>,
-) {
-    let Some(run) = run else {
-        if record.listed && !served {
-            let labels = record.runs_on.join(", ");
-            why.push(match near {
-                Some(near) if !near.repos.is_empty() => {
-                    format!("no class serves the labels [{labels}] of this repository; {near}")
-                }
-                _ => format!("no class serves the labels [{labels}]: add them to a [[class]]"),
-            });
-        } else if record.listed && mode == Mode::Jobs {
-            why.push("it was just queued: the next poll creates its run".to_owned());
-        }
-        return;
-    };
-    if run.deleted_at.is_some() {
-        why.push(
-            "its run was deleted: it gets no machine; undo with `tinqs-ci retry RUN`".to_owned(),
-        );
-    }
-    why.extend(run.status.conditions.iter().map(|c| format!("{}: {}", c.reason, c.message)));
-    if let Some(outcome) = run.status.outcome {
-        why.push(format!("its run is finished: {outcome:?}"));
-    }
-    if run.status.phase == Phase::Starting {
-        why.push("its machine is starting, or waits to be assigned a job".to_owned());
-    }
-    if let Some(at) = run.status.retry_at {
-        why.push(format!("next attempt at {at:.0}, after {} failures", run.status.failures));
-    }
 }
 
 /// Returns the machine of a run's latest attempt, if its launch was confirmed.

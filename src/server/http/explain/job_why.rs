@@ -3,23 +3,29 @@
 use axum::http::StatusCode;
 use jiff::Timestamp;
 use tinqs_ci_reconciler::model::{AttemptId, Condition, Phase, Reason, Run, nearest, serving};
+use tokio::time::{Instant, timeout_at};
 
 use super::attempts::attempts;
 use super::blocked;
 use super::job::{self, JobRecord, at_forge, machine_of, mode_of};
 use super::{App, FORGE_DEADLINE, Refusal, seats};
-use crate::api::plan_view;
 use crate::api::status::JobWhy;
+use crate::api::{Plan, plan_view};
 use crate::server::http::status;
 use crate::words::reasons::{Advice, NO_CLASS, advice};
 use crate::words::unserved::fix_repos;
 use crate::words::{jobs, lasting};
 
 /// Asks the forge for the job's status. Adds what cannot be found out to the notes.
-async fn ask_forge(app: &App, record: &JobRecord, notes: &mut Vec<String>) -> Option<String> {
+async fn ask_forge(
+    app: &App,
+    record: &JobRecord,
+    until: Instant,
+    notes: &mut Vec<String>,
+) -> Option<String> {
     let mut why = Vec::new();
     let asked = async { at_forge(app, mode_of(app).await?, record, &mut why).await };
-    let answer = tokio::time::timeout(FORGE_DEADLINE, asked).await;
+    let answer = timeout_at(until, asked).await;
     match answer {
         Ok(Ok(word)) => {
             notes.extend(why);
@@ -38,14 +44,21 @@ async fn ask_forge(app: &App, record: &JobRecord, notes: &mut Vec<String>) -> Op
     }
 }
 
-/// Tells the story of a run. If the forge cannot be reached, it comes from the record.
-pub(in crate::server::http) async fn of_run(app: &App, run: &Run, now: Timestamp) -> JobWhy {
+/// Tells the story of a run, and plans its next reconcile. What forge and cloud do not answer until
+/// then comes from the record, and is not planned.
+pub(in crate::server::http) async fn of_run(
+    app: &App,
+    run: &Run,
+    now: Timestamp,
+    until: Instant,
+) -> (JobWhy, Option<Plan>) {
     let record = job::of_run(run);
     let mut notes = Vec::new();
     let asks = record.job.job_id > 0 && !record.job.repo.is_empty();
-    let at_forge = if asks { ask_forge(app, &record, &mut notes).await } else { None };
+    let at_forge = if asks { ask_forge(app, &record, until, &mut notes).await } else { None };
     // Without an answer, the next plan would only wait for the forge again.
     let plans = !asks || at_forge.is_some();
+    let plan = if plans { plan(app, run, until).await } else { None };
     let told = status::reason_of(app, run);
     let (reason, since) = match (still_up(run), run.is_open()) {
         (Some(note), _) => (Some(note.reason.to_string()), Some(note.since)),
@@ -82,7 +95,7 @@ pub(in crate::server::http) async fn of_run(app: &App, run: &Run, now: Timestamp
         reason,
         since,
         waits_for: text(waits_for),
-        next: next(app, run, words, plans, now).await,
+        next: next(app, run, words, plan.as_ref(), now),
         fix: text(fix),
         attempts: attempts(app, run),
         timeline: run.status.timeline.clone(),
@@ -90,8 +103,14 @@ pub(in crate::server::http) async fn of_run(app: &App, run: &Run, now: Timestamp
         run: Some(run.name.to_string()),
         runs_on: record.runs_on,
     };
-    blocked::tell(app, &mut story, now).await;
-    story
+    blocked::tell(app, &mut story, now, until).await;
+    (story, plan)
+}
+
+/// Plans the next reconcile. `None` if the forge or the cloud does not answer until then.
+async fn plan(app: &App, run: &Run, until: Instant) -> Option<Plan> {
+    let observed = timeout_at(until, app.controller.observe(&run.name)).await;
+    observed.ok()?.ok().map(|seen| plan_view(&seen))
 }
 
 /// Returns the condition of a running job whose machine is gone.
@@ -147,7 +166,7 @@ fn state(run: &Run, outcome: &str, message: &str, now: Timestamp) -> String {
 }
 
 /// Says what happens next, and when.
-async fn next(app: &App, run: &Run, words: Advice, plans: bool, now: Timestamp) -> Vec<String> {
+fn next(app: &App, run: &Run, words: Advice, plan: Option<&Plan>, now: Timestamp) -> Vec<String> {
     let mut next = Vec::new();
     if !words.next.is_empty() && run.is_open() {
         next.push(words.next.to_owned());
@@ -163,9 +182,7 @@ async fn next(app: &App, run: &Run, words: Advice, plans: bool, now: Timestamp) 
     if let Some(at) = failing.and_then(|failing| failing.next) {
         next.push(format!("the failed call is tried again {}", until(at)));
     }
-    let observed = tokio::time::timeout(FORGE_DEADLINE, app.controller.observe(&run.name));
-    if plans && let Ok(Ok(seen)) = observed.await {
-        let plan = plan_view(&seen);
+    if let Some(plan) = plan {
         let mut verbs: Vec<&str> =
             plan.changes.iter().filter_map(|change| jobs::planned(&change.verb)).collect();
         verbs.dedup();
@@ -182,16 +199,23 @@ async fn next(app: &App, run: &Run, words: Advice, plans: bool, now: Timestamp) 
     next
 }
 
-/// Tells the story of a job without a run.
+/// Tells the story of a job without a run. Refuses one that neither the records nor the forge know.
 pub(super) async fn of_job(
     app: &App,
     record: &JobRecord,
-    mut notes: Vec<String>,
+    notes: Vec<String>,
 ) -> Result<JobWhy, Refusal> {
-    let at_forge = ask_forge(app, record, &mut notes).await;
+    let story = of_any_job(app, record, notes).await;
     if !record.listed {
-        is_known(record, at_forge.as_deref(), &notes)?;
+        is_known(record, story.at_forge.as_deref(), &story.notes)?;
     }
+    Ok(story)
+}
+
+/// Tells the story of a job without a run, as far as it is known.
+pub(super) async fn of_any_job(app: &App, record: &JobRecord, mut notes: Vec<String>) -> JobWhy {
+    let until = Instant::now() + FORGE_DEADLINE;
+    let at_forge = ask_forge(app, record, until, &mut notes).await;
     let settings = app.controller.settings();
     // Without the labels, the class is unknown.
     let (repo, labels) = (&record.job.repo, &record.runs_on);
@@ -218,14 +242,14 @@ pub(super) async fn of_job(
         reason: unserved.then(|| NO_CLASS.to_owned()),
         since: if unserved { unserved_since(app, &record.runs_on) } else { None },
         waits_for: text(words.waits_for),
-        next: vec![next],
+        next: text(&next).into_iter().collect(),
         fix: fix.or_else(|| text(words.fix)),
         attempts: Vec::new(),
         timeline: Vec::new(),
         notes,
     };
-    blocked::tell(app, &mut story, app.telemetry.now()).await;
-    Ok(story)
+    blocked::tell(app, &mut story, app.telemetry.now(), until).await;
+    story
 }
 
 /// Refuses a job that neither the records nor the forge know.
@@ -264,7 +288,10 @@ fn without_run(
             format!("the next poll creates its run, within {every}"),
         );
     }
-    let word = at_forge.unwrap_or("unknown");
+    let Some(word) = at_forge else {
+        let state = "the job has no run here, and its status at the forge is not known";
+        return (state.to_owned(), String::new());
+    };
     let next = match word {
         "blocked" => "it gets a machine as soon as the forge queues it",
         _ => "it needs no machine of this installation",

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use tinqs_ci_reconciler::controller::UnservedJob;
 use tinqs_ci_reconciler::model::{Run, RunName};
 use tinqs_ci_reconciler::ports::WaitingJob;
+use tokio::time::Instant;
 
 use super::job::{self, JobRecord, find_listed, of_nobody};
 use super::target::{self, Page, Target};
@@ -59,7 +60,8 @@ pub(in crate::server::http) async fn why(
         Found::Jobs(jobs) => why.runs = jobs.into_iter().take(RUNS).collect(),
         Found::Run(mut run) => {
             note_machines_still_up(&app, std::slice::from_mut(&mut *run));
-            why.job = Some(job_why::of_run(&app, &run, known.now).await);
+            let until = Instant::now() + FORGE_DEADLINE;
+            why.job = Some(job_why::of_run(&app, &run, known.now, until).await.0);
         }
         Found::Job(record, notes) => {
             why.job = Some(job_why::of_job(&app, &record, notes).await?);

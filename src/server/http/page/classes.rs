@@ -12,7 +12,7 @@ use super::{actions, answer, layout, refused};
 use crate::api::{Class, Unavailable};
 use crate::server::http::Ctx;
 use crate::server::http::guard::Identity;
-use crate::server::http::sides::class_views;
+use crate::server::http::sides::{class_views, list_if_late};
 use crate::settings::Right;
 use crate::words::offerings::why;
 
@@ -25,8 +25,9 @@ pub(super) async fn page(
     Extension(caller): Extension<Identity>,
     headers: HeaderMap,
 ) -> Response {
+    list_if_late(&app).await;
     let now = app.telemetry.now();
-    let machines = app.telemetry.seen.machines().1;
+    let (listed_at, machines) = app.telemetry.seen.machines();
     let views = match class_views(&app, &machines).await {
         Ok(views) => views,
         Err(refusal) => return refused(&headers, refusal),
@@ -43,6 +44,7 @@ pub(super) async fn page(
         |class: &model::ClassName| pauses.iter().any(|pause| pause.class.as_ref() == Some(class));
     let main = html! {
         h1 { "Classes" }
+        (parts::listed(listed_at))
         @if views.is_empty() { p { "No class is configured." } }
         @for (number, (view, class)) in views.iter().zip(&settings.classes).enumerate() {
             section id={ "class-" (number) } data-live aria-label={ "Class " (name(&view.name)) } {
@@ -85,10 +87,6 @@ fn one(
         ("keep", times.keep),
     ];
     let labels: Vec<String> = view.labels.iter().map(|label| name(label)).collect();
-    let repos = match view.repos.as_slice() {
-        [] => "every repository".to_owned(),
-        repos => repos.iter().map(|pattern| name(pattern)).collect::<Vec<_>>().join(", "),
-    };
     let reasons: Vec<&str> = view.blocked_by.iter().map(|reason| reason.as_str()).collect();
     html! {
         h2.as-is { (name(&view.name)) " " small { (labels.join(", ")) } }
@@ -114,12 +112,28 @@ fn one(
         details {
             summary { "Configuration in force" }
             dl.facts {
-                div { dt { code { "repos" } } dd { (repos) } }
+                @for (key, text) in texts(view) { div { dt { code { (key) } } dd { (text) } } }
                 @for (key, value) in durations { div { dt { code { (key) } } dd { (span(value)) } } }
                 @for machine in &class.machines { div { dt { "machine" } dd { (spec(machine)) } } }
             }
         }
     }
+}
+
+/// Returns the settings of a class that are texts.
+fn texts(view: &Class) -> [(&'static str, String); 4] {
+    let listed = |texts: &[String], none: &str| match texts {
+        [] => none.to_owned(),
+        texts => texts.iter().map(|text| name(text)).collect::<Vec<_>>().join(", "),
+    };
+    let unlabeled = if view.serves_unlabeled { "yes" } else { "no" };
+    let profile = view.instance_profile.as_ref();
+    [
+        ("repos", listed(&view.repos, "every repository")),
+        ("serves_unlabeled", unlabeled.to_owned()),
+        ("security_groups", listed(&view.security_groups, "–")),
+        ("instance_profile", profile.map_or("–".to_owned(), |profile| name(profile))),
+    ]
 }
 
 /// Says when something may happen: `in 41s`, or `now`.
@@ -186,6 +200,9 @@ mod tests {
             owner_limit: None,
             seats: 0,
             seats_by_repo: Vec::new(),
+            serves_unlabeled: false,
+            security_groups: Vec::new(),
+            instance_profile: None,
             machines: 0,
             open_runs: 0,
             waiting_runs: 0,

@@ -12,7 +12,7 @@ use super::{answer, layout};
 use crate::api::{Doing, MachineView};
 use crate::server::http::Ctx;
 use crate::server::http::guard::Identity;
-use crate::server::http::sides::machine_views;
+use crate::server::http::sides::{list_if_late, machine_views};
 use crate::settings::Right;
 use crate::words::money;
 
@@ -22,6 +22,7 @@ pub(super) async fn page(
     Extension(caller): Extension<Identity>,
     headers: HeaderMap,
 ) -> Response {
+    list_if_late(&app).await;
     let now = app.telemetry.now();
     let (listed_at, machines) = app.telemetry.seen.machines();
     let machines = machine_views(&app, machines).await;

@@ -55,6 +55,7 @@ fn main(status: &StatusView, samples: &Samples, latest: &[Event], may_act: bool)
                 @for service in &status.services { (service_part(service, now)) }
                 (paused_part(&status.pauses))
             }
+            (parts::listed(status.machines_listed_at))
             @if !status.attention.is_empty() { (parts::attention(&status.attention, now)) }
             @if may_act {
                 @let all_paused = status.pauses.iter().any(|pause| pause.class.is_none());
@@ -131,9 +132,11 @@ fn numbers(status: &StatusView) -> Markup {
     let wait = |of: fn(&ClassWaits) -> i64| seconds(waits.map(of));
     let spent =
         |of: fn(&Spend) -> String| status.spend.as_ref().map_or(money::UNKNOWN.to_owned(), of);
+    let oldest = status.oldest_waiting_since().map(|since| status.now.duration_since(since));
     let unpriced = status.spend.map_or(0, |spend| spend.unpriced_machines);
     let rows = [
         ("waiting", sum(|class| class.waiting).to_string()),
+        ("oldest wait", oldest.map_or("–".to_owned(), span)),
         ("starting", sum(|class| class.starting).to_string()),
         ("running", sum(|class| class.running).to_string()),
         ("machines", sum(|class| class.machines).to_string()),

@@ -57,6 +57,13 @@ pub(super) fn age(at: Timestamp, now: Timestamp) -> Markup {
     html! { time datetime=(at) title=(format!("{at:.0}")) { (span(now.duration_since(at))) } }
 }
 
+/// Says that machines are not known, if this process has not listed them.
+pub(super) fn listed(at: Option<Timestamp>) -> Markup {
+    html! { @if at.is_none() {
+        p.quiet { "Machines are not known: this process has not listed them yet." }
+    } }
+}
+
 /// Returns an address that may be linked: only of the web, without characters that deceive.
 pub(super) fn address(url: &str) -> Option<&str> {
     let is_web = url.starts_with("https://") || url.starts_with("http://");

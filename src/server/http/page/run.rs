@@ -1,11 +1,14 @@
 //! One run: where it is on its path, why, its attempts, and the commands to act.
 
+use std::time::Duration;
+
 use axum::extract::{Extension, Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use jiff::Timestamp;
 use maud::{Markup, html};
 use tinqs_ci_reconciler::model::Run;
+use tokio::time::Instant;
 
 use super::parts::{self, age, exact, name, sentence, span};
 use super::{actions, answer, layout, refused, steps};
@@ -20,6 +23,9 @@ use crate::server::http::runs::find_noted;
 use crate::settings::Right;
 use crate::words::timeline::happened;
 
+/// How long the page waits for the forge and the cloud before it shows the record alone.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// `GET /runs/{name}`.
 pub(super) async fn page(
     State(app): Ctx,
@@ -32,7 +38,7 @@ pub(super) async fn page(
         Err(refusal) => return refused(&headers, refusal),
     };
     let now = app.telemetry.now();
-    let why = story_of(&app, &run, now).await;
+    let (why, _) = story_of(&app, &run, now, Instant::now() + PATIENCE).await;
     let installation = &app.live.settings().installation;
     let may_act = caller.may >= Right::Operate;
     let events = beyond_timeline(&app, &run.name);

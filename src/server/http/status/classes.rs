@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use jiff::Timestamp;
 use tinqs_ci_reconciler::model::{Class, ClassName, Phase, serving};
 
 use super::{App, StatusData, class_of};
@@ -13,11 +14,16 @@ use crate::telemetry::RecentWaits;
 pub(super) fn all(app: &App, classes: &[Class], known: &StatusData) -> Vec<ClassStatus> {
     let mut phases: HashMap<&ClassName, [usize; 3]> = HashMap::new();
     let mut desired: HashMap<&ClassName, usize> = HashMap::new();
+    let mut oldest: HashMap<&ClassName, Timestamp> = HashMap::new();
     for run in known.open.as_deref().unwrap_or_default() {
         let Some(class) = serving(classes, &run.repo, &run.runs_on) else { continue };
         let counts = phases.entry(&class.name).or_default();
         if run.phase != Phase::Finished && !run.deleted {
             *desired.entry(&class.name).or_default() += 1;
+        }
+        if run.phase == Phase::Waiting && !run.deleted {
+            let since = oldest.entry(&class.name).or_insert(run.waiting_since);
+            *since = run.waiting_since.min(*since);
         }
         match run.phase {
             Phase::Waiting => counts[0] += 1,
@@ -49,6 +55,7 @@ pub(super) fn all(app: &App, classes: &[Class], known: &StatusData) -> Vec<Class
             desired: desired.get(&class.name).copied().unwrap_or(0),
             open: waiting + starting + running,
             waiting,
+            oldest_waiting_since: oldest.get(&class.name).copied(),
             starting,
             running,
             reasons,
