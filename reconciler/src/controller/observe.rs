@@ -77,6 +77,7 @@ impl Controller {
         let mut seen = Observation {
             now,
             clock: self.clock.check(now),
+            installation: settings.installation_id(),
             name: name.clone(),
             job,
             times,
@@ -109,7 +110,7 @@ impl Controller {
         self.ask_for_machines(&mut seen).await?;
         self.ask_for_jobs(&mut seen).await;
         if let Job::Running { runner } = &seen.job
-            && let Ok(attempt_id) = runner.parse()
+            && let Some(attempt_id) = settings.attempt_of(runner)
         {
             self.cache.displaced.saw(name, &attempt_id);
         }
@@ -294,12 +295,13 @@ impl Controller {
 
 impl Observation {
     /// Returns whether the record must be read again after the rest: if there is none, or if
-    /// something belongs to another incarnation.
+    /// something belongs to another incarnation of this installation's.
     fn needs_second_reading(&self) -> bool {
         let Some(run) = &self.run else { return true };
         let uid = run.uid.short();
         let machines = self.machines.iter().map(|m| &m.attempt_id);
         let rows = self.registrations.seen().iter().map(|r| &r.attempt_id);
+        let rows = rows.filter(|attempt_id| !attempt_id.is_of_another(&self.installation));
         let seats = self.seats.iter().map(|(_, attempt_id)| attempt_id);
         machines.chain(rows).chain(seats).any(|attempt_id| attempt_id.uid != uid)
     }

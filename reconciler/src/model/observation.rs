@@ -9,7 +9,7 @@ use super::class::{Class, ClassName, NearestClass};
 use super::clock_check::ClockCheck;
 use super::job_times::JobTimes;
 use super::machine::{Cause, MachineSpec, Market, OpenBreaker, UnavailableOffering};
-use super::names::{AttemptId, MachineId, RunName};
+use super::names::{AttemptId, InstallationId, MachineId, RunName};
 use super::outcome::{EndedBy, Outcome};
 use super::pause::Pause;
 use super::run::Run;
@@ -24,6 +24,8 @@ pub struct Observation {
     /// Whether a wait may be concluded from that time.
     #[serde(default, skip_serializing_if = "ClockCheck::agrees")]
     pub clock: ClockCheck,
+    /// The ID of this installation.
+    pub installation: InstallationId,
     /// The name of the run.
     pub name: RunName,
     /// The record, read with strong consistency before the rest, and again after it if needed.
@@ -40,7 +42,8 @@ pub struct Observation {
     /// Machines with our tag and this run's name, of any incarnation and attempt.
     #[serde(default)]
     pub machines: Vec<Machine>,
-    /// Registrations at the forge with this run's name, of any incarnation.
+    /// Registrations at the forge with this run's name, of any incarnation and any installation:
+    /// two that serve one forge name their runs alike.
     pub registrations: Registrations,
     /// Seats with this run's name, of any incarnation.
     #[serde(default)]
@@ -304,7 +307,7 @@ pub enum Registrations {
     Seen(Vec<Registration>),
 }
 
-/// One registration of ours at the forge.
+/// A registration at the forge whose name is an attempt ID.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct Registration {
