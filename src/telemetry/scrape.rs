@@ -88,7 +88,10 @@ impl Telemetry {
     pub(super) fn show(&self, open: &[OpenRun]) {
         let classes = self.classes.read().clone();
         let (_, machines) = self.seen.machines();
-        let (_, registrations) = self.seen.registrations();
+        let (_, mut registrations) = self.seen.registrations();
+        if let Some(own) = &*self.installation.read() {
+            registrations.retain(|row| !row.attempt_id.is_of_another(own));
+        }
         let snapshot = Snapshot {
             classes: &classes,
             open,

@@ -52,18 +52,18 @@ impl Canceled {
     }
 }
 
-/// Returns the name of the runner that executed the job of this run, if the job was canceled.
-fn executed_by(seen: &Observation) -> Option<&str> {
+/// Returns the attempt whose runner executed the job of this run, if the job was canceled.
+fn executed_by(seen: &Observation) -> Option<AttemptId> {
     let canceled = seen.job == Job::Done { conclusion: Conclusion::Cancelled };
     // Once the registration is deleted, the forge names the runner no longer; the record does.
-    seen.run.as_ref().filter(|_| canceled)?.status.runner.as_deref()
+    let run = seen.run.as_ref().filter(|_| canceled)?;
+    run.attempt_of(run.status.runner.as_deref()?)
 }
 
 impl Controller {
     /// Adds the attempts on whose runners jobs were canceled.
     pub(super) fn note_canceled(&self, seen: &mut Observation) {
-        let runner = executed_by(seen);
-        if let Some(attempt_id) = runner.and_then(|name| self.settings().attempt_of(name)) {
+        if let Some(attempt_id) = executed_by(seen) {
             self.cache.canceled.saw(&seen.name, attempt_id);
         }
         seen.canceled = self.cache.canceled.of(&seen.name);

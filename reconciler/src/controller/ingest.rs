@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::{Controller, Hint};
-use crate::model::{Run, RunName, SeenBy, Spec, serving};
+use crate::model::{AttemptId, Run, RunName, SeenBy, Spec, serving};
 use crate::ports::{ErrorKind, Expect, PortError, WaitingJob};
 
 impl Controller {
@@ -17,7 +17,7 @@ impl Controller {
     /// Returns the store's or the queue's error if a hint could not be made durable.
     pub async fn ingest(&self, hints: &[Hint]) -> Result<usize, PortError> {
         self.cache.reset_idle();
-        let settings = self.settings();
+        let own = self.settings().installation_id();
         let mut created = 0;
         for hint in hints {
             match hint {
@@ -25,7 +25,9 @@ impl Controller {
                     created += usize::from(self.ensure_run(job, SeenBy::Webhook).await?);
                 }
                 Hint::Job { job_id, runner } => {
-                    let attempt_id = runner.as_deref().and_then(|name| settings.attempt_of(name));
+                    let attempt_id =
+                        runner.as_deref().and_then(|name| name.parse::<AttemptId>().ok());
+                    let attempt_id = attempt_id.filter(|it| !it.is_of_another(&own));
                     let run_name = RunName::job(*job_id);
                     if let Some(attempt_id) = &attempt_id {
                         self.cache.displaced.saw(&run_name, attempt_id);

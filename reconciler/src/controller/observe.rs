@@ -109,8 +109,8 @@ impl Controller {
         seen.forge_read = Some(self.steadiness.read(self.ports.clock.now()));
         self.ask_for_machines(&mut seen).await?;
         self.ask_for_jobs(&mut seen).await;
-        if let Job::Running { runner } = &seen.job
-            && let Some(attempt_id) = settings.attempt_of(runner)
+        if let (Some(run), Job::Running { runner }) = (&seen.run, &seen.job)
+            && let Some(attempt_id) = run.attempt_of(runner)
         {
             self.cache.displaced.saw(name, &attempt_id);
         }

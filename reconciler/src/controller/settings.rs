@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
 
-use crate::model::{AttemptId, Class, InstallationId, MicroUsd, Secret};
+use crate::model::{Class, InstallationId, MicroUsd, Secret};
 use crate::ports::WaitingJob;
 
 /// The settings of the controller.
@@ -35,12 +35,6 @@ impl Settings {
     /// Returns the ID of the installation.
     pub fn installation_id(&self) -> InstallationId {
         InstallationId::of(&self.installation)
-    }
-
-    /// Returns the attempt whose runner has this name, unless it is another installation's.
-    pub(super) fn attempt_of(&self, runner: &str) -> Option<AttemptId> {
-        let attempt_id: AttemptId = runner.parse().ok()?;
-        (!attempt_id.is_of_another(&self.installation_id())).then_some(attempt_id)
     }
 }
 

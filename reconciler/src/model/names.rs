@@ -145,7 +145,9 @@ pub(crate) fn hash_hex(parts: &[&str]) -> String {
 
 text_id! {
     /// An installation's ID: the first 4 hex digits of the SHA-256 of its name. Each attempt ID
-    /// carries it, so that installations at one forge leave each other's registrations alone.
+    /// carries it, so that installations at one forge leave each other's registrations alone. The
+    /// empty one is of no installation.
+    #[derive(Default)]
     InstallationId
 }
 

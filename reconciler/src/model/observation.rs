@@ -25,6 +25,7 @@ pub struct Observation {
     #[serde(default, skip_serializing_if = "ClockCheck::agrees")]
     pub clock: ClockCheck,
     /// The ID of this installation.
+    #[serde(default)]
     pub installation: InstallationId,
     /// The name of the run.
     pub name: RunName,

@@ -2,9 +2,10 @@
 
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
-    About, Answer, Attempt, AttemptId, Boot, Class, ClassName, ClockCheck, Job, JobRef, JobTimes,
-    Machine, MachineId, MachineSpec, MachineState, Market, Observation, Placement, Registrations,
-    Run, RunName, Runner, Secret, SeenBy, Spec, Times, decode, encode,
+    About, Answer, Attempt, AttemptId, Boot, Class, ClassName, ClockCheck, InstallationId, Job,
+    JobRef, JobTimes, Machine, MachineId, MachineSpec, MachineState, Market, Observation,
+    Placement, Registrations, Run, RunName, Runner, Secret, SeenBy, Spec, Times, Uid8, decode,
+    encode,
 };
 use tinqs_ci_reconciler::plan::{Rule, plan};
 
@@ -106,6 +107,7 @@ fn backs_off(job_id: i64, failures_before: u32) -> Option<SignedDuration> {
     let seen = Observation {
         now: now(),
         clock: ClockCheck::Agrees,
+        installation: InstallationId::of("test"),
         name: run.name.clone(),
         run: Some(run),
         job: Job::Waiting,

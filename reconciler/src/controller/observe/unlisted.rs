@@ -127,8 +127,8 @@ mod tests {
 
     use super::*;
     use crate::model::{
-        ClassName, ClockCheck, End, Ended, JobTimes, MachineId, PastPlacement, Registrations,
-        RunName, SeenBy, Spec,
+        ClassName, ClockCheck, End, Ended, InstallationId, JobTimes, MachineId, PastPlacement,
+        Registrations, RunName, SeenBy, Spec,
     };
 
     #[test]
@@ -156,6 +156,7 @@ mod tests {
         let seen = Observation {
             now,
             clock: ClockCheck::Agrees,
+            installation: InstallationId::of("test"),
             name: run.name.clone(),
             job: Job::Waiting,
             times: JobTimes::default(),
