@@ -58,7 +58,11 @@ impl Controller {
         let settings = self.settings();
         let ticket = self.cache.ticket();
         let machines = self.cache.machines.after(&self.cache, ticket, self.list_machines()).await?;
-        let machines: Vec<Machine> = machines.of(name).cloned().collect();
+        let as_recorded = |machine: Machine| match &run {
+            Some(run) => run.as_recorded(machine),
+            None => machine,
+        };
+        let machines: Vec<Machine> = machines.of(name).cloned().map(as_recorded).collect();
         let registrations = self.registrations_of(name, run.as_ref(), &machines, ticket).await?;
         let SeenJob { state: job, times } = match &run {
             Some(run) => match self.ports.forge.job(&run.spec.job).await? {
@@ -286,8 +290,12 @@ impl Controller {
     /// Reads launched machines that are not listed by their ID, once they must be visible.
     async fn ask_for_machines(&self, seen: &mut Observation) -> Result<(), PortError> {
         for gone in unlisted(seen) {
-            let found = self.ports.compute.find(&gone.id).await?;
-            seen.machines.push(found.unwrap_or(gone));
+            let found = self.ports.compute.find(&gone.id).await?.unwrap_or(gone);
+            let found = match &seen.run {
+                Some(run) => run.as_recorded(found),
+                None => found,
+            };
+            seen.machines.push(found);
         }
         Ok(())
     }

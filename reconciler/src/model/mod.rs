@@ -13,6 +13,7 @@ mod names;
 mod observation;
 mod outcome;
 mod pause;
+mod recorded;
 mod redactor;
 mod repos;
 mod run;

@@ -245,16 +245,17 @@ pub struct Machine {
     /// When the cloud accepted the launch.
     #[cfg_attr(feature = "schemars", schemars(with = "String"))]
     pub launched_at: Timestamp,
-    /// When it powers itself off, from its tags.
+    /// When it powers itself off: from its record, or else from its tags.
     #[cfg_attr(feature = "schemars", schemars(with = "String"))]
     pub deadline: Timestamp,
-    /// The ID of its registration, from its tags.
+    /// The ID of its registration: from its record, or else from its tags.
     pub registration: i64,
-    /// The ID of the repository that the registration serves, from its tags; 0: every repository of
-    /// the scope.
+    /// The ID of the repository that the registration serves: from its record, or else from its
+    /// tags; 0: every repository of the scope.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub repo_id: i64,
-    /// The promise of its boot script, from its tags; `None` if they do not say.
+    /// The promise of its boot script: from its record, or else from its tags; `None` if those do
+    /// not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub promise: Option<BootPromise>,
     /// The party that ended it, if the cloud reports that.

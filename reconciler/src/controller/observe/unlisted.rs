@@ -146,6 +146,7 @@ mod tests {
             class: class.clone(),
             registration: 1,
             repo_id: 0,
+            deadline: None,
             promise: None,
             placements: vec![answered(at)],
             ended: Ended { why: End::Consumed, at: now },
