@@ -284,8 +284,8 @@ impl Run {
         AttemptId { run: self.name.clone(), uid: self.uid.short(), number }
     }
 
-    /// Returns the attempt whose runner has this name, of this run or of another one; `None` if it
-    /// is no runner of this run's installation.
+    /// Returns the attempt whose runner has this name, of this run or another one; `None` if it is
+    /// no runner of this run's installation.
     pub fn attempt_of(&self, runner: &str) -> Option<AttemptId> {
         let attempt_id: AttemptId = runner.parse().ok()?;
         let own = self.attempt_id(0).installation();

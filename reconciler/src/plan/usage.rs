@@ -5,9 +5,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::times::older;
 use crate::model::{
-    Amount, ClassName, End, Ended, EndedBy, EndedWithin, Happened, Machine,
-    MachineState, MicroUsd, Outcome, Run, RunUsage, Seconds, Status, Times, Usage, UsageKey,
-    UsedMachine,
+    Amount, ClassName, End, Ended, EndedBy, EndedWithin, Happened, Machine, MachineState, MicroUsd,
+    Outcome, Run, RunUsage, Seconds, Status, Times, Usage, UsageKey, UsedMachine,
 };
 
 /// A machine that ended longer ago is on no list any more.

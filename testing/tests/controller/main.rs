@@ -14,6 +14,7 @@ mod last_lines;
 mod launch_queue;
 mod lists;
 mod lost;
+mod neighbors;
 mod pause;
 mod poll;
 mod reading;

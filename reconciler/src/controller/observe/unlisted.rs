@@ -108,7 +108,8 @@ fn machine_of_past(run: &Run, past: &PastAttempt, max_age: SignedDuration) -> Ma
         placement: 0,
         state: MachineState::Gone,
         launched_at: past.decided_at,
-        deadline: after(past.decided_at, max_age),
+        // Records of earlier releases do not keep it.
+        deadline: past.deadline.unwrap_or_else(|| after(past.decided_at, max_age)),
         registration: past.registration,
         repo_id: past.repo_id,
         promise: past.promise,
