@@ -263,7 +263,7 @@ impl Laws {
         if !machine.is_live() || by_person || now > machine.boot.deadline {
             return;
         }
-        // The deadline and the registration that count are those of the record, whoever rewrote it.
+        // Deadline and registration are those of the record, even of one that was rewritten.
         if self.scrambled.contains(&machine.attempt_id.run) {
             return;
         }

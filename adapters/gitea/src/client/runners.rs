@@ -68,7 +68,7 @@ pub(super) enum Failed {
     Other(PortError),
 }
 
-/// A runner as the forge lists it, whoever registered it.
+/// A runner as the forge lists it, whatever its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedRunner {
     /// Its name.
