@@ -7,8 +7,8 @@ use tinqs_ci_reconciler::text::cut;
 pub const FOREIGN_MACHINE: &str = "ForeignMachine";
 
 /// The remedy for a person.
-pub const FIX: &str = "find out who tagged them; remove their `tinqs-ci` tags, and terminate them if \
-                       they are not needed";
+pub const FIX: &str = "find out who tagged them; remove their `tinqs-ci` tags, and terminate \
+                       them if they are not needed";
 
 /// The maximum number of machines that are named.
 const NAMED: usize = 5;

@@ -256,7 +256,8 @@ def two_installations(forge, host):
     alone, also those whose runners have not come online yet, and every job runs."""
     ids = [hashlib.sha256(name.encode()).hexdigest()[:4] for name in ("tinqs-ci", "second")]
     begun = len((host.dir / "serve.log").read_text())
-    with Host(host.dir.parent / "second", host.program, (host.runner,), forge, "jobs", "second") as other:
+    place = host.dir.parent / "second"
+    with Host(place, host.program, (host.runner,), forge, "jobs", "second") as other:
         for n in range(3):
             forge.push(f"shared-{n}", CI, matrix(6, 12))
         told = [f"installation {ids[1]} has", 'labels of class "default"']
@@ -269,7 +270,8 @@ def two_installations(forge, host):
             gone.update((name, now) for name in before - names)
             before = names
             # The machine of a registration that somebody else removed goes on for a minute.
-            orphans = [name for name, at in gone.items() if now - at > 20 and processes(f"{name}-0")]
+            late = [name for name, at in gone.items() if now - at > 20]
+            orphans = [name for name in late if processes(f"{name}-0")]
             assert orphans == [], f"registrations removed under live machines: {orphans}"
             return gone and not names and not host.live() and not other.live()
 

@@ -93,8 +93,8 @@ impl Controller {
         })
     }
 
-    /// Reads the lists of a sweep, and returns the attempt IDs of their registrations, without those
-    /// of other installations: those wake no run.
+    /// Reads the lists of a sweep, and returns the attempt IDs of their registrations. Those of
+    /// other installations are left out: they wake no run.
     pub(super) async fn sweep_registrations(
         &self,
         ticket: u64,

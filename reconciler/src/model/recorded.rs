@@ -4,8 +4,8 @@ use super::observation::Machine;
 use super::run::Run;
 
 impl Run {
-    /// Returns a machine with the deadline, the registration and the boot promise that its attempt's
-    /// record has, instead of those in its tags. Unchanged if there is no such record.
+    /// Returns a machine with deadline, registration and boot promise as the record of its attempt
+    /// has them, instead of its tags. Unchanged if there is no such record.
     pub fn as_recorded(&self, machine: Machine) -> Machine {
         if machine.attempt_id != self.attempt_id(machine.attempt_id.number) {
             return machine;

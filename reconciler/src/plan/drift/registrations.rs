@@ -35,8 +35,8 @@ pub(super) fn of(sides: &Sides<'_>) -> Vec<Drift> {
     drifts.collect()
 }
 
-/// Returns whether a registration is this installation's. The name of an earlier release does not tell:
-/// its machine or the attempt of an open run does.
+/// Returns whether a registration is this installation's. If its name, of an earlier release, does
+/// not tell, its machine or the attempt of an open run does.
 fn is_ours(sides: &Sides<'_>, row: &Registration) -> bool {
     let attempt_id = &row.attempt_id;
     let current = || sides.open.get(&attempt_id.run).and_then(|run| run.attempt.as_ref());
