@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use parking_lot::RwLock;
 use sha2::{Digest as _, Sha256};
 use tinqs_ci_reconciler::controller::{ActionKind, Event, ReconcileOutcome, Report, SweepReport};
-use tinqs_ci_reconciler::model::{Class, Reason};
+use tinqs_ci_reconciler::model::{Class, InstallationId, Reason};
 use tinqs_ci_reconciler::ports::{Clock, ErrorKind, PortError};
 
 use crate::push::Pass;
@@ -90,6 +90,8 @@ pub struct Telemetry {
     clock: Arc<dyn Clock>,
     /// The configured classes. A reload replaces them.
     classes: RwLock<Arc<[Class]>>,
+    /// The ID of the installation, once its settings are in force.
+    installation: RwLock<Option<InstallationId>>,
     shown: scrape::Shown,
     open_runs: open_runs::OpenRuns,
 }
@@ -121,6 +123,7 @@ impl Telemetry {
             held: Held::default(),
             clock,
             classes: RwLock::new(classes.into()),
+            installation: RwLock::default(),
             shown: scrape::Shown::default(),
             open_runs: open_runs::OpenRuns::default(),
         })
@@ -131,6 +134,7 @@ impl Telemetry {
         traces::hide(&settings.secrets());
         self.metrics.configure(&settings.classes);
         *self.classes.write() = settings.classes.as_slice().into();
+        *self.installation.write() = Some(InstallationId::of(&settings.installation));
         let tls = settings.server.tls.as_ref();
         self.metrics.config.certificate(tls.map(Tls::expires_at));
         // Credentials show themselves as a constant.

@@ -265,6 +265,11 @@ impl Cloud {
         id
     }
 
+    /// Returns the machines that are not ours.
+    pub fn foreign(&self) -> impl Iterator<Item = &MachineId> {
+        self.foreign.iter()
+    }
+
     /// Returns whether a machine is not ours.
     pub fn is_foreign(&self, id: &MachineId) -> bool {
         self.foreign.contains(id)

@@ -87,6 +87,8 @@ pub struct Laws {
     unused: BTreeMap<String, time::Wait>,
     /// Runs whose records were rewritten at random.
     scrambled: BTreeSet<RunName>,
+    /// The registrations of other installations.
+    strangers: BTreeSet<i64>,
     /// Machines that were live when all records were lost.
     orphans: BTreeSet<MachineId>,
     /// When every replica knew the current classes.
@@ -139,6 +141,7 @@ impl Laws {
             lingering: BTreeMap::new(),
             unused: BTreeMap::new(),
             scrambled: BTreeSet::new(),
+            strangers: BTreeSet::new(),
             orphans: BTreeSet::new(),
             configured_at: None,
             longest_wait: (SignedDuration::ZERO, 0),
@@ -194,6 +197,16 @@ impl Laws {
         if let Some(attempt) = &run.status.attempt {
             self.attempts.insert(run.attempt_id(attempt.number), attempt.clone());
         }
+    }
+
+    /// Records that another installation registered a runner.
+    pub fn on_stranger(&mut self, registration: i64) {
+        self.strangers.insert(registration);
+    }
+
+    /// Returns whether a registration is another installation's.
+    pub fn is_strangers(&self, registration: i64) -> bool {
+        self.strangers.contains(&registration)
     }
 
     /// Records that the classes changed; every replica knows them from `known_at` on.

@@ -234,6 +234,12 @@ fn hijack() {
     assert!(outcomes.len() < 10 || shared > outcomes.len(), "only {shared} jobs swapped machines");
 }
 
+/// Runners of strangers are left alone, whatever their names.
+#[test]
+fn rogue() {
+    with_faults(&Profile::rogue(), SEEDS, &["registered_elsewhere", "worked_elsewhere", "crash"]);
+}
+
 /// Limits of repositories and owners hold, and classes serve only the repositories they are for.
 #[test]
 fn flood() {

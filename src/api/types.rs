@@ -27,7 +27,7 @@ pub struct List<T> {
 pub struct MachineView {
     /// The ID in the cloud.
     pub id: String,
-    /// The attempt ID: `tq-<run>-<uid8>-<attempt>`.
+    /// The attempt ID: `tq-<run>-<installation><uid8>-<attempt>`.
     pub attempt_id: String,
     /// The run that it was launched for.
     pub run: String,

@@ -1,6 +1,6 @@
 //! Commands that change a run or a machine: `delete`, `retry`, `terminate`. Each says what follows.
 
-use tinqs_ci_reconciler::model::{AttemptId, Phase, Run};
+use tinqs_ci_reconciler::model::{Phase, Run};
 use tinqs_ci_reconciler::text::{cut, escape};
 
 use super::args::{DryRun, Server};
@@ -100,7 +100,7 @@ fn tell(change: Change, run: &Run) {
 }
 
 fn after_deletion(run: &Run, now: Now) -> Option<String> {
-    let runner = run.status.runner.as_deref().and_then(|name| name.parse::<AttemptId>().ok());
+    let runner = run.status.runner.as_deref().and_then(|name| run.attempt_of(name));
     let elsewhere = runner.filter(|attempt_id| attempt_id.run != run.name);
     match (run.status.phase, elsewhere, now) {
         (Phase::Finished, ..) => None,

@@ -5,6 +5,7 @@ mod forge;
 mod forge_answers;
 mod host;
 mod needs;
+mod neighbors;
 mod outside;
 mod push;
 mod rights;

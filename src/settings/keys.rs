@@ -124,7 +124,7 @@ pub const TOP: &[Key] = &[
     key(
         "installation",
         NAMED,
-        "The value of the machine tag `tinqs-ci`. Installations that share a cloud account need different values.",
+        "The value of the machine tag `tinqs-ci`; a hash of it is in the name of each runner. Installations that share a cloud account or a forge need different values.",
     )
     .or("tinqs-ci"),
     key("forge", Form::Table(FORGE), "The Gitea server and how to access it."),

@@ -131,6 +131,9 @@ families! {
     CLOCK_AHEAD = "clock_ahead_seconds" Gauge [] Beta
         "How far the clock of this process is ahead of the forge's, negative if behind; 0 if the forge has not told its time. More than 120 in either direction: nothing is ended, retired or given back after a wait.",
         "abs(tinqs_ci_clock_ahead_seconds) > 120";
+    FOREIGN_MACHINES = "foreign_machines" Gauge [] Beta
+        "Machines that carry this installation's tags but were not launched by it, as last listed. They are never touched.",
+        "tinqs_ci_foreign_machines > 0";
     UNREADABLE_RECORDS = "unreadable_records" Gauge [] Beta
         "Records that could not be decoded when last read, and are skipped.",
         "tinqs_ci_unreadable_records > 0";

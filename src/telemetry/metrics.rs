@@ -55,6 +55,7 @@ pub struct Metrics {
     jobs: GaugeVec,
     oldest_waiting: GaugeVec,
     unreadable: Gauge,
+    foreign: Gauge,
     clock_ahead: Gauge,
     job_wait: HistogramVec,
     steps: HistogramVec,
@@ -109,6 +110,7 @@ impl Metrics {
             jobs: gauges(r, f::JOBS),
             oldest_waiting: gauges(r, f::OLDEST_WAITING),
             unreadable: gauge(r, f::UNREADABLE_RECORDS),
+            foreign: gauge(r, f::FOREIGN_MACHINES),
             clock_ahead: gauge(r, f::CLOCK_AHEAD),
             job_wait: histograms(r, f::JOB_WAIT, &WAIT_BUCKETS),
             steps: histograms(r, f::STEP_DURATION, &WAIT_BUCKETS),
@@ -260,6 +262,11 @@ impl Metrics {
     /// Sets the number of records that could not be decoded.
     pub(super) fn unreadable(&self, records: usize) {
         self.unreadable.set(count(records));
+    }
+
+    /// Sets the number of machines that only carry our tags.
+    pub(super) fn foreign(&self, machines: usize) {
+        self.foreign.set(count(machines));
     }
 
     /// Sets how far the clock is ahead of the true time.

@@ -292,6 +292,9 @@ impl Compute for Observed<dyn Compute> {
         // Machines run without the right to read their logs.
         self.counted("compute", "log", self.inner.log(id, most)).await
     }
+    fn foreign(&self) -> Vec<MachineId> {
+        self.inner.foreign()
+    }
     fn room(&self) -> bool {
         self.inner.room()
     }

@@ -73,6 +73,7 @@ impl Telemetry {
         let offerings = controller.offerings();
         let due = controller.earliest_due().filter(|due| *due <= self.now());
         let unreadable = controller.ports().store.unreadable();
+        let foreign = controller.ports().compute.foreign().len();
         let _whole = self.shown.listed.lock();
         self.metrics.launches.offered(&offerings);
         self.metrics.queues.oldest("due", due);
@@ -80,6 +81,7 @@ impl Telemetry {
         self.metrics.queues.depth("wake", held);
         self.metrics.queues.oldest("wake", *self.held.oldest.lock());
         self.metrics.unreadable(unreadable);
+        self.metrics.foreign(foreign);
         self.metrics.clock(controller.clock().ahead);
         self.metrics.text()
     }
@@ -88,7 +90,10 @@ impl Telemetry {
     pub(super) fn show(&self, open: &[OpenRun]) {
         let classes = self.classes.read().clone();
         let (_, machines) = self.seen.machines();
-        let (_, registrations) = self.seen.registrations();
+        let (_, mut registrations) = self.seen.registrations();
+        if let Some(own) = &*self.installation.read() {
+            registrations.retain(|row| !row.attempt_id.is_of_another(own));
+        }
         let snapshot = Snapshot {
             classes: &classes,
             open,

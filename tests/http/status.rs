@@ -146,6 +146,20 @@ async fn a_healthy_installation_needs_no_attention() {
 }
 
 #[tokio::test]
+async fn machines_that_only_carry_the_tags_are_told_and_counted() {
+    let asked = TestServer::new(settings());
+    sweep(&asked).await;
+    let id = tinqs_ci_reconciler::model::MachineId("i-0123".to_owned());
+    asked.world.state().foreign.push(id);
+    let status = status(&asked).await;
+    assert_eq!(attention(&status), [("ForeignMachine".to_owned(), "machines".to_owned())]);
+    let message = status["attention"][0]["message"].as_str().expect("a message");
+    assert!(message.starts_with("i-0123 carry the tags of this installation"), "{message}");
+    let metrics = asked.get("/metrics").await.text;
+    assert!(metrics.lines().any(|line| line == "tinqs_ci_foreign_machines 1"), "{metrics}");
+}
+
+#[tokio::test]
 async fn a_failing_service_is_told_with_since_cause_and_remedy_until_it_works() {
     let asked = TestServer::new(settings());
     sweep(&asked).await;

@@ -216,7 +216,7 @@ fn waiting(id: i64, job: &str, at: Timestamp) -> Run {
         about,
         ..Spec::default()
     };
-    Run::new("test", RunName::job(id), spec, SeenBy::Webhook, at)
+    Run::new("acme", RunName::job(id), spec, SeenBy::Webhook, at)
 }
 
 fn make_machine(attempt_id: AttemptId, launched_at: Timestamp, now: Timestamp) -> Machine {

@@ -44,7 +44,8 @@ class Program:
 
 
 class Host(Program):
-    def __init__(self, dir, program, runner, forge, demand):
+    def __init__(self, dir, program, runner, forge, demand, installation=None):
+        """`installation`: a name of its own, and no webhook: it finds jobs by polling."""
         super().__init__(dir, program)
         self.listen = f"127.0.0.1:{free_port()}"
         self.runner = runner[0]
@@ -58,10 +59,14 @@ class Host(Program):
             # Commands find the server by the configuration in their directory.
             "TINQS_CI_SERVER__API": api,
         }
+        webhook = [] if installation else ["--create-webhook"]
         self.said(
             "init", "--yes", "--url", forge.url, "--scope", "all", "--labels", "linux",
-            "--demand", demand, "--create-webhook", "--listen", self.listen,
+            "--demand", demand, *webhook, "--listen", self.listen,
         )
+        if installation:
+            file = dir / "tinqs-ci.toml"
+            file.write_text(f'installation = "{installation}"\n{file.read_text()}')
 
     def __enter__(self):
         self.serve()

@@ -1,11 +1,13 @@
 """Situations that an operator meets: `status` and `why` name the reason and the remedy, and no longer
 do once the cause is gone."""
 
+import hashlib
 import re
 import resource
 import time
 
 from asking import all_succeed, jobs_of, page, says, says_no_longer, until, well
+from host import Host, processes
 from workflows import matrix
 
 CI = ".gitea/workflows/a.yml"
@@ -249,6 +251,42 @@ def beyond_max_age(forge, host):
     forge.delete("old")
 
 
+def two_installations(forge, host):
+    """Two installations serve the same labels of one forge: each leaves the other's registrations
+    alone, also those whose runners have not come online yet, and every job runs."""
+    ids = [hashlib.sha256(name.encode()).hexdigest()[:4] for name in ("tinqs-ci", "second")]
+    begun = len((host.dir / "serve.log").read_text())
+    place = host.dir.parent / "second"
+    with Host(place, host.program, (host.runner,), forge, "jobs", "second") as other:
+        for n in range(3):
+            forge.push(f"shared-{n}", CI, matrix(6, 12))
+        told = [f"installation {ids[1]} has", 'labels of class "default"']
+        seen, before, gone = set(), set(), {}
+
+        def finished():
+            nonlocal before
+            now, names = time.monotonic(), set(forge.runners())
+            seen.update(re.findall(r"tq-job-\d+-([0-9a-f]{4})[0-9a-f]{8}-", " ".join(names)))
+            gone.update((name, now) for name in before - names)
+            before = names
+            # The machine of a registration that somebody else removed goes on for a minute.
+            late = [name for name, at in gone.items() if now - at > 20]
+            orphans = [name for name in late if processes(f"{name}-0")]
+            assert orphans == [], f"registrations removed under live machines: {orphans}"
+            return gone and not names and not host.live() and not other.live()
+
+        until("both have registrations", lambda: finished() or seen == set(ids), 60)
+        says(host, 0, told, "doctor")
+        # Machines that got no job end after `idle_within`.
+        until("nothing is left", finished, 500)
+        for n in range(3):
+            all_succeed(forge, f"shared-{n}", 6, 1)
+        logs = [(host.dir / "serve.log").read_text()[begun:], (other.dir / "serve.log").read_text()]
+        ended = [line for log in logs for line in log.splitlines() if "terminate" in line]
+        assert ended == [], f"machines were terminated: {ended[:3]}"
+    well(host)
+
+
 SITUATIONS = [
     runner_missing,
     forge_unreachable_for_machines,
@@ -265,4 +303,5 @@ SITUATIONS = [
     canceled_while_running,
     failed_and_run_again,
     beyond_max_age,
+    two_installations,
 ]

@@ -152,6 +152,10 @@ impl Compute for Machines {
         Ok(machines)
     }
 
+    fn foreign(&self) -> Vec<MachineId> {
+        self.calls.instance_cache.shown()
+    }
+
     async fn find(&self, id: &MachineId) -> Result<Option<Machine>, PortError> {
         if !is_id(id) {
             return Ok(None);

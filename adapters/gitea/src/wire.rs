@@ -99,6 +99,16 @@ pub(crate) struct ApiRunner {
     pub(crate) busy: bool,
     /// Not shown before Gitea 1.26.
     pub(crate) disabled: Option<bool>,
+    #[serde(deserialize_with = "nullable")]
+    pub(crate) labels: Vec<ApiLabel>,
+}
+
+/// A label of a registration.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct ApiLabel {
+    #[serde(deserialize_with = "nullable")]
+    pub(crate) name: String,
 }
 
 /// Converts a waiting job, whose attempt was created at this time; `None` if its labels exceed the

@@ -56,7 +56,8 @@ impl Canceled {
 fn executed_by(seen: &Observation) -> Option<AttemptId> {
     let canceled = seen.job == Job::Done { conclusion: Conclusion::Cancelled };
     // Once the registration is deleted, the forge names the runner no longer; the record does.
-    seen.run.as_ref().filter(|_| canceled)?.status.runner.as_ref()?.parse().ok()
+    let run = seen.run.as_ref().filter(|_| canceled)?;
+    run.attempt_of(run.status.runner.as_deref()?)
 }
 
 impl Controller {

@@ -48,7 +48,7 @@ impl Controller {
         let now = self.ports.clock.now();
         let settings = self.settings();
         let machines = self.cache.machines.known();
-        let rows = self.cache.rows.known();
+        let rows = self.cache.rows.known(&settings.installation_id());
         if let Some((rows, rows_at)) = &rows {
             self.cache.polled.note(rows.all(), *rows_at, machines.as_ref().map(|known| &*known.0));
         }

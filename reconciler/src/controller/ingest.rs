@@ -17,6 +17,7 @@ impl Controller {
     /// Returns the store's or the queue's error if a hint could not be made durable.
     pub async fn ingest(&self, hints: &[Hint]) -> Result<usize, PortError> {
         self.cache.reset_idle();
+        let own = self.settings().installation_id();
         let mut created = 0;
         for hint in hints {
             match hint {
@@ -26,6 +27,7 @@ impl Controller {
                 Hint::Job { job_id, runner } => {
                     let attempt_id =
                         runner.as_deref().and_then(|name| name.parse::<AttemptId>().ok());
+                    let attempt_id = attempt_id.filter(|it| !it.is_of_another(&own));
                     let run_name = RunName::job(*job_id);
                     if let Some(attempt_id) = &attempt_id {
                         self.cache.displaced.saw(&run_name, attempt_id);

@@ -58,7 +58,11 @@ impl Controller {
         let settings = self.settings();
         let ticket = self.cache.ticket();
         let machines = self.cache.machines.after(&self.cache, ticket, self.list_machines()).await?;
-        let machines: Vec<Machine> = machines.of(name).cloned().collect();
+        let as_recorded = |machine: Machine| match &run {
+            Some(run) => run.as_recorded(machine),
+            None => machine,
+        };
+        let machines: Vec<Machine> = machines.of(name).cloned().map(as_recorded).collect();
         let registrations = self.registrations_of(name, run.as_ref(), &machines, ticket).await?;
         let SeenJob { state: job, times } = match &run {
             Some(run) => match self.ports.forge.job(&run.spec.job).await? {
@@ -77,6 +81,7 @@ impl Controller {
         let mut seen = Observation {
             now,
             clock: self.clock.check(now),
+            installation: settings.installation_id(),
             name: name.clone(),
             job,
             times,
@@ -109,8 +114,8 @@ impl Controller {
         seen.forge_read = Some(self.steadiness.read(self.ports.clock.now()));
         self.ask_for_machines(&mut seen).await?;
         self.ask_for_jobs(&mut seen).await;
-        if let Job::Running { runner } = &seen.job
-            && let Ok(attempt_id) = runner.parse()
+        if let (Some(run), Job::Running { runner }) = (&seen.run, &seen.job)
+            && let Some(attempt_id) = run.attempt_of(runner)
         {
             self.cache.displaced.saw(name, &attempt_id);
         }
@@ -292,8 +297,12 @@ impl Controller {
     /// Reads launched machines that are not listed by their ID, once they must be visible.
     async fn ask_for_machines(&self, seen: &mut Observation) -> Result<(), PortError> {
         for gone in unlisted(seen) {
-            let found = self.ports.compute.find(&gone.id).await?;
-            seen.machines.push(found.unwrap_or(gone));
+            let found = self.ports.compute.find(&gone.id).await?.unwrap_or(gone);
+            let found = match &seen.run {
+                Some(run) => run.as_recorded(found),
+                None => found,
+            };
+            seen.machines.push(found);
         }
         Ok(())
     }
@@ -301,12 +310,13 @@ impl Controller {
 
 impl Observation {
     /// Returns whether the record must be read again after the rest: if there is none, or if
-    /// something belongs to another incarnation.
+    /// something belongs to another incarnation of this installation's.
     fn needs_second_reading(&self) -> bool {
         let Some(run) = &self.run else { return true };
         let uid = run.uid.short();
         let machines = self.machines.iter().map(|m| &m.attempt_id);
         let rows = self.registrations.seen().iter().map(|r| &r.attempt_id);
+        let rows = rows.filter(|attempt_id| !attempt_id.is_of_another(&self.installation));
         let seats = self.seats.iter().map(|(_, attempt_id)| attempt_id);
         machines.chain(rows).chain(seats).any(|attempt_id| attempt_id.uid != uid)
     }

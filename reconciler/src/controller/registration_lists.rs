@@ -56,22 +56,26 @@ impl Controller {
         Ok(Registrations::Seen(own))
     }
 
-    /// Lists the registrations of the scope, and of the repositories that a sweep would read next.
-    /// Where each repository has a list, those of the others are as this process last read them.
+    /// Lists the registrations of the scope, and of the repositories that a sweep would read next,
+    /// without those of other installations. Where each repository has a list, those of the others
+    /// are as this process last read them.
     ///
     /// # Errors
     /// Returns the error of any list that cannot be read.
     pub async fn list_registrations(&self) -> Result<Registrations, PortError> {
         let lists = self.lists_to_sweep(self.ports.clock.now());
+        let own = self.settings().installation_id();
         let mut all = Vec::new();
         for repo_id in &lists {
             match self.ports.forge.registrations(*repo_id).await? {
                 Registrations::Unknown => return Ok(Registrations::Unknown),
-                Registrations::Seen(rows) => all.extend(rows),
+                Registrations::Seen(rows) => {
+                    all.extend(rows.into_iter().filter(|row| !row.attempt_id.is_of_another(&own)));
+                }
             }
         }
         if self.ports.forge.registration_lists() == RegistrationLists::PerRepository {
-            let known = self.cache.rows.known();
+            let known = self.cache.rows.known(&own);
             let known = known.iter().flat_map(|(rows, _)| rows.all());
             all.extend(known.filter(|row| !lists.contains(&row.repo_id)).cloned());
         }
@@ -96,22 +100,27 @@ impl Controller {
         })
     }
 
-    /// Reads the lists of a sweep, and returns the attempt IDs of their registrations.
+    /// Reads the lists of a sweep, and returns the attempt IDs of their registrations. Those of
+    /// other installations are left out: they wake no run.
     pub(super) async fn sweep_registrations(
         &self,
         ticket: u64,
         now: Timestamp,
         report: &mut SweepReport,
     ) -> Vec<AttemptId> {
-        let mut attempt_ids = Vec::new();
+        let own = self.settings().installation_id();
+        let mut attempt_ids: Vec<AttemptId> = Vec::new();
         for repo_id in self.lists_to_sweep(now) {
             let list = self.cache.rows.list(repo_id);
             match list.after(&self.cache, ticket, self.list_rows(repo_id)).await {
                 Ok(rows) => {
-                    let rows = (*rows).as_ref().map_or(&[][..], ByRun::all);
-                    self.cache.rows.read(repo_id, rows, now);
+                    let rows = (*rows).as_ref().map_or(&[][..], ByRun::all).iter();
+                    let rows = rows.map(|row| &row.attempt_id);
+                    let rows: Vec<&AttemptId> = rows.filter(|it| !it.is_of_another(&own)).collect();
+                    let runs = rows.iter().map(|attempt_id| attempt_id.run.clone()).collect();
+                    self.cache.rows.read(repo_id, runs, now);
                     report.registrations += rows.len();
-                    attempt_ids.extend(rows.iter().map(|row| row.attempt_id.clone()));
+                    attempt_ids.extend(rows.into_iter().cloned());
                 }
                 Err(error) => report.errors.push(error.to_string()),
             }

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
 
-use crate::model::{Class, MicroUsd, Secret};
+use crate::model::{Class, InstallationId, MicroUsd, Secret};
 use crate::ports::WaitingJob;
 
 /// The settings of the controller.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The name of the installation: the value of the machine tag, and part of every UID.
+    /// The name of the installation: the value of the machine tag, and, as its ID, part of every
+    /// UID.
     pub installation: String,
     /// The forge's URL as machines reach it.
     pub instance_url: String,
@@ -28,6 +29,13 @@ pub struct Settings {
     pub sweep_every: SignedDuration,
     /// The name of this process as holder of the sweep's lease.
     pub replica: String,
+}
+
+impl Settings {
+    /// Returns the ID of the installation.
+    pub fn installation_id(&self) -> InstallationId {
+        InstallationId::of(&self.installation)
+    }
 }
 
 /// The report of a webhook. It never says what to do.

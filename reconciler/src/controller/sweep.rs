@@ -154,7 +154,8 @@ impl Controller {
         let _ = self.cache.machines.after(&self.cache, ticket, self.list_machines()).await;
         self.sweep_registrations(ticket, now, &mut SweepReport::default()).await;
         let machines = self.cache.machines.known();
-        if let Some((rows, rows_at)) = self.cache.rows.known() {
+        let own = self.settings().installation_id();
+        if let Some((rows, rows_at)) = self.cache.rows.known(&own) {
             self.cache.polled.note(rows.all(), rows_at, machines.as_ref().map(|known| &*known.0));
         }
     }

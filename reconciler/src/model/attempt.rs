@@ -106,6 +106,10 @@ pub struct PastAttempt {
     /// The ID of the repository that the registration serves; 0: every repository of the scope.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub repo_id: i64,
+    /// When its machines power themselves off; `None` in records of earlier releases.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schemars", schemars(with = "Option<String>"))]
+    pub deadline: Option<Timestamp>,
     /// The promise of the boot script of its machines; `None` in records of earlier releases.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub promise: Option<BootPromise>,
@@ -289,6 +293,7 @@ impl Attempt {
             class,
             registration: runner.id,
             repo_id: runner.repo_id,
+            deadline: Some(boot.deadline),
             promise: boot.promise(),
             placements: placements
                 .into_iter()

@@ -13,6 +13,7 @@ mod names;
 mod observation;
 mod outcome;
 mod pause;
+mod recorded;
 mod redactor;
 mod repos;
 mod run;
@@ -37,7 +38,7 @@ pub use job_times::{JobTimes, JobWait};
 pub use machine::{Cause, MachineSpec, Market, OpenBreaker, Refusal, UnavailableOffering};
 pub use money::MicroUsd;
 pub(crate) use names::hash_hex;
-pub use names::{AttemptId, MachineId, ParseError, RunName, Uid, Uid8};
+pub use names::{AttemptId, InstallationId, MachineId, ParseError, RunName, Uid, Uid8};
 pub use observation::{
     AtWork, Conclusion, ForgeRead, Job, JobRunner, Machine, MachineState, Observation,
     ObservedClass, Registration, Registrations,

@@ -1,4 +1,4 @@
-//! Names and IDs of runs, incarnations, attempts and machines.
+//! Names and IDs of installations, runs, incarnations, attempts and machines.
 
 use std::fmt;
 use std::str::FromStr;
@@ -143,7 +143,27 @@ pub(crate) fn hash_hex(parts: &[&str]) -> String {
     })
 }
 
-/// The incarnation of a run's name: a hash of installation, name and creation time.
+text_id! {
+    /// An installation's ID: the first 4 hex digits of the SHA-256 of its name. Each attempt ID
+    /// carries it, so that installations at one forge leave each other's registrations alone. The
+    /// empty one is of no installation.
+    #[derive(Default)]
+    InstallationId
+}
+
+impl InstallationId {
+    /// Returns the ID of the installation with this name.
+    pub fn of(installation: &str) -> Self {
+        let hash = Sha256::digest(installation.as_bytes());
+        Self(format!("{:02x}{:02x}", hash[0], hash[1]))
+    }
+}
+
+/// The version of UUIDs whose bits are ours to choose (RFC 9562). Those of earlier releases have 5.
+const CUSTOM: usize = 8;
+
+/// The incarnation of a run's name: the installation's ID, then a hash of installation, name and
+/// creation time. It is recorded, so the names of a run's attempts never change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(transparent)]
@@ -153,12 +173,21 @@ impl Uid {
     /// Returns the UID of a run that is created at `created_at`.
     pub fn new(installation: &str, name: &RunName, created_at: Timestamp) -> Self {
         let text = format!("{installation}\n{name}\n{}", created_at.as_nanosecond());
-        Self(Uuid::new_v5(&Uuid::NAMESPACE_OID, text.as_bytes()))
+        let hash = Uuid::new_v5(&Uuid::NAMESPACE_OID, text.as_bytes());
+        let mut bytes = [0; 16];
+        bytes[..2].copy_from_slice(&Sha256::digest(installation.as_bytes())[..2]);
+        bytes[2..].copy_from_slice(&hash.as_bytes()[..14]);
+        Self(uuid::Builder::from_custom_bytes(bytes).into_uuid())
     }
 
-    /// Returns the first 8 hex digits, which are part of each attempt ID.
+    /// Returns the part of each attempt ID that stands for the incarnation.
     pub fn short(&self) -> Uid8 {
-        Uid8(format!("{:08x}", self.0.as_fields().0))
+        let (first, second, ..) = self.0.as_fields();
+        if self.0.get_version_num() == CUSTOM {
+            Uid8(format!("{first:08x}{second:04x}"))
+        } else {
+            Uid8(format!("{first:08x}"))
+        }
     }
 }
 
@@ -169,12 +198,21 @@ impl fmt::Display for Uid {
 }
 
 text_id! {
-    /// The first 8 hex digits of a [`Uid`].
+    /// The short form of a [`Uid`]: the 4 hex digits of the installation's ID and 8 of the hash. Of
+    /// a record of an earlier release: its first 8 hex digits, without the installation's.
     Uid8
 }
 
+impl Uid8 {
+    /// Returns the ID of the installation that made it; `None`: it is of an earlier release.
+    fn installation(&self) -> Option<&str> {
+        self.0.get(..4).filter(|_| self.0.len() == 12)
+    }
+}
+
 /// An attempt ID: one attempt of one incarnation of one run. It is the name of the runner and the
-/// prefix of the client tokens. Written `tq-<run>-<uid8>-<number>`, at most 50 characters.
+/// prefix of the client tokens. Written `tq-<run>-<installation><uid8>-<number>`, at most 50
+/// characters; of a record of an earlier release `tq-<run>-<uid8>-<number>`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct AttemptId {
@@ -191,6 +229,22 @@ impl AttemptId {
     pub fn token(&self, placement: u32) -> String {
         format!("{self}-{placement}")
     }
+
+    /// Returns whether it carries the ID of this installation.
+    pub fn is_of(&self, installation: &InstallationId) -> bool {
+        self.uid.installation() == Some(installation.0.as_str())
+    }
+
+    /// Returns whether it carries the ID of another installation. One of an earlier release carries
+    /// none.
+    pub fn is_of_another(&self, installation: &InstallationId) -> bool {
+        self.uid.installation().is_some_and(|id| id != installation.0)
+    }
+
+    /// Returns the ID of the installation that it carries; `None`: it is of an earlier release.
+    pub fn installation(&self) -> Option<InstallationId> {
+        self.uid.installation().map(|id| InstallationId(id.to_owned()))
+    }
 }
 
 impl fmt::Display for AttemptId {
@@ -206,7 +260,7 @@ impl FromStr for AttemptId {
         let parse = || {
             let mut parts = text.strip_prefix("tq-")?.rsplitn(3, '-');
             let (number, uid, run) = (parts.next()?, parts.next()?, parts.next()?);
-            if !is_number(number) || uid.len() != 8 || !is_lower_hex(uid) {
+            if !is_number(number) || !matches!(uid.len(), 8 | 12) || !is_lower_hex(uid) {
                 return None;
             }
             Some(AttemptId {
@@ -218,7 +272,7 @@ impl FromStr for AttemptId {
         parse().ok_or_else(|| ParseError {
             text: text.chars().take(60).collect(),
             what: "attempt ID",
-            form: "`tq-<run>-<8 hex digits>-<number>`",
+            form: "`tq-<run>-<12 hex digits>-<number>`",
         })
     }
 }
@@ -244,7 +298,7 @@ impl schemars::JsonSchema for AttemptId {
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
         schemars::json_schema!({
             "type": "string",
-            "pattern": "^tq-(job-(0|[1-9][0-9]{0,18})|push-[0-9a-f]{16})-[0-9a-f]{8}-(0|[1-9][0-9]*)$",
+            "pattern": "^tq-(job-(0|[1-9][0-9]{0,18})|push-[0-9a-f]{16})-([0-9a-f]{4})?[0-9a-f]{8}-(0|[1-9][0-9]*)$",
             "description": "One attempt of one incarnation of one run."
         })
     }

@@ -9,7 +9,7 @@ use super::class::{Class, ClassName, NearestClass};
 use super::clock_check::ClockCheck;
 use super::job_times::JobTimes;
 use super::machine::{Cause, MachineSpec, Market, OpenBreaker, UnavailableOffering};
-use super::names::{AttemptId, MachineId, RunName};
+use super::names::{AttemptId, InstallationId, MachineId, RunName};
 use super::outcome::{EndedBy, Outcome};
 use super::pause::Pause;
 use super::run::Run;
@@ -24,6 +24,9 @@ pub struct Observation {
     /// Whether a wait may be concluded from that time.
     #[serde(default, skip_serializing_if = "ClockCheck::agrees")]
     pub clock: ClockCheck,
+    /// The ID of this installation.
+    #[serde(default)]
+    pub installation: InstallationId,
     /// The name of the run.
     pub name: RunName,
     /// The record, read with strong consistency before the rest, and again after it if needed.
@@ -40,7 +43,8 @@ pub struct Observation {
     /// Machines with our tag and this run's name, of any incarnation and attempt.
     #[serde(default)]
     pub machines: Vec<Machine>,
-    /// Registrations at the forge with this run's name, of any incarnation.
+    /// Registrations at the forge with this run's name, of any incarnation and any installation:
+    /// two that serve one forge name their runs alike.
     pub registrations: Registrations,
     /// Seats with this run's name, of any incarnation.
     #[serde(default)]
@@ -241,16 +245,17 @@ pub struct Machine {
     /// When the cloud accepted the launch.
     #[cfg_attr(feature = "schemars", schemars(with = "String"))]
     pub launched_at: Timestamp,
-    /// When it powers itself off, from its tags.
+    /// When it powers itself off: from its record, or else from its tags.
     #[cfg_attr(feature = "schemars", schemars(with = "String"))]
     pub deadline: Timestamp,
-    /// The ID of its registration, from its tags.
+    /// The ID of its registration: from its record, or else from its tags.
     pub registration: i64,
-    /// The ID of the repository that the registration serves, from its tags; 0: every repository of
-    /// the scope.
+    /// The ID of the repository that the registration serves: from its record, or else from its
+    /// tags; 0: every repository of the scope.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub repo_id: i64,
-    /// The promise of its boot script, from its tags; `None` if they do not say.
+    /// The promise of its boot script: from its record, or else from its tags; `None` if those do
+    /// not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub promise: Option<BootPromise>,
     /// The party that ended it, if the cloud reports that.
@@ -304,7 +309,7 @@ pub enum Registrations {
     Seen(Vec<Registration>),
 }
 
-/// One registration of ours at the forge.
+/// A registration at the forge whose name is an attempt ID.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct Registration {

@@ -284,6 +284,14 @@ impl Run {
         AttemptId { run: self.name.clone(), uid: self.uid.short(), number }
     }
 
+    /// Returns the attempt whose runner has this name, of this run or another one; `None` if it is
+    /// no runner of this run's installation.
+    pub fn attempt_of(&self, runner: &str) -> Option<AttemptId> {
+        let attempt_id: AttemptId = runner.parse().ok()?;
+        let own = self.attempt_id(0).installation();
+        (!own.is_some_and(|own| attempt_id.is_of_another(&own))).then_some(attempt_id)
+    }
+
     /// Returns whether the run is not finished.
     pub fn is_open(&self) -> bool {
         self.status.phase != Phase::Finished

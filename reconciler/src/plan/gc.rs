@@ -94,10 +94,15 @@ fn registrations(seen: &Observation) -> impl Iterator<Item = Action> + '_ {
     let existing = seen.registrations.seen().iter().filter(|r| r.missing_since.is_none());
     existing.filter_map(|row| {
         let why = match record_of(seen, &row.attempt_id) {
-            AttemptRecord::Recorded(recorded) if recorded.registration != row.id => Rule::Duplicate,
+            // Those of a lost reply get no job: one with a job was made by somebody else.
+            AttemptRecord::Recorded(recorded) if recorded.registration != row.id => {
+                (!row.busy).then_some(Rule::Duplicate)?
+            }
             AttemptRecord::Recorded(recorded) => {
                 spent(seen, &row.attempt_id, &recorded).then_some(Rule::Spent)?
             }
+            // Another installation has its record, or one of an earlier release may.
+            AttemptRecord::NoRecord if !row.attempt_id.is_of(&seen.installation) => return None,
             // It has a job on a machine that is not listed yet: the job must not be interrupted.
             AttemptRecord::Void | AttemptRecord::NoRecord if row.busy => return None,
             AttemptRecord::Void | AttemptRecord::NoRecord => {

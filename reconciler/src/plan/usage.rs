@@ -5,9 +5,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::times::older;
 use crate::model::{
-    Amount, AttemptId, ClassName, End, Ended, EndedBy, EndedWithin, Happened, Machine,
-    MachineState, MicroUsd, Outcome, Run, RunUsage, Seconds, Status, Times, Usage, UsageKey,
-    UsedMachine,
+    Amount, ClassName, End, Ended, EndedBy, EndedWithin, Happened, Machine, MachineState, MicroUsd,
+    Outcome, Run, RunUsage, Seconds, Status, Times, Usage, UsageKey, UsedMachine,
 };
 
 /// A machine that ended longer ago is on no list any more.
@@ -141,7 +140,7 @@ pub fn count(run: &mut Run, class: Option<&ClassName>, now: Timestamp) -> Option
     if run.is_open() || awaits_end(run) {
         return None;
     }
-    let job = !run.status.usage.job_counted && ran(&run.status);
+    let job = !run.status.usage.job_counted && ran(run);
     if !job && !run.status.usage.is_pending() {
         return None;
     }
@@ -207,9 +206,10 @@ pub(super) fn is_overdue(stored: &RunUsage, usage: &RunUsage, now: Timestamp) ->
 }
 
 /// Returns whether the job ran on a machine of ours, as far as it is known.
-fn ran(status: &Status) -> bool {
+fn ran(run: &Run) -> bool {
+    let status = &run.status;
     match &status.runner {
-        Some(runner) => runner.parse::<AttemptId>().is_ok(),
+        Some(runner) => run.attempt_of(runner).is_some(),
         None => status.wait.started_at.is_some() || used_at(status, None).is_some(),
     }
 }

@@ -33,6 +33,11 @@ pub trait Compute: Send + Sync {
     /// Returns the last `most` bytes, or fewer, of what a machine printed, also for a while after
     /// its end. `None` if it has printed nothing yet, if its log is gone, or if it is not ours.
     async fn log(&self, id: &MachineId, most: usize) -> Result<Option<MachineLog>, PortError>;
+    /// Returns the machines that carry our tags and that we did not launch, as last listed. Nothing
+    /// touches them.
+    fn foreign(&self) -> Vec<MachineId> {
+        Vec::new()
+    }
     /// Returns whether the launch pacer has a token left.
     fn room(&self) -> bool;
     /// Reads the spot prices of these kinds, if there are such prices and they were not read lately.

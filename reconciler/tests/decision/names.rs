@@ -2,9 +2,10 @@
 
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
-    About, Answer, Attempt, AttemptId, Boot, Class, ClassName, ClockCheck, Job, JobRef, JobTimes,
-    Machine, MachineId, MachineSpec, MachineState, Market, Observation, Placement, Registrations,
-    Run, RunName, Runner, Secret, SeenBy, Spec, Times, decode, encode,
+    About, Answer, Attempt, AttemptId, Boot, Class, ClassName, ClockCheck, InstallationId, Job,
+    JobRef, JobTimes, Machine, MachineId, MachineSpec, MachineState, Market, Observation,
+    Placement, Registrations, Run, RunName, Runner, Secret, SeenBy, Spec, Times, Uid8, decode,
+    encode,
 };
 use tinqs_ci_reconciler::plan::{Rule, plan};
 
@@ -106,6 +107,7 @@ fn backs_off(job_id: i64, failures_before: u32) -> Option<SignedDuration> {
     let seen = Observation {
         now: now(),
         clock: ClockCheck::Agrees,
+        installation: InstallationId::of("test"),
         name: run.name.clone(),
         run: Some(run),
         job: Job::Waiting,
@@ -170,8 +172,10 @@ fn attempt_ids_round_trip_and_have_at_most_50_characters() {
     for name in names {
         assert_eq!(name.as_str().parse(), Ok(name.clone()), "{name}");
         let uid = Run::new("test", name.clone(), run(1).spec, SeenBy::Poll, now()).uid.short();
-        for number in [0, 1, 9, 10, 4_294_967_295] {
-            let attempt_id = AttemptId { run: name.clone(), uid: uid.clone(), number };
+        let of_earlier_release = Uid8("0a1b2c3d".to_owned());
+        for (index, number) in [0, 1, 9, 10, 4_294_967_295].into_iter().enumerate() {
+            let uid = if index % 2 == 0 { uid.clone() } else { of_earlier_release.clone() };
+            let attempt_id = AttemptId { run: name.clone(), uid, number };
             let text = attempt_id.to_string();
             assert!(text.len() <= 50, "{text} has {} characters", text.len());
             assert_eq!(text.parse(), Ok(attempt_id.clone()), "{text}");
@@ -214,6 +218,10 @@ fn invalid_names_are_rejected_and_each_name_has_one_spelling() {
         "tq-job-1-0a1b2c3d-01",
         "tq-job-1-0A1B2C3D-1",
         "tq-job-1-0a1b2c3-1",
+        "tq-job-1-9f860a1b2c3-1",
+        "tq-job-1-9f860a1b2c3d4-1",
+        "tq-job-1-9F860a1b2c3d-1",
+        "tq-job-1-9f86-0a1b2c3d-1",
         "job-1-0a1b2c3d-1",
         "tq-job-1-0a1b2c3d-4294967296",
         "tq-job-01-0a1b2c3d-1",
@@ -252,6 +260,35 @@ fn a_uid_depends_on_installation_name_and_creation_time() {
     assert_eq!(one, uid("a", 1, now()));
     let nano = now() + SignedDuration::from_nanos(1);
     assert!([uid("b", 1, now()), uid("a", 2, now()), uid("a", 1, nano)].iter().all(|u| *u != one));
+}
+
+#[test]
+fn an_attempt_id_tells_its_installation_and_one_of_an_earlier_release_does_not() {
+    let of = |installation: &str| {
+        Run::new(installation, RunName::job(42), run(1).spec, SeenBy::Poll, now()).attempt_id(1)
+    };
+    let (own, other) = (InstallationId::of("test"), InstallationId::of("other"));
+    assert_eq!((own.to_string().as_str(), own == other), ("9f86", false), "of its SHA-256");
+    let mine = of("test");
+    assert!(mine.to_string().starts_with("tq-job-42-9f86"), "{mine}");
+    assert_eq!((mine.is_of(&own), mine.is_of_another(&own)), (true, false));
+    assert_eq!((mine.is_of(&other), mine.is_of_another(&other)), (false, true));
+    assert_eq!(mine.installation(), Some(own.clone()));
+    let earlier: AttemptId = "tq-job-42-0a1b2c3d-1".parse().expect("an attempt ID");
+    assert_eq!((earlier.is_of(&own), earlier.is_of_another(&own)), (false, false));
+    assert_eq!(earlier.installation(), None);
+    assert!(!earlier.is_of(&InstallationId::default()), "none is of no installation");
+}
+
+#[test]
+fn the_runner_of_another_installation_is_no_attempt_of_a_runs_installation() {
+    let own = Run::new("test", RunName::job(42), run(1).spec, SeenBy::Poll, now());
+    let other = Run::new("other", RunName::job(42), run(1).spec, SeenBy::Poll, now());
+    assert_eq!(own.attempt_of(&own.attempt_id(1).to_string()), Some(own.attempt_id(1)));
+    assert_eq!(own.attempt_of(&other.attempt_id(1).to_string()), None);
+    assert_eq!(own.attempt_of("office-pc"), None);
+    let earlier = "tq-job-9-0a1b2c3d-1";
+    assert_eq!(own.attempt_of(earlier).map(|it| it.to_string()).as_deref(), Some(earlier));
 }
 
 #[test]

@@ -3,11 +3,11 @@
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
     Answer, AtWork, Attempt, AttemptId, Boot, BootPromise, BudgetStop, Cause, Class, ClassName,
-    ClockCheck, Conclusion, Condition, End, Ended, ForgeRead, Job, JobRef, JobTimes, Machine,
-    MachineId, MachineSpec, MachineState, Market, MicroUsd, Observation, ObservedClass,
-    OpenBreaker, Outcome, PastAttempt, PastPlacement, Pause, Phase, Placement, Reason, Refusal,
-    Refused, Registration, Registrations, Run, RunName, Runner, Secret, SeenBy, Spec, Times, Uid8,
-    UnavailableOffering,
+    ClockCheck, Conclusion, Condition, End, Ended, ForgeRead, InstallationId, Job, JobRef,
+    JobTimes, Machine, MachineId, MachineSpec, MachineState, Market, MicroUsd, Observation,
+    ObservedClass, OpenBreaker, Outcome, PastAttempt, PastPlacement, Pause, Phase, Placement,
+    Reason, Refusal, Refused, Registration, Registrations, Run, RunName, Runner, Secret, SeenBy,
+    Spec, Times, Uid8, UnavailableOffering,
 };
 use tinqs_ci_reconciler::ports::ErrorKind;
 
@@ -86,6 +86,7 @@ pub(crate) fn observation(index: u64) -> Observation {
         now: now(),
         // Most of the product is about a clock that agrees.
         clock: if index % 5 == 4 { ClockCheck::Ahead } else { ClockCheck::Agrees },
+        installation: InstallationId::of("test"),
         name: run.name.clone(),
         job: job_of(job, &attempt_id),
         times: JobTimes::default(),
@@ -306,7 +307,7 @@ fn others(choice: u64, seen: &mut Observation) {
     let class = ClassName("linux".to_owned());
     let Some(run) = &mut seen.run else { return };
     let (first, void) = (run.attempt_id(1), run.attempt_id(7));
-    let stranger = AttemptId { uid: Uid8("ffffeeee".to_owned()), ..run.attempt_id(3) };
+    let stranger = AttemptId { uid: Uid8("9f86ffffeeee".to_owned()), ..run.attempt_id(3) };
     match choice {
         1 => seen.seats.push((class.clone(), first.clone())),
         2 => {
@@ -341,6 +342,7 @@ fn others(choice: u64, seen: &mut Observation) {
                 class: class.clone(),
                 registration: 106,
                 repo_id: 0,
+                deadline: Some(ago(-21_600)),
                 promise: None,
                 placements: vec![PastPlacement { answered, refused: None }],
                 ended: Ended { why: End::NeverReady, at: ago(400) },
@@ -388,6 +390,7 @@ fn hung(read: bool, run: &mut Run, machines: &mut Vec<Machine>) {
         class: ClassName("linux".to_owned()),
         registration: 106,
         repo_id: 0,
+        deadline: Some(ago(-21_600)),
         promise: Some(BootPromise { start_by: ago(2_001), idle_within }),
         placements: vec![PastPlacement { answered, refused: None }],
         ended: Ended { why: End::NeverReady, at: ago(2_200) },

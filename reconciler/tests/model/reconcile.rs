@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 
 use jiff::Timestamp;
 use tinqs_ci_reconciler::model::{
-    AttemptId, Class, ClassName, ClockCheck, Job as SeenJob, JobTimes, Machine, MachineId,
-    MachineState, Observation, ObservedClass, Phase, Placement, Reason, Registration,
+    AttemptId, Class, ClassName, ClockCheck, InstallationId, Job as SeenJob, JobTimes, Machine,
+    MachineId, MachineState, Observation, ObservedClass, Phase, Placement, Reason, Registration,
     Registrations, Run,
 };
 use tinqs_ci_reconciler::plan::{Action, Plan, Prepare, Rule, VISIBLE_WITHIN};
@@ -58,6 +58,7 @@ impl Reconcile {
         let seen = Observation {
             now: now(),
             clock: ClockCheck::Agrees,
+            installation: InstallationId::of("model"),
             name: name(run),
             run: stored.clone(),
             job: SeenJob::Unobservable,

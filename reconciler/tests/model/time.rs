@@ -282,6 +282,7 @@ fn visit_run(run: &mut Run, f: Visit<'_>) {
             class: _,
             registration: _,
             repo_id: _,
+            deadline,
             promise,
             placements,
             ended,
@@ -290,7 +291,7 @@ fn visit_run(run: &mut Run, f: Visit<'_>) {
         } = past;
         let open = placements.iter().any(|p| p.answered.is_none() && p.refused.is_none());
         visit_decided(decided_at, open, f);
-        *promise = None;
+        (*deadline, *promise) = (None, None);
         f(&mut ended.at, NONE);
         for PastPlacement { answered, refused } in placements {
             visit_answers(answered.as_mut(), refused.as_mut(), f);

@@ -24,7 +24,8 @@ impl Laws {
         let Some(attempt_id) = named.and_then(|name| name.parse::<AttemptId>().ok()) else {
             return;
         };
-        if self.scrambled.contains(&attempt_id.run) {
+        let is_strangers = job.runner_id.is_some_and(|id| self.strangers.contains(&id));
+        if is_strangers || self.scrambled.contains(&attempt_id.run) {
             return;
         }
         let Some((repo_id, runs_on)) = self.launched_for.get(&attempt_id.run) else { return };

@@ -263,6 +263,10 @@ impl Laws {
         if !machine.is_live() || by_person || now > machine.boot.deadline {
             return;
         }
+        // Deadline and registration are those of the record, even of one that was rewritten.
+        if self.scrambled.contains(&machine.attempt_id.run) {
+            return;
+        }
         let about = machine.attempt_id.run.to_string();
         if machine.is_busy() && !canceled {
             let what = format!("{} {}: terminated mid-job", machine.attempt_id, machine.id);
@@ -287,7 +291,7 @@ impl Laws {
         let about = name
             .parse::<AttemptId>()
             .map_or(String::new(), |attempt_id| attempt_id.run.to_string());
-        if name.parse::<AttemptId>().is_err() {
+        if name.parse::<AttemptId>().is_err() || self.strangers.contains(&id) {
             let what = format!("registration {id} `{name}` retired, but not ours");
             self.broken("L5", now, &about, what);
         } else if *works && !self.scrambled(name) {

@@ -6,6 +6,7 @@ use tinqs_ci_reconciler::ports::Expect;
 
 use super::profile::UserAction;
 use super::scramble::scramble;
+use super::strangers;
 use crate::forge::{JobRow, Status};
 use crate::world::World;
 
@@ -82,6 +83,9 @@ pub(super) fn act(
                 }
             }
         }
+        UserAction::Register(stranger) => strangers::register(world, stranger),
+        UserAction::WorkElsewhere => strangers::work(world),
+        UserAction::StrangersLeave => strangers::leave(world),
     }
     None
 }

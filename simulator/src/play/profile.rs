@@ -44,6 +44,23 @@ pub enum UserAction {
     LoseRecords,
     /// Rewrite each record at random, within its types, with this probability in percent.
     Scramble(u64),
+    /// A stranger registers runners for jobs that are not done.
+    Register(Stranger),
+    /// The neighbor's runners report their jobs as done, and others of them ask for one.
+    WorkElsewhere,
+    /// All strangers remove their runners.
+    StrangersLeave,
+}
+
+/// Who registers runners under names like ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stranger {
+    /// Another installation.
+    Neighbor,
+    /// An installation of an earlier release: its names do not tell whose they are.
+    EarlierRelease,
+    /// Somebody who uses the names of our attempts.
+    Impostor,
 }
 
 /// A scenario of the simulation.

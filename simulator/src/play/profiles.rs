@@ -328,6 +328,7 @@ impl Profile {
             Self::chaos(),
             Self::few(),
             Self::hijack(),
+            Self::rogue(),
             Self::flood(),
             Self::hung(),
             Self::skew(),

@@ -6,7 +6,6 @@ use tinqs_ci_reconciler::model::{
     Answer, Attempt, ClassName, Condition, End, Ended, MachineId, Outcome, PastAttempt,
     PastPlacement, Phase, Placement, Reason, Refusal, Refused, Run, Uid,
 };
-use uuid::Uuid;
 
 use super::draw::one_of;
 use crate::faults::Rng;
@@ -94,8 +93,9 @@ pub(super) fn scramble(rng: &mut Rng, now: Timestamp, run: &Run) -> Run {
         run.deleted_at = Some(time(rng, now));
     }
     if rng.chance(0.05) {
-        let drawn = format!("{}", rng.next());
-        run.uid = Uid(Uuid::new_v5(&Uuid::NAMESPACE_OID, drawn.as_bytes()));
+        let drawn = i64::try_from(rng.next() % 1_000_000_000).unwrap_or_default();
+        let at = Timestamp::from_second(drawn).unwrap_or(now);
+        run.uid = Uid::new("simulated", &run.name, at);
     }
     run
 }

@@ -12,7 +12,8 @@ use crate::world::{Demand, World};
 pub(super) fn truth(world: &World, now: Timestamp) -> Truth {
     let forge = world.forge();
     let rows = || -> Vec<Registration> {
-        forge.runners().filter_map(|row| registration(row, 0, now, forge.config.line)).collect()
+        let own = forge.runners().filter(|row| !world.laws.is_strangers(row.id));
+        own.filter_map(|row| registration(row, 0, now, forge.config.line)).collect()
     };
     let records: Vec<Run> = world.records.runs().filter(|run| run.is_open()).cloned().collect();
     // Without a job list, a run that has not seen its job start counts as waiting.

@@ -164,6 +164,9 @@ impl Compute for Deaf {
     async fn log(&self, id: &MachineId, most: usize) -> Result<Option<MachineLog>, PortError> {
         self.0.log(id, most).await
     }
+    fn foreign(&self) -> Vec<MachineId> {
+        self.0.foreign()
+    }
     fn room(&self) -> bool {
         self.0.room()
     }

@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use tinqs_ci_reconciler::model::{Class, HOST, label_name, nearest, serving};
 
 use super::forge_answers::{ForgeAnswers, ours};
-use super::{push, rights, trust};
+use super::{neighbors, push, rights, trust};
 use crate::settings::Settings;
 use tinqs_ci_gitea::Config;
 use tinqs_ci_gitea::client::Hook;
@@ -61,6 +61,8 @@ pub fn forge_checks(settings: &Settings, answers: &ForgeAnswers) -> Vec<Check> {
     checks.extend(answers.queued.as_ref().ok().map(|jobs| labels_check(&settings.classes, jobs)));
     let repositories = answers.repositories.as_deref();
     checks.extend(repositories.into_iter().flat_map(|all| trust::unknown(&settings.classes, all)));
+    let runners = answers.runners.as_deref().unwrap_or_default();
+    checks.extend(neighbors::neighbors(settings, runners));
     checks
 }
 
@@ -234,6 +236,7 @@ mod tests {
             hooks: Ok(vec![hook]),
             queued: Ok(vec![("acme/site".into(), vec!["linux".into()])]),
             repositories: None,
+            runners: None,
         }
     }
 
@@ -284,6 +287,7 @@ mod tests {
             hooks: Err("403 Forbidden".into()),
             queued: Err("403 Forbidden".into()),
             repositories: None,
+            runners: None,
         };
         check(
             "scope = \"org:acme\"",

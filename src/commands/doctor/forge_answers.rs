@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_gitea::Config;
-use tinqs_ci_gitea::client::{Access, Client, Hook, Rights};
+use tinqs_ci_gitea::client::{Access, Client, Hook, ListedRunner, Rights};
 use tinqs_ci_gitea::demand;
 use tinqs_ci_gitea::version::Version;
 use tinqs_ci_local::SystemClock;
@@ -33,6 +33,8 @@ pub struct ForgeAnswers {
     /// The repositories of the scope, `owner/name`; `None` if they were not asked for, are too many,
     /// or cannot be listed.
     pub repositories: Option<Vec<String>>,
+    /// The runners in the list of the scope; `None` if the token cannot list them.
+    pub runners: Option<Vec<ListedRunner>>,
 }
 
 fn message_of(error: &PortError) -> String {
@@ -76,6 +78,7 @@ impl ForgeAnswers {
             hooks: client.hooks().await.map_err(|e| message_of(&e)),
             queued: queued.map(|jobs| jobs.unwrap_or_default().into_iter().map(of_job).collect()),
             repositories,
+            runners: client.runners().await.ok(),
         }
     }
 
@@ -89,6 +92,7 @@ impl ForgeAnswers {
             hooks: Err(why()),
             queued: Err(why()),
             repositories: None,
+            runners: None,
         }
     }
 }

@@ -100,6 +100,7 @@ mod tests {
             hooks: Ok(hooks),
             queued: Err("404".into()),
             repositories: None,
+            runners: None,
         }
     }
 

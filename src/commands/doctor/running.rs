@@ -11,6 +11,7 @@ use crate::commands::live::Live;
 use crate::commands::webhook::address::{HostLocation, host_location, is_loopback, section};
 use crate::settings::Settings;
 use crate::words::ago;
+use crate::words::foreign::FOREIGN_MACHINE;
 use crate::words::reasons::PRICE_UNKNOWN;
 use crate::words::services::ServiceReason;
 
@@ -39,6 +40,8 @@ pub(super) fn running_checks(
     checks.extend(unpriced.map(|one| {
         Check::warn("server: budgets", format!("{}: {}", one.subject, one.message), &one.fix)
     }));
+    let foreign = status.attention.iter().filter(|told| told.reason == FOREIGN_MACHINE);
+    checks.extend(foreign.map(|told| Check::warn("server: machines", &told.message, &told.fix)));
     // A server that accepts none has nothing to tell.
     let webhooks = status.webhooks.as_ref();
     checks.extend(webhooks.map(|webhooks| webhooks_check(settings, webhooks, answers, now)));
@@ -334,6 +337,26 @@ mod tests {
         let none = Webhooks::default();
         let quiet = webhooks_check(&settings(), &none, Some(&answers(URL, Access::Granted)), now());
         assert_eq!((quiet.message.as_str(), quiet.fix), ("none has arrived since its start", None));
+    }
+
+    #[test]
+    fn machines_that_only_carry_the_tags_are_named() {
+        let mut live = live(None, Webhooks { accepted: 1, ..Webhooks::default() });
+        let ids = ["i-1", "i-2"].map(|id| tinqs_ci_reconciler::model::MachineId(id.to_owned()));
+        if let Some(status) = &mut live.status {
+            status.attention.push(crate::api::status::Attention {
+                reason: FOREIGN_MACHINE.to_owned(),
+                subject: "machines".to_owned(),
+                since: None,
+                message: crate::words::foreign::sentence(&ids),
+                fix: crate::words::foreign::FIX.to_owned(),
+                needs_person: false,
+            });
+        }
+        let checks = running_checks(&settings(), &live, None, now());
+        let found = checks.iter().find(|check| check.name == "server: machines").expect("told");
+        assert!(found.message.starts_with("i-1, i-2 carry the tags"), "{found:?}");
+        assert!(found.fix.as_ref().is_some_and(|fix| fix.contains("who tagged them")));
     }
 
     #[test]

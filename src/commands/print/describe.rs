@@ -130,6 +130,7 @@ fn attempts(page: &mut Page, run: &Run, detail: Detail, now: Timestamp) {
             class,
             registration,
             repo_id: _,
+            deadline: _,
             promise: _,
             placements,
             ended,

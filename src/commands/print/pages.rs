@@ -5,10 +5,10 @@
 use expect_test::expect;
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
-    About, Answer, Attempt, Boot, Class, ClassName, ClockCheck, Condition, End, Ended, Job, JobRef,
-    JobTimes, MachineId, MachineSpec, Market, Observation, ObservedClass, Outcome, Phase,
-    Placement, Reason, Refusal, Refused, Registrations, Run, RunName, Runner, Secret, SeenBy, Spec,
-    Times,
+    About, Answer, Attempt, Boot, Class, ClassName, ClockCheck, Condition, End, Ended,
+    InstallationId, Job, JobRef, JobTimes, MachineId, MachineSpec, Market, Observation,
+    ObservedClass, Outcome, Phase, Placement, Reason, Refusal, Refused, Registrations, Run,
+    RunName, Runner, Secret, SeenBy, Spec, Times,
 };
 
 use super::{Detail, describe, json, plan, yaml};
@@ -156,7 +156,7 @@ fn a_run_is_described_in_full() {
         Created:        2026-11-24T11:56:55Z (3m ago)
         Waiting since:  2026-11-24T11:56:55Z (3m ago)
         Waited:         41s
-        Machine:        tq-job-4812-15fec04f-1
+        Machine:        tq-job-4812-9d1d15fec04f-1
         Failures:       1 (attempts in a row that got no job)
         Next attempt:   2026-11-24T12:00:30Z (in 30s)
 
@@ -242,6 +242,7 @@ fn seen(run: Run, job: Job, limit: Option<u32>) -> Observation {
     Observation {
         now: now(),
         clock: ClockCheck::Agrees,
+        installation: InstallationId::of("tinqs-ci"),
         name: run.name.clone(),
         run: Some(run),
         job,
@@ -275,10 +276,10 @@ fn seen(run: Run, job: Job, limit: Option<u32>) -> Observation {
 fn the_plan_of_a_waiting_job_launches_a_machine() {
     let plan_ = plan_view(&seen(run(1, Phase::Waiting), Job::Waiting, Some(3)));
     expect![[r#"
-        + seat linux                       seat        the class has a limit
-        + registration tq-job-1-23df321d-1 register    labels linux
-        + attempt 1                        write       recorded before the launch
-        + machine tq-job-1-23df321d-1-0    launch      process, on-demand
+        + seat linux                           seat        the class has a limit
+        + registration tq-job-1-9d1d23df321d-1 register    labels linux
+        + attempt 1                            write       recorded before the launch
+        + machine tq-job-1-9d1d23df321d-1-0    launch      process, on-demand
         4 changes
     "#]]
     .assert_eq(&plan(&plan_, Detail::Table));
@@ -293,8 +294,8 @@ fn the_plan_of_a_recorded_attempt_launches_its_machine() {
     recorded.status.next = 2;
     recorded.status.attempt = Some(attempt(&recorded, 1, None));
     expect![[r#"
-        ~ run                           write       stays Starting
-        + machine tq-job-1-23df321d-1-0 launch      process, on-demand: recorded but missing
+        ~ run                               write       stays Starting
+        + machine tq-job-1-9d1d23df321d-1-0 launch      process, on-demand: recorded but missing
         2 changes
     "#]]
     .assert_eq(&plan(&plan_view(&seen(recorded, Job::Waiting, None)), Detail::Table));

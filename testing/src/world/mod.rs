@@ -14,8 +14,8 @@ use std::task::{Context, Poll, Waker};
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::{Mutex, MutexGuard};
 use tinqs_ci_reconciler::model::{
-    Amount, ClassName, Job, JobRunner, JobTimes, Machine, MachineSpec, Pause, Registration, Run,
-    RunName, UsageKey,
+    Amount, ClassName, Job, JobRunner, JobTimes, Machine, MachineId, MachineSpec, Pause,
+    Registration, Run, RunName, UsageKey,
 };
 use tinqs_ci_reconciler::ports::{
     ErrorKind, InboxItem, PortError, Ports, RegistrationLists, Seat, TrueTime, WaitingJob,
@@ -89,6 +89,8 @@ pub struct State {
     pub launch_answers: BTreeMap<ClassName, LaunchAnswer>,
     /// The requested launches, in order.
     pub launches: Vec<LaunchCall>,
+    /// Machines that only carry our tags.
+    pub foreign: Vec<MachineId>,
     /// What machines have printed, by their ids.
     pub logs: BTreeMap<String, Vec<u8>>,
     /// The number of launches that the pace still permits; `None`: any number.
@@ -195,6 +197,7 @@ impl TestWorld {
             instant_machines: false,
             launch_answers: BTreeMap::new(),
             launches: Vec::new(),
+            foreign: Vec::new(),
             logs: BTreeMap::new(),
             room: None,
             registrations: Vec::new(),

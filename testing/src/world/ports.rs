@@ -325,6 +325,10 @@ impl Compute for TestWorld {
         Ok(listed.cloned().collect())
     }
 
+    fn foreign(&self) -> Vec<MachineId> {
+        self.state().foreign.clone()
+    }
+
     async fn find(&self, id: &MachineId) -> Result<Option<Machine>, PortError> {
         Ok(self.call("compute", "find")?.machines.iter().find(|m| m.id == *id).cloned())
     }

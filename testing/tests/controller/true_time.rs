@@ -22,12 +22,11 @@ fn overdue(harness: &Harness, by: SignedDuration) -> RunName {
     let name = started(harness);
     let runner = harness.attempt_id(&name, 1).to_string();
     harness.job_is(&name, Job::Running { runner });
-    let mut state = harness.state();
-    let now = state.now;
-    for machine in &mut state.machines {
-        (machine.state, machine.deadline) = (MachineState::Up, now - by);
+    let over = harness.now() - by;
+    for machine in &mut harness.state().machines {
+        (machine.state, machine.deadline) = (MachineState::Up, over);
     }
-    drop(state);
+    harness.change(&name, |run| attempt(run).boot.deadline = over);
     name
 }
 

@@ -151,6 +151,7 @@ fn the_machine_of_a_past_attempt_is_asked_for_as_long_as_it_holds_something() {
             class: class.clone(),
             registration: 90,
             repo_id: 0,
+            deadline: None,
             promise: None,
             placements: vec![
                 PastPlacement { answered: None, refused: None },
@@ -179,7 +180,7 @@ fn the_machine_of_a_past_attempt_is_asked_for_as_long_as_it_holds_something() {
         placement: 1,
         state: MachineState::Gone,
         launched_at: at,
-        // The record of a past attempt has no deadline: it is that of the class.
+        // The record is of an earlier release, without a deadline: it is that of the class.
         deadline: at - SECOND + Times::default().max_age,
         registration: 90,
         repo_id: 0,

@@ -24,6 +24,8 @@ struct Inner {
     foreign: HashSet<MachineId>,
     /// Instances that carry our tags but were not launched by us: each is reported once.
     tags_only: HashSet<MachineId>,
+    /// Those of them that the last list showed and that have not ended.
+    shown: Vec<MachineId>,
 }
 
 impl InstanceCache {
@@ -74,6 +76,20 @@ impl InstanceCache {
         inner.tags_only.insert(id.clone()).then(|| inner.tags_only.len())
     }
 
+    /// Notes which instances a list shows that have not ended.
+    pub(super) fn shows<'a>(&self, listed: impl Iterator<Item = &'a str>) {
+        let mut inner = self.inner();
+        let ids = listed.map(|id| MachineId(id.to_owned()));
+        let mut shown: Vec<MachineId> = ids.filter(|id| inner.tags_only.contains(id)).collect();
+        shown.sort();
+        inner.shown = shown;
+    }
+
+    /// Returns the instances that only carry our tags, as last listed.
+    pub(super) fn shown(&self) -> Vec<MachineId> {
+        self.inner().shown.clone()
+    }
+
     /// Returns the run of a machine of ours.
     pub(super) fn run_of(&self, id: &MachineId) -> Option<RunName> {
         self.inner().ours.get(id).map(|(run, _)| run.clone())
@@ -113,6 +129,10 @@ mod tests {
         assert_eq!(known.run_of(&id(2)), None);
         let reported = [id(2), id(4), id(2)].map(|id| known.tags_only(&id));
         assert_eq!(reported, [Some(1), Some(2), None], "each is reported once");
+        known.shows(["i-other", id(4).0.as_str()].into_iter());
+        assert_eq!(known.shown(), [id(4)]);
+        known.shows(std::iter::empty());
+        assert_eq!(known.shown(), [], "it has ended");
         let later = |minutes| at + SignedDuration::from_mins(minutes);
         assert!(known.is_new(&id(1), later(4)) && !known.is_new(&id(1), later(5)));
         assert!(!known.is_new(&id(2), at));

@@ -64,6 +64,8 @@ impl Calls {
                 machines.insert(machine.id.clone(), machine);
             }
         }
+        let open = seen.iter().filter(|seen| !has_ended(seen));
+        self.instance_cache.shows(open.filter_map(|seen| seen.instance_id()));
         let mut machines: Vec<Machine> =
             machines.into_values().chain(inner.ended.values().cloned()).collect();
         machines.sort_by(|a, b| a.id.cmp(&b.id));

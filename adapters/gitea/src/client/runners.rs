@@ -68,7 +68,30 @@ pub(super) enum Failed {
     Other(PortError),
 }
 
+/// A runner as the forge lists it, whatever its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedRunner {
+    /// Its name.
+    pub name: String,
+    /// The names of its labels.
+    pub labels: Vec<String>,
+}
+
 impl Client {
+    /// Returns the runners in the list of the scope.
+    ///
+    /// # Errors
+    /// The forge does not answer, or does not show the list to this token.
+    pub async fn runners(&self) -> Result<Vec<ListedRunner>, PortError> {
+        let path = format!("{}/actions/runners", self.scope_path());
+        let rows = pages::read_all::<Runners>(&self.sender, "registrations", &path).await?;
+        let listed = |row: ApiRunner| ListedRunner {
+            name: row.name,
+            labels: row.labels.into_iter().map(|label| label.name).collect(),
+        };
+        Ok(rows.into_iter().map(listed).collect())
+    }
+
     pub(super) async fn list_registrations(&self) -> Result<Registrations, PortError> {
         let previous = *self.runner_list.lock();
         if let RunnerList::Refused(at) = previous
@@ -321,7 +344,7 @@ impl Client {
 
 /// Converts a row of ours; `None` for a foreign one.
 pub(super) fn registration(row: ApiRunner, repo_id: i64) -> Option<Registration> {
-    let ApiRunner { id, uuid, name, status, busy, disabled } = row;
+    let ApiRunner { id, uuid, name, status, busy, disabled, labels: _ } = row;
     let attempt_id = name.parse().ok()?;
     // `offline` is the only status of an absent runner; the others are kinds of present. Older
     // servers write `RUNNER_STATUS_OFFLINE`.

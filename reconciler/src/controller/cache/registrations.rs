@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 
 use super::super::by_run::ByRun;
 use super::{Listing, Rows};
-use crate::model::{Registration, RunName};
+use crate::model::{InstallationId, Registration, RunName};
 
 /// The maximum number of repositories whose lists one sweep reads.
 const READ_AT_ONCE: usize = 10;
@@ -34,7 +34,7 @@ struct Repository {
     reconciled: Timestamp,
     /// When a sweep last read its list.
     read: Option<Timestamp>,
-    /// The runs of the registrations in that list.
+    /// The runs of the registrations in that list, without those of other installations.
     runs: BTreeSet<RunName>,
 }
 
@@ -100,21 +100,31 @@ impl ListedRegistrations {
         all.into_iter().take(READ_AT_ONCE).map(|(_, repo_id)| repo_id).collect()
     }
 
-    pub(in crate::controller) fn read(&self, repo_id: i64, rows: &[Registration], now: Timestamp) {
+    pub(in crate::controller) fn read(
+        &self,
+        repo_id: i64,
+        runs: BTreeSet<RunName>,
+        now: Timestamp,
+    ) {
         if let Some(repository) = self.repositories.lock().get_mut(&repo_id) {
             repository.read = Some(now);
-            repository.runs = rows.iter().map(|row| row.attempt_id.run.clone()).collect();
+            repository.runs = runs;
         }
     }
 
-    /// Returns the registrations of all lists as last read, and when the first of them was read;
-    /// `None` before the first one, or if the forge does not show one of them.
-    pub(in crate::controller) fn known(&self) -> Option<(ByRun<Registration>, Timestamp)> {
+    /// Returns the registrations of all lists as last read, without those of other installations,
+    /// and when the first of them was read; `None` before the first one, or if the forge does not
+    /// show one of them.
+    pub(in crate::controller) fn known(
+        &self,
+        own: &InstallationId,
+    ) -> Option<(ByRun<Registration>, Timestamp)> {
         let listings: Vec<Arc<Listing<Rows>>> = self.listings.lock().values().cloned().collect();
         let mut all = Vec::new();
         let mut first: Option<Timestamp> = None;
         for (rows, at) in listings.iter().filter_map(|listing| listing.known()) {
-            all.extend((*rows).as_ref()?.all().iter().cloned());
+            let rows = (*rows).as_ref()?.all().iter();
+            all.extend(rows.filter(|row| !row.attempt_id.is_of_another(own)).cloned());
             first = Some(first.map_or(at, |first| first.min(at)));
         }
         Some((ByRun::new(all, |row: &Registration| &row.attempt_id), first?))
@@ -132,26 +142,9 @@ impl ListedRegistrations {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{AttemptId, Uid8};
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(1_700_000_000 + second).expect("a time")
-    }
-
-    fn row(job: i64, repo_id: i64) -> Registration {
-        let attempt_id =
-            AttemptId { run: RunName::job(job), uid: Uid8("0a1b2c3d".to_owned()), number: 1 };
-        let (online, busy, missing_since) = (false, false, None);
-        Registration {
-            id: job,
-            repo_id,
-            attempt_id,
-            uuid: None,
-            online,
-            busy,
-            disabled: None,
-            missing_since,
-        }
     }
 
     #[test]
@@ -165,7 +158,7 @@ mod tests {
             let next = lists.next(at(sweep));
             assert!(next.len() <= READ_AT_ONCE);
             for repo_id in next {
-                lists.read(repo_id, &[], at(sweep));
+                lists.read(repo_id, BTreeSet::new(), at(sweep));
                 read.insert(repo_id);
             }
         }
@@ -178,10 +171,10 @@ mod tests {
         assert!(lists.are_empty(), "no repository is known");
         lists.reconciled(7, at(0));
         assert!(!lists.are_empty(), "not read yet");
-        lists.read(7, &[row(1, 7)], at(1));
+        lists.read(7, BTreeSet::from([RunName::job(1)]), at(1));
         assert!(!lists.are_empty());
         assert_eq!(lists.found(&RunName::job(1)), [7]);
-        lists.read(7, &[], at(2));
+        lists.read(7, BTreeSet::new(), at(2));
         assert!(lists.are_empty());
         lists.reconciled(7, at(3));
         assert!(!lists.are_empty(), "a run may have registered since");
@@ -192,7 +185,7 @@ mod tests {
         let lists = ListedRegistrations::default();
         lists.named(1, at(0));
         lists.named(2, at(0));
-        lists.read(2, &[row(1, 2)], at(1));
+        lists.read(2, BTreeSet::from([RunName::job(1)]), at(1));
         for repo_id in [0, 1, 2] {
             lists.list(repo_id);
         }

@@ -108,7 +108,8 @@ fn machine_of_past(run: &Run, past: &PastAttempt, max_age: SignedDuration) -> Ma
         placement: 0,
         state: MachineState::Gone,
         launched_at: past.decided_at,
-        deadline: after(past.decided_at, max_age),
+        // Records of earlier releases do not keep it.
+        deadline: past.deadline.unwrap_or_else(|| after(past.decided_at, max_age)),
         registration: past.registration,
         repo_id: past.repo_id,
         promise: past.promise,
@@ -127,8 +128,8 @@ mod tests {
 
     use super::*;
     use crate::model::{
-        ClassName, ClockCheck, End, Ended, JobTimes, MachineId, PastPlacement, Registrations,
-        RunName, SeenBy, Spec,
+        ClassName, ClockCheck, End, Ended, InstallationId, JobTimes, MachineId, PastPlacement,
+        Registrations, RunName, SeenBy, Spec,
     };
 
     #[test]
@@ -146,6 +147,7 @@ mod tests {
             class: class.clone(),
             registration: 1,
             repo_id: 0,
+            deadline: None,
             promise: None,
             placements: vec![answered(at)],
             ended: Ended { why: End::Consumed, at: now },
@@ -156,6 +158,7 @@ mod tests {
         let seen = Observation {
             now,
             clock: ClockCheck::Agrees,
+            installation: InstallationId::of("test"),
             name: run.name.clone(),
             job: Job::Waiting,
             times: JobTimes::default(),

@@ -9,7 +9,8 @@ pub(super) fn of(sides: &Sides<'_>) -> Vec<Drift> {
     let Some((_, machines_at)) = sides.seen.machines else { return Vec::new() };
     let shown_at = rows_at.min(machines_at).min(sides.now);
     let alone = rows.iter().filter(|row| is_alone(row, sides.machines_of(&row.attempt_id)));
-    let drifts = alone.filter_map(|row| {
+    let drifts = alone.filter(|row| is_ours(sides, row));
+    let drifts = drifts.filter_map(|row| {
         let since = *sides.seen.since.alone.get(&row.id)?;
         let seen = sides.machines_of(&row.attempt_id).first();
         let grace = if seen.is_some() { RETIRED_WITHIN } else { RETIRED_UNSEEN_WITHIN };
@@ -32,6 +33,16 @@ pub(super) fn of(sides: &Sides<'_>) -> Vec<Drift> {
         })
     });
     drifts.collect()
+}
+
+/// Returns whether a registration is this installation's. If its name, of an earlier release, does
+/// not tell, its machine or the attempt of an open run does.
+fn is_ours(sides: &Sides<'_>, row: &Registration) -> bool {
+    let attempt_id = &row.attempt_id;
+    let current = || sides.open.get(&attempt_id.run).and_then(|run| run.attempt.as_ref());
+    attempt_id.installation().is_some()
+        || !sides.machines_of(attempt_id).is_empty()
+        || current().is_some_and(|current| current.uid == attempt_id.uid)
 }
 
 /// Returns whether a registration without a job has no machine that is booting, up or ending.

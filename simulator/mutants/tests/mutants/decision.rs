@@ -3,7 +3,8 @@
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
     Answer, AttemptId, BootPromise, ClassName, ClockCheck, Job, Machine, MachineId, MachineState,
-    Market, Observation, Outcome, Phase, Reason, Refusal, Registration, Run, Times,
+    Market, Observation, Outcome, Phase, Reason, Refusal, Registration, Registrations, Run, Times,
+    Uid8,
 };
 use tinqs_ci_reconciler::plan::gc::gc;
 use tinqs_ci_reconciler::plan::{Action, Plan, READINGS_APART, Rule, plan};
@@ -36,6 +37,7 @@ pub(crate) fn with(mutant: Mutant) -> Option<fn(&Observation) -> Plan> {
         Mutant::HungByOneReading => hung_by_one_reading,
         Mutant::HungDespiteFailure => hung_despite_failure,
         Mutant::ClockIgnored => clock_ignored,
+        Mutant::InstallationIgnored => installation_ignored,
         Mutant::NoRule23 => |seen| without(seen, Rule::Spent),
         Mutant::NoRule24 => |seen| without(seen, Rule::Duplicate),
         Mutant::NoRule25 => |seen| without(seen, Rule::Void),
@@ -260,6 +262,20 @@ fn no_backoff(seen: &Observation) -> Plan {
 /// Shows a clock that agrees.
 fn clock_ignored(seen: &Observation) -> Plan {
     plan(&Observation { clock: ClockCheck::Agrees, ..seen.clone() })
+}
+
+/// Shows every registration of another incarnation as one of this installation's.
+fn installation_ignored(seen: &Observation) -> Plan {
+    let mut shown = seen.clone();
+    let own = seen.run.as_ref().map(|run| run.uid.short());
+    if let Registrations::Seen(rows) = &mut shown.registrations {
+        for row in rows.iter_mut().filter(|row| Some(&row.attempt_id.uid) != own.as_ref()) {
+            let uid = &row.attempt_id.uid.0;
+            let hash = &uid[uid.len().saturating_sub(8)..];
+            row.attempt_id.uid = Uid8(format!("{}{hash}", seen.installation));
+        }
+    }
+    plan(&shown)
 }
 
 /// Shows a first reading two minutes ago as soon as one would count.

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use tinqs_ci_simulator::laws::Violation;
 use tinqs_ci_simulator::play::{Profile, run, run_variant};
 
-use Broken::{Asks, L1, L2, L3, L4, L6, L9, L10, L12, L14, Leak, Usage, Waits, Writes};
+use Broken::{Asks, L1, L2, L3, L4, L5, L6, L9, L10, L12, L14, Leak, Usage, Waits, Writes};
 use mutant::Mutant;
 use variant::Mutants;
 
@@ -27,6 +27,7 @@ enum Broken {
     L2,
     L3,
     L4,
+    L5,
     L6,
     L9,
     L10,
@@ -53,6 +54,7 @@ impl Broken {
             "L2" => L2,
             "L3" => L3,
             "L4" => L4,
+            "L5" => L5,
             "L6" => L6,
             "L9" => L9,
             "L10" => L10,
@@ -138,6 +140,9 @@ cases! {
     runners_carry_all_labels_of_the_class: [Mutant::LabelsOfClass], Profile::hijack, [L10], 2;
     only_the_list_of_the_scope_is_read: [Mutant::ListOfScopeOnly], Profile::hijack, [Leak], 5;
     registrations_are_read_in_the_scope: [Mutant::ReadInScope], Profile::hijack, [L3], 10;
+    registrations_of_other_installations_retired: [Mutant::InstallationIgnored], Profile::rogue,
+        [L5], 2;
+    tags_prove_a_machine: [Mutant::ForeignTokenAccepted], Profile::rogue, [L5], 2;
     waits_are_concluded_by_a_wrong_clock: [Mutant::ClockIgnored], Profile::skew, [L3], 3;
     the_true_time_is_that_of_the_own_clock: [Mutant::TimeOfOwnClock], Profile::skew, [L3], 3;
     no_rule_22: [Mutant::NoRule22], Profile::hung, [L12], 3;

@@ -100,6 +100,10 @@ mutants! {
     ListOfScopeOnly,
     /// A registration is read by its ID in the scope instead of its repository.
     ReadInScope,
+    /// A registration without a record is retired, whichever installation made it.
+    InstallationIgnored,
+    /// An instance with our tags is ours, whatever client token it was launched with.
+    ForeignTokenAccepted,
     /// Rule 22 is omitted: machines that neither take a job nor end.
     NoRule22,
     /// Rule 22 is content with one reading.

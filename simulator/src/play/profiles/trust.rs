@@ -7,7 +7,7 @@ use super::any_line;
 use crate::faults::{FaultProfile, Rng};
 use crate::play::draw::{KEEP, hours, linux, minutes, one_of, seconds};
 use crate::play::profile::Profile;
-use crate::play::user_actions;
+use crate::play::{strangers, user_actions};
 
 fn class(name: &str, labels: &[&str]) -> Class {
     let labels = labels.iter().map(|label| (*label).to_owned()).collect();
@@ -63,6 +63,26 @@ impl Profile {
                 class("any", &["*"]),
             ],
             lists: RegistrationLists::PerRepository,
+            waits_at_most: minutes(90),
+            ..Self::steal()
+        }
+    }
+
+    /// Another installation, one of an earlier release and somebody with our names register runners
+    /// for the same jobs; those of the first work.
+    pub fn rogue() -> Self {
+        let faults = |rng: &mut Rng| FaultProfile {
+            crash: one_of(rng, &[0.0, 0.002]),
+            reply_lost: one_of(rng, &[0.0, 0.05]),
+            runner_omitted: one_of(rng, &[0.0, 0.2]),
+            list_lag: one_of(rng, &[seconds(0), seconds(20)]),
+            ..FaultProfile::default()
+        };
+        Self {
+            name: "rogue",
+            faults,
+            user_actions: strangers::rogue,
+            line: any_line,
             waits_at_most: minutes(90),
             ..Self::steal()
         }

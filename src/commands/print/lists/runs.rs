@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use jiff::{SignedDuration, Timestamp};
-use tinqs_ci_reconciler::model::{AttemptId, End, Outcome, Phase, Reason, Run};
+use tinqs_ci_reconciler::model::{End, Outcome, Phase, Reason, Run};
 
 use super::{Detail, Listed};
 use crate::api::{MachineView, machine as recorded};
@@ -43,11 +43,10 @@ fn number(run: &Run) -> Option<i64> {
 pub(in crate::commands::print) fn machine(run: &Run, machines: &Machines) -> String {
     if let Some(runner) = recorded::runner(run) {
         let own = recorded::of_attempt(run, &runner).map(ToString::to_string);
-        return own.or_else(|| machines.0.get(&runner).cloned()).unwrap_or_else(|| match runner
-            .parse::<AttemptId>(
-        ) {
-            Ok(attempt_id) if attempt_id.run != run.name => format!("<{}>", attempt_id.run),
-            Ok(_) | Err(_) => runner,
+        let own = own.or_else(|| machines.0.get(&runner).cloned());
+        return own.unwrap_or_else(|| match run.attempt_of(&runner) {
+            Some(attempt_id) if attempt_id.run != run.name => format!("<{}>", attempt_id.run),
+            Some(_) | None => runner,
         });
     }
     let current = run.status.attempt.as_ref().filter(|attempt| attempt.ended.is_none());

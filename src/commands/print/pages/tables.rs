@@ -136,12 +136,12 @@ fn wide_tables_show_more_columns() {
     all.push(succeeded());
     let text = shown(&all, Detail::Wide);
     expect![[r#"
-        NAME      JOB                  STATUS       WAIT  AGE  CLASS  MACHINE                   ATTEMPTS  RUNNER                  LABELS  BRANCH  COMMIT      REASON
-        job-4812  acme/web build (22)  ● running    41s   3m   linux  tq-job-4812-aaaaaaaa-1-0  1         tq-job-4812-15fec04f-1  linux   main    0123456789
-        job-4813  acme/web build (22)  ○ starting   3m    3m   linux  <pending>                 1         -                       linux   main    0123456789
-        job-4077  acme/web e2e         ○ waiting    3m    3m   -      <none>                    0         -                       linux   main    0123456789  NoCapacity
-        job-5     acme/web build (22)  ● running    -     3m   -      <job-4813>                0         tq-job-4813-12345678-1  linux   main    0123456789
-        job-4790  acme/web build (22)  ✓ succeeded  1m    3m   linux  i-0aaaaaaaaaaaaaaa4       2         tq-job-4790-f11a0dd6-4  linux   main    0123456789
+        NAME      JOB                  STATUS       WAIT  AGE  CLASS  MACHINE                   ATTEMPTS  RUNNER                      LABELS  BRANCH  COMMIT      REASON
+        job-4812  acme/web build (22)  ● running    41s   3m   linux  tq-job-4812-aaaaaaaa-1-0  1         tq-job-4812-9d1d15fec04f-1  linux   main    0123456789
+        job-4813  acme/web build (22)  ○ starting   3m    3m   linux  <pending>                 1         -                           linux   main    0123456789
+        job-4077  acme/web e2e         ○ waiting    3m    3m   -      <none>                    0         -                           linux   main    0123456789  NoCapacity
+        job-5     acme/web build (22)  ● running    -     3m   -      <job-4813>                0         tq-job-4813-12345678-1      linux   main    0123456789
+        job-4790  acme/web build (22)  ✓ succeeded  1m    3m   linux  i-0aaaaaaaaaaaaaaa4       2         tq-job-4790-9d1df11a0dd6-4  linux   main    0123456789
     "#]].assert_eq(&text);
     let text = shown(&runs()[4..], Detail::Wide);
     assert!(!text.replace('\n', "").chars().any(is_dangerous));

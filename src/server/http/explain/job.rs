@@ -108,8 +108,9 @@ pub(super) async fn at_forge(
         }
         Job::Waiting => "waiting".to_owned(),
         Job::Running { runner } => {
-            let ours = runner.parse::<AttemptId>().ok().map(|attempt_id| attempt_id.run);
-            why.push(match ours {
+            let own = app.controller.settings().installation_id();
+            let ours = runner.parse::<AttemptId>().ok().filter(|it| !it.is_of_another(&own));
+            why.push(match ours.map(|attempt_id| attempt_id.run) {
                 Some(run) if run == RunName::job(record.job.job_id) => {
                     format!("it runs on its own machine, {runner}")
                 }

@@ -2,7 +2,7 @@
 
 use axum::http::StatusCode;
 use jiff::Timestamp;
-use tinqs_ci_reconciler::model::{AttemptId, Condition, Phase, Reason, Run, nearest, serving};
+use tinqs_ci_reconciler::model::{Condition, Phase, Reason, Run, nearest, serving};
 use tokio::time::{Instant, timeout_at};
 
 use super::attempts::attempts;
@@ -142,7 +142,7 @@ fn state(run: &Run, outcome: &str, message: &str, now: Timestamp) -> String {
                 return format!("the job ran on {place}; {message}");
             }
             let runner = status.runner.as_deref().unwrap_or_default();
-            let of = runner.parse::<AttemptId>().ok().map(|attempt_id| attempt_id.run);
+            let of = run.attempt_of(runner).map(|attempt_id| attempt_id.run);
             let place = match (of, machine) {
                 (Some(of), _) if of != run.name => format!("on the machine of {of}"),
                 (Some(_), Some(machine)) => format!("on machine {machine}"),

@@ -11,6 +11,7 @@ use super::{ATTENTION, App, StatusData, class_of, lost};
 use crate::api::status::Attention;
 use crate::telemetry::{Failure, SERVICES};
 use crate::words::clock::{self, CLOCK_DIFFERS};
+use crate::words::foreign::{self, FOREIGN_MACHINE};
 use crate::words::reasons::{self, BREAKER_OPEN, NO_CLASS, PAUSED, PRICE_UNKNOWN, Weight, advice};
 use crate::words::services::{ServiceReason, service_name};
 use crate::words::unserved::{fix_repos, sentence as unserved_sentence};
@@ -51,6 +52,7 @@ pub(in crate::server::http) fn all(app: &App, known: &StatusData) -> Vec<Attenti
     all.extend(failing_runs(app, known));
     all.extend(blocked_classes(app, known));
     all.extend(no_webhook(app, known));
+    all.extend(foreign(app));
     // Stable: within both parts the order stays.
     all.sort_by_key(|attention| !attention.needs_person);
     all.truncate(ATTENTION);
@@ -80,6 +82,19 @@ fn clock(app: &App) -> Option<Attention> {
         message: clock::differs(ahead),
         fix: clock::FIX.to_owned(),
         needs_person: true,
+    })
+}
+
+/// Machines that carry our tags and that we did not launch.
+fn foreign(app: &App) -> Option<Attention> {
+    let machines = app.controller.ports().compute.foreign();
+    (!machines.is_empty()).then(|| Attention {
+        reason: FOREIGN_MACHINE.to_owned(),
+        subject: "machines".to_owned(),
+        since: None,
+        message: foreign::sentence(&machines),
+        fix: foreign::FIX.to_owned(),
+        needs_person: false,
     })
 }
 

@@ -89,6 +89,9 @@ async fn instances_tagged_by_hand_are_ignored() {
     for _ in 0..2 {
         let listed = machines.list().await.unwrap();
         assert_eq!(listed.iter().map(|m| &m.id).collect::<Vec<_>>(), [&ours.id]);
+        let mut told = foreign.clone();
+        told.sort();
+        assert_eq!(machines.foreign(), told);
     }
     for id in &foreign {
         assert_eq!(machines.find(id).await.unwrap(), None, "{id}");
