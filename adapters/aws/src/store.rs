@@ -13,12 +13,13 @@ mod inspect;
 mod item;
 mod lists;
 mod pauses;
+mod seat_items;
 mod seats;
 mod shape;
 mod table;
 mod usage;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -65,6 +66,7 @@ pub struct DynamoStore {
     unreadable: Mutex<BTreeSet<String>>,
     /// Held while listing the open runs: concurrent lists would multiply the memory.
     listing: tokio::sync::Mutex<()>,
+    seats: Mutex<BTreeMap<ClassName, seats::KeptSeats>>,
 }
 
 /// Capacity units consumed so far, as reported by the table.
@@ -99,6 +101,7 @@ impl DynamoStore {
             units: Mutex::default(),
             unreadable: Mutex::default(),
             listing: tokio::sync::Mutex::default(),
+            seats: Mutex::default(),
         }
     }
 
