@@ -179,11 +179,8 @@ impl Seats {
         let last = self.pages.iter().rposition(|page| !page.seats.is_empty());
         let pages = last.map_or(0, |last| last + 1).max(page + 1);
         let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-        let claim = Claim {
-            attempt_id: attempt_id.to_owned(),
-            repo: repo.to_owned(),
-            page: number(page),
-        };
+        let claim =
+            Claim { attempt_id: attempt_id.to_owned(), repo: repo.to_owned(), page: number(page) };
         let version = self.head.version.map_or_else(first_version, |version| version + 1);
         Taken { version, pages: number(pages), claim }
     }
