@@ -44,6 +44,7 @@ use tinqs_ci_reconciler::ports::{
 
 use self::condition::{checked, put_condition};
 use self::item::{Item, KEY, UID, VERSION, WRITER};
+use self::seat_items::KeptSeats;
 use super::errors::dynamodb::port_error;
 
 pub use inspect::TableFound;
@@ -66,7 +67,8 @@ pub struct DynamoStore {
     unreadable: Mutex<BTreeSet<String>>,
     /// Held while listing the open runs: concurrent lists would multiply the memory.
     listing: tokio::sync::Mutex<()>,
-    seats: Mutex<BTreeMap<ClassName, seats::KeptSeats>>,
+    /// The seats that were last read or taken.
+    seats: Mutex<BTreeMap<ClassName, KeptSeats>>,
 }
 
 /// Capacity units consumed so far, as reported by the table.

@@ -5,10 +5,12 @@
 //! last seat that was written into it.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::Timestamp;
 use tinqs_ci_reconciler::model::ClassName;
+use tokio::sync::Mutex;
 
 use super::item::{self, Item, KEY, REPO, UNIT, VERSION};
 
@@ -103,6 +105,9 @@ impl SeatPage {
         Self { bytes: item::size(&item), seats: item, version }
     }
 }
+
+/// The seats of a class that a process keeps, and the turn of its calls.
+pub(super) type KeptSeats = Arc<Mutex<Option<Seats>>>;
 
 /// Where a seat is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -225,5 +230,111 @@ impl Seats {
         if page.seats.insert(attempt_id.clone(), item::text(&**repo)).is_none() {
             page.bytes += attempt_id.len() + repo.len();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn class() -> ClassName {
+        ClassName("linux-large".to_owned())
+    }
+
+    fn page_item(page: u32, version: u64, seats: &Item) -> Item {
+        let mut item = seats.clone();
+        item.insert(KEY.to_owned(), item::text(page_key(&class(), page)));
+        item.insert(VERSION.to_owned(), item::number(version));
+        item
+    }
+
+    fn head_item(version: u64, claim: &Claim) -> Item {
+        Item::from([
+            (KEY.to_owned(), item::text(head_key(&class()))),
+            (VERSION.to_owned(), item::number(version)),
+            (PAGES.to_owned(), item::number(claim.page + 1)),
+            (ATTEMPT.to_owned(), item::text(&*claim.attempt_id)),
+            (REPO.to_owned(), item::text(&*claim.repo)),
+            (PAGE.to_owned(), item::number(claim.page)),
+        ])
+    }
+
+    #[test]
+    fn pages_are_filled_up_to_one_write_unit() {
+        let mut seats = Seats::new(&class(), Head::of(None), HashMap::new());
+        for id in 0..200 {
+            let name = format!("tq-job-{id}-0123abcd-1");
+            let taken = seats.with(&name, "platform-team/checkout-service");
+            seats.took(taken);
+        }
+        assert_eq!(seats.all().count(), 200);
+        let full = seats.pages.len() - 1;
+        for (page, held) in (0..).zip(&seats.pages) {
+            let bytes = item::size(&page_item(page, held.version, &held.seats));
+            assert!(bytes <= UNIT, "page {page}: {bytes} bytes");
+            assert!(bytes > 900 || usize::try_from(page) == Ok(full), "page {page}: {bytes} bytes");
+        }
+        // A freed seat is taken again before a page is added.
+        let pages = seats.head.pages;
+        let freed = "tq-job-3-0123abcd-1";
+        assert_eq!(seats.place_of(freed), Some(Place::Page(0)));
+        seats.gave_back(freed, Place::Page(0));
+        assert_eq!(seats.place_of(freed), None);
+        let taken = seats.with("tq-job-7-0123abcd-2", "platform-team/checkout-service");
+        assert_eq!((taken.claim.page, taken.pages), (0, pages));
+
+        // Empty pages at the end are left out of the next head.
+        let names: Vec<String> = seats.all().map(|(name, _)| name.clone()).collect();
+        for name in names {
+            if let Some(place) = seats.place_of(&name) {
+                seats.gave_back(&name, place);
+            }
+        }
+        assert!(seats.pages.iter().all(|page| page.bytes == 0), "every byte is given back");
+        assert_eq!(seats.with("tq-job-7-0123abcd-2", "o/r").pages, 1);
+    }
+
+    #[test]
+    fn the_last_seat_is_held_until_its_page_says_otherwise() {
+        let claim =
+            Claim { attempt_id: "tq-job-2-0123abcd-1".to_owned(), repo: "o/r".to_owned(), page: 0 };
+        let read = |pages: HashMap<String, Item>| {
+            Seats::new(&class(), Head::of(Some(head_item(8, &claim))), pages)
+        };
+        let page =
+            |version| HashMap::from([(page_key(&class(), 0), page_item(0, version, &Item::new()))]);
+        for pages in [HashMap::new(), page(7)] {
+            let seats = read(pages);
+            assert_eq!(seats.unplaced(), Some((8, &claim)), "its taker has not written it");
+            assert_eq!(seats.place_of(&claim.attempt_id), Some(Place::Page(0)));
+            assert_eq!(seats.repos().collect::<Vec<_>>(), ["o/r"]);
+        }
+        for version in [8, 9] {
+            let seats = read(page(version));
+            assert_eq!(seats.unplaced(), None, "it was written, and given back");
+            assert_eq!(seats.place_of(&claim.attempt_id), None);
+            assert_eq!(seats.with("tq-job-3-0123abcd-1", "o/r").version, 9, "of the head");
+        }
+    }
+
+    #[test]
+    fn the_form_of_an_earlier_release_is_recognized() {
+        let attempt_id = "tq-job-2-0123abcd-1";
+        let seats = Item::from([(attempt_id.to_owned(), item::text("o/r"))]);
+        let earlier = Item::from([(SEATS.to_owned(), AttributeValue::M(seats.clone()))]);
+        let read = Seats::new(&class(), Head::of(Some(earlier)), HashMap::new());
+        assert!(read.head.is_earlier());
+        assert_eq!(read.place_of(attempt_id), Some(Place::Earlier));
+
+        let switched = Item::from([
+            (EARLIER.to_owned(), AttributeValue::M(seats)),
+            (VERSION.to_owned(), item::number(first_version())),
+        ]);
+        let mut read = Seats::new(&class(), Head::of(Some(switched)), HashMap::new());
+        assert!(!read.head.is_earlier() && read.unplaced().is_none());
+        assert_eq!(read.place_of(attempt_id), Some(Place::Earlier));
+        read.gave_back(attempt_id, Place::Earlier);
+        assert_eq!(read.all().count(), 0);
+        assert!(!Head::of(None).is_earlier(), "a class without seats has the new form");
     }
 }

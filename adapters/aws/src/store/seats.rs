@@ -12,7 +12,6 @@
 //! Within this process takers of one class wait for each other, and the seats are kept in memory
 //! until another process has taken one.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
@@ -36,9 +35,6 @@ const TRIES: u32 = 16;
 const PAUSE: Duration = Duration::from_millis(10);
 /// Longest wait for other takers in this process.
 const TURN: Duration = Duration::from_secs(30);
-
-/// The seats of a class that this process keeps, and the turn of its takers.
-pub(super) type KeptSeats = Arc<tokio::sync::Mutex<Option<Seats>>>;
 
 fn busy(class: &ClassName) -> PortError {
     let message = format!("other processes took seats of class {class} during all {TRIES} tries");

@@ -1,5 +1,7 @@
 //! Seats that an earlier release gave, and takers that died between the two writes of a seat.
 
+use std::collections::HashMap;
+
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue::{self, M, N, S};
 use tinqs_ci_aws::store::DynamoStore;
@@ -76,7 +78,7 @@ impl EarlierRelease {
     async fn seats(&self) -> usize {
         let asked = self.client.get_item().table_name("runs").key("run_id", self.key.clone());
         let item = asked.consistent_read(true).send().await.expect("read").item;
-        item.and_then(|item| item.get("seats")?.as_m().ok().map(|seats| seats.len())).unwrap_or(0)
+        item.as_ref().and_then(|item| item.get("seats")?.as_m().ok()).map_or(0, HashMap::len)
     }
 }
 
