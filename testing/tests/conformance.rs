@@ -13,6 +13,7 @@ async fn the_store_of_the_world_keeps_the_laws() {
     store::expiry(&*world).await;
     let written = store::write_some(&*world).await;
     store::find_them(&*world, &written).await;
+    store::many_seats(&*world, 1_000).await;
 }
 
 #[tokio::test]

@@ -30,6 +30,11 @@ async fn store_in_a_file() {
     store::find_them(&Store::open(dir.path()).unwrap(), &kept).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_class_has_ten_thousand_seats() {
+    store::many_seats(&Store::memory().unwrap(), 10_000).await;
+}
+
 #[tokio::test]
 async fn queue_in_memory() {
     let again = Duration::from_millis(200);

@@ -13,12 +13,13 @@ mod inspect;
 mod item;
 mod lists;
 mod pauses;
+mod seat_items;
 mod seats;
 mod shape;
 mod table;
 mod usage;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -43,6 +44,7 @@ use tinqs_ci_reconciler::ports::{
 
 use self::condition::{checked, put_condition};
 use self::item::{Item, KEY, UID, VERSION, WRITER};
+use self::seat_items::KeptSeats;
 use super::errors::dynamodb::port_error;
 
 pub use inspect::TableFound;
@@ -65,6 +67,8 @@ pub struct DynamoStore {
     unreadable: Mutex<BTreeSet<String>>,
     /// Held while listing the open runs: concurrent lists would multiply the memory.
     listing: tokio::sync::Mutex<()>,
+    /// The seats that were last read or taken.
+    seats: Mutex<BTreeMap<ClassName, KeptSeats>>,
 }
 
 /// Capacity units consumed so far, as reported by the table.
@@ -99,6 +103,7 @@ impl DynamoStore {
             units: Mutex::default(),
             unreadable: Mutex::default(),
             listing: tokio::sync::Mutex::default(),
+            seats: Mutex::default(),
         }
     }
 

@@ -9,6 +9,8 @@ use tinqs_ci_reconciler::ports::{ErrorKind, Expect, Filter, OpenRun, PortError, 
 
 mod usage;
 
+pub use seats::are_many as many_seats;
+
 use crate::make::{at, at_once, attempt, attempt_id, finished, name, run, until};
 
 /// Asserts every law that holds for all stores.
@@ -22,6 +24,9 @@ pub async fn all(store: &dyn RunStore) {
     seats::are_limited(store).await;
     seats::are_limited_by_owner(store).await;
     seats::are_taken_one_by_one(store).await;
+    seats::are_taken_once(store).await;
+    seats::are_limited_in_a_burst(store).await;
+    seats::count_for_the_name_of_the_repository(store).await;
     pauses_are_kept_until_they_end(store).await;
     leases_are_exclusive(store).await;
     secrets_are_kept_and_not_shown(store).await;

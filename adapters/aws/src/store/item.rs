@@ -12,8 +12,8 @@ use super::deflate::{deflated, inflated};
 /// Attributes by name.
 pub(super) type Item = HashMap<String, AttributeValue>;
 
-/// The partition key: a run's name, or `seats#<class>`, `pauses`, `lease#<what>`,
-/// `inbox#<key>`, `usage#<day>#<key>`.
+/// The partition key: a run's name, or `seats#<class>`, `seats-page#<page>#<class>`, `pauses`,
+/// `lease#<what>`, `inbox#<key>`, `usage#<day>#<key>`.
 pub(super) const KEY: &str = "run_id";
 /// For people: the repository.
 pub(super) const REPO: &str = "repo";
@@ -236,8 +236,18 @@ pub(super) fn described() -> serde_json::Value {
         ]),
         "seats#<class>": attributes(&[
             (KEY, "S", "the class; the hash of a long name"),
-            ("seats", "M", "attempt ID to repository"),
-            ("repos", "M", "repository to its number of seats"),
+            (VERSION, "N", "counts the seats that were taken; guards every one"),
+            ("pages", "N", "pages that may hold seats"),
+            ("attempt", "S", "attempt ID of the last seat"),
+            (REPO, "S", "repository of the last seat"),
+            ("page", "N", "page of the last seat"),
+            ("earlier", "M", "attempt ID to repository: seats that an earlier release gave"),
+            ("seats, repos, owners", "M", "only before this release gave the first seat"),
+        ]),
+        "seats-page#<page>#<class>": attributes(&[
+            (KEY, "S", "the number of the page and the class; the hash of long ones"),
+            (VERSION, "N", "of the last seat that was written into the page"),
+            ("<attempt ID>", "S", "the repository: a seat"),
         ]),
         "pauses": attributes(&[
             (KEY, "S", "`pauses`"),

@@ -1,81 +1,44 @@
-//! Seats: one item per class, so that one conditional write enforces all limits.
+//! Seats: one conditional write of the class's head takes one, however many there are.
 //!
-//! `seats` maps each attempt ID that holds a seat to its repository, `repos` each repository to its
-//! number of seats, `owners` each owner to its number. All change in the same write. An item of a
-//! release without `owner_limit` has no `owners`, and a replica of such a release does not keep
-//! them: where they differ from `seats`, they are counted again.
+//! A taker reads the head, then the pages; writes the last seat into its page, unless it is there;
+//! compares the limits with all seats; writes the head on the condition that its version is still
+//! the one that was read; and writes its seat into its page. Since every taker does so, the pages
+//! that are read after a head hold every seat up to its version, and while the version stays, seats
+//! are only given back: the limits hold, and an attempt that has a seat is found.
+//!
+//! A seat is written into its page once: a page takes a seat only if its own version is lower. So a
+//! late writer does not bring back a seat that was given back.
+//!
+//! Within this process takers of one class wait for each other, and the seats are kept in memory
+//! until another process has taken one.
 
-use std::collections::HashMap;
-use std::fmt::Write as _;
+use std::time::Duration;
 
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
-use aws_sdk_dynamodb::types::{
-    AttributeValue, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure,
-};
-use tinqs_ci_reconciler::model::{AttemptId, ClassName, SeatLimits, owner_of};
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity};
+use tinqs_ci_reconciler::model::{AttemptId, ClassName, SeatLimits};
 use tinqs_ci_reconciler::ports::{ErrorKind, PortError, Seat};
+use tokio::sync::OwnedMutexGuard;
 
-use super::item::{self, Item, KEY};
+use super::item::{self, Item, KEY, REPO, VERSION};
+use super::seat_items::{
+    ATTEMPT, Claim, EARLIER, Head, OWNERS, PAGE, PAGES, Place, REPOS, SEATS, Seats, Taken,
+    first_version, head_key, page_key,
+};
 use super::{DynamoStore, quarantined};
 use crate::errors::dynamodb::port_error;
 
-/// Attempt ID → repository.
-const SEATS: &str = "seats";
-/// Repository → number of seats.
-const REPOS: &str = "repos";
-/// Owner → number of seats.
-const OWNERS: &str = "owners";
-/// Tries before the write fails, since others may change the item in between.
-const TRIES: usize = 16;
+/// Tries while other processes take seats of the class.
+const TRIES: u32 = 16;
+/// The first pause after another process took one; doubled each time, up to 32 times.
+const PAUSE: Duration = Duration::from_millis(10);
+/// Longest wait for other takers in this process.
+const TURN: Duration = Duration::from_secs(30);
 
-fn class_key(class: &ClassName) -> String {
-    item::key("seats", &class.0)
-}
-
-/// A repository as an attribute name, which may be neither empty nor long.
-fn repo_key(repo: &str) -> String {
-    let plain = (1..=200).contains(&repo.len()) && !repo.starts_with('#');
-    if plain { repo.to_owned() } else { item::hashed(repo) }
-}
-
-/// An owner as an attribute name: the forge compares owners without case.
-fn owner_key(repo: &str) -> String {
-    repo_key(&owner_of(repo).to_ascii_lowercase())
-}
-
-fn map<'i>(item: &'i Item, name: &str) -> Option<&'i HashMap<String, AttributeValue>> {
-    item.get(name)?.as_m().ok()
-}
-
-fn holder<'i>(item: &'i Item, attempt_id: &str) -> Option<&'i AttributeValue> {
-    map(item, SEATS)?.get(attempt_id)
-}
-
-/// Returns a stored count.
-fn number(value: &AttributeValue) -> Option<u32> {
-    value.as_n().ok()?.parse().ok()
-}
-
-/// Returns the number of seats of each owner, as the seats of the item say.
-fn owners_of(item: &Item) -> HashMap<String, u32> {
-    let mut owners = HashMap::new();
-    for repo in map(item, SEATS).into_iter().flatten().filter_map(|(_, repo)| repo.as_s().ok()) {
-        *owners.entry(owner_key(repo)).or_insert(0) += 1;
-    }
-    owners
-}
-
-/// Returns whether the item's numbers of seats of each owner are right.
-fn counts_owners(item: &Item) -> bool {
-    let Some(kept) = map(item, OWNERS) else { return false };
-    let kept = kept.iter().map(|(owner, count)| (owner.clone(), number(count).unwrap_or(0)));
-    kept.collect::<HashMap<_, _>>() == owners_of(item)
-}
-
-fn busy(operation: &'static str, class: &ClassName) -> PortError {
-    let message =
-        format!("other processes changed the seats of class {class} during all {TRIES} tries");
-    PortError::new("store", operation, ErrorKind::Conflict, message)
+fn busy(class: &ClassName) -> PortError {
+    let message = format!("other processes took seats of class {class} during all {TRIES} tries");
+    PortError::new("store", "seat", ErrorKind::Conflict, message)
 }
 
 impl DynamoStore {
@@ -87,134 +50,28 @@ impl DynamoStore {
         limits: SeatLimits,
     ) -> Result<bool, PortError> {
         let attempt_id = attempt_id.to_string();
-        for _ in 0..TRIES {
-            let there = match self.seat_if_room(class, &attempt_id, repo, limits).await? {
-                Ok(()) => return Ok(true),
-                Err(there) => there,
-            };
-            match there {
-                Some(item) if holder(&item, &attempt_id).is_some() => return Ok(true),
-                Some(item) if !counts_owners(&item) => self.count_owners(class, &item).await?,
-                Some(_) => return Ok(false),
-                None if limits.reached(repo, []).is_some() => return Ok(false),
-                None if self.first_seat(class, &attempt_id, repo).await? => return Ok(true),
-                None => {}
-            }
-        }
-        Err(busy("seat", class))
-    }
-
-    /// The conditional write. If refused, the item as it was; `None` if there is none.
-    async fn seat_if_room(
-        &self,
-        class: &ClassName,
-        attempt_id: &str,
-        repo: &str,
-        limits: SeatLimits,
-    ) -> Result<Result<(), Option<Item>>, PortError> {
-        let mut condition = "attribute_exists(#key) AND attribute_exists(#owners) AND \
-                             attribute_not_exists(#seats.#attempt)"
-            .to_owned();
-        let mut asked = self
-            .client
-            .update_item()
-            .table_name(&self.table)
-            .key(KEY, item::text(class_key(class)))
-            .update_expression(
-                "SET #seats.#attempt = :repo, #repos.#repo = if_not_exists(#repos.#repo, :none) + :one, \
-                 #owners.#owner = if_not_exists(#owners.#owner, :none) + :one",
-            )
-            .expression_attribute_names("#key", KEY)
-            .expression_attribute_names("#seats", SEATS)
-            .expression_attribute_names("#attempt", attempt_id)
-            .expression_attribute_names("#repos", REPOS)
-            .expression_attribute_names("#repo", repo_key(repo))
-            .expression_attribute_names("#owners", OWNERS)
-            .expression_attribute_names("#owner", owner_key(repo))
-            .expression_attribute_values(":repo", item::text(repo))
-            .expression_attribute_values(":none", item::number(0))
-            .expression_attribute_values(":one", item::number(1))
-            .return_consumed_capacity(ReturnConsumedCapacity::Total)
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        if let Some(most) = limits.class {
-            condition.push_str(" AND size(#seats) < :most");
-            asked = asked.expression_attribute_values(":most", item::number(most));
-        }
-        let counted =
-            [("#repos.#repo", ":each", limits.repo), ("#owners.#owner", ":own", limits.owner)];
-        for (count, name, most) in counted {
-            let Some(most) = most else { continue };
-            let _ = if most == 0 {
-                // What has no seat has no count to compare.
-                write!(condition, " AND {count} < {name}")
-            } else {
-                write!(condition, " AND (attribute_not_exists({count}) OR {count} < {name})")
-            };
-            asked = asked.expression_attribute_values(name, item::number(most));
-        }
-        match asked.condition_expression(condition).send().await {
-            Ok(answer) => {
-                self.wrote(answer.consumed_capacity());
-                Ok(Ok(()))
-            }
-            Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {
-                    Ok(Err(refused.item().cloned()))
+        let mut kept = self.turn("seat", class).await?;
+        for tried in 0..TRIES {
+            let (mut seats, is_fresh) = self.settled("seat", class, kept.take()).await?;
+            let is_held = seats.place_of(&attempt_id).is_some();
+            if is_held || limits.reached(repo, seats.repos()).is_some() {
+                if is_fresh {
+                    *kept = Some(seats);
+                    return Ok(is_held);
                 }
-                _ => Err(port_error("seat", &error)),
-            },
+                // Another process may have given seats back: read again.
+                continue;
+            }
+            let taken = seats.with(&attempt_id, repo);
+            if self.claim(class, seats.head.version, &taken).await? {
+                self.place("seat", class, taken.version, &taken.claim).await?;
+                seats.took(taken);
+                *kept = Some(seats);
+                return Ok(true);
+            }
+            self.back_off(tried).await;
         }
-    }
-
-    /// Creates the class's item with its first seat; `false` if another process created it.
-    async fn first_seat(
-        &self,
-        class: &ClassName,
-        attempt_id: &str,
-        repo: &str,
-    ) -> Result<bool, PortError> {
-        let seats = HashMap::from([(attempt_id.to_owned(), item::text(repo))]);
-        let repos = HashMap::from([(repo_key(repo), item::number(1))]);
-        let owners = HashMap::from([(owner_key(repo), item::number(1))]);
-        let asked = self
-            .client
-            .put_item()
-            .table_name(&self.table)
-            .item(KEY, item::text(class_key(class)))
-            .item(SEATS, AttributeValue::M(seats))
-            .item(REPOS, AttributeValue::M(repos))
-            .item(OWNERS, AttributeValue::M(owners))
-            .condition_expression("attribute_not_exists(#key)")
-            .expression_attribute_names("#key", KEY)
-            .return_consumed_capacity(ReturnConsumedCapacity::Total);
-        self.put_if("seat", asked).await
-    }
-
-    /// Counts the seats of each owner again, unless the seats have changed meanwhile.
-    async fn count_owners(&self, class: &ClassName, there: &Item) -> Result<(), PortError> {
-        let owners = owners_of(there).into_iter();
-        let owners = owners.map(|(owner, count)| (owner, item::number(count))).collect();
-        let seats = there.get(SEATS).cloned().unwrap_or(AttributeValue::M(HashMap::new()));
-        let asked = self
-            .client
-            .update_item()
-            .table_name(&self.table)
-            .key(KEY, item::text(class_key(class)))
-            .update_expression("SET #owners = :owners")
-            .condition_expression("#seats = :seats")
-            .expression_attribute_names("#owners", OWNERS)
-            .expression_attribute_names("#seats", SEATS)
-            .expression_attribute_values(":owners", AttributeValue::M(owners))
-            .expression_attribute_values(":seats", seats)
-            .return_consumed_capacity(ReturnConsumedCapacity::Total);
-        match asked.send().await {
-            Ok(answer) => self.wrote(answer.consumed_capacity()),
-            Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(_)) => {}
-                _ => return Err(port_error("seat", &error)),
-            },
-        }
-        Ok(())
+        Err(busy(class))
     }
 
     pub(super) async fn give_seat_back(
@@ -222,76 +79,27 @@ impl DynamoStore {
         class: &ClassName,
         attempt_id: &AttemptId,
     ) -> Result<(), PortError> {
-        let (key, attempt_id) = (class_key(class), attempt_id.to_string());
-        let mut there = self.item("unseat", &key).await?;
-        for _ in 0..TRIES {
-            let Some(held) = there.as_ref().and_then(|item| holder(item, &attempt_id)) else {
-                return Ok(());
-            };
-            let repo = held.as_s().map_or("", String::as_str);
-            let mut asked = self
-                .client
-                .update_item()
-                .table_name(&self.table)
-                .key(KEY, item::text(&*key))
-                .expression_attribute_names("#seats", SEATS)
-                .expression_attribute_names("#attempt", &*attempt_id)
-                .expression_attribute_values(":repo", held.clone())
-                .expression_attribute_values(":one", item::number(1))
-                .return_consumed_capacity(ReturnConsumedCapacity::Total)
-                .return_values_on_condition_check_failure(
-                    ReturnValuesOnConditionCheckFailure::AllOld,
-                );
-            let mut condition = "#seats.#attempt = :repo".to_owned();
-            let (mut removed, mut less) = ("#seats.#attempt".to_owned(), Vec::new());
-            let counted = [
-                (REPOS, "#repos", "#repo", repo_key(repo)),
-                (OWNERS, "#owners", "#owner", owner_key(repo)),
-            ];
-            for (name, map_name, key_name, counted_key) in counted {
-                asked = asked.expression_attribute_names(map_name, name);
-                let Some(counts) = there.as_ref().and_then(|item| map(item, name)) else {
-                    // Of a release that does not count owners.
-                    let _ = write!(condition, " AND attribute_not_exists({map_name})");
-                    continue;
-                };
-                let path = format!("{map_name}.{key_name}");
-                if counts.get(&counted_key).and_then(number).is_some_and(|count| count > 1) {
-                    less.push(format!("{path} = {path} - :one"));
-                    let _ = write!(condition, " AND {path} > :one");
-                } else {
-                    let _ = write!(removed, ", {path}");
-                    let none = format!("attribute_not_exists({path})");
-                    let _ = write!(condition, " AND ({none} OR {path} <= :one)");
-                }
-                asked = asked.expression_attribute_names(key_name, counted_key);
+        let attempt_id = attempt_id.to_string();
+        let mut kept = self.turn("unseat", class).await?;
+        // Ends with the second round, which reads the seats.
+        loop {
+            let (mut seats, is_fresh) = self.settled("unseat", class, kept.take()).await?;
+            let mut is_done = is_fresh;
+            if let Some(place) = seats.place_of(&attempt_id) {
+                is_done |= self.remove_seat(class, place, &attempt_id).await?;
+                seats.gave_back(&attempt_id, place);
             }
-            let set = if less.is_empty() { "" } else { " SET " };
-            let asked = asked
-                .update_expression(format!("REMOVE {removed}{set}{}", less.join(", ")))
-                .condition_expression(condition);
-            match asked.send().await {
-                Ok(answer) => {
-                    self.wrote(answer.consumed_capacity());
-                    return Ok(());
-                }
-                Err(error) => match error.as_service_error() {
-                    Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {
-                        there = refused.item().cloned();
-                    }
-                    _ => return Err(port_error("unseat", &error)),
-                },
+            if is_done {
+                *kept = Some(seats);
+                return Ok(());
             }
         }
-        Err(busy("unseat", class))
     }
 
     pub(super) async fn list_seats(&self, class: &ClassName) -> Result<Vec<Seat>, PortError> {
-        let Some(item) = self.item("seats", &class_key(class)).await? else {
-            return Ok(Vec::new());
-        };
+        let seats = self.read_seats("seats", class).await?;
         let mut found = Vec::new();
-        for (attempt_id, repo) in map(&item, SEATS).into_iter().flatten() {
+        for (attempt_id, repo) in seats.all() {
             match (attempt_id.parse(), repo.as_s()) {
                 (Ok(attempt_id), Ok(repo)) => found.push(Seat { attempt_id, repo: repo.clone() }),
                 (Err(reason), _) => quarantined(attempt_id, &reason.to_string()),
@@ -300,5 +108,196 @@ impl DynamoStore {
         }
         found.sort_by(|a, b| a.attempt_id.cmp(&b.attempt_id));
         Ok(found)
+    }
+
+    /// Waits until no other call of this process changes the seats of the class.
+    async fn turn(
+        &self,
+        operation: &'static str,
+        class: &ClassName,
+    ) -> Result<OwnedMutexGuard<Option<Seats>>, PortError> {
+        let kept = self.seats.lock().entry(class.clone()).or_default().clone();
+        tokio::time::timeout(TURN, kept.lock_owned()).await.map_err(|_| {
+            let message = format!(
+                "other calls changed the seats of class {class} for {} s: the table answers too \
+                 slowly",
+                TURN.as_secs()
+            );
+            PortError::new("store", operation, ErrorKind::Throttled, message)
+        })
+    }
+
+    /// Returns the kept seats, or reads them, with the last one in its page; and whether it read.
+    async fn settled(
+        &self,
+        operation: &'static str,
+        class: &ClassName,
+        kept: Option<Seats>,
+    ) -> Result<(Seats, bool), PortError> {
+        if let Some(seats) = kept {
+            return Ok((seats, false));
+        }
+        let mut seats = self.read_seats(operation, class).await?;
+        if seats.head.is_earlier() {
+            self.switch_form(operation, class).await?;
+            seats = self.read_seats(operation, class).await?;
+        }
+        if let Some((version, claim)) = seats.unplaced() {
+            self.place(operation, class, version, claim).await?;
+        }
+        Ok((seats, true))
+    }
+
+    /// Reads the head, then the pages, each consistent with every completed write.
+    async fn read_seats(
+        &self,
+        operation: &'static str,
+        class: &ClassName,
+    ) -> Result<Seats, PortError> {
+        let head = Head::of(self.item(operation, &head_key(class)).await?);
+        let key = |page| Item::from([(KEY.to_owned(), item::text(page_key(class, page)))]);
+        let keys: Vec<Item> = (0..head.pages).map(key).collect();
+        let pages = self.fetch(operation, &keys, true).await?;
+        Ok(Seats::new(class, head, pages))
+    }
+
+    /// Gives the head of an earlier release the form of this one. Its seats stay in the head until
+    /// they are given back. A process of that release takes none from then on.
+    async fn switch_form(
+        &self,
+        operation: &'static str,
+        class: &ClassName,
+    ) -> Result<(), PortError> {
+        let asked = self
+            .update_of_seats(head_key(class))
+            .update_expression(
+                "SET #earlier = if_not_exists(#seats, :none), #version = :version, \
+                 #pages = :pages REMOVE #seats, #repos, #owners",
+            )
+            .condition_expression("attribute_exists(#key) AND attribute_not_exists(#version)")
+            .expression_attribute_names("#key", KEY)
+            .expression_attribute_names("#version", VERSION)
+            .expression_attribute_names("#pages", PAGES)
+            .expression_attribute_names("#earlier", EARLIER)
+            .expression_attribute_names("#seats", SEATS)
+            .expression_attribute_names("#repos", REPOS)
+            .expression_attribute_names("#owners", OWNERS)
+            .expression_attribute_values(":none", AttributeValue::M(Item::new()))
+            .expression_attribute_values(":version", item::number(first_version()))
+            .expression_attribute_values(":pages", item::number(0));
+        if self.update_if(operation, asked).await? {
+            tracing::info!(class = %class, "seats of an earlier release have the new form");
+        }
+        Ok(())
+    }
+
+    /// Writes the head with a further seat, if no other was taken since `before`.
+    async fn claim(
+        &self,
+        class: &ClassName,
+        before: Option<u64>,
+        taken: &Taken,
+    ) -> Result<bool, PortError> {
+        let Taken { version, pages, claim } = taken;
+        let asked = self
+            .update_of_seats(head_key(class))
+            .update_expression(
+                "SET #version = :version, #pages = :pages, #attempt = :attempt, #repo = :repo, \
+                 #page = :page",
+            )
+            .expression_attribute_names("#version", VERSION)
+            .expression_attribute_names("#pages", PAGES)
+            .expression_attribute_names("#attempt", ATTEMPT)
+            .expression_attribute_names("#repo", REPO)
+            .expression_attribute_names("#page", PAGE)
+            .expression_attribute_values(":version", item::number(*version))
+            .expression_attribute_values(":pages", item::number(*pages))
+            .expression_attribute_values(":attempt", item::text(&*claim.attempt_id))
+            .expression_attribute_values(":repo", item::text(&*claim.repo))
+            .expression_attribute_values(":page", item::number(claim.page));
+        let asked = match before {
+            Some(before) => asked
+                .condition_expression("#version = :before")
+                .expression_attribute_values(":before", item::number(before)),
+            None => asked
+                .condition_expression("attribute_not_exists(#key)")
+                .expression_attribute_names("#key", KEY),
+        };
+        // After a lost reply the second try is refused, and the next read finds the seat.
+        self.update_if("seat", asked).await
+    }
+
+    /// Writes a seat into its page, unless that was done.
+    async fn place(
+        &self,
+        operation: &'static str,
+        class: &ClassName,
+        version: u64,
+        claim: &Claim,
+    ) -> Result<(), PortError> {
+        let asked = self
+            .update_of_seats(page_key(class, claim.page))
+            .update_expression("SET #version = :version, #attempt = :repo")
+            .condition_expression("attribute_not_exists(#version) OR #version < :version")
+            .expression_attribute_names("#version", VERSION)
+            .expression_attribute_names("#attempt", &*claim.attempt_id)
+            .expression_attribute_values(":version", item::number(version))
+            .expression_attribute_values(":repo", item::text(&*claim.repo));
+        self.update_if(operation, asked).await.map(|_| ())
+    }
+
+    /// Removes a seat; `false` if it is no longer there.
+    async fn remove_seat(
+        &self,
+        class: &ClassName,
+        place: Place,
+        attempt_id: &str,
+    ) -> Result<bool, PortError> {
+        let asked = match place {
+            Place::Earlier => self
+                .update_of_seats(head_key(class))
+                .update_expression("REMOVE #earlier.#attempt")
+                .condition_expression("attribute_exists(#earlier.#attempt)")
+                .expression_attribute_names("#earlier", EARLIER),
+            Place::Page(page) => self
+                .update_of_seats(page_key(class, page))
+                .update_expression("REMOVE #attempt")
+                .condition_expression("attribute_exists(#attempt)"),
+        };
+        let asked = asked.expression_attribute_names("#attempt", attempt_id);
+        self.update_if("unseat", asked).await
+    }
+
+    fn update_of_seats(&self, key: String) -> UpdateItemFluentBuilder {
+        self.client
+            .update_item()
+            .table_name(&self.table)
+            .key(KEY, item::text(key))
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+    }
+
+    /// Updates an item on a condition. `false`: the condition does not hold.
+    async fn update_if(
+        &self,
+        operation: &'static str,
+        asked: UpdateItemFluentBuilder,
+    ) -> Result<bool, PortError> {
+        match asked.send().await {
+            Ok(answer) => {
+                self.wrote(answer.consumed_capacity());
+                Ok(true)
+            }
+            Err(error) => match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(false),
+                _ => Err(port_error(operation, &error)),
+            },
+        }
+    }
+
+    /// Waits, differently in each process, so that two do not meet again.
+    async fn back_off(&self, tried: u32) {
+        let mark = self.mark();
+        let share = u32::from((mark[0] ^ mark[15]).wrapping_mul(37)) + 128;
+        tokio::time::sleep(PAUSE * 2_u32.pow(tried.min(5)) * share / 256).await;
     }
 }

@@ -1,7 +1,7 @@
 //! Seats: their limits hold, one by one and all at once.
 
 use tinqs_ci_reconciler::model::{ClassName, SeatLimits};
-use tinqs_ci_reconciler::ports::RunStore;
+use tinqs_ci_reconciler::ports::{PortError, RunStore};
 
 use crate::make::{at_once, attempt_id};
 
@@ -82,4 +82,110 @@ pub(super) async fn are_taken_one_by_one(store: &dyn RunStore) {
     for repo in ["a/a", "b/b"] {
         assert!(seats.iter().filter(|seat| seat.repo == repo).count() <= 3, "{seats:?}");
     }
+}
+
+/// Two askers with one attempt take one seat, and two give it back once.
+pub(super) async fn are_taken_once(store: &dyn RunStore) {
+    let class = ClassName("once".to_owned());
+    let limits = SeatLimits { class: Some(3), repo: Some(2), owner: Some(2) };
+    let take = async |id: i64, repo: &str| {
+        store.seat(&class, &attempt_id(id, 1), repo, limits).await.unwrap()
+    };
+    let id = attempt_id(1, 1);
+    let asked = (0..8).map(|_| store.seat(&class, &id, "a/a", limits)).collect();
+    for taken in at_once(asked).await {
+        assert!(taken.unwrap());
+    }
+    assert_eq!(store.seats(&class).await.unwrap().len(), 1, "one seat for eight askers");
+    assert!(take(2, "a/a").await, "its repository still has one");
+    assert!(!take(3, "a/a").await);
+
+    let given = at_once((0..8).map(|_| store.unseat(&class, &id)).collect()).await;
+    assert!(given.iter().all(Result::is_ok), "{given:?}");
+    assert_eq!(store.seats(&class).await.unwrap().len(), 1);
+    assert!(take(3, "a/a").await, "one seat is free");
+    assert!(!take(4, "a/a").await, "and one only");
+    store.unseat(&class, &attempt_id(3, 1)).await.unwrap();
+    assert!(take(1, "a/a").await, "an attempt may take a seat again");
+    assert!(!take(3, "a/a").await);
+    for id in [1, 2] {
+        store.unseat(&class, &attempt_id(id, 1)).await.unwrap();
+    }
+    assert_eq!(store.seats(&class).await.unwrap(), []);
+}
+
+pub(super) async fn are_limited_in_a_burst(store: &dyn RunStore) {
+    let class = ClassName("burst".to_owned());
+    let limits = SeatLimits { class: Some(20), repo: Some(15), owner: None };
+    let attempt_ids: Vec<_> = (0..50).map(|id| attempt_id(id, 1)).collect();
+    let count = |asked: Vec<Result<bool, PortError>>| {
+        asked.into_iter().filter(|taken| *taken.as_ref().unwrap()).count()
+    };
+    let asked = attempt_ids.iter().map(|id| store.seat(&class, id, "a/a", limits)).collect();
+    assert_eq!(count(at_once(asked).await), 15, "of the repository");
+    let free = SeatLimits { repo: None, ..limits };
+    let asked = attempt_ids.iter().map(|id| store.seat(&class, id, "b/b", free)).collect();
+    assert_eq!(count(at_once(asked).await), 20, "fifteen have theirs, and five are new");
+    let mut seats = store.seats(&class).await.unwrap();
+    assert_eq!(seats.len(), 20);
+
+    // A limit below what is held grants none until enough are given back.
+    let lowered = SeatLimits { class: Some(10), ..SeatLimits::default() };
+    for left in (0..20).rev() {
+        let seat = seats.pop().expect("one is left");
+        store.unseat(&class, &seat.attempt_id).await.unwrap();
+        let taken = store.seat(&class, &attempt_id(90, 1), "c/c", lowered).await.unwrap();
+        assert_eq!(taken, left < 10, "{left} are held");
+        store.unseat(&class, &attempt_id(90, 1)).await.unwrap();
+    }
+    assert_eq!(store.seats(&class).await.unwrap(), []);
+}
+
+/// A renamed repository starts at zero, and its former seats are given back as all others.
+pub(super) async fn count_for_the_name_of_the_repository(store: &dyn RunStore) {
+    let class = ClassName("renamed".to_owned());
+    let limits = SeatLimits { class: None, repo: Some(1), owner: Some(1) };
+    let take = async |id: i64, repo: &str| {
+        store.seat(&class, &attempt_id(id, 1), repo, limits).await.unwrap()
+    };
+    assert!(take(1, "a/old").await);
+    assert!(take(1, "a/new").await, "the attempt has its seat");
+    assert_eq!(store.seats(&class).await.unwrap()[0].repo, "a/old");
+    assert!(!take(2, "A/new").await, "of the same owner, however it is written");
+    assert!(take(3, "b/old").await, "of another owner");
+    for id in [1, 3] {
+        store.unseat(&class, &attempt_id(id, 1)).await.unwrap();
+    }
+    assert!(take(2, "A/new").await);
+    store.unseat(&class, &attempt_id(2, 1)).await.unwrap();
+    assert_eq!(store.seats(&class).await.unwrap(), []);
+}
+
+/// Takes so many seats of one class: its limits hold as those of a small one.
+pub async fn are_many(store: &dyn RunStore, count: i64) {
+    let class = ClassName("many".to_owned());
+    let free = SeatLimits::default();
+    let repo = |id: i64| if id == 0 { "a/first" } else { "b/others" };
+    let attempt_ids: Vec<_> = (0..count).map(|id| (id, attempt_id(id, 1))).collect();
+    for some in attempt_ids.chunks(50) {
+        let asked = some.iter().map(|(id, at)| store.seat(&class, at, repo(*id), free)).collect();
+        assert!(at_once(asked).await.into_iter().all(Result::unwrap));
+    }
+    let seats = store.seats(&class).await.unwrap();
+    assert_eq!(i64::try_from(seats.len()), Ok(count));
+
+    let class_limit = u32::try_from(count).unwrap() + 1;
+    let limits = SeatLimits { class: Some(class_limit), repo: Some(2), owner: Some(2) };
+    let take = async |id: i64, repo: &str| {
+        store.seat(&class, &attempt_id(id, 2), repo, limits).await.unwrap()
+    };
+    assert!(!take(1, "b/others").await, "the repository has more than two");
+    assert!(!take(1, "B/new").await, "the owner has more than two");
+    assert!(take(1, "a/first").await, "the repository had one, and the class has one left");
+    assert!(!take(2, "c/new").await, "the class is full");
+    store.unseat(&class, &attempt_id(count / 2, 1)).await.unwrap();
+    assert!(!take(3, "a/first").await, "the repository has its two");
+    assert!(take(2, "c/new").await, "the freed seat");
+    assert!(!take(3, "d/new").await, "and it alone");
+    assert_eq!(i64::try_from(store.seats(&class).await.unwrap().len()), Ok(count + 1));
 }

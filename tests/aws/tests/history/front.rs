@@ -133,13 +133,13 @@ fn sort(headers: &HeaderMap, body: &[u8]) -> (&'static str, &'static str) {
             let key = |of: &str| body[of]["run_id"]["S"].as_str().unwrap_or_default().to_owned();
             let op = match (op, key("Item")) {
                 ("PutItem", key) if key.starts_with("lease#") => "put lease",
-                ("PutItem", key) if key.starts_with("seats#") => "first seat",
                 ("PutItem", _) => "put run",
                 ("UpdateItem", _) => "seats",
                 ("DeleteItem", _) => "delete run",
                 ("TransactWriteItems", _) => "count run",
                 ("GetItem", _) if key("Key").starts_with("seats#") => "get seats",
                 ("GetItem", _) => "get run",
+                ("BatchGetItem", _) if body.to_string().contains("seats-page#") => "get seats",
                 ("BatchGetItem", _) => "get runs",
                 ("Query", _) => "query",
                 (other, _) => panic!("unexpected call: {other}"),

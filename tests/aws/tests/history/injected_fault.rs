@@ -33,7 +33,7 @@ pub(crate) type Place = (&'static str, u64);
 /// one only causes another reconcile.
 pub(crate) fn is_effect(place: &Place) -> bool {
     let (op, _) = place;
-    ["put run", "count run", "put lease", "first seat", "seats", "delete run", "wake"].contains(op)
+    ["put run", "count run", "put lease", "seats", "delete run", "wake"].contains(op)
         || ["RunInstances", "TerminateInstances"].contains(op)
 }
 

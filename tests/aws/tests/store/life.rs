@@ -294,6 +294,9 @@ async fn a_run_takes_few_write_units() {
 async fn a_run_with_limits_takes_few_more_write_units() {
     let class = linux(SignedDuration::from_hours(24 * 7));
     let class = Class { limit: Some(30), repo_limit: Some(30), ..class };
-    let (units, _, _) = charged(class, 30).await;
+    let (units, _, _) = charged(class.clone(), 30).await;
+    assert!(units <= 16.0, "{units} write units per run");
+    // The limit of owners is checked in the same write.
+    let (units, _, _) = charged(Class { owner_limit: Some(30), ..class }, 30).await;
     assert!(units <= 16.0, "{units} write units per run");
 }

@@ -3,6 +3,7 @@
 mod life;
 mod quarantine;
 mod retries;
+mod seat_forms;
 mod seats;
 mod sizes;
 mod table;

@@ -94,8 +94,8 @@ async fn unreadable_seats_are_skipped() {
     assert!(store.seat(&class, &attempt_id, "o/r", limits).await.expect("asked"));
     let change = wire.client().await.update_item().table_name("runs");
     let change = change
-        .key("run_id", S("seats#odd".to_owned()))
-        .update_expression("SET seats.#odd = :text, seats.#number = :number")
+        .key("run_id", S("seats-page#0#odd".to_owned()))
+        .update_expression("SET #odd = :text, #number = :number")
         .expression_attribute_names("#odd", "no attempt ID")
         .expression_attribute_names("#number", "tq-job-9-00000000-1")
         .expression_attribute_values(":text", S("o/r".to_owned()))

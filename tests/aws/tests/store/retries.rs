@@ -51,13 +51,16 @@ async fn seats_and_leases_survive_lost_replies() {
     let (class, limits) =
         (ClassName("c".to_owned()), SeatLimits { class: Some(2), repo: Some(1), owner: None });
     for (id, repo) in [(1, "a/a"), (2, "b/b")] {
-        wire.fail("PutItem", Fault::LoseReply, 1);
+        // The second try of the head is refused, and the next read finds the seat.
         wire.fail("UpdateItem", Fault::LoseReply, 1);
         assert!(store.seat(&class, &attempt_id(id, 1), repo, limits).await.expect("asked"));
     }
     assert_eq!(store.seats(&class).await.expect("read").len(), 2);
     wire.fail("UpdateItem", Fault::LoseReply, 1);
     store.unseat(&class, &attempt_id(1, 1)).await.expect("given back");
+    wire.fail("UpdateItem", Fault::LoseReply, 5);
+    let lost = store.seat(&class, &attempt_id(3, 1), "a/a", limits).await.expect_err("no reply");
+    assert_eq!(lost.kind, ErrorKind::Unavailable, "it may have happened: {lost}");
     assert!(
         store.seat(&class, &attempt_id(3, 1), "a/a", limits).await.expect("asked"),
         "counted once"
