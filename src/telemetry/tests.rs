@@ -248,6 +248,7 @@ fn the_snapshot_counts_runs_and_machines_by_class_and_drops_what_is_gone() {
         runs_on: vec!["class-1".to_owned()].into(),
         repo: "a/b".into(),
         waiting_since: now(),
+        boots: Vec::new(),
     };
     let machine = Machine {
         id: MachineId("m-1".to_owned()),

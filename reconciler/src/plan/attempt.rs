@@ -10,7 +10,7 @@ use super::times::{
     launch_by, older,
 };
 use crate::model::{
-    Attempt, Cause, End, Ended, Happened, MachineSpec, ObservedClass, OpenBreaker, Phase,
+    Attempt, BootStop, Cause, End, Ended, Happened, MachineSpec, ObservedClass, OpenBreaker, Phase,
     Placement, Reason, Refusal,
 };
 
@@ -285,15 +285,20 @@ struct Stopped {
     again: Timestamp,
 }
 
-/// Returns what stops the class: a pause, or else its budget.
+/// Returns what stops the class: a pause, else its budget, or else machines that never come online.
 fn stopped(observed: &ObservedClass, now: Timestamp) -> Option<Stopped> {
     let again = after(now, PAUSED_AGAIN);
     if let Some(pause) = &observed.paused {
         return Some(Stopped { reason: Reason::Paused, message: pause.message(), again });
     }
-    let stop = observed.budget_stop(now)?;
-    let message = stop.message(&observed.class.name);
-    Some(Stopped { reason: Reason::Budget, message, again: again.min(stop.until) })
+    let name = &observed.class.name;
+    if let Some(stop) = observed.budget_stop(now) {
+        let message = stop.message(name);
+        return Some(Stopped { reason: Reason::Budget, message, again: again.min(stop.until) });
+    }
+    let stop = observed.boot_stop(now)?;
+    let message = BootStop::message(name);
+    Some(Stopped { reason: Reason::BreakerOpen, message, again: again.min(stop.until) })
 }
 
 /// Returns until when the class launches nothing.

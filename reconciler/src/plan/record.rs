@@ -37,6 +37,7 @@ pub fn prepared(
         placements: vec![Placement { machine, asked_again: false, answered: None, refused: None }],
         ended: None,
         hung_since: None,
+        boot_result: None,
         log: None,
     });
     status.next = attempt_id.number.saturating_add(1);
