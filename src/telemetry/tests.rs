@@ -199,7 +199,8 @@ fn external_text_creates_no_label_and_no_series() {
 fn an_open_breaker_shows_its_start_until_it_closes() {
     let telemetry = telemetry(2);
     let shown = |class: &str| {
-        let series = format!("tinqs_ci_breaker_opened_timestamp_seconds{{class=\"{class}\"}} ");
+        let labels = format!("cause=\"refused\",class=\"{class}\"");
+        let series = format!("tinqs_ci_breaker_opened_timestamp_seconds{{{labels}}} ");
         let text = telemetry.metrics.text();
         let line = text.lines().find_map(|line| line.strip_prefix(&series));
         line.unwrap_or_else(|| panic!("{series} is shown from the start")).to_owned()
