@@ -1,4 +1,4 @@
-//! Classes whose machines never come online, by the records of all runs, and the attempt that tries.
+//! Classes whose machines never come online by the records of all runs, and the attempt that tries.
 //!
 //! What counts is in the store: the open runs, and the newest finished ones. A process lists them
 //! before a launch if its last list is old, and adds what it writes itself. Only one attempt of a
@@ -73,8 +73,8 @@ impl Inner {
         }
     }
 
-    /// Returns why a class launches one machine at a time. Nothing counts until a machine of an open
-    /// run never came online.
+    /// Returns why a class launches one machine at a time. Nothing counts until a machine of an
+    /// open run never came online.
     fn stop(&self, class: &ClassName, now: Timestamp) -> Option<BootStop> {
         let mut failed = self.failed.values().flatten();
         if !failed.any(|boot| boot.class == *class) {

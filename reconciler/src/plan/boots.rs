@@ -15,8 +15,8 @@ use crate::model::{
 /// The class launches one at a time once so many machines in a row never came online.
 const NEVER_ONLINE: usize = 3;
 
-/// Returns what the end of an attempt says about its image; `None`: nothing, or no more than the end
-/// itself says.
+/// Returns what the end of an attempt says about its image; `None`: nothing, or no more than the
+/// end itself says.
 pub(super) fn result(
     seen: &Observation,
     run: &Run,
@@ -137,7 +137,7 @@ mod tests {
     #[test]
     fn one_that_came_online_closes_it() {
         assert_eq!(stop(&[(1, false), (2, false), (3, false), (4, true)]), None);
-        assert_eq!(stop(&[(1, false), (2, false), (3, false), (3, true)]), None, "at the same time");
+        assert_eq!(stop(&[(1, false), (2, false), (3, false), (3, true)]), None, "a tie");
         assert_eq!(stop(&[(1, true), (2, false), (3, false), (0, false)]), None);
     }
 
