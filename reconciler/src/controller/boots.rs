@@ -136,8 +136,8 @@ impl Boots {
         inner.finished_at = Some(now);
     }
 
-    /// Notes a record after its reconcile. Returns the runs that may launch again.
-    pub(super) fn reconciled(&self, run: &Run, now: Timestamp) -> BTreeSet<RunName> {
+    /// Notes a record, after its reconcile or within it. Returns the runs that may launch again.
+    fn reconciled(&self, run: &Run, now: Timestamp) -> BTreeSet<RunName> {
         let boots = boots_of(run);
         let mut inner = self.0.lock();
         inner.came_online(&boots);
@@ -231,6 +231,12 @@ impl Controller {
     /// Notes a list of the open runs, and makes those due that may launch again.
     pub(super) fn note_boots(&self, open: &[OpenRun], now: Timestamp) {
         let freed = self.cache.boots.listed(open, now);
+        self.cache.bring_forward(&freed, now);
+    }
+
+    /// Notes the record of a run, and makes those due that may launch again.
+    pub(super) fn note_boots_of(&self, run: &Run, now: Timestamp) {
+        let freed = self.cache.boots.reconciled(run, now);
         self.cache.bring_forward(&freed, now);
     }
 

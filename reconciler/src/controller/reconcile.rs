@@ -339,8 +339,7 @@ impl Reconcile<'_> {
             controller.cache.boots.holds(class, &report.name);
         }
         if let Some(run) = &stored {
-            let freed = controller.cache.boots.reconciled(run, seen.now);
-            controller.cache.bring_forward(&freed, seen.now);
+            controller.note_boots_of(run, seen.now);
         }
         report
     }

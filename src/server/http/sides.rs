@@ -129,6 +129,10 @@ pub(super) async fn class_views(app: &App, machines: &[Machine]) -> Result<Vec<C
     let waiting = app.telemetry.waiting_runs(&ports.store, &open, BLOCKED_LIMIT).await;
     let spend = app.controller.spend();
     let offerings = app.controller.offerings();
+    let stops = app.controller.boot_stops();
+    let boot_stop = |class: &ClassName| {
+        stops.iter().find(|(name, _)| name == class).map(|(_, stop)| stop.clone())
+    };
     let mut items = Vec::with_capacity(settings.classes.len());
     for class in &settings.classes {
         let seats =
@@ -156,6 +160,7 @@ pub(super) async fn class_views(app: &App, machines: &[Machine]) -> Result<Vec<C
                 waiting.iter().filter(|run| serves(&run.spec.job.repo, &run.spec.runs_on)),
             ),
             unavailable: unavailable(&offerings, &class.machines),
+            boot_stop: boot_stop(&class.name),
         });
     }
     Ok(items)

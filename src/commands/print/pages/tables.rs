@@ -310,6 +310,7 @@ fn registrations_and_classes_are_listed() {
         waiting_runs: 4,
         blocked_by: vec![Reason::AtLimit, Reason::BackingOff],
         unavailable: Vec::new(),
+        boot_stop: None,
     };
     expect![[r#"
         NAME   LABELS     LIMIT  PER-REPO  PER-OWNER  SEATS  MACHINES  OPEN  WAITING  REASON
@@ -321,7 +322,12 @@ fn registrations_and_classes_are_listed() {
         NAME   LABELS     REPOS                   LIMIT  PER-REPO  PER-OWNER  BUDGET          SEATS  MACHINES  OPEN  WAITING  REASON
         linux  linux,x64  acme/site,acme/infra-*  none   -         6          $1.20 of $5.00  10     10        14    4        AtLimit, BackingOff
     "#]]
-    .assert_eq(&shown(&[class], Detail::Wide));
+    .assert_eq(&shown(std::slice::from_ref(&class), Detail::Wide));
+    let at = Timestamp::UNIX_EPOCH;
+    class.boot_stop = Some(BootStop { machines: 4, since: at, until: at });
+    let text = shown(&[class], Detail::Wide);
+    let known = "BackingOff, 4 machines never came online (next one 1970-01-01T00:00:00Z)";
+    assert!(text.contains(known), "{text}");
 }
 
 #[test]

@@ -214,6 +214,7 @@ mod tests {
             blocked_by: Vec::new(),
             unavailable,
             budget: None,
+            boot_stop: None,
         }
     }
 
