@@ -12,6 +12,8 @@ use crate::text::cut;
 const KEPT: usize = 3;
 /// The maximum length of a class's name in a message, in columns.
 const NAME: usize = 60;
+/// What a person can do.
+const REMEDY: &str = "check its image, and that machines reach the forge";
 
 /// The result of one machine of a class.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -38,12 +40,17 @@ pub struct BootStop {
 }
 
 impl BootStop {
+    /// Returns whether a message is that of [`Self::message`].
+    pub(crate) fn is_told_by(message: &str) -> bool {
+        message.ends_with(REMEDY)
+    }
+
     /// Says why the class launches nothing. The message stays the same with each attempt that
     /// fails, so that the records of waiting runs are not written again.
     pub fn message(class: &ClassName) -> String {
         format!(
             "machines of class {} start but their runners never come online, so it launches one \
-             at a time, every 5 min: check its image, and that machines reach the forge",
+             at a time, every 5 min: {REMEDY}",
             cut(&class.0, NAME)
         )
     }
@@ -51,9 +58,8 @@ impl BootStop {
     /// Says the same for people, with the number of machines.
     pub fn detail(&self) -> String {
         format!(
-            "the last {} machines started but their runners never came online: check the class's \
-             image, and that machines reach the forge; `tinqs-ci describe NAME` of a waiting run \
-             shows what its machine printed",
+            "the last {} machines started but their runners never came online: {REMEDY}; \
+             `tinqs-ci describe NAME` of a waiting run shows what its machine printed",
             self.machines
         )
     }

@@ -199,10 +199,19 @@ impl<'a> Decision<'a> {
         observed.choose(self.now(), |machine| !tried(machine)).cloned()
     }
 
+    /// Returns what the machine of the last attempt printed at its end.
+    fn own_line(&self) -> Option<String> {
+        let printed = self.status.attempt.as_ref()?.log.as_deref()?;
+        telling_line(printed)
+    }
+
     /// Rule 15: records why the next attempt must wait, and returns until when.
     fn hold(&mut self, observed: &ObservedClass) -> Option<Timestamp> {
         let now = self.now();
-        if let Some(Stopped { reason, message, again }) = stopped(observed, now) {
+        if let Some(Stopped { reason, mut message, again }) = stopped(observed, now) {
+            if let Some(line) = self.own_line().filter(|_| reason == Reason::BreakerOpen) {
+                message = format!("{message}: {line}");
+            }
             self.waiting(reason, message);
             return Some(again);
         }
@@ -220,8 +229,7 @@ impl<'a> Decision<'a> {
         if let Some(at) = self.status.retry_at.filter(|at| *at > now) {
             let last = self.status.attempt.as_ref().and_then(|a| a.ended).map(|e| e.why);
             let mut why = last.map_or_else(|| "unknown".to_owned(), |end| end.to_string());
-            let printed = self.status.attempt.as_ref().and_then(|a| a.log.as_deref());
-            if let Some(line) = printed.and_then(telling_line) {
+            if let Some(line) = self.own_line() {
                 why = format!("{why}: {line}");
             }
             let n = self.status.failures;

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use serde::Serialize;
-use tinqs_ci_reconciler::model::{MachineState, MicroUsd};
+use tinqs_ci_reconciler::model::{BootStop, MachineState, MicroUsd};
 
 use super::columns::{Cell, Column, Table, Tone};
 use super::span;

@@ -8,7 +8,8 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use tinqs_ci_reconciler::controller::Offering;
 use tinqs_ci_reconciler::model::{
-    Machine, MachineId, MachineSpec, MachineState, Phase, Reason, Registrations, Run, serving,
+    ClassName, Machine, MachineId, MachineSpec, MachineState, Phase, Reason, Registrations, Run,
+    serving,
 };
 use tinqs_ci_reconciler::ports::{OpenRun, Seat};
 

@@ -1,8 +1,8 @@
 //! Snapshots of tables.
 
 use expect_test::expect;
-use jiff::SignedDuration;
-use tinqs_ci_reconciler::model::{MachineState, Market, Outcome, Phase, Reason, Run};
+use jiff::{SignedDuration, Timestamp};
+use tinqs_ci_reconciler::model::{BootStop, MachineState, Market, Outcome, Phase, Reason, Run};
 use tinqs_ci_reconciler::text::is_dangerous;
 use unicode_width::UnicodeWidthStr as _;
 
