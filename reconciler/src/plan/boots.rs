@@ -6,7 +6,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::times::{BREAKER_RETRIES_AFTER, after};
+use super::times::{BREAKER_RETRIES_AFTER, after, older};
 use crate::model::{
     Attempt, AttemptId, BootResult, BootStop, ClassBoot, ClassName, End, EndedBy, Machine,
     Observation, Registration, Run, Status, Times,
@@ -14,6 +14,9 @@ use crate::model::{
 
 /// The class launches one at a time once so many machines in a row never came online.
 const NEVER_ONLINE: usize = 3;
+/// For so long after its end, a runner that was online still looks so: the forge's flag falls after a
+/// minute.
+const STILL_ONLINE: SignedDuration = SignedDuration::from_secs(45);
 
 /// Returns what the end of an attempt says about its image; `None`: nothing, or no more than the
 /// end itself says.
@@ -28,7 +31,7 @@ pub(super) fn result(
     let attempt_id = run.attempt_id(attempt.number);
     let never_online = match why {
         End::NeverReady => is_offline(row),
-        End::MachineGone => is_offline(row) && ended_early(seen, attempt, &attempt_id, times),
+        End::MachineGone => is_offline(row) && ended_itself(seen, attempt, &attempt_id, times),
         _ => false,
     };
     let idle = why == End::NotAssigned && is_online(row);
@@ -43,21 +46,25 @@ fn is_offline(row: &Registration) -> bool {
     row.missing_since.is_none() && !row.online && !row.busy
 }
 
-/// Returns whether the machine of an attempt ended itself before it could have been drained: its
-/// runner never waited for a job.
-fn ended_early(
+/// Returns whether the machine of an attempt ended itself and its runner was never online, if that is
+/// seen now to be offline. A drained runner was online: it ends later than an idle one may, and the
+/// forge still shows it online for a minute. While the forge is away, no runner comes online.
+fn ended_itself(
     seen: &Observation,
     attempt: &Attempt,
     attempt_id: &AttemptId,
     times: &Times,
 ) -> bool {
     let idles = times.boot_within.min(attempt.boot.idle_within);
-    let is_early = |machine: &Machine| {
+    let is_told = |machine: &Machine| {
         let ended_at = machine.ended_at.unwrap_or(seen.now);
-        machine.ended_by == Some(EndedBy::Itself) && ended_at < after(machine.launched_at, idles)
+        let early = ended_at < after(machine.launched_at, idles);
+        let at_once = machine.ended_at.is_some_and(|at| !older(seen.now, at, STILL_ONLINE));
+        let steady = seen.forge_read.is_some_and(|it| it.steady_since <= machine.launched_at);
+        machine.ended_by == Some(EndedBy::Itself) && steady && (early || at_once)
     };
     let own = seen.machines.iter().filter(|machine| machine.attempt_id == *attempt_id);
-    own.max_by_key(|machine| machine.placement).is_some_and(is_early)
+    own.max_by_key(|machine| machine.placement).is_some_and(is_told)
 }
 
 /// Corrects attempts whose runner came online after all.
