@@ -240,18 +240,22 @@ impl Controller {
         self.cache.bring_forward(&freed, now);
     }
 
-    /// Returns why an attempt of a class may not launch now. If it is the one that tries, it holds
-    /// the lease from now on.
+    /// Returns whether an attempt of a class may launch now. If it is the one that tries, it holds
+    /// the lease from now on. `run`: its run as it will be written.
     pub(super) async fn may_boot(
         &self,
         class: &Class,
         attempt_id: &AttemptId,
+        run: Option<&Run>,
     ) -> Result<BootPermit, PortError> {
         let now = self.ports.clock.now();
         let (boots, name) = (&self.cache.boots, &class.name);
         if !boots.is_listed(LISTED_FOR, now) {
             let ticket = self.cache.ticket();
             self.cache.listed_boots.after(&self.cache, ticket, self.list_boots()).await?;
+        }
+        if let Some(run) = run {
+            self.note_boots_of(run, now);
         }
         if boots.stop(name, now).is_some() && !boots.is_finished_read(now) {
             let ticket = self.cache.ticket();

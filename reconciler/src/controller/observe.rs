@@ -94,6 +94,9 @@ impl Controller {
             run,
         };
         self.cache_reclaimed(&seen);
+        if let Some(run) = &seen.run {
+            self.note_boots_of(run, now);
+        }
         if let Some(class) = class {
             let paused = self.pause_of(&class.name, ticket).await?;
             if class.budget.is_some() {

@@ -4,13 +4,13 @@
 use jiff::SignedDuration;
 use tinqs_ci_reconciler::controller::Controller;
 use tinqs_ci_reconciler::model::{
-    BootStop, EndedBy, Job, MachineState, Phase, Reason, RunName,
+    BootStop, ClassName, EndedBy, Job, MachineState, Phase, Reason, RunName,
 };
-use tinqs_ci_reconciler::ports::{ErrorKind, PortError};
+use tinqs_ci_reconciler::ports::{ErrorKind, PortError, Seat};
 use tinqs_ci_testing::{LaunchAnswer, ready};
 
 use crate::harness::Harness;
-use crate::{MINUTE, SECOND};
+use crate::{MINUTE, SECOND, of_old};
 
 /// A class whose machines start and whose runners never come online.
 fn stopped() -> (Harness, Vec<RunName>) {
@@ -63,7 +63,7 @@ fn after_three_machines_that_never_came_online_the_class_waits() {
     assert_eq!(harness.run(&names[3]).status.failures, 0, "waiting is no failure");
     let written = harness.writes();
     harness.pass(MINUTE);
-    harness.reconcile_each(&names[2..]);
+    harness.reconcile_each(&names[3..]);
     assert_eq!(harness.writes(), written, "a run that goes on waiting is not written");
 }
 
@@ -222,11 +222,9 @@ fn an_attempt_that_tries_and_finds_no_seat_lets_others_try() {
     harness.configure("bad", |class| class.limit = Some(1));
     {
         let mut state = harness.state();
-        let seat = tinqs_ci_reconciler::ports::Seat {
-            attempt_id: crate::of_old(&state.runs[&names[0]].attempt_id(1)),
-            repo: "acme/site".to_owned(),
-        };
-        state.seats.push((tinqs_ci_reconciler::model::ClassName("bad".to_owned()), seat));
+        let attempt_id = of_old(&state.runs[&names[0]].attempt_id(1));
+        let seat = Seat { attempt_id, repo: "acme/site".to_owned() };
+        state.seats.push((ClassName("bad".to_owned()), seat));
     }
     harness.pass(5 * MINUTE);
     let report = harness.reconcile(&names[3]);

@@ -47,13 +47,11 @@ impl Reconcile<'_> {
     /// Returns whether the latest machines of the run's class allow a launch.
     async fn may_boot(&mut self, class: &ClassName, attempt_id: &AttemptId) -> Result<bool, Stop> {
         let controller = self.controller;
-        // The end of its last attempt may be decided and not written yet.
-        if let Some(run) = &self.seen.run {
-            controller.note_boots_of(run, self.seen.now);
-        }
         let own = self.seen.class.as_mut().filter(|own| own.class.name == *class);
         let Some(own) = own else { return Ok(true) };
-        match controller.may_boot(&own.class, attempt_id).await? {
+        // The end of its last attempt may be decided and not written yet.
+        let run = self.seen.run.as_ref();
+        match controller.may_boot(&own.class, attempt_id, run).await? {
             BootPermit::Free => own.boot_stop = None,
             BootPermit::Probe => {
                 own.boot_stop = None;
