@@ -94,9 +94,6 @@ impl Controller {
             run,
         };
         self.cache_reclaimed(&seen);
-        if let Some(run) = &seen.run {
-            self.note_boots_of(run, now);
-        }
         if let Some(class) = class {
             let paused = self.pause_of(&class.name, ticket).await?;
             if class.budget.is_some() {
@@ -124,6 +121,9 @@ impl Controller {
     /// Adds what is cached about a class.
     fn with_cached(&self, class: Class, seen: &Observation) -> ObservedClass {
         let run = seen.run.as_ref();
+        if let Some(run) = run {
+            self.note_boots_of(run, seen.now);
+        }
         let attempt = run.and_then(|run| Some(run.attempt_id(run.status.attempt.as_ref()?.number)));
         let breaker = self.cache.breakers.open_breaker(&class.name, attempt.as_ref(), seen.now);
         let open = run.and_then(|run| run.status.attempt.as_ref()).filter(|a| a.ended.is_none());
