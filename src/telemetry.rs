@@ -16,8 +16,8 @@ use crate::words::services::ServiceReason;
 use contacts::Change;
 use unserved::Changes;
 
-mod clock;
 mod boot_stops;
+mod clock;
 mod contacts;
 mod deliveries;
 mod drift;

@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tinqs_ci_reconciler::model::{
-    BootStop, Cause, ClassName, ClassSpend, ClockCheck, MachineState, Market, MicroUsd, Observation, Pause,
-    Phase, Reason,
+    BootStop, Cause, ClassName, ClassSpend, ClockCheck, MachineState, Market, MicroUsd,
+    Observation, Pause, Phase, Reason,
 };
 
 use crate::words::money;

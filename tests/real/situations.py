@@ -19,7 +19,7 @@ def running(forge, repo):
 def retried(forge, host, repo):
     """Has the runs of a repository tried again at once, whatever their machines did before."""
     for job in forge.jobs(repo):
-        host.said("retry", f"job-{job['id']}")
+        host.printed("retry", f"job-{job['id']}")
 
 
 def runner_missing(forge, host):

@@ -15,9 +15,7 @@ use events::events;
 
 use super::breaker::LaunchPermit;
 use super::{ActionKind, Controller, Effect, FailedCall, ReconcileOutcome, Report};
-use crate::model::{
-    AttemptId, ClassName, Observation, Phase, Reason, Run, RunName, Spec, Status,
-};
+use crate::model::{AttemptId, ClassName, Observation, Phase, Reason, Run, RunName, Spec, Status};
 use crate::plan::{Action, Plan, Rule, record};
 use crate::ports::{ErrorKind, Expect, PortError};
 
@@ -336,7 +334,9 @@ impl Reconcile<'_> {
         controller.cache.launch_queue.reconciled(&report.name, run, report.reason, seen.now);
         if let (Some(Reason::BreakerOpen), Some(class)) = (report.reason, &report.class) {
             controller.cache.breakers.holds(class, &report.name);
-            controller.cache.boots.holds(class, &report.name);
+            if seen.class.as_ref().is_some_and(|own| own.boot_stop.is_some()) {
+                controller.cache.boots.holds(class, &report.name);
+            }
         }
         if let Some(run) = &stored {
             controller.note_boots_of(run, seen.now);

@@ -160,10 +160,8 @@ mod tests {
 
     #[test]
     fn a_probe_keeps_others_away_until_its_result_is_known() {
-        let times = |minutes| Times {
-            boot_within: SignedDuration::from_mins(minutes),
-            ..Times::default()
-        };
+        let times =
+            |minutes| Times { boot_within: SignedDuration::from_mins(minutes), ..Times::default() };
         assert_eq!(probe_lasts(&times(1)), BREAKER_RETRIES_AFTER);
         assert_eq!(probe_lasts(&times(10)), SignedDuration::from_mins(11));
     }

@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
-use tinqs_ci_reconciler::model::{AttemptId, ClassName, End, EndedBy, Reason, Run, RunName, serving};
+use tinqs_ci_reconciler::model::{
+    AttemptId, ClassName, End, EndedBy, Reason, Run, RunName, serving,
+};
 
 use super::Laws;
 use crate::cloud::machine::SimulatedMachine;
