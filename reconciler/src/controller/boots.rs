@@ -35,7 +35,7 @@ pub(super) struct Boots(Mutex<Inner>);
 #[derive(Default)]
 struct Inner {
     /// The machines of open runs that never came online.
-    failed: BTreeMap<RunName, Vec<ClassBoot>>,
+    failed: BTreeMap<RunName, Failed>,
     /// The same of runs that have finished.
     finished: BTreeMap<RunName, Vec<ClassBoot>>,
     /// When a machine of each class last came online.
@@ -45,6 +45,13 @@ struct Inner {
     probes: HashMap<ClassName, Probe>,
     /// The runs that wait in this process.
     held: BTreeMap<ClassName, BTreeSet<RunName>>,
+}
+
+/// The machines of an open run that never came online.
+struct Failed {
+    boots: Vec<ClassBoot>,
+    /// When its record was read or written.
+    noted_at: Timestamp,
 }
 
 /// The attempt that tries in a class, as far as this process knows.
@@ -76,8 +83,8 @@ impl Inner {
     /// Returns why a class launches one machine at a time. Nothing counts until a machine of an
     /// open run never came online.
     fn stop(&self, class: &ClassName, now: Timestamp) -> Option<BootStop> {
-        let mut failed = self.failed.values().flatten();
-        if !failed.any(|boot| boot.class == *class) {
+        let failed = || self.failed.values().flat_map(|failed| &failed.boots);
+        if !failed().any(|boot| boot.class == *class) {
             return None;
         }
         let online = self.online.get(class).map(|at| ClassBoot {
@@ -86,7 +93,7 @@ impl Inner {
         });
         let finished = self.finished.iter().filter(|(name, _)| !self.failed.contains_key(*name));
         let finished = finished.flat_map(|(_, boots)| boots);
-        let all = self.failed.values().flatten().chain(finished).chain(&online);
+        let all = failed().chain(finished).chain(&online);
         // A time in the future is that of a wrong clock; its record is repaired.
         boot_stop(class, all.filter(|boot| boot.result.at <= after(now, LISTED_FOR)))
     }
@@ -106,19 +113,21 @@ fn failed(boots: &[ClassBoot]) -> Vec<ClassBoot> {
 }
 
 impl Boots {
-    /// Notes a list of the open runs. Returns the runs that may launch again.
-    fn listed(&self, open: &[OpenRun], now: Timestamp) -> BTreeSet<RunName> {
+    /// Notes a list of the open runs that was asked for then. What was noted since is newer. Returns
+    /// the runs that may launch again.
+    fn listed(&self, open: &[OpenRun], began_at: Timestamp) -> BTreeSet<RunName> {
         let mut inner = self.0.lock();
-        inner.failed.clear();
+        inner.failed.retain(|_, failed| failed.noted_at >= began_at);
         for run in open {
             inner.came_online(&run.boots);
-            let failed = failed(&run.boots);
-            if !failed.is_empty() && run.phase != Phase::Finished {
-                inner.failed.insert(run.name.clone(), failed);
+            let boots = failed(&run.boots);
+            if !boots.is_empty() && run.phase != Phase::Finished {
+                let failed = Failed { boots, noted_at: began_at };
+                inner.failed.entry(run.name.clone()).or_insert(failed);
             }
         }
-        inner.listed_at = Some(now);
-        inner.freed(now)
+        inner.listed_at = Some(began_at);
+        inner.freed(began_at)
     }
 
     /// Notes the newest finished runs.
@@ -147,7 +156,7 @@ impl Boots {
             // It is among the finished ones now.
             inner.finished_at = inner.finished_at.filter(|_| before.is_none());
         } else if !failed.is_empty() {
-            inner.failed.insert(run.name.clone(), failed);
+            inner.failed.insert(run.name.clone(), Failed { boots: failed, noted_at: now });
         }
         inner.freed(now)
     }
@@ -228,14 +237,16 @@ impl Controller {
             .collect()
     }
 
-    /// Notes a list of the open runs, and makes those due that may launch again.
-    pub(super) fn note_boots(&self, open: &[OpenRun], now: Timestamp) {
-        let freed = self.cache.boots.listed(open, now);
-        self.cache.bring_forward(&freed, now);
+    /// Notes a list of the open runs that was asked for then, and makes those due that may launch
+    /// again.
+    pub(super) fn note_boots(&self, open: &[OpenRun], began_at: Timestamp) {
+        let freed = self.cache.boots.listed(open, began_at);
+        self.cache.bring_forward(&freed, began_at);
     }
 
     /// Notes the record of a run, and makes those due that may launch again.
-    pub(super) fn note_boots_of(&self, run: &Run, now: Timestamp) {
+    pub(super) fn note_boots_of(&self, run: &Run) {
+        let now = self.ports.clock.now();
         let freed = self.cache.boots.reconciled(run, now);
         self.cache.bring_forward(&freed, now);
     }
@@ -255,7 +266,7 @@ impl Controller {
             self.cache.listed_boots.after(&self.cache, ticket, self.list_boots()).await?;
         }
         if let Some(run) = run {
-            self.note_boots_of(run, now);
+            self.note_boots_of(run);
         }
         if boots.stop(name, now).is_some() && !boots.is_finished_read(now) {
             let ticket = self.cache.ticket();

@@ -122,7 +122,7 @@ impl Controller {
     fn with_cached(&self, class: Class, seen: &Observation) -> ObservedClass {
         let run = seen.run.as_ref();
         if let Some(run) = run {
-            self.note_boots_of(run, seen.now);
+            self.note_boots_of(run);
         }
         let attempt = run.and_then(|run| Some(run.attempt_id(run.status.attempt.as_ref()?.number)));
         let breaker = self.cache.breakers.open_breaker(&class.name, attempt.as_ref(), seen.now);

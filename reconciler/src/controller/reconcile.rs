@@ -339,7 +339,7 @@ impl Reconcile<'_> {
             }
         }
         if let Some(run) = &stored {
-            controller.note_boots_of(run, seen.now);
+            controller.note_boots_of(run);
         }
         report
     }

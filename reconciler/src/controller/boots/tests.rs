@@ -1,5 +1,5 @@
 use super::*;
-use crate::model::{JobRef, SeenBy, Spec};
+use crate::model::{End, Ended, JobRef, PastAttempt, SeenBy, Spec};
 
 fn linux() -> ClassName {
     ClassName("linux".to_owned())
@@ -23,6 +23,23 @@ fn open(job: i64, boots: Vec<ClassBoot>) -> OpenRun {
     OpenRun { boots, ..OpenRun::of(&run(job)) }
 }
 
+/// A past attempt whose machine never came online.
+fn past(attempt_id: &AttemptId) -> PastAttempt {
+    PastAttempt {
+        number: attempt_id.number,
+        decided_at: at(0),
+        class: linux(),
+        registration: 1,
+        repo_id: 0,
+        promise: None,
+        placements: Vec::new(),
+        ended: Ended { why: End::NeverReady, at: at(3) },
+        hung_since: None,
+        boot_result: Some(BootResult { at: at(3), online: false }),
+        log: None,
+    }
+}
+
 /// Three open runs whose machines never came online.
 fn three() -> Vec<OpenRun> {
     (1..=3).map(|job| open(job, vec![boot(job, false)])).collect()
@@ -43,6 +60,20 @@ fn three_open_runs_stop_the_class_and_one_that_came_online_frees_those_that_wait
     assert_eq!(boots.known(&linux(), None, at(20)), None);
     assert!(boots.listed(&three(), at(30)).is_empty(), "nobody waits any more");
     assert_eq!(boots.known(&linux(), None, at(30)), None, "that run has finished meanwhile");
+}
+
+#[test]
+fn what_was_noted_while_a_list_was_read_is_newer() {
+    let boots = Boots::default();
+    boots.listed(&three()[..2], at(10));
+    let mut late = run(3);
+    late.status.past = vec![past(&late.attempt_id(1))];
+    boots.reconciled(&late, at(12));
+    assert!(boots.known(&linux(), None, at(12)).is_some());
+    boots.holds(&linux(), &RunName::job(9));
+    assert!(boots.listed(&three()[..2], at(11)).is_empty(), "the list began before the write");
+    assert!(boots.known(&linux(), None, at(13)).is_some());
+    assert_eq!(boots.listed(&three()[..2], at(13)).len(), 1, "a later list shows no third one");
 }
 
 #[test]
