@@ -16,6 +16,7 @@ use crate::words::services::ServiceReason;
 use contacts::Change;
 use unserved::Changes;
 
+mod boot_stops;
 mod clock;
 mod contacts;
 mod deliveries;
@@ -40,6 +41,7 @@ pub mod traces;
 mod unserved;
 mod waits;
 
+pub use boot_stops::BootStops;
 pub use contacts::{Contact, Contacts, Failure, SERVICES};
 pub use deliveries::{Deliveries, DeliveryCounts, Fault, Handled, RefusedDelivery};
 pub use drift::{OpenDrift, ResolvedBy};
@@ -81,6 +83,8 @@ pub struct Telemetry {
     pub events: Events,
     /// The pauses that were told.
     pub pauses: Pauses,
+    /// The classes of which was told that their machines never come online.
+    pub boot_stops: BootStops,
     /// The open drift of the last poll.
     pub drift: OpenDrift,
     /// When this process started.
@@ -118,6 +122,7 @@ impl Telemetry {
             deliveries: Deliveries::default(),
             events: Events::new(started_at, events::KEPT),
             pauses: Pauses::default(),
+            boot_stops: BootStops::default(),
             drift: OpenDrift::default(),
             started_at,
             held: Held::default(),

@@ -66,6 +66,7 @@ pub(crate) fn finished(job: i64, now: Timestamp) -> Run {
         placements: vec![placement],
         ended: Some(Ended { why: End::Consumed, at: now }),
         hung_since: None,
+        boot_result: None,
         log: None,
     });
     status.phase = Phase::Finished;

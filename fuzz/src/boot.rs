@@ -93,6 +93,7 @@ fn attempt(
         placements: Vec::new(),
         ended: None,
         hung_since: None,
+        boot_result: None,
         log: None,
     }
 }

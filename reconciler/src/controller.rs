@@ -1,5 +1,6 @@
 //! The controller: ingest, reconcile, observe, poll, sweep. Awaits nothing but ports.
 
+mod boots;
 mod breaker;
 mod by_run;
 mod cache;

@@ -6,6 +6,7 @@
 
 mod attempt;
 pub(crate) mod attempt_state;
+pub(crate) mod boots;
 mod decide;
 pub mod drift;
 pub mod gc;
@@ -21,6 +22,7 @@ pub mod usage;
 
 use crate::model::Observation;
 
+pub use boots::boot_stop;
 pub use hung::{HUNG_AFTER, READINGS_APART};
 pub use last_lines::{LAST_LINES_READ, last_lines};
 pub use lost::still_up;

@@ -264,12 +264,13 @@ fn laws(seen: &Observation, decided: &Plan) -> Result<(), String> {
     stopped(seen, decided)
 }
 
-/// Checks that an open breaker, a pause or a spent budget lets no attempt start, and repeats no launch
-/// of another reconcile.
+/// Checks that an open breaker, of refusals or of machines, a pause or a spent budget lets no attempt
+/// start, and repeats no launch of another reconcile.
 fn stopped(seen: &Observation, decided: &Plan) -> Result<(), String> {
     let is_stopped = |class: &&ObservedClass| {
         class.paused.is_some()
             || class.budget_stop(seen.now).is_some()
+            || class.boot_stop(seen.now).is_some()
             || class.open_breaker(seen.now).is_some()
     };
     let Some(class) = seen.class.as_ref().filter(is_stopped) else {

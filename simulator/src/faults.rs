@@ -156,6 +156,8 @@ pub enum OngoingFault {
     Storm,
     /// The cloud rejects every launch with this image.
     BadImage(&'static str),
+    /// Machines with this image never start their runner.
+    DeafImage(&'static str),
     /// The cloud denies every launch: the credentials expired.
     Denied,
 }

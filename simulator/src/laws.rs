@@ -2,6 +2,7 @@
 //! all records ever written, but not how the controller decides.
 
 mod assigned;
+mod boots;
 mod calls;
 pub(crate) mod drift;
 mod lost;
@@ -33,7 +34,7 @@ const STORIES: usize = 5;
 /// A law that was broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// The law: `L1` to `L10`, `L12`, `L14`, `L16 usage`, `time`, or `drift`.
+    /// The law: `L1` to `L10`, `L12`, `L14`, `L16 usage`, `boots`, `time`, or `drift`.
     pub law: &'static str,
     /// Seed of the world.
     pub seed: u64,
@@ -102,6 +103,8 @@ pub struct Laws {
     drift: drift::DriftWatch,
     /// What was counted of machines.
     usage: usage::UsageWatch,
+    /// Machines that never came online.
+    boots: boots::BootWatch,
     /// Number of events to keep.
     pub keeps_events: usize,
     /// Longest permitted wait of a job while capacity is available.
@@ -116,6 +119,9 @@ pub struct Laws {
     pub git_token: Option<String>,
     /// Whether a registration may be retired while its machine is live: after a lost table.
     pub records_lost: bool,
+    /// Whether the breaker for machines is checked: where a machine whose runner works never looks
+    /// offline.
+    pub watches_boots: bool,
 }
 
 impl Laws {
@@ -148,6 +154,7 @@ impl Laws {
             waited_in_vain: 0,
             drift: drift::DriftWatch::default(),
             usage: usage::UsageWatch::default(),
+            boots: boots::BootWatch::default(),
             keeps_events: STORY_EVENTS,
             waits_at_most: SignedDuration::from_hours(1),
             writes_at_most: (240, SignedDuration::from_hours(24)),
@@ -155,6 +162,7 @@ impl Laws {
             classes: Vec::new(),
             git_token: None,
             records_lost: false,
+            watches_boots: false,
         }
     }
 

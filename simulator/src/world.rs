@@ -193,6 +193,14 @@ impl World {
         })
     }
 
+    /// Returns whether machines of this spec never start their runner now.
+    fn has_deaf_image(&self, now: Timestamp, machine: &MachineSpec) -> bool {
+        self.periods.iter().any(|(trouble, from, until)| {
+            let deaf = matches!(trouble, OngoingFault::DeafImage(image) if *image == machine.image);
+            deaf && *from <= now && now < *until
+        })
+    }
+
     /// Records that a replica or one of its calls pauses, or that a replica relearns what another
     /// knew.
     pub(crate) fn stands_still(&mut self, until: Timestamp) {
@@ -261,7 +269,9 @@ impl World {
             run.deleted_at.is_some() || run.status.outcome == Some(RunOutcome::GaveUp)
         });
         let broken = |m: &MachineSpec| {
-            self.faults.broken_kind == Some(m.kind.as_str()) || self.has_bad_image(now, m)
+            self.faults.broken_kind == Some(m.kind.as_str())
+                || self.has_bad_image(now, m)
+                || self.has_deaf_image(now, m)
         };
         let class = serving(&self.laws.classes, &job.repo, &job.spec.runs_on);
         let clogged = |class: &Class| {
@@ -284,6 +294,10 @@ impl World {
         let seconds = SignedDuration::from_secs;
         let spot = spec.is_some_and(|m| m.market == Market::Spot);
         let broken = spec.is_some_and(|m| faults.broken_kind == Some(m.kind.as_str()));
+        let deaf = spec.is_some_and(|m| self.has_deaf_image(self.now(), m));
+        if deaf {
+            self.count("deaf_image");
+        }
         let interrupted = spot && self.strikes("interrupted", faults.interrupted);
         MachineOutcome {
             boots_in: self.rng.between(seconds(12), seconds(40)) + faults.slow_boot,
@@ -291,7 +305,7 @@ impl World {
             interrupted_in: interrupted.then(|| self.rng.between(seconds(1), seconds(600))),
             stillborn: self.strikes("stillborn", faults.stillborn),
             silent: self.strikes("silent", faults.silent),
-            never_online: broken || self.strikes("never_online", faults.never_online),
+            never_online: broken || deaf || self.strikes("never_online", faults.never_online),
             hangs_idle: self.strikes("hangs_idle", faults.hangs_idle),
             hangs_after_job: self.strikes("hangs_after_job", faults.hangs_after_job),
             ignores_timer: self.strikes("ignores_timer", faults.ignores_timer),

@@ -288,6 +288,20 @@ fn broken() {
     refused_rarely(&outcomes, "bad_image", 1);
 }
 
+/// Two hours of an image whose runner never starts: the first machines, then one each five minutes.
+#[test]
+fn deaf() {
+    for outcome in with_faults(&Profile::deaf(), SEEDS, &["deaf_image", "reply_lost", "crash"]) {
+        let Outcome { seed, jobs, ran, struck, .. } = &outcome;
+        let struck = |what| struck.get(what).copied().unwrap_or(0);
+        // A replica that died may have held the lease of the attempt that tries.
+        let most = 2 * 6 + 120 / 5 + struck("crash") + 10;
+        let deaf = struck("deaf_image");
+        assert!(deaf <= most, "seed {seed}: {deaf} machines never came online, {most} expected");
+        assert!(ran + 5 >= *jobs, "seed {seed}: {ran} of {jobs} jobs ran");
+    }
+}
+
 #[test]
 fn denied() {
     let outcomes = with_faults(&Profile::denied(), SEEDS, &["denied"]);

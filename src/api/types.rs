@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tinqs_ci_reconciler::model::{
-    Cause, ClassName, ClassSpend, ClockCheck, MachineState, Market, MicroUsd, Observation, Pause,
-    Phase, Reason,
+    BootStop, Cause, ClassName, ClassSpend, ClockCheck, MachineState, Market, MicroUsd,
+    Observation, Pause, Phase, Reason,
 };
 
 use crate::words::money;
@@ -153,6 +153,9 @@ pub struct Class {
     /// Its unavailable offerings, as this process knows them.
     #[serde(default)]
     pub unavailable: Vec<Unavailable>,
+    /// Its latest machines never came online, so that it launches one at a time; `null` otherwise.
+    #[serde(default)]
+    pub boot_stop: Option<BootStop>,
 }
 
 /// The seats that a repository holds in a class.

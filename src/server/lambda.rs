@@ -140,6 +140,7 @@ impl Function {
         let demand = pass("demand", telemetry, controller.poll()).await;
         let sweep = pass("sweep", telemetry, controller.sweep()).await;
         pauses::note(controller, telemetry);
+        telemetry.note_boot_stops(&controller.boot_stops());
         self.pushes().await;
         controller.wake_due().await;
         [demand, sweep].iter().map(|report| report.as_ref().map_or(1, |r| r.errors.len())).sum()

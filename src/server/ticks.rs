@@ -47,6 +47,7 @@ pub(super) async fn poll(
         let Intervals { poll, hint_gap, .. } = *intervals.borrow_and_update();
         pass("demand", &telemetry, controller.poll()).await;
         pauses::note(&controller, &telemetry);
+        telemetry.note_boot_stops(&controller.boot_stops());
         // In a burst each webhook asks for a poll, and each poll reads all waiting jobs.
         let gap = hint_gap.max(began.elapsed() * HINTED_SHARE);
         let forward = async {

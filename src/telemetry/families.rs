@@ -191,8 +191,8 @@ families! {
     API_DURATION = "api_request_duration_seconds" Histogram ["service", "operation"] Stable
         "Duration of these calls, without waiting for a wake-up.",
         "histogram_quantile(0.95, sum by (le, operation) (rate(tinqs_ci_api_request_duration_seconds_bucket[5m])))";
-    BREAKER_OPENED = "breaker_opened_timestamp_seconds" Gauge ["class"] Beta
-        "Unix time since when the class's breaker is open because the cloud rejects its launches; 0 if it is closed.",
+    BREAKER_OPENED = "breaker_opened_timestamp_seconds" Gauge ["class", "cause"] Beta
+        "Unix time since when the class's breaker is open, because the cloud rejects its launches or because its machines never come online; 0 if it is closed.",
         "tinqs_ci_breaker_opened_timestamp_seconds > 0";
     PAUSED = "paused" Gauge ["class"] Stable
         "1 if a person has paused the launches of the class, else 0; as last read from the store.",

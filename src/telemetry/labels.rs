@@ -63,6 +63,12 @@ pub const JOB_STATES: [&str; 2] = ["waiting", "running"];
 pub const STEPS: [&str; 5] = ["webhook", "decision", "launch", "boot", "run"];
 /// Reasons for which the cloud refuses an offering.
 pub const REFUSED: [&str; 5] = ["capacity", "unsupported", "addresses", "quota", "market"];
+/// A breaker that refusals of the cloud opened.
+pub const REFUSALS: &str = "refused";
+/// A breaker that machines opened whose runners never came online.
+pub const NEVER_ONLINE: &str = "never_online";
+/// What opened a breaker.
+pub const BREAKER_CAUSES: [&str; 2] = [REFUSALS, NEVER_ONLINE];
 /// The queue of wake-ups, and its dead-letter queue.
 pub const MESSAGE_QUEUES: [&str; 2] = ["events", "dlq"];
 /// States of messages.
@@ -268,6 +274,7 @@ fn values(label: &str) -> Option<Vec<&'static str>> {
         "kind" => return Some(DriftKind::ALL.iter().map(|kind| kind.label()).collect()),
         "blocked_by" => return Some(blocked_by().collect()),
         "by" => &RESOLVED_BY,
+        "cause" => &BREAKER_CAUSES,
         "use" => &USES,
         "service" => return Some(CALLS.iter().map(|(service, _)| *service).collect()),
         "operation" => {

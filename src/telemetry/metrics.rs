@@ -229,11 +229,11 @@ impl Metrics {
         }
     }
 
-    /// Sets the breaker of the attempt's class, which may differ from the class that serves the run
+    /// Sets the breaker of refusals of the attempt's class, which may differ from the class that serves the run
     /// now.
     fn stopped(&self, class: &ClassName, since: Timestamp) {
         let class = self.class(Some(&class.0));
-        self.breaker_opened.with_label_values(&[class]).set(seconds(since));
+        self.breaker_opened.with_label_values(&[class, labels::REFUSALS]).set(seconds(since));
     }
 
     /// Counts a finished poll (`demand`) or sweep (`sweep`).

@@ -3,8 +3,8 @@ use crate::push::PushResult;
 use crate::settings::Env;
 use tinqs_ci_reconciler::controller::{Effect, Event, FailedCall, UnservedLabels};
 use tinqs_ci_reconciler::model::{
-    AttemptId, ClassName, Machine, MachineId, MachineState, Market, OpenBreaker, Outcome, Phase,
-    Refusal, RunName, Times, Uid8,
+    AttemptId, BootStop, ClassName, Machine, MachineId, MachineState, Market, OpenBreaker, Outcome,
+    Phase, Refusal, RunName, Times, Uid8,
 };
 use tinqs_ci_reconciler::plan::Rule;
 use tinqs_ci_reconciler::ports::OpenRun;
@@ -199,7 +199,8 @@ fn external_text_creates_no_label_and_no_series() {
 fn an_open_breaker_shows_its_start_until_it_closes() {
     let telemetry = telemetry(2);
     let shown = |class: &str| {
-        let series = format!("tinqs_ci_breaker_opened_timestamp_seconds{{class=\"{class}\"}} ");
+        let labels = format!("cause=\"refused\",class=\"{class}\"");
+        let series = format!("tinqs_ci_breaker_opened_timestamp_seconds{{{labels}}} ");
         let text = telemetry.metrics.text();
         let line = text.lines().find_map(|line| line.strip_prefix(&series));
         line.unwrap_or_else(|| panic!("{series} is shown from the start")).to_owned()
@@ -219,6 +220,24 @@ fn an_open_breaker_shows_its_start_until_it_closes() {
     reconcile.events = vec![Event::BreakerClosed { class, open_seconds: 300 }];
     telemetry.record(&reconcile, Duration::from_millis(5));
     assert_eq!(shown("class-1"), "0");
+}
+
+#[test]
+fn machines_that_never_come_online_show_a_breaker_of_their_own() {
+    let telemetry = telemetry(2);
+    let shown = |cause: &str| {
+        let labels = format!("cause=\"{cause}\",class=\"class-1\"");
+        let series = format!("tinqs_ci_breaker_opened_timestamp_seconds{{{labels}}} ");
+        let text = telemetry.metrics.text();
+        let line = text.lines().find_map(|line| line.strip_prefix(&series));
+        line.unwrap_or_else(|| panic!("{series} is shown from the start")).to_owned()
+    };
+    assert_eq!(shown("never_online"), "0");
+    let stop = BootStop { machines: 3, since: now(), until: now() };
+    telemetry.note_boot_stops(&[(ClassName("class-1".to_owned()), stop)]);
+    assert_eq!((shown("never_online"), shown("refused")), ("1800000000".into(), "0".into()));
+    telemetry.note_boot_stops(&[]);
+    assert_eq!(shown("never_online"), "0");
 }
 
 #[test]
@@ -248,6 +267,7 @@ fn the_snapshot_counts_runs_and_machines_by_class_and_drops_what_is_gone() {
         runs_on: vec!["class-1".to_owned()].into(),
         repo: "a/b".into(),
         waiting_since: now(),
+        boots: Vec::new(),
     };
     let machine = Machine {
         id: MachineId("m-1".to_owned()),

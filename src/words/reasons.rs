@@ -62,7 +62,7 @@ pub fn of(reason: Reason) -> Advice {
 fn words(reason: Reason) -> (&'static str, &'static str, &'static str) {
     match reason {
         Reason::BreakerOpen => (
-            "the cloud to accept launches of its class",
+            "the cloud to accept launches of its class, or a machine of it to come online",
             "one attempt of the class tries every 5 min",
             "do what the message says; `tinqs-ci doctor` names what else is missing",
         ),

@@ -119,6 +119,7 @@ pub fn attempt(
         placements: vec![placement; placements],
         ended: None,
         hung_since: None,
+        boot_result: None,
         log: None,
     }
 }

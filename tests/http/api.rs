@@ -169,6 +169,7 @@ pub(crate) fn attempt(run: &Run) -> Attempt {
         }],
         ended: None,
         hung_since: None,
+        boot_result: None,
         log: None,
     }
 }

@@ -83,6 +83,12 @@ class Host(Program):
     def install_runner(self):
         (self.dir / "bin/gitea-runner").symlink_to(self.runner)
 
+    def install_hung_runner(self):
+        """Installs a runner that never calls the forge, and that cannot be asked to end."""
+        runner = self.dir / "bin/gitea-runner"
+        runner.write_text("#!/bin/sh\ntrap '' TERM\nwhile :; do sleep 1; done\n")
+        runner.chmod(0o755)
+
     def remove_runner(self):
         (self.dir / "bin/gitea-runner").unlink()
 

@@ -18,6 +18,12 @@ def running(forge, repo):
     return until(f"a job of {repo} runs", lambda: jobs_of(forge, repo, "in_progress"), 90)
 
 
+def retried(forge, host, repo):
+    """Has the runs of a repository tried again at once, whatever their machines did before."""
+    for job in forge.jobs(repo):
+        host.printed("retry", f"job-{job['id']}")
+
+
 def runner_missing(forge, host):
     host.remove_runner()
     try:
@@ -26,6 +32,7 @@ def runner_missing(forge, host):
         says(host, 0, texts, "why", page(forge, "norunner"))
     finally:
         host.install_runner()
+    retried(forge, host, "norunner")
     all_succeed(forge, "norunner", 1, 180)
     says(host, 0, ["the job succeeded"], "why", page(forge, "norunner"))
     well(host)
@@ -40,9 +47,56 @@ def forge_unreachable_for_machines(forge, host):
     with host.configured(unreachable):
         forge.push("nourl", CI, matrix(1, 0))
         says(host, 0, ["BackingOff", "127.0.0.1:9"], "why", page(forge, "nourl"))
+    retried(forge, host, "nourl")
     all_succeed(forge, "nourl", 1, 180)
     says(host, 0, ["the job succeeded"], "why", page(forge, "nourl"))
     well(host)
+
+
+def hung_image(forge, host):
+    """Machines that hang cost the class's limit once, then one at a time; a working one frees the class."""
+    def short(text):
+        text = re.sub(r"(?m)^idle_within .*$", 'idle_within = "5s"\nboot_within = "10s"', text)
+        return re.sub(r"(?m)^limit .*$", "limit = 3", text)
+
+    before = set(host.machines())
+    most = 0
+
+    def live():
+        nonlocal most
+        now = set(host.live())
+        most = max(most, len(now))
+        return now
+
+    host.remove_runner()
+    host.install_hung_runner()
+    try:
+        with host.configured(short):
+            forge.push("hang", CI, matrix(3, 1))
+            first = until("three machines start", lambda: len(live()) == 3 and live(), 60)
+            says(host, 1, ["BreakerOpen", "never came online"], "status")
+            says(host, 0, ["BreakerOpen", "never come online"], "why")
+            # Nobody but rule 22 ends them: 4 to 7 min after their boot promise, which is 25 s long.
+            until("the machines that hang are ended", lambda: not first & live(), 480)
+            tried = set(host.machines()) - before - first
+            assert len(tried) <= 1, f"{len(tried)} machines tried at once"
+            host.remove_runner()
+            host.install_runner()
+
+            def one_runs():
+                live()
+                jobs = forge.jobs("hang")
+                return any(job["status"] in ("in_progress", "completed") for job in jobs)
+
+            until("a machine that tries gets a job", one_runs, 420)
+            all_succeed(forge, "hang", 3, 120)
+            assert most == 3, f"{most} machines at once, with a limit of 3"
+            says_no_longer(host, ["BreakerOpen"], "status")
+            until("the machines end", lambda: host.live() == [], 480)
+            well(host)
+    finally:
+        host.remove_runner()
+        host.install_runner()
 
 
 def at_limit(forge, host):
@@ -290,6 +344,7 @@ def two_installations(forge, host):
 SITUATIONS = [
     runner_missing,
     forge_unreachable_for_machines,
+    hung_image,
     at_limit,
     flood_of_one_repository,
     repositories_of_a_class,

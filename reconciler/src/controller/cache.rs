@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::{Mutex, MutexGuard};
 
+use super::boots::Boots;
 use super::breaker::Breakers;
 use super::by_run::ByRun;
 use super::canceled::Canceled;
@@ -69,6 +70,10 @@ pub(super) struct Cache {
     /// Reads of what was counted today, and of prices, which go into `spend`.
     pub(super) counted: Listing<()>,
     pub(super) priced: Listing<()>,
+    pub(super) boots: Boots,
+    /// Reads of open runs and of finished ones, which go into `boots`.
+    pub(super) listed_boots: Listing<()>,
+    pub(super) finished_boots: Listing<()>,
     inner: Mutex<Inner>,
 }
 
@@ -193,6 +198,7 @@ impl Cache {
         self.queued.forget();
         self.ends.forget();
         self.spend.forget();
+        self.boots.forget();
     }
 
     /// Ends idle mode: what was not found may exist now.

@@ -67,6 +67,7 @@ impl Controller {
             breaker: self.cache.breakers.opened(&class.name),
             paused: paused(&pauses, &class.name).cloned(),
             budget_stop: self.budget_stop(class, now),
+            boot_stop: self.cache.boots.known(&class.name, None, now),
         });
         let classes: Vec<ObservedClass> = classes.collect();
         let all = machines.as_ref().map_or(&[][..], |known| known.0.all());

@@ -127,10 +127,19 @@ impl Controller {
     /// Adds what is cached about a class.
     fn with_cached(&self, class: Class, seen: &Observation) -> ObservedClass {
         let run = seen.run.as_ref();
+        if let Some(run) = run {
+            self.note_boots_of(run);
+        }
         let attempt = run.and_then(|run| Some(run.attempt_id(run.status.attempt.as_ref()?.number)));
         let breaker = self.cache.breakers.open_breaker(&class.name, attempt.as_ref(), seen.now);
+        let open = run.and_then(|run| run.status.attempt.as_ref()).filter(|a| a.ended.is_none());
+        let boot_stop = self.cache.boots.known(
+            &class.name,
+            attempt.as_ref().filter(|_| open.is_some()),
+            seen.now,
+        );
         let unavailable = self.unavailable_to(&class, seen.now);
-        ObservedClass { class, unavailable, breaker, paused: None, budget_stop: None }
+        ObservedClass { class, unavailable, breaker, paused: None, budget_stop: None, boot_stop }
     }
 
     /// Caches reclaimed machines, so that other offerings are preferred. Only the record has the

@@ -15,7 +15,7 @@ use events::events;
 
 use super::breaker::LaunchPermit;
 use super::{ActionKind, Controller, Effect, FailedCall, ReconcileOutcome, Report};
-use crate::model::{AttemptId, Observation, Phase, Reason, Run, RunName, Spec, Status};
+use crate::model::{AttemptId, ClassName, Observation, Phase, Reason, Run, RunName, Spec, Status};
 use crate::plan::{Action, Plan, Rule, record};
 use crate::ports::{ErrorKind, Expect, PortError};
 
@@ -36,8 +36,10 @@ struct Reconcile<'a> {
     issued: HashSet<String>,
     /// The launch permit, until it is used.
     permit: Option<LaunchPermit>,
-    /// Whether pauses and spend were read before a launch of this reconcile.
+    /// Whether pauses, spend and boots were read before a launch of this reconcile.
     asked_for_pauses: bool,
+    /// The attempt of this reconcile that tries whether machines of its class come online.
+    probe: Option<(ClassName, AttemptId)>,
 }
 
 /// The reason why a reconcile stops early.
@@ -104,6 +106,7 @@ impl Controller {
             issued,
             permit: None,
             asked_for_pauses: false,
+            probe: None,
         };
         // Boxed, to keep the futures around it small.
         match Box::pin(reconcile.go()).await {
@@ -181,13 +184,16 @@ impl Reconcile<'_> {
         let mut more = newly_used || disables || matches!(rule, Rule::Reopen | Rule::NextPlacement);
         if let Some(prepare) = prepare {
             if !self.admitted(&prepare.class, &prepare.attempt_id).await? {
-                // Paused, its budget is spent, or the breaker opened meanwhile: decide again, and write nothing.
+                // The class is stopped, as the observation shows now: decide again, and write nothing.
                 if let Some(run) = &mut self.seen.run {
                     run.status = before;
                 }
                 return Ok(true);
             }
             more = self.prepare(prepare).await?;
+            if !more {
+                self.release_probe().await;
+            }
         }
         self.put(rule).await?;
         if rule == Rule::NextPlacement {
@@ -328,6 +334,12 @@ impl Reconcile<'_> {
         controller.cache.launch_queue.reconciled(&report.name, run, report.reason, seen.now);
         if let (Some(Reason::BreakerOpen), Some(class)) = (report.reason, &report.class) {
             controller.cache.breakers.holds(class, &report.name);
+            if seen.class.as_ref().is_some_and(|own| own.boot_stop.is_some()) {
+                controller.cache.boots.holds(class, &report.name);
+            }
+        }
+        if let Some(run) = &stored {
+            controller.note_boots_of(run);
         }
         report
     }

@@ -33,6 +33,7 @@ impl Controller {
                 && self.asks_for_nothing(jobs.as_deref(), &mut report)
             {
                 self.cache.queued.listed(jobs.as_deref().unwrap_or_default(), now);
+                self.note_boots(&[], now);
                 report.leader = true;
                 return report;
             }
@@ -245,6 +246,7 @@ impl Controller {
         let open = self.ports.store.open(now).await.map(Arc::new);
         if let Ok(open) = &open {
             self.cache.polled.set(Some(open));
+            self.note_boots(open, now);
         }
         open.inspect_err(|error| report.errors.push(error.to_string())).ok()
     }

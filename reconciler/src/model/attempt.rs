@@ -35,6 +35,10 @@ pub struct Attempt {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schemars", schemars(with = "Option<String>"))]
     pub hung_since: Option<Timestamp>,
+    /// Whether its runner came online, where its end alone does not tell it: set with an end without
+    /// a job, and again if the runner comes online after that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot_result: Option<BootResult>,
     /// The end of what its machine printed before it ended without a job: at most 512 bytes, safe
     /// for terminals, without credentials.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -90,6 +94,17 @@ impl fmt::Display for End {
     }
 }
 
+/// Whether the runner of a machine came online, as far as that says something about the image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
+pub struct BootResult {
+    /// When that was known.
+    #[cfg_attr(feature = "schemars", schemars(with = "String"))]
+    pub at: Timestamp,
+    /// Whether it came online, or was used.
+    pub online: bool,
+}
+
 /// An attempt that is no longer current.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
@@ -121,6 +136,10 @@ pub struct PastAttempt {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schemars", schemars(with = "Option<String>"))]
     pub hung_since: Option<Timestamp>,
+    /// Whether its runner came online, where its end alone does not tell it: set with an end without
+    /// a job, and again if the runner comes online after that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot_result: Option<BootResult>,
     /// The end of what its machine printed before it ended without a job: at most 512 bytes, safe
     /// for terminals, without credentials.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -285,6 +304,7 @@ impl Attempt {
             placements,
             ended: recorded,
             hung_since,
+            boot_result,
             log,
         } = self;
         PastAttempt {
@@ -304,6 +324,7 @@ impl Attempt {
                 .collect(),
             ended: recorded.unwrap_or(ended),
             hung_since,
+            boot_result,
             log,
         }
     }

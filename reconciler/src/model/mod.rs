@@ -1,6 +1,7 @@
 //! Data types: what is wanted, what is recorded, what is observed.
 
 mod attempt;
+mod boots;
 mod budget;
 mod class;
 mod clock_check;
@@ -24,9 +25,10 @@ mod timeline;
 mod usage;
 
 pub use attempt::{
-    Answer, Attempt, Boot, BootPromise, End, Ended, PastAttempt, PastPlacement, Placement, Refused,
-    Runner,
+    Answer, Attempt, Boot, BootPromise, BootResult, End, Ended, PastAttempt, PastPlacement,
+    Placement, Refused, Runner,
 };
+pub use boots::{BootStop, ClassBoot, boots_of};
 pub use budget::{BudgetStop, ClassSpend, DaySpend, begin_of, day_of, next_day};
 pub use class::{
     Class, ClassName, HOST, NearestClass, Times, label_name, labels_match, nearest, serving,

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::attempt::{BootPromise, is_zero};
+use super::boots::BootStop;
 use super::budget::BudgetStop;
 use super::class::{Class, ClassName, NearestClass};
 use super::clock_check::ClockCheck;
@@ -129,13 +130,16 @@ pub struct ObservedClass {
     /// Why its budget lets it launch nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget_stop: Option<BudgetStop>,
+    /// Why its latest machines let it launch only one at a time, and until when it waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot_stop: Option<BootStop>,
 }
 
 /// A class whose offerings are all available, whose breaker is closed, and that may launch.
 impl From<Class> for ObservedClass {
     fn from(class: Class) -> Self {
         let unavailable = Vec::new();
-        Self { class, unavailable, breaker: None, paused: None, budget_stop: None }
+        Self { class, unavailable, breaker: None, paused: None, budget_stop: None, boot_stop: None }
     }
 }
 
@@ -184,6 +188,11 @@ impl ObservedClass {
     /// Returns why the budget lets the class launch nothing at this time.
     pub fn budget_stop(&self, now: Timestamp) -> Option<&BudgetStop> {
         self.budget_stop.as_ref().filter(|stop| stop.until > now)
+    }
+
+    /// Returns why its latest machines let the class launch nothing at this time.
+    pub fn boot_stop(&self, now: Timestamp) -> Option<&BootStop> {
+        self.boot_stop.as_ref().filter(|stop| stop.until > now)
     }
 
     /// Returns the breaker where it is open at this time.

@@ -316,7 +316,8 @@ impl Run {
         self.is_open() || self.deleted_at.is_some() || gave_up
     }
 
-    /// Retries the run now for the person `by`. Clears backoff, giving up and deletion.
+    /// Retries the run now for the person `by`. Clears backoff, giving up and deletion. Its machines
+    /// that never came online no longer stop its class.
     pub fn retry(&mut self, now: Timestamp, by: Option<&str>) {
         self.deleted_at = None;
         self.terminate_now = false;
@@ -328,6 +329,9 @@ impl Run {
         }
         status.failures = 0;
         status.retry_at = None;
+        let past = status.past.iter_mut().map(|past| &mut past.boot_result);
+        let results = status.attempt.iter_mut().map(|it| &mut it.boot_result).chain(past);
+        results.for_each(|result| *result = result.filter(|result| result.online));
         status.waiting_since = now;
         status.due = now;
         status.happened(now, Happened::Retried { by: by.map(str::to_owned) });

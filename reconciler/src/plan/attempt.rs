@@ -10,7 +10,7 @@ use super::times::{
     launch_by, older,
 };
 use crate::model::{
-    Attempt, Cause, End, Ended, Happened, MachineSpec, ObservedClass, OpenBreaker, Phase,
+    Attempt, BootStop, Cause, End, Ended, Happened, MachineSpec, ObservedClass, OpenBreaker, Phase,
     Placement, Reason, Refusal,
 };
 
@@ -199,10 +199,19 @@ impl<'a> Decision<'a> {
         observed.choose(self.now(), |machine| !tried(machine)).cloned()
     }
 
+    /// Returns what the machine of the last attempt printed at its end.
+    fn own_line(&self) -> Option<String> {
+        let printed = self.status.attempt.as_ref()?.log.as_deref()?;
+        telling_line(printed)
+    }
+
     /// Rule 15: records why the next attempt must wait, and returns until when.
     fn hold(&mut self, observed: &ObservedClass) -> Option<Timestamp> {
         let now = self.now();
-        if let Some(Stopped { reason, message, again }) = stopped(observed, now) {
+        if let Some(Stopped { reason, mut message, again }) = stopped(observed, now) {
+            if let Some(line) = self.own_line().filter(|_| reason == Reason::BreakerOpen) {
+                message = format!("{message}: {line}");
+            }
             self.waiting(reason, message);
             return Some(again);
         }
@@ -220,8 +229,7 @@ impl<'a> Decision<'a> {
         if let Some(at) = self.status.retry_at.filter(|at| *at > now) {
             let last = self.status.attempt.as_ref().and_then(|a| a.ended).map(|e| e.why);
             let mut why = last.map_or_else(|| "unknown".to_owned(), |end| end.to_string());
-            let printed = self.status.attempt.as_ref().and_then(|a| a.log.as_deref());
-            if let Some(line) = printed.and_then(telling_line) {
+            if let Some(line) = self.own_line() {
                 why = format!("{why}: {line}");
             }
             let n = self.status.failures;
@@ -285,15 +293,20 @@ struct Stopped {
     again: Timestamp,
 }
 
-/// Returns what stops the class: a pause, or else its budget.
+/// Returns what stops the class: a pause, else its budget, or else machines that never come online.
 fn stopped(observed: &ObservedClass, now: Timestamp) -> Option<Stopped> {
     let again = after(now, PAUSED_AGAIN);
     if let Some(pause) = &observed.paused {
         return Some(Stopped { reason: Reason::Paused, message: pause.message(), again });
     }
-    let stop = observed.budget_stop(now)?;
-    let message = stop.message(&observed.class.name);
-    Some(Stopped { reason: Reason::Budget, message, again: again.min(stop.until) })
+    let name = &observed.class.name;
+    if let Some(stop) = observed.budget_stop(now) {
+        let message = stop.message(name);
+        return Some(Stopped { reason: Reason::Budget, message, again: again.min(stop.until) });
+    }
+    let stop = observed.boot_stop(now)?;
+    let message = BootStop::message(name);
+    Some(Stopped { reason: Reason::BreakerOpen, message, again: again.min(stop.until) })
 }
 
 /// Returns until when the class launches nothing.

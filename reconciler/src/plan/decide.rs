@@ -3,6 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::attempt_state::{self, AttemptState, runs_on};
+use super::boots;
 use super::hung;
 use super::rules::{Action, Plan, Rule};
 use super::sanitize::sanitize;
@@ -40,6 +41,7 @@ pub(super) fn decide(seen: &Observation) -> Plan {
     let mut status = run.status.clone();
     sanitize(&mut status, run, seen);
     hung::note(&mut status, seen);
+    boots::note(&mut status, seen);
     let attempt_state = AttemptState::new(seen, run, &status, &times);
     let decision = Decision { seen, run, attempt_state, times, status };
     decision.first_rules()
@@ -327,6 +329,7 @@ impl Decision<'_> {
             return;
         };
         attempt.ended = Some(Ended { why, at });
+        attempt.boot_result = boots::result(self.seen, self.run, attempt, why, &self.times);
         let number = attempt.number;
         let attempt_id = self.run.attempt_id(number);
         // That its own job runs on it is told as the start of the job.

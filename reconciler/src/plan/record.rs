@@ -9,8 +9,8 @@ use super::rules::Prepare;
 use super::times::{LONGEST_DUE, after};
 use super::usage;
 use crate::model::{
-    Answer, Attempt, Boot, End, Happened, Machine, Phase, Placement, Reason, Refusal, Refused, Run,
-    Runner, Secret, Status,
+    Answer, Attempt, Boot, BootStop, Condition, End, Happened, Machine, Phase, Placement, Reason,
+    Refusal, Refused, Run, Runner, Secret, Status,
 };
 use crate::ports::ErrorKind;
 
@@ -37,6 +37,7 @@ pub fn prepared(
         placements: vec![Placement { machine, asked_again: false, answered: None, refused: None }],
         ended: None,
         hung_since: None,
+        boot_result: None,
         log: None,
     });
     status.next = attempt_id.number.saturating_add(1);
@@ -50,7 +51,9 @@ pub fn prepared(
 /// names this end repeats the line.
 pub fn printed(status: &mut Status, lines: String) {
     let told = telling_line(&lines);
-    let condition = status.conditions.iter_mut().find(|c| c.reason == Reason::BackingOff);
+    let names_it =
+        |c: &&mut Condition| c.reason == Reason::BackingOff || BootStop::is_told_by(&c.message);
+    let condition = status.conditions.iter_mut().find(names_it);
     if let (Some(condition), Some(line)) = (condition, told) {
         condition.message = format!("{}: {line}", condition.message);
     }

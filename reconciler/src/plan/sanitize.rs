@@ -47,6 +47,7 @@ fn times(status: &mut Status, seen: &Observation) {
         past(&mut attempt.decided_at);
         attempt.ended.iter_mut().for_each(ended);
         attempt.hung_since.iter_mut().for_each(past);
+        attempt.boot_result.iter_mut().for_each(|r| past(&mut r.at));
         for placement in &mut attempt.placements {
             placement.answered.iter_mut().for_each(|a| past(&mut a.at));
             placement.refused.iter_mut().for_each(|r| past(&mut r.at));
@@ -56,6 +57,7 @@ fn times(status: &mut Status, seen: &Observation) {
         past(&mut attempt.decided_at);
         ended(&mut attempt.ended);
         attempt.hung_since.iter_mut().for_each(past);
+        attempt.boot_result.iter_mut().for_each(|r| past(&mut r.at));
         for placement in &mut attempt.placements {
             placement.answered.iter_mut().for_each(|a| past(&mut a.at));
             placement.refused.iter_mut().for_each(|r| past(&mut r.at));

@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::error::PortError;
 use crate::model::{
-    AttemptId, ClassName, Pause, Phase, Reason, Run, RunName, SeatLimits, Uid, Usage,
+    AttemptId, ClassBoot, ClassName, Pause, Phase, Reason, Run, RunName, SeatLimits, Uid, Usage,
+    boots_of,
 };
 
 /// The version that a write expects to find. There is no unconditional write.
@@ -44,6 +45,8 @@ pub struct OpenRun {
     pub repo: Arc<str>,
     /// Since when it waits: since its job was seen waiting.
     pub waiting_since: Timestamp,
+    /// Whether its latest machines came online, newest first: at most three.
+    pub boots: Vec<ClassBoot>,
 }
 
 impl OpenRun {
@@ -60,6 +63,7 @@ impl OpenRun {
             runs_on: run.spec.runs_on.as_slice().into(),
             repo: run.spec.job.repo.as_str().into(),
             waiting_since: run.status.waiting_since,
+            boots: boots_of(run),
         }
     }
 }

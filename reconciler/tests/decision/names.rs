@@ -65,6 +65,7 @@ fn run(job_id: i64) -> Run {
         }],
         ended: None,
         hung_since: None,
+        boot_result: None,
         log: None,
     });
     run

@@ -49,6 +49,7 @@ fn attempt(run: &Run, number: u32, ended: Option<(End, i64)>) -> Attempt {
         ended: ended.map(|(why, second)| Ended { why, at: at(second) }),
         log: None,
         hung_since: None,
+        boot_result: None,
     }
 }
 

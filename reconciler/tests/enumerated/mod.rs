@@ -230,6 +230,7 @@ fn attempt_of(choice: u64, end: u64, age: i64, attempt_id: &AttemptId) -> Option
         placements,
         ended: why.map(|why| Ended { why, at: ago(30) }),
         hung_since: None,
+        boot_result: None,
         log: None,
     })
 }
@@ -347,6 +348,7 @@ fn others(choice: u64, seen: &mut Observation) {
                 placements: vec![PastPlacement { answered, refused: None }],
                 ended: Ended { why: End::NeverReady, at: ago(400) },
                 hung_since: None,
+                boot_result: None,
                 log: None,
             });
             let attempt_id = run.attempt_id(6);
@@ -395,6 +397,7 @@ fn hung(read: bool, run: &mut Run, machines: &mut Vec<Machine>) {
         placements: vec![PastPlacement { answered, refused: None }],
         ended: Ended { why: End::NeverReady, at: ago(2_200) },
         hung_since: read.then(|| ago(300)),
+        boot_result: None,
         log: None,
     });
     machines.push(Machine {

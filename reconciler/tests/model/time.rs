@@ -287,12 +287,16 @@ fn visit_run(run: &mut Run, f: Visit<'_>) {
             placements,
             ended,
             hung_since: _,
+            boot_result,
             log: _,
         } = past;
         let open = placements.iter().any(|p| p.answered.is_none() && p.refused.is_none());
         visit_decided(decided_at, open, f);
         (*deadline, *promise) = (None, None);
         f(&mut ended.at, NONE);
+        if let Some(result) = boot_result {
+            f(&mut result.at, NONE);
+        }
         for PastPlacement { answered, refused } in placements {
             visit_answers(answered.as_mut(), refused.as_mut(), f);
         }
@@ -311,11 +315,13 @@ fn visit_run(run: &mut Run, f: Visit<'_>) {
 }
 
 fn visit_attempt(attempt: &mut Attempt, f: Visit<'_>) {
-    let Attempt { number: _, decided_at, class: _, runner: _, boot, placements, ended, .. } =
-        attempt;
+    let Attempt { decided_at, boot, placements, ended, boot_result, .. } = attempt;
     let open = placements.iter().any(|p| p.answered.is_none() && p.refused.is_none());
     visit_decided(decided_at, open, f);
     boot.start_by = Some(*decided_at + START_WITHIN);
+    if let Some(result) = boot_result {
+        f(&mut result.at, NONE);
+    }
     if let Some(Ended { why, at }) = ended {
         f(at, if *why == End::Consumed { ENDED } else { NONE });
     }

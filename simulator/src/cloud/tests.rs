@@ -65,6 +65,7 @@ fn place() -> Place {
         }],
         ended: None,
         hung_since: None,
+        boot_result: None,
         log: None,
     };
     Place { cloud: Cloud::new(Config::default()), forge, attempt_id, attempt }

@@ -296,6 +296,7 @@ fn attempt(
         placements: vec![placement],
         ended: None,
         hung_since: None,
+        boot_result: None,
         log: None,
     };
     (attempt_id, 0, attempt)

@@ -228,7 +228,9 @@ impl Laws {
         live: impl Iterator<Item = (&'a SimulatedMachine, String)>,
         all: impl Iterator<Item = &'a SimulatedMachine>,
     ) {
+        let all: Vec<&SimulatedMachine> = all.collect();
         let twins = all
+            .iter()
             .filter(|m| m.attempt_id == made.attempt_id && m.placement == made.placement)
             .count();
         if self.twins && twins > 1 {
@@ -243,6 +245,7 @@ impl Laws {
                 format!("{}-{}: {twins} machines for one token", made.attempt_id, made.placement);
             self.broken("L2", now, &about, what);
         }
+        self.probes_are_apart(now, made, &all);
         let mut live: Vec<(&SimulatedMachine, String)> = live.collect();
         if live.iter().any(|(m, _)| self.orphans.contains(&m.id)) {
             return;

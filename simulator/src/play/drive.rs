@@ -137,6 +137,7 @@ impl<'a> Drive<'a> {
         world.laws.classes.clone_from(&profile.classes);
         world.laws.waits_at_most = profile.waits_at_most;
         world.laws.twins = faults.no_tokens;
+        world.laws.watches_boots = profile.watches_boots();
         if faults.refuses_capacity() || periods.iter().any(|s| s.trouble == OngoingFault::Drought) {
             world.laws.writes_at_most = (60, SignedDuration::from_hours(1));
         }

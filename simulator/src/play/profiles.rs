@@ -320,6 +320,7 @@ impl Profile {
             Self::flap(),
             Self::drought(),
             Self::broken(),
+            Self::deaf(),
             Self::denied(),
             Self::twins(),
             Self::clocks(),

@@ -49,6 +49,7 @@ impl SimulatedPorts {
             }
             world.laws.on_put(now, before.as_ref(), run, expect);
             world.laws.on_lost(now, run, world.cloud.live());
+            world.laws.on_boots(now, run, world.cloud.machines());
             Ok(version)
         })
         .await

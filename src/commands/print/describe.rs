@@ -135,6 +135,7 @@ fn attempts(page: &mut Page, run: &Run, detail: Detail, now: Timestamp) {
             placements,
             ended,
             hung_since: _,
+            boot_result: _,
             log,
         } = past;
         let registration = match detail {
@@ -172,8 +173,18 @@ fn placed(answered: Option<&str>, refused: Option<String>) -> String {
 }
 
 fn newest(page: &mut Page, attempt: &Attempt, position: usize, detail: Detail, now: Timestamp) {
-    let Attempt { number, decided_at, class, runner, boot, placements, ended, hung_since: _, log } =
-        attempt;
+    let Attempt {
+        number,
+        decided_at,
+        class,
+        runner,
+        boot,
+        placements,
+        ended,
+        hung_since: _,
+        boot_result: _,
+        log,
+    } = attempt;
     let registration = match detail {
         Detail::Table => String::new(),
         Detail::Wide => format!(", registration {}", runner.id),

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use serde::Serialize;
-use tinqs_ci_reconciler::model::{MachineState, MicroUsd};
+use tinqs_ci_reconciler::model::{BootStop, MachineState, MicroUsd};
 
 use super::columns::{Cell, Column, Table, Tone};
 use super::span;
@@ -174,9 +174,13 @@ impl Listed for api::Class {
     }
 
     fn row(&self, detail: Detail, _: &Machines, _: Timestamp) -> Vec<Cell> {
+        let boots = self.boot_stop.as_ref().filter(|_| detail == Detail::Wide);
         let limit = |limit: Option<u32>| limit.map(|limit| limit.to_string()).unwrap_or_default();
         let all = self.limit.map_or_else(|| "none".to_owned(), |limit| limit.to_string());
-        let reasons: Vec<String> = self.blocked_by.iter().map(ToString::to_string).collect();
+        let mut reasons: Vec<String> = self.blocked_by.iter().map(ToString::to_string).collect();
+        reasons.extend(boots.map(|BootStop { machines, until, .. }| {
+            format!("{machines} machines never came online (next one {until:.0})")
+        }));
         let mut cells = vec![
             Cell::from(self.name.as_str()),
             Cell::from(self.labels.join(",")),

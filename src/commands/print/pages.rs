@@ -84,6 +84,7 @@ fn attempt(run: &Run, number: u32, id: Option<&str>) -> Attempt {
         }],
         ended: None,
         hung_since: None,
+        boot_result: None,
         log: None,
     }
 }

@@ -10,8 +10,8 @@ use axum::response::{IntoResponse, Response};
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::controller::Offering;
 use tinqs_ci_reconciler::model::{
-    self, Cause, ClassSpend, Machine, MachineId, MachineSpec, MachineState, Phase, Reason,
-    Registrations, Run, serving,
+    self, Cause, ClassName, ClassSpend, Machine, MachineId, MachineSpec, MachineState, Phase,
+    Reason, Registrations, Run, serving,
 };
 use tinqs_ci_reconciler::ports::{OpenRun, Seat};
 
@@ -155,6 +155,10 @@ pub(super) async fn class_views(app: &App, machines: &[Machine]) -> Result<Vec<C
     let waiting = app.telemetry.waiting_runs(&ports.store, &open, BLOCKED_LIMIT).await;
     let spend = today(app).await.budgets;
     let offerings = app.controller.offerings();
+    let stops = app.controller.boot_stops();
+    let boot_stop = |class: &ClassName| {
+        stops.iter().find(|(name, _)| name == class).map(|(_, stop)| stop.clone())
+    };
     let mut items = Vec::with_capacity(settings.classes.len());
     for class in &settings.classes {
         let seats =
@@ -192,6 +196,7 @@ pub(super) async fn class_views(app: &App, machines: &[Machine]) -> Result<Vec<C
                 .into_iter()
                 .chain(unpriced(&spend, class, app.telemetry.now()))
                 .collect(),
+            boot_stop: boot_stop(&class.name),
         });
     }
     Ok(items)

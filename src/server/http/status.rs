@@ -7,7 +7,8 @@ use axum::Json;
 use axum::extract::State;
 use jiff::Timestamp;
 use tinqs_ci_reconciler::model::{
-    Class, ClassName, Condition, DaySpend, Machine, OpenBreaker, Pause, Run, RunName, serving,
+    BootStop, Class, ClassName, Condition, DaySpend, Machine, OpenBreaker, Pause, Run, RunName,
+    serving,
 };
 use tinqs_ci_reconciler::ports::{OpenRun, PortError};
 
@@ -47,6 +48,7 @@ pub(super) struct StatusData {
     machines: Vec<Machine>,
     pub(super) unserved: Option<Polled>,
     breakers: Vec<(ClassName, OpenBreaker)>,
+    boot_stops: Vec<(ClassName, BootStop)>,
     pauses: Vec<Pause>,
     /// Of one moment for the whole answer.
     spend: DaySpend,
@@ -99,6 +101,7 @@ pub(super) async fn read(app: &App) -> StatusData {
         machines,
         unserved: telemetry.unserved.last(),
         breakers: app.controller.open_breakers(),
+        boot_stops: app.controller.boot_stops(),
         pauses,
         spend: app.controller.spend(),
     }
@@ -131,20 +134,28 @@ fn answer(app: &App, known: &StatusData) -> StatusView {
             .collect(),
         lost_machines: known.lost.iter().map(|run| of_condition(run, lost(run))).collect(),
         pauses: known.pauses.clone(),
-        breakers: known
-            .breakers
-            .iter()
-            .map(|(class, breaker)| Breaker {
-                class: class.to_string(),
-                since: breaker.since,
-                until: breaker.until,
-                message: breaker.message.clone(),
-            })
-            .collect(),
+        breakers: breakers(known),
         failing_runs: failing_runs(app, known),
         open_drift: None,
         drift: Vec::new(),
     }
+}
+
+/// Returns the open breakers: those of refusals, then those of machines that never come online.
+fn breakers(known: &StatusData) -> Vec<Breaker> {
+    let refused = known.breakers.iter().map(|(class, breaker)| Breaker {
+        class: class.to_string(),
+        since: breaker.since,
+        until: breaker.until,
+        message: breaker.message.clone(),
+    });
+    let never_online = known.boot_stops.iter().map(|(class, stop)| Breaker {
+        class: class.to_string(),
+        since: stop.since,
+        until: stop.until,
+        message: stop.detail(),
+    });
+    refused.chain(never_online).collect()
 }
 
 fn service(app: &App, name: &str) -> Service {

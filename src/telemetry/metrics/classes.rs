@@ -1,6 +1,6 @@
 //! The series of the configured classes, which a reload replaces.
 
-use tinqs_ci_reconciler::model::{Class, ClassName, Pause, paused};
+use tinqs_ci_reconciler::model::{BootStop, Class, ClassName, Pause, paused};
 
 use super::super::labels;
 use super::super::snapshot::Counts;
@@ -37,12 +37,24 @@ impl Metrics {
         }
     }
 
-    /// Creates the counters, histograms and the breaker of a class.
+    /// Shows since when the machines of each class never come online.
+    pub(crate) fn boot_stops(&self, stops: &[(ClassName, BootStop)]) {
+        for class in self.classes.read().iter().filter(|class| *class != labels::NO_CLASS) {
+            let stop = stops.iter().find(|(stopped, _)| stopped.0 == *class);
+            let since = stop.map_or(0.0, |(_, stop)| seconds(stop.since));
+            let series = [class.as_str(), labels::NEVER_ONLINE];
+            self.breaker_opened.with_label_values(&series).set(since);
+        }
+    }
+
+    /// Creates the counters, histograms and the breakers of a class.
     fn zero_class(&self, class: &str) {
         self.job_wait.with_label_values(&[class]);
         self.drift.zero_class(class);
         self.usage.zero_class(class);
-        self.breaker_opened.with_label_values(&[class]);
+        for cause in labels::BREAKER_CAUSES {
+            self.breaker_opened.with_label_values(&[class, cause]);
+        }
         self.paused.with_label_values(&[class]);
         for outcome in labels::OUTCOMES {
             self.outcomes.with_label_values(&[class, outcome]);
@@ -90,8 +102,11 @@ impl Metrics {
         self.drift.remove_class(class);
         self.usage.remove_gauges(class);
         let _ = self.limits.remove_label_values(&[class, "max"]);
-        for gauges in [&self.desired, &self.oldest_waiting, &self.breaker_opened, &self.paused] {
+        for gauges in [&self.desired, &self.oldest_waiting, &self.paused] {
             let _ = gauges.remove_label_values(&[class]);
+        }
+        for cause in labels::BREAKER_CAUSES {
+            let _ = self.breaker_opened.remove_label_values(&[class, cause]);
         }
         for state in labels::MACHINE_STATES {
             for market in labels::MARKETS {

@@ -2,6 +2,7 @@
 //! simulator combines all of it.
 
 mod another_registration;
+mod boots;
 mod breaker;
 mod budget;
 mod canceled;

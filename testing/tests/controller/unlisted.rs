@@ -159,6 +159,7 @@ fn the_machine_of_a_past_attempt_is_asked_for_as_long_as_it_holds_something() {
             ],
             ended: Ended { why: End::NeverSeen, at },
             hung_since: None,
+            boot_result: None,
             log: None,
         }];
         attempt(run).placements[0].answered = None;

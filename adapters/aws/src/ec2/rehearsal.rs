@@ -90,6 +90,7 @@ fn attempt(
         placements: vec![placement],
         ended: None,
         hung_since: None,
+        boot_result: None,
         log: None,
     }
 }

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use tinqs_ci_reconciler::model::{AttemptId, Phase, Run, decode};
+use tinqs_ci_reconciler::model::{AttemptId, ClassBoot, Phase, Run, decode};
 use tinqs_ci_reconciler::ports::OpenRun;
 
 /// A record that cannot be parsed.
@@ -32,11 +32,23 @@ pub struct Projection {
     r: String,
     #[schemars(with = "String")]
     w: Timestamp,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    b: Vec<ClassBoot>,
 }
 
 pub(super) fn project(run: &Run) -> Vec<u8> {
-    let OpenRun { name: _, phase, deleted, due, attempt, at_limit, runs_on, repo, waiting_since } =
-        OpenRun::of(run);
+    let OpenRun {
+        name: _,
+        phase,
+        deleted,
+        due,
+        attempt,
+        at_limit,
+        runs_on,
+        repo,
+        waiting_since,
+        boots,
+    } = OpenRun::of(run);
     let projection = Projection {
         p: phase,
         x: deleted,
@@ -46,6 +58,7 @@ pub(super) fn project(run: &Run) -> Vec<u8> {
         o: runs_on.to_vec(),
         r: repo.to_string(),
         w: waiting_since,
+        b: boots,
     };
     // Its serialization cannot fail; an empty result would be skipped as unreadable.
     serde_json::to_vec(&projection).unwrap_or_default()
@@ -53,7 +66,7 @@ pub(super) fn project(run: &Run) -> Vec<u8> {
 
 pub(super) fn unproject(name: &str, bytes: &[u8]) -> Option<OpenRun> {
     let parsed = || -> Result<OpenRun, Box<dyn std::error::Error>> {
-        let Projection { p, x, d, a, l, o, r, w } = serde_json::from_slice(bytes)?;
+        let Projection { p, x, d, a, l, o, r, w, b } = serde_json::from_slice(bytes)?;
         Ok(OpenRun {
             name: name.parse()?,
             phase: p,
@@ -64,6 +77,7 @@ pub(super) fn unproject(name: &str, bytes: &[u8]) -> Option<OpenRun> {
             runs_on: o.into(),
             repo: r.into(),
             waiting_since: w,
+            boots: b,
         })
     };
     parsed().inspect_err(|reason| quarantined(name, &**reason)).ok()

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::{Reconcile, Stop};
+use crate::controller::boots::BootPermit;
 use crate::controller::{ActionKind, Event};
 use crate::model::{Attempt, AttemptId, Cause, ClassName, Machine, MachineSpec, Refusal};
 use crate::plan::{Rule, record};
@@ -10,7 +11,8 @@ use crate::ports::{ErrorKind, PortError};
 
 impl Reconcile<'_> {
     /// Returns whether this reconcile may launch for an attempt. If its class is paused, has spent
-    /// its budget, or its breaker is open, the observation shows it from now on.
+    /// its budget, its machines never come online, or its breaker is open, the observation shows it
+    /// from now on.
     pub(super) async fn admitted(
         &mut self,
         class: &ClassName,
@@ -25,7 +27,7 @@ impl Reconcile<'_> {
                 own.paused = Some(pause);
                 return Ok(false);
             }
-            if !self.in_budget(class).await? {
+            if !self.in_budget(class).await? || !self.may_boot(class, attempt_id).await? {
                 return Ok(false);
             }
         }
@@ -40,6 +42,36 @@ impl Reconcile<'_> {
         controller.read_spend().await?;
         own.budget_stop = controller.budget_stop(&own.class, controller.ports.clock.now());
         Ok(own.budget_stop.is_none())
+    }
+
+    /// Returns whether the latest machines of the run's class allow a launch.
+    async fn may_boot(&mut self, class: &ClassName, attempt_id: &AttemptId) -> Result<bool, Stop> {
+        let controller = self.controller;
+        let own = self.seen.class.as_mut().filter(|own| own.class.name == *class);
+        let Some(own) = own else { return Ok(true) };
+        // The end of its last attempt may be decided and not written yet.
+        let run = self.seen.run.as_ref();
+        match controller.may_boot(&own.class, attempt_id, run).await? {
+            BootPermit::Free => own.boot_stop = None,
+            BootPermit::Probe => {
+                own.boot_stop = None;
+                self.probe = Some((class.clone(), attempt_id.clone()));
+            }
+            BootPermit::Wait(stop) => {
+                own.boot_stop = Some(stop);
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Lets another attempt try: this one found no seat or registration.
+    pub(super) async fn release_probe(&mut self) {
+        let Some((class, attempt_id)) = self.probe.take() else { return };
+        let again = self.controller.probe_unused(&class, &attempt_id).await;
+        if let Some(run) = &mut self.seen.run {
+            run.status.due = run.status.due.min(again);
+        }
     }
 
     async fn permitted(&mut self, class: &ClassName, attempt_id: &AttemptId) -> bool {

@@ -124,7 +124,7 @@ fn blocker(
     if observed.budget_stop(sides.now).is_some() {
         return Some(Blocker::Budget);
     }
-    if observed.breaker.is_some() {
+    if observed.breaker.is_some() || observed.boot_stop.is_some() {
         return Some(Blocker::BreakerOpen);
     }
     if run.at_limit {

@@ -2,9 +2,9 @@
 
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
-    Answer, AttemptId, BootPromise, ClassName, ClockCheck, Job, Machine, MachineId, MachineState,
-    Market, Observation, Outcome, Phase, Reason, Refusal, Registration, Registrations, Run, Times,
-    Uid8,
+    Answer, AttemptId, BootPromise, BootResult, BootStop, ClassName, ClockCheck, End, EndedBy, Job,
+    Machine, MachineId, MachineState, Market, Observation, Outcome, Phase, Reason, Refusal,
+    Registration, Registrations, Run, Times, Uid8,
 };
 use tinqs_ci_reconciler::plan::gc::gc;
 use tinqs_ci_reconciler::plan::{Action, Plan, READINGS_APART, Rule, plan};
@@ -43,6 +43,10 @@ pub(crate) fn with(mutant: Mutant) -> Option<fn(&Observation) -> Plan> {
         Mutant::NoRule25 => |seen| without(seen, Rule::Void),
         Mutant::NoRule26 => |seen| without(seen, Rule::SeatFree),
         Mutant::NoBackoff => no_backoff,
+        Mutant::NoBootBreaker => no_boot_breaker,
+        Mutant::BootBreakerNeverCloses => boot_breaker_never_closes,
+        Mutant::RefusalsCountAsBoots => |seen| counting(seen, is_refused),
+        Mutant::ReclaimsCountAsBoots => |seen| counting(seen, is_reclaimed),
         Mutant::DisplacedWaits => displaced_waits,
         Mutant::NoLateRule => |seen| with_times(seen, |times| times.boot_within = FOREVER),
         Mutant::RetireIdleOfFinished => retire_idle_of_finished,
@@ -257,6 +261,51 @@ fn no_backoff(seen: &Observation) -> Plan {
     run.status = status.clone();
     run.status.retry_at = None;
     plan(&shown)
+}
+
+/// Records no machine that never came online.
+fn no_boot_breaker(seen: &Observation) -> Plan {
+    let mut plan = plan(seen);
+    if let Some(attempt) = plan.status.as_mut().and_then(|status| status.attempt.as_mut()) {
+        attempt.boot_result = None;
+    }
+    plan
+}
+
+/// Shows a class whose next attempt is minutes away, to each run that has waited for one.
+fn boot_breaker_never_closes(seen: &Observation) -> Plan {
+    let mut shown = seen.clone();
+    let status = seen.run.as_ref().map(|run| &run.status);
+    let condition = status.and_then(|status| status.conditions.first());
+    if condition.is_some_and(|it| it.reason == Reason::BreakerOpen)
+        && let Some(class) = &mut shown.class
+    {
+        let until = seen.now + SignedDuration::from_mins(5);
+        class.boot_stop = Some(BootStop { machines: 3, since: seen.now, until });
+    }
+    plan(&shown)
+}
+
+/// Also counts ends for which `wrong` holds as machines that never came online.
+fn counting(seen: &Observation, wrong: fn(&Observation, End) -> bool) -> Plan {
+    let mut plan = plan(seen);
+    let attempt = plan.status.as_mut().and_then(|status| status.attempt.as_mut());
+    if let Some(attempt) = attempt
+        && let Some(ended) = attempt.ended.filter(|ended| ended.at == seen.now)
+        && wrong(seen, ended.why)
+    {
+        attempt.boot_result = Some(BootResult { at: seen.now, online: false });
+    }
+    plan
+}
+
+fn is_refused(_: &Observation, why: End) -> bool {
+    matches!(why, End::Refused(_))
+}
+
+fn is_reclaimed(seen: &Observation, why: End) -> bool {
+    let by_cloud = |machine: &Machine| machine.ended_by == Some(EndedBy::Cloud);
+    why == End::MachineGone && seen.machines.iter().any(by_cloud)
 }
 
 /// Shows a clock that agrees.

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use tinqs_ci_simulator::laws::Violation;
 use tinqs_ci_simulator::play::{Profile, run, run_variant};
 
-use Broken::{Asks, L1, L2, L3, L4, L5, L6, L9, L10, L12, L14, Leak, Usage, Waits, Writes};
+use Broken::{Asks, Boots, L1, L2, L3, L4, L5, L6, L9, L10, L12, L14, Leak, Usage, Waits, Writes};
 use mutant::Mutant;
 use variant::Mutants;
 
@@ -35,6 +35,8 @@ enum Broken {
     L14,
     /// L16.
     Usage,
+    /// The laws of the breaker for machines that never come online.
+    Boots,
     /// Another law of calls.
     Other,
     /// A job waits too long or forever.
@@ -61,6 +63,7 @@ impl Broken {
             "L12" => L12,
             "L14" => L14,
             "L16 usage" => Usage,
+            "boots" => Boots,
             "time" if violation.what.contains("asked again") => Asks,
             "time" if violation.what.contains("writes in") => Writes,
             "time" if violation.what.starts_with("job ") => Waits,
@@ -136,6 +139,12 @@ cases! {
         Profile::silence, [L3], 1;
     no_breaker: [Mutant::NoBreaker], Profile::broken, [Asks], 2;
     the_breaker_never_closes: [Mutant::BreakerNeverCloses], Profile::denied, [Waits], 2;
+    no_breaker_for_machines: [Mutant::NoBootBreaker], Profile::deaf, [Boots], 3;
+    attempts_try_together: [Mutant::ProbesTogether], Profile::deaf, [Boots], 5;
+    the_breaker_for_machines_never_closes: [Mutant::BootBreakerNeverCloses], Profile::deaf,
+        [Waits], 3;
+    refused_launches_count_as_boots: [Mutant::RefusalsCountAsBoots], Profile::cap, [Boots], 5;
+    reclaimed_machines_count_as_boots: [Mutant::ReclaimsCountAsBoots], Profile::spot, [Boots], 10;
     runners_are_registered_in_the_scope: [Mutant::RegisterInScope], Profile::hijack, [L10], 2;
     runners_carry_all_labels_of_the_class: [Mutant::LabelsOfClass], Profile::hijack, [L10], 2;
     only_the_list_of_the_scope_is_read: [Mutant::ListOfScopeOnly], Profile::hijack, [Leak], 5;

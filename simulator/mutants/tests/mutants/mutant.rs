@@ -92,6 +92,16 @@ mutants! {
     NoBreaker,
     /// An open breaker never lets an attempt try.
     BreakerNeverCloses,
+    /// Machines that never come online stop nothing.
+    NoBootBreaker,
+    /// Every attempt may try while machines of its class never come online.
+    ProbesTogether,
+    /// A class whose machines never came online never launches freely again.
+    BootBreakerNeverCloses,
+    /// A refused launch counts as a machine that never came online.
+    RefusalsCountAsBoots,
+    /// So does a machine that the cloud took back.
+    ReclaimsCountAsBoots,
     /// A runner is registered in the scope: every repository can take it.
     RegisterInScope,
     /// A runner carries all labels of its class.

@@ -10,6 +10,8 @@ use crate::play::user_actions;
 
 /// An image that the cloud rejects for a while.
 const BAD_IMAGE: &str = "ami-2";
+/// An image whose runner never starts for a while.
+const DEAF_IMAGE: &str = "ami-3";
 /// An instance type whose runner never starts.
 const BROKEN: &str = "t3.broken";
 
@@ -205,6 +207,37 @@ impl Profile {
             classes,
             user_actions: user_actions::two_classes,
             ..Self::mixed("broken", faults, 25)
+        }
+    }
+
+    /// The machines of one class never start their runner for two hours, and its jobs come in bursts;
+    /// then its image is repaired. Jobs of the other class are served throughout.
+    pub fn deaf() -> Self {
+        let mut second = linux(KEEP);
+        second.name = ClassName("second".to_owned());
+        second.labels = vec!["second".to_owned()];
+        second.limit = Some(6);
+        for machine in &mut second.machines {
+            DEAF_IMAGE.clone_into(&mut machine.image);
+        }
+        let periods = |rng: &mut Rng| {
+            let after = rng.between(seconds(1), hours(2));
+            let lasts = hours(2);
+            vec![FaultPeriod { trouble: OngoingFault::DeafImage(DEAF_IMAGE), after, lasts }]
+        };
+        let faults = |rng: &mut Rng| FaultProfile {
+            reply_lost: one_of(rng, &[0.0, 0.02]),
+            crash: one_of(rng, &[0.0, 0.001]),
+            ignores_timer: 0.3,
+            wake_doubled: 0.2,
+            ..FaultProfile::default()
+        };
+        // Only six machines at a time serve what has come in two hours.
+        Self {
+            periods,
+            classes: vec![linux(KEEP), second],
+            user_actions: user_actions::two_classes,
+            ..Self::mixed("deaf", faults, 3 * 60)
         }
     }
 

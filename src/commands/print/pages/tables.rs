@@ -1,8 +1,8 @@
 //! Snapshots of tables.
 
 use expect_test::expect;
-use jiff::SignedDuration;
-use tinqs_ci_reconciler::model::{MachineState, Market, Outcome, Phase, Reason, Run};
+use jiff::{SignedDuration, Timestamp};
+use tinqs_ci_reconciler::model::{BootStop, MachineState, Market, Outcome, Phase, Reason, Run};
 use tinqs_ci_reconciler::text::is_dangerous;
 use unicode_width::UnicodeWidthStr as _;
 
@@ -313,6 +313,7 @@ fn registrations_and_classes_are_listed() {
         waiting_runs: 4,
         blocked_by: vec![Reason::AtLimit, Reason::BackingOff],
         unavailable: Vec::new(),
+        boot_stop: None,
     };
     expect![[r#"
         NAME   LABELS     LIMIT  PER-REPO  PER-OWNER  SEATS  MACHINES  OPEN  WAITING  REASON
@@ -324,7 +325,12 @@ fn registrations_and_classes_are_listed() {
         NAME   LABELS     REPOS                   LIMIT  PER-REPO  PER-OWNER  BUDGET          SEATS  MACHINES  OPEN  WAITING  REASON
         linux  linux,x64  acme/site,acme/infra-*  none   -         6          $1.20 of $5.00  10     10        14    4        AtLimit, BackingOff
     "#]]
-    .assert_eq(&shown(&[class], Detail::Wide));
+    .assert_eq(&shown(std::slice::from_ref(&class), Detail::Wide));
+    let at = Timestamp::UNIX_EPOCH;
+    class.boot_stop = Some(BootStop { machines: 4, since: at, until: at });
+    let text = shown(&[class], Detail::Wide);
+    let known = "BackingOff, 4 machines never came online (next one 1970-01-01T00:00:00Z)";
+    assert!(text.contains(known), "{text}");
 }
 
 #[test]

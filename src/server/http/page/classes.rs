@@ -5,7 +5,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use jiff::{SignedDuration, Timestamp};
 use maud::{Markup, html};
-use tinqs_ci_reconciler::model::{self, MachineSpec, OpenBreaker, Pause, paused};
+use tinqs_ci_reconciler::model::{self, BootStop, MachineSpec, OpenBreaker, Pause, paused};
 
 use super::parts::{self, age, name, sentence, span};
 use super::{actions, answer, layout, refused};
@@ -34,10 +34,14 @@ pub(super) async fn page(
     };
     let settings = app.controller.settings();
     let breakers = app.controller.open_breakers();
+    let stops = app.controller.boot_stops();
     let pauses = app.controller.read_pauses().await;
     let pauses = pauses.unwrap_or_else(|_| app.controller.known_pauses());
     let breaker = |class: &model::Class| {
         breakers.iter().find(|(name, _)| *name == class.name).map(|(_, breaker)| breaker)
+    };
+    let stop = |class: &model::Class| {
+        stops.iter().find(|(name, _)| *name == class.name).map(|(_, stop)| stop)
     };
     let may_act = caller.may >= Right::Operate;
     let is_paused =
@@ -48,7 +52,12 @@ pub(super) async fn page(
         @if views.is_empty() { p { "No class is configured." } }
         @for (number, (view, class)) in views.iter().zip(&settings.classes).enumerate() {
             section id={ "class-" (number) } data-live aria-label={ "Class " (name(&view.name)) } {
-                (one(view, class, (breaker(class), paused(&pauses, &class.name)), now))
+                @let stopped = Stopped {
+                    breaker: breaker(class),
+                    boots: stop(class),
+                    pause: paused(&pauses, &class.name),
+                };
+                (one(view, class, &stopped, now))
                 @if may_act {
                     p.acts { (actions::of_launches(Some(&view.name), is_paused(&class.name))) }
                 }
@@ -60,12 +69,37 @@ pub(super) async fn page(
     answer(&headers, StatusCode::OK, page)
 }
 
-fn one(
-    view: &Class,
-    class: &model::Class,
-    (breaker, pause): (Option<&OpenBreaker>, Option<&Pause>),
-    now: Timestamp,
-) -> Markup {
+/// What keeps a class from launching.
+#[derive(Default)]
+struct Stopped<'a> {
+    breaker: Option<&'a OpenBreaker>,
+    boots: Option<&'a BootStop>,
+    pause: Option<&'a Pause>,
+}
+
+impl Stopped<'_> {
+    fn show(&self, now: Timestamp) -> Markup {
+        let refused = self.breaker.map(|it| (it.since, it.until, it.message.clone()));
+        let boots = self.boots.map(|it| (it.since, it.until, it.detail()));
+        html! {
+            @if let Some(pause) = self.pause {
+                ul.notes { li.waits {
+                    strong { "! Paused" } " · " (age(pause.since, now))
+                    p { (sentence(&pause.message())) }
+                } }
+            }
+            @for (since, until, message) in refused.iter().chain(&boots) {
+                ul.notes { li.bad {
+                    strong { "✗ BreakerOpen" } " · " (age(*since, now))
+                    p { (sentence(message)) }
+                    p.fix { "→ one attempt may launch " (again(*until, now)) }
+                } }
+            }
+        }
+    }
+}
+
+fn one(view: &Class, class: &model::Class, stopped: &Stopped<'_>, now: Timestamp) -> Markup {
     let limit = |limit: Option<u32>| limit.map_or("none".to_owned(), |limit| limit.to_string());
     let counts = [
         ("machines", view.machines.to_string()),
@@ -90,19 +124,7 @@ fn one(
     let reasons: Vec<&str> = view.blocked_by.iter().map(|reason| reason.as_str()).collect();
     html! {
         h2.as-is { (name(&view.name)) " " small { (labels.join(", ")) } }
-        @if let Some(pause) = pause {
-            ul.notes { li.waits {
-                strong { "! Paused" } " · " (age(pause.since, now))
-                p { (sentence(&pause.message())) }
-            } }
-        }
-        @if let Some(breaker) = breaker {
-            ul.notes { li.bad {
-                strong { "✗ BreakerOpen" } " · " (age(breaker.since, now))
-                p { (sentence(&breaker.message)) }
-                p.fix { "→ one attempt may launch " (again(breaker.until, now)) }
-            } }
-        }
+        (stopped.show(now))
         @if !view.unavailable.is_empty() {
             ul.notes { @for one in &view.unavailable { (unavailable(one, now)) } }
         }
@@ -209,12 +231,13 @@ mod tests {
             blocked_by: Vec::new(),
             unavailable,
             budget: None,
+            boot_stop: None,
         }
     }
 
     fn shown(view: &Class, breaker: Option<&OpenBreaker>, now: i64) -> String {
         let class = make::class("linux", vec![make::process()]);
-        one(view, &class, (breaker, None), at(now)).into_string()
+        one(view, &class, &Stopped { breaker, ..Stopped::default() }, at(now)).into_string()
     }
 
     #[test]
@@ -247,6 +270,11 @@ mod tests {
         };
         let text = shown(&view(Vec::new()), Some(&breaker), 60);
         for part in ["BreakerOpen", "the cloud denied the launch", ">in 4m00s</time>"] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        let stop = BootStop { machines: 4, since: at(0), until: at(120) };
+        let text = Stopped { boots: Some(&stop), ..Stopped::default() }.show(at(60)).into_string();
+        for part in ["BreakerOpen", "he last 4 machines started", ">in 1m00s</time>"] {
             assert!(text.contains(part), "{part}: {text}");
         }
     }

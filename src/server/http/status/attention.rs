@@ -42,6 +42,10 @@ pub(in crate::server::http) fn all(app: &App, known: &StatusData) -> Vec<Attenti
         of_reason(BREAKER_OPEN, format!("class {class}"), Some(breaker.since), &breaker.message)
     }));
     all.extend(known.spend.budgets.iter().filter_map(|own| unpriced(app, own)));
+    all.extend(known.boot_stops.iter().map(|(class, stop)| {
+        let subject = format!("class {}", cut(&class.0, 60));
+        of_reason(BREAKER_OPEN, subject, Some(stop.since), &stop.detail())
+    }));
     all.extend(webhook_refused(app, known));
     let sets = known.unserved.iter().flat_map(|last| &last.sets);
     all.extend(sets.map(|(set, since)| unserved(set, *since)));

@@ -85,7 +85,8 @@ async fn a_wrong_image_is_tried_once_and_stops_only_its_class() {
     assert_eq!(launches.count("RunInstances"), refused + good.len());
     let metrics = region.answers(0, "/metrics", "tinqs_ci_breaker_opened_timestamp_seconds").await;
     let since = |class: &str| {
-        let series = format!("tinqs_ci_breaker_opened_timestamp_seconds{{class=\"{class}\"}} ");
+        let labels = format!("cause=\"refused\",class=\"{class}\"");
+        let series = format!("tinqs_ci_breaker_opened_timestamp_seconds{{{labels}}} ");
         let line = metrics.lines().find_map(|line| line.strip_prefix(&series));
         line.and_then(|value| value.parse::<f64>().ok()).unwrap_or_else(|| panic!("{metrics}"))
     };

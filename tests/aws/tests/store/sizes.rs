@@ -70,6 +70,7 @@ fn attempt(run: &Run, number: u32, now: Timestamp, placements: Vec<Placement>) -
         placements,
         ended: None,
         hung_since: None,
+        boot_result: None,
         log: None,
     }
 }

@@ -43,6 +43,7 @@ pub(in super::super) fn attempt(placements: usize) -> Attempt {
         placements: vec![placement; placements],
         ended: None,
         hung_since: None,
+        boot_result: None,
         log: None,
     }
 }

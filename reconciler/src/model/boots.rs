@@ -1,0 +1,91 @@
+//! Boots: what the machines of past attempts say about the image of their class.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::attempt::{Attempt, BootResult, End, Ended, PastAttempt};
+use super::class::ClassName;
+use super::run::Run;
+use crate::text::cut;
+
+/// The maximum number of results that the summary of a run keeps.
+const KEPT: usize = 3;
+/// The maximum length of a class's name in a message, in columns.
+const NAME: usize = 60;
+/// What a person can do.
+const REMEDY: &str = "check its image, and that machines reach the forge";
+
+/// The result of one machine of a class.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
+pub struct ClassBoot {
+    /// The class of its attempt.
+    pub class: ClassName,
+    /// The result.
+    pub result: BootResult,
+}
+
+/// The latest machines of a class never came online: it launches one at a time.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
+pub struct BootStop {
+    /// How many of them the records still tell, without one that came online.
+    pub machines: u32,
+    /// When the third of them was known to be one, as far as the records tell it.
+    #[cfg_attr(feature = "schemars", schemars(with = "String"))]
+    pub since: Timestamp,
+    /// When one attempt may try again.
+    #[cfg_attr(feature = "schemars", schemars(with = "String"))]
+    pub until: Timestamp,
+}
+
+impl BootStop {
+    /// Returns whether a message is that of [`Self::message`].
+    pub(crate) fn is_told_by(message: &str) -> bool {
+        message.ends_with(REMEDY)
+    }
+
+    /// Says why the class launches nothing. The message stays the same with each attempt that
+    /// fails, so that the records of waiting runs are not written again.
+    pub fn message(class: &ClassName) -> String {
+        format!(
+            "machines of class {} start but their runners never come online, so it launches one \
+             at a time, every 5 min: {REMEDY}",
+            cut(&class.0, NAME)
+        )
+    }
+
+    /// Says the same for people, with the number of machines.
+    pub fn detail(&self) -> String {
+        format!(
+            "the last {} machines started but their runners never came online: {REMEDY}; \
+             `tinqs-ci describe NAME` of a waiting run shows what its machine printed",
+            self.machines
+        )
+    }
+}
+
+/// Returns the result of an attempt: what is recorded, or else that a job used it.
+fn result_of(recorded: Option<BootResult>, ended: Option<Ended>) -> Option<BootResult> {
+    let used = || ended.filter(|ended| ended.why == End::Consumed);
+    recorded.or_else(|| used().map(|ended| BootResult { at: ended.at, online: true }))
+}
+
+/// Returns the latest results of a run's machines, newest first; at most three.
+pub fn boots_of(run: &Run) -> Vec<ClassBoot> {
+    let current = run.status.attempt.iter().map(|attempt| {
+        let Attempt { class, boot_result, ended, .. } = attempt;
+        (class, result_of(*boot_result, *ended))
+    });
+    let past = run.status.past.iter().map(|past| {
+        let PastAttempt { class, boot_result, ended, .. } = past;
+        (class, result_of(*boot_result, Some(*ended)))
+    });
+    let results = current.chain(past);
+    let mut boots: Vec<ClassBoot> = results
+        .filter_map(|(class, result)| Some(ClassBoot { class: class.clone(), result: result? }))
+        .collect();
+    boots.sort_by_key(|boot| std::cmp::Reverse(boot.result));
+    boots.truncate(KEPT);
+    boots
+}
