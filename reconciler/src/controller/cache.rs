@@ -18,12 +18,13 @@ use super::launch_queue::LaunchQueue;
 use super::polled::Polled;
 use super::queued::Queued;
 use super::spend::Spend;
+use super::turns::Turns;
 use crate::model::{
-    AttemptId, Cause, ClassName, Machine, MachineId, MachineSpec, Pause, Registration, RunName,
+    Cause, ClassName, Machine, MachineId, MachineSpec, Pause, Registration, RunName,
     UnavailableOffering,
 };
 use crate::plan::times::after;
-use crate::ports::PortError;
+use crate::ports::{PortError, Seat};
 use registrations::ListedRegistrations;
 
 /// The sweep wakes no run twice within this time.
@@ -44,7 +45,7 @@ pub(super) type Machines = ByRun<Machine>;
 /// Registrations by the run of their attempt ID; `None` if the token may not list them.
 pub(super) type Rows = Option<ByRun<Registration>>;
 /// Seats by the run of their attempt ID.
-pub(super) type Seats = ByRun<(ClassName, AttemptId)>;
+pub(super) type Seats = ByRun<(ClassName, Seat)>;
 
 /// The pauses, that of every class first.
 pub(super) type Pauses = Vec<Pause>;
@@ -63,6 +64,9 @@ pub(super) struct Cache {
     pub(super) polled: Polled,
     pub(super) breakers: Breakers,
     pub(super) launch_queue: LaunchQueue,
+    pub(super) turns: Turns,
+    /// Lists of open runs, which go into `turns`.
+    pub(super) open: Listing<()>,
     pub(super) queued: Queued,
     pub(super) ends: Ends,
     pub(super) spend: Spend,
@@ -189,6 +193,7 @@ impl Cache {
         self.polled.forget();
         self.breakers.forget();
         self.launch_queue.forget();
+        self.turns.forget();
         self.queued.forget();
         self.ends.forget();
         self.spend.forget();
@@ -295,7 +300,7 @@ impl Cache {
 }
 
 /// Returns whether `last` is less than `within` ago; false if the clock went back.
-fn recent(last: Option<Timestamp>, within: SignedDuration, now: Timestamp) -> bool {
+pub(super) fn recent(last: Option<Timestamp>, within: SignedDuration, now: Timestamp) -> bool {
     last.is_some_and(|at| at <= now && now.duration_since(at) < within)
 }
 

@@ -67,9 +67,8 @@ impl Controller {
             },
             None => Job::Unobservable.into(),
         };
-        let seats = self.cache.seats.after(&self.cache, ticket, self.list_seats()).await?;
-        let mut seats: Vec<_> = seats.of(name).cloned().collect();
-        seats.extend(self.seats_of_old_classes(run.as_ref()).await?);
+        let all_seats = self.cache.seats.after(&self.cache, ticket, self.list_seats()).await?;
+        let seats = self.seats_of(name, run.as_ref(), &all_seats).await?;
         let job_of = run.as_ref().map(|run| (run.spec.job.repo.as_str(), &run.spec.runs_on[..]));
         let class = job_of.and_then(|(repo, labels)| serving(&settings.classes, repo, labels));
         let class = class.cloned();
@@ -84,6 +83,7 @@ impl Controller {
             machines,
             registrations,
             seats,
+            turn_of: Vec::new(),
             room: self.ports.compute.room(),
             forge_read: None,
             at_work: Vec::new(),
@@ -103,6 +103,7 @@ impl Controller {
             let budget_stop = self.budget_stop(&class, now);
             let cached = self.with_cached(class, &seen);
             seen.class = Some(ObservedClass { paused, budget_stop, ..cached });
+            seen.turn_of = self.turn_of_others(&seen, &all_seats).await;
         }
         self.ask_for_registrations(&mut seen).await?;
         seen.forge_read = Some(self.steadiness.read(self.ports.clock.now()));
@@ -188,17 +189,21 @@ impl Controller {
         all
     }
 
-    /// Returns the run's seats in recorded classes that are no longer listed.
-    async fn seats_of_old_classes(
+    /// Returns the run's seats: listed ones, and those in recorded classes that are no longer
+    /// listed.
+    async fn seats_of(
         &self,
+        name: &RunName,
         run: Option<&Run>,
+        all: &Seats,
     ) -> Result<Vec<(ClassName, AttemptId)>, PortError> {
-        let Some(run) = run else { return Ok(Vec::new()) };
+        let own = all.of(name).map(|(class, seat)| (class.clone(), seat.attempt_id.clone()));
+        let mut held: Vec<_> = own.collect();
+        let Some(run) = run else { return Ok(held) };
         let listed = self.seated_classes();
         let recorded = run.status.attempt.iter().map(|a| &a.class);
         let recorded = recorded.chain(run.status.past.iter().map(|p| &p.class));
         let old: BTreeSet<&ClassName> = recorded.filter(|class| !listed.contains(*class)).collect();
-        let mut held = Vec::new();
         for class in old {
             let seats =
                 self.ports.store.seats(class).await?.into_iter().map(|seat| seat.attempt_id);
@@ -212,9 +217,10 @@ impl Controller {
         let mut all = Vec::new();
         for class in self.seated_classes() {
             let seats = self.ports.store.seats(&class).await?;
-            all.extend(seats.into_iter().map(|seat| (class.clone(), seat.attempt_id)));
+            self.cache.turns.seated(&class, &seats, self.ports.clock.now());
+            all.extend(seats.into_iter().map(|seat| (class.clone(), seat)));
         }
-        Ok(ByRun::new(all, |(_, attempt_id)| attempt_id))
+        Ok(ByRun::new(all, |(_, seat)| &seat.attempt_id))
     }
 
     /// Reads registrations that matter and are not listed by their ID: absence proves nothing.

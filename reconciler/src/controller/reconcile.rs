@@ -124,6 +124,7 @@ impl Controller {
             self.wake_displaced(run).await;
         }
         self.wake_canceled(name).await;
+        self.wake_others(&reconcile.seen).await;
         let report = reconcile.close();
         self.wake_first(1).await;
         report
@@ -324,6 +325,10 @@ impl Reconcile<'_> {
         }
         let is_held = report.reason == Some(Reason::Budget);
         controller.cache.spend.holds(&report.name, is_held);
+        if report.result != ReconcileOutcome::Conflict {
+            let at = controller.cache.ticket();
+            controller.cache.turns.reconciled(&report.name, stored.as_ref(), at);
+        }
         controller.cache.set_due(&report.name, report.due);
         controller.cache.launch_queue.reconciled(&report.name, run, report.reason, seen.now);
         if let (Some(Reason::BreakerOpen), Some(class)) = (report.reason, &report.class) {
