@@ -6,6 +6,7 @@ mod calls;
 pub(crate) mod drift;
 mod lost;
 mod report;
+mod shares;
 mod time;
 pub(crate) mod usage;
 
@@ -21,6 +22,7 @@ use tinqs_ci_reconciler::model::{
 use crate::executor::Group;
 
 pub use calls::{RetireTruth, TerminateTruth};
+pub use shares::SeatTaken;
 pub use time::Allowance;
 
 /// Events kept for a story, unless set otherwise.
@@ -33,7 +35,7 @@ const STORIES: usize = 5;
 /// A law that was broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// The law: `L1` to `L10`, `L12`, `L14`, `L16 usage`, `time`, or `drift`.
+    /// The law: `L1` to `L12`, `L14`, `L16 usage`, `time`, or `drift`.
     pub law: &'static str,
     /// Seed of the world.
     pub seed: u64,
@@ -100,6 +102,8 @@ pub struct Laws {
     drift: drift::DriftWatch,
     /// What was counted of machines.
     usage: usage::UsageWatch,
+    /// The shares of owners in classes.
+    shares: shares::SharesWatch,
     /// Number of events to keep.
     pub keeps_events: usize,
     /// Longest permitted wait of a job while capacity is available.
@@ -110,6 +114,8 @@ pub struct Laws {
     pub twins: bool,
     /// The current classes, for their limits.
     pub classes: Vec<Class>,
+    /// The number of replicas, if the order of free seats is checked (L11).
+    pub fair_among: Option<usize>,
     /// The git credential that machines receive.
     pub git_token: Option<String>,
     /// Whether a registration may be retired while its machine is live: after a lost table.
@@ -145,11 +151,13 @@ impl Laws {
             waited_in_vain: 0,
             drift: drift::DriftWatch::default(),
             usage: usage::UsageWatch::default(),
+            shares: shares::SharesWatch::default(),
             keeps_events: STORY_EVENTS,
             waits_at_most: SignedDuration::from_hours(1),
             writes_at_most: (240, SignedDuration::from_hours(24)),
             twins: false,
             classes: Vec::new(),
+            fair_among: None,
             git_token: None,
             records_lost: false,
         }

@@ -103,7 +103,6 @@ impl Controller {
             let budget_stop = self.budget_stop(&class, now);
             let cached = self.with_cached(class, &seen);
             seen.class = Some(ObservedClass { paused, budget_stop, ..cached });
-            seen.turn_of = self.turn_of_others(&seen, &all_seats).await;
         }
         self.ask_for_registrations(&mut seen).await?;
         seen.forge_read = Some(self.steadiness.read(self.ports.clock.now()));
@@ -116,6 +115,7 @@ impl Controller {
         }
         self.note_canceled(&mut seen);
         seen.no_replacement = self.has_no_replacement(&seen).await?;
+        seen.turn_of = self.turn_of_others(&seen, &all_seats).await;
         Ok(seen)
     }
 

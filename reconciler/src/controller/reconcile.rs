@@ -158,10 +158,10 @@ impl Reconcile<'_> {
         let Plan { rule, status, prepare, actions } = plan;
         let (free, act): (Vec<Action>, Vec<Action>) =
             actions.into_iter().partition(|a| !matches!(a, Action::Launch { .. } | Action::Remove));
-        let is_new = |a: &Action| {
-            matches!(a, Action::Disable { .. }) && !self.issued.contains(&format!("{a:?}"))
-        };
-        let disables = free.iter().any(is_new);
+        let is_new = |a: &&Action| !self.issued.contains(&format!("{a:?}"));
+        let news: Vec<&Action> = free.iter().filter(is_new).collect();
+        let disables = news.iter().any(|a| matches!(a, Action::Disable { .. }));
+        let unseats = news.iter().any(|a| matches!(a, Action::Unseat { .. }));
         for action in free {
             self.free(action).await?;
         }
@@ -173,6 +173,10 @@ impl Reconcile<'_> {
             }
             return Ok(false);
         };
+        if unseats && prepare.as_ref().is_some_and(|prepare| prepare.seat.is_some()) {
+            // The seat that became free may be another run's: decide again, and write nothing.
+            return Ok(true);
+        }
         let Some(run) = &mut self.seen.run else { return Ok(false) };
         let used = |status: &Status| status.attempt.as_ref().map(|attempt| attempt.ended);
         // In push mode the machine that got a job may be gone already: then the run is finished.

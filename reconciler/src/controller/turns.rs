@@ -10,9 +10,10 @@ use parking_lot::{Mutex, MutexGuard};
 use super::Controller;
 use super::cache::{Seats, recent};
 use crate::model::{
-    AttemptId, Class, ClassName, Job, LimitOf, LimitReached, Observation, Phase, Reason, Run,
-    RunName, SeatLimits, serving,
+    AttemptId, Class, ClassName, LimitOf, LimitReached, Observation, Phase, Reason, Run, RunName,
+    SeatLimits, serving,
 };
+use crate::plan::plan;
 use crate::plan::share::{Order, Served, Waiter, order};
 use crate::plan::times::{TURN_WITHIN, after, older};
 use crate::ports::{OpenRun, PortError, Seat};
@@ -222,12 +223,7 @@ impl Controller {
     /// Returns the runs for which the free seats of the class are, if the observed run needs a seat
     /// and is none of them.
     pub(super) async fn turn_of_others(&self, seen: &Observation, seats: &Seats) -> Vec<RunName> {
-        let (Some(run), Some(observed)) = (&seen.run, &seen.class) else { return Vec::new() };
-        let class = &observed.class;
-        if !class.has_limit() || !may_need_seat(seen, run, class) {
-            return Vec::new();
-        }
-        let own = waiter(run);
+        let Some((class, own)) = needs_seat(seen) else { return Vec::new() };
         let of_class = seats.all().iter().filter(|(of, _)| *of == class.name);
         let seats: Vec<&Seat> = of_class.map(|(_, seat)| seat).collect();
         let held = seats.iter().map(|seat| seat.repo.as_str());
@@ -249,32 +245,34 @@ impl Controller {
         let classes = &settings.classes[..];
         let asked = Asked { class, classes, seats, own: Some(own), now: seen.now };
         let turns = self.cache.turns.of(&asked);
-        if turns.contains(&run.name) { Vec::new() } else { turns }
+        if turns.contains(own.name) { Vec::new() } else { turns }
     }
 
-    /// Wakes the runs that get the free seats of a class, after one became free.
-    pub(super) async fn wake_next(&self, class: &ClassName, now: Timestamp) {
-        let settings = self.settings();
+    /// Wakes the runs that get the free seats of a class, after one became free. Returns them if the
+    /// observed run needs a seat, too, and is none of them.
+    pub(super) async fn wake_next(&self, class: &ClassName, seen: &Observation) -> Vec<RunName> {
+        let (settings, now) = (self.settings(), seen.now);
         let classes = &settings.classes[..];
-        let Some(class) = classes.iter().find(|c| c.name == *class) else { return };
+        let Some(class) = classes.iter().find(|c| c.name == *class) else { return Vec::new() };
         let (Ok(_), Ok(seats)) =
             (self.list_open(now).await, self.ports.store.seats(&class.name).await)
         else {
             // They are due within 5 minutes anyway.
-            return;
+            return Vec::new();
         };
         let turns = &self.cache.turns;
         turns.seated(&class.name, &seats, now);
         if class.limit.is_some_and(|limit| seats.len() + 1 >= limit as usize) {
             turns.full(&class.name, now);
         }
-        let asked = Asked { class, classes, seats: seats.iter().collect(), own: None, now };
-        let next = turns.of(&asked);
+        let own = needs_seat(seen).filter(|(of, _)| of.name == class.name).map(|(_, own)| own);
+        let next = turns.of(&Asked { class, classes, seats: seats.iter().collect(), own, now });
         turns.call(&class.name, &next, now);
-        for name in next {
+        for name in next.iter().filter(|name| own.is_none_or(|own| own.name != *name)) {
             // After a lost wake-up the run continues at its due.
-            let _ = self.ports.queue.wake(&name).await;
+            let _ = self.ports.queue.wake(name).await;
         }
+        if own.is_some_and(|own| !next.contains(own.name)) { next } else { Vec::new() }
     }
 
     /// Wakes the runs for which this one has left a free seat, each once.
@@ -303,13 +301,12 @@ fn waiter(run: &Run) -> Waiter<'_> {
     Waiter { name: &run.name, repo: &run.spec.job.repo, since: run.status.waiting_since }
 }
 
-/// Returns whether the next step of a run may be an attempt that needs a seat.
-fn may_need_seat(seen: &Observation, run: &Run, class: &Class) -> bool {
-    let next = run.attempt_id(run.status.next);
-    let is_seated = seen.seats.iter().any(|(of, held)| *of == class.name && *held == next);
-    let has_attempt = run.status.attempt.as_ref().is_some_and(|attempt| {
-        attempt.ended.is_none() && !older(seen.now, attempt.decided_at, class.times.boot_within)
-    });
-    let waits = matches!(seen.job, Job::Waiting | Job::Unobservable);
-    waits && run.is_open() && run.deleted_at.is_none() && !is_seated && !has_attempt
+/// Returns the run and its class if its next step is to take a seat.
+fn needs_seat(seen: &Observation) -> Option<(&Class, Waiter<'_>)> {
+    let (run, observed) = (seen.run.as_ref()?, seen.class.as_ref()?);
+    if !observed.class.has_limit() || !run.is_open() {
+        return None;
+    }
+    plan(seen).prepare?.seat?;
+    Some((&observed.class, waiter(run)))
 }

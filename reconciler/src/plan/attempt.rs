@@ -7,8 +7,8 @@ use super::last_lines::telling_line;
 use super::record::at_limit_because;
 use super::rules::{Action, Plan, Prepare, Rule};
 use super::times::{
-    BREAKER_RETRIES_AFTER, LONGEST_BACKOFF, PAUSED_AGAIN, SHOWN_AFTER, TURN_WITHIN,
-    VISIBLE_WITHIN, after, launch_by, older,
+    BREAKER_RETRIES_AFTER, LONGEST_BACKOFF, PAUSED_AGAIN, SHOWN_AFTER, TURN_WITHIN, VISIBLE_WITHIN,
+    after, launch_by, older,
 };
 use crate::model::{
     Attempt, Cause, End, Ended, Happened, MachineSpec, ObservedClass, OpenBreaker, Phase,

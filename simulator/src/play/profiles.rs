@@ -51,6 +51,7 @@ impl Profile {
             demand: Demand::Jobs,
             lists: RegistrationLists::One,
             waits_at_most: minutes(2),
+            checks_shares: false,
             settled: hours(24),
         }
     }
@@ -329,6 +330,7 @@ impl Profile {
             Self::few(),
             Self::hijack(),
             Self::flood(),
+            Self::shares(),
             Self::hung(),
             Self::skew(),
         ]

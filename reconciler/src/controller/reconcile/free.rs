@@ -29,7 +29,15 @@ impl Reconcile<'_> {
                 );
                 if result.is_ok() {
                     self.seen.seats.retain(|(c, s)| !(*c == class && *s == attempt_id));
-                    self.controller.wake_next(&class, self.seen.now).await;
+                    let is_own =
+                        self.seen.class.as_ref().is_some_and(|own| own.class.name == class);
+                    if is_own {
+                        self.seen.turn_of.clear();
+                    }
+                    let turn_of = self.controller.wake_next(&class, &self.seen).await;
+                    if is_own {
+                        self.seen.turn_of = turn_of;
+                    }
                 }
             }
             Action::Retire { id, attempt_id, rule } => {
