@@ -20,11 +20,11 @@ use super::queued::Queued;
 use super::spend::Spend;
 use super::turns::Turns;
 use crate::model::{
-    Cause, ClassName, Machine, MachineId, MachineSpec, Pause, Registration, RunName,
+    AttemptId, Cause, ClassName, Machine, MachineId, MachineSpec, Pause, Registration, RunName,
     UnavailableOffering,
 };
 use crate::plan::times::after;
-use crate::ports::{PortError, Seat};
+use crate::ports::PortError;
 use registrations::ListedRegistrations;
 
 /// The sweep wakes no run twice within this time.
@@ -45,7 +45,7 @@ pub(super) type Machines = ByRun<Machine>;
 /// Registrations by the run of their attempt ID; `None` if the token may not list them.
 pub(super) type Rows = Option<ByRun<Registration>>;
 /// Seats by the run of their attempt ID.
-pub(super) type Seats = ByRun<(ClassName, Seat)>;
+pub(super) type Seats = ByRun<(ClassName, AttemptId)>;
 
 /// The pauses, that of every class first.
 pub(super) type Pauses = Vec<Pause>;

@@ -67,8 +67,9 @@ impl Controller {
             },
             None => Job::Unobservable.into(),
         };
-        let all_seats = self.cache.seats.after(&self.cache, ticket, self.list_seats()).await?;
-        let seats = self.seats_of(name, run.as_ref(), &all_seats).await?;
+        let seats = self.cache.seats.after(&self.cache, ticket, self.list_seats()).await?;
+        let mut seats: Vec<_> = seats.of(name).cloned().collect();
+        seats.extend(self.seats_of_old_classes(run.as_ref()).await?);
         let job_of = run.as_ref().map(|run| (run.spec.job.repo.as_str(), &run.spec.runs_on[..]));
         let class = job_of.and_then(|(repo, labels)| serving(&settings.classes, repo, labels));
         let class = class.cloned();
@@ -115,7 +116,6 @@ impl Controller {
         }
         self.note_canceled(&mut seen);
         seen.no_replacement = self.has_no_replacement(&seen).await?;
-        seen.turn_of = self.turn_of_others(&seen, &all_seats).await;
         Ok(seen)
     }
 
@@ -189,21 +189,17 @@ impl Controller {
         all
     }
 
-    /// Returns the run's seats: listed ones, and those in recorded classes that are no longer
-    /// listed.
-    async fn seats_of(
+    /// Returns the run's seats in recorded classes that are no longer listed.
+    async fn seats_of_old_classes(
         &self,
-        name: &RunName,
         run: Option<&Run>,
-        all: &Seats,
     ) -> Result<Vec<(ClassName, AttemptId)>, PortError> {
-        let own = all.of(name).map(|(class, seat)| (class.clone(), seat.attempt_id.clone()));
-        let mut held: Vec<_> = own.collect();
-        let Some(run) = run else { return Ok(held) };
+        let Some(run) = run else { return Ok(Vec::new()) };
         let listed = self.seated_classes();
         let recorded = run.status.attempt.iter().map(|a| &a.class);
         let recorded = recorded.chain(run.status.past.iter().map(|p| &p.class));
         let old: BTreeSet<&ClassName> = recorded.filter(|class| !listed.contains(*class)).collect();
+        let mut held = Vec::new();
         for class in old {
             let seats =
                 self.ports.store.seats(class).await?.into_iter().map(|seat| seat.attempt_id);
@@ -218,9 +214,9 @@ impl Controller {
         for class in self.seated_classes() {
             let seats = self.ports.store.seats(&class).await?;
             self.cache.turns.seated(&class, &seats, self.ports.clock.now());
-            all.extend(seats.into_iter().map(|seat| (class.clone(), seat)));
+            all.extend(seats.into_iter().map(|seat| (class.clone(), seat.attempt_id)));
         }
-        Ok(ByRun::new(all, |(_, seat)| &seat.attempt_id))
+        Ok(ByRun::new(all, |(_, attempt_id)| attempt_id))
     }
 
     /// Reads registrations that matter and are not listed by their ID: absence proves nothing.

@@ -38,6 +38,8 @@ struct Reconcile<'a> {
     permit: Option<LaunchPermit>,
     /// Whether pauses and spend were read before a launch of this reconcile.
     asked_for_pauses: bool,
+    /// Whether it is known whose turn the free seats of the class are.
+    asked_whose_turn: bool,
 }
 
 /// The reason why a reconcile stops early.
@@ -104,6 +106,7 @@ impl Controller {
             issued,
             permit: None,
             asked_for_pauses: false,
+            asked_whose_turn: false,
         };
         // Boxed, to keep the futures around it small.
         match Box::pin(reconcile.go()).await {
@@ -158,10 +161,10 @@ impl Reconcile<'_> {
         let Plan { rule, status, prepare, actions } = plan;
         let (free, act): (Vec<Action>, Vec<Action>) =
             actions.into_iter().partition(|a| !matches!(a, Action::Launch { .. } | Action::Remove));
-        let is_new = |a: &&Action| !self.issued.contains(&format!("{a:?}"));
-        let news: Vec<&Action> = free.iter().filter(is_new).collect();
-        let disables = news.iter().any(|a| matches!(a, Action::Disable { .. }));
-        let unseats = news.iter().any(|a| matches!(a, Action::Unseat { .. }));
+        let is_new = |a: &Action| {
+            matches!(a, Action::Disable { .. }) && !self.issued.contains(&format!("{a:?}"))
+        };
+        let disables = free.iter().any(is_new);
         for action in free {
             self.free(action).await?;
         }
@@ -173,8 +176,10 @@ impl Reconcile<'_> {
             }
             return Ok(false);
         };
-        if unseats && prepare.as_ref().is_some_and(|prepare| prepare.seat.is_some()) {
-            // The seat that became free may be another run's: decide again, and write nothing.
+        if prepare.as_ref().is_some_and(|prepare| prepare.seat.is_some())
+            && self.is_turn_of_others().await
+        {
+            // Decide again, and write nothing.
             return Ok(true);
         }
         let Some(run) = &mut self.seen.run else { return Ok(false) };

@@ -120,7 +120,7 @@ impl Controller {
         match self.cache.seats.after(&self.cache, ticket, self.list_seats()).await {
             Ok(seats) => {
                 report.seats = seats.all().len();
-                attempt_ids.extend(seats.all().iter().map(|(_, seat)| seat.attempt_id.clone()));
+                attempt_ids.extend(seats.all().iter().map(|(_, attempt_id)| attempt_id.clone()));
             }
             Err(error) => report.errors.push(error.to_string()),
         }

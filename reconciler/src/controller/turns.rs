@@ -8,12 +8,11 @@ use jiff::{SignedDuration, Timestamp};
 use parking_lot::{Mutex, MutexGuard};
 
 use super::Controller;
-use super::cache::{Seats, recent};
+use super::cache::recent;
 use crate::model::{
-    AttemptId, Class, ClassName, LimitOf, LimitReached, Observation, Phase, Reason, Run, RunName,
-    SeatLimits, serving,
+    AttemptId, Class, ClassName, LimitOf, Observation, Phase, Reason, Run, RunName, SeatLimits,
+    serving,
 };
-use crate::plan::plan;
 use crate::plan::share::{Order, Served, Waiter, order};
 use crate::plan::times::{TURN_WITHIN, after, older};
 use crate::ports::{OpenRun, PortError, Seat};
@@ -46,18 +45,19 @@ struct Inner {
 
 #[derive(Default)]
 struct OfClass {
-    seated: HashSet<AttemptId>,
+    /// The seats that are taken, and the repositories that they count for.
+    seated: HashMap<AttemptId, String>,
     served: Served,
     /// The runs whose turn it is, and since when they are called.
     called: HashMap<RunName, Timestamp>,
 }
 
-/// The seats of a class, and who asks for one.
+/// Who asks for a seat of a class, and when.
 struct Asked<'a> {
     class: &'a Class,
+    /// All classes: the first that serves a run is its class.
     classes: &'a [Class],
-    seats: Vec<&'a Seat>,
-    /// The run that asks; it may not be known to wait yet.
+    /// The run that asks; it may not be known to wait yet. `None`: a seat became free.
     own: Option<Waiter<'a>>,
     now: Timestamp,
 }
@@ -66,10 +66,11 @@ impl Inner {
     /// Returns the runs that wait for a seat of the class and do not have one. A run that was
     /// called and does not come is left out, unless it asks.
     fn waiting<'a>(&'a self, asked: &Asked<'a>) -> impl Iterator<Item = Waiter<'a>> {
-        let Asked { class, classes, seats, own, now } = asked;
-        let seated: HashSet<&RunName> = seats.iter().map(|seat| &seat.attempt_id.run).collect();
-        let called = self.classes.get(&class.name).map(|of| &of.called);
-        let (class, classes, own, now) = (&class.name, *classes, *own, *now);
+        let &Asked { class, classes, own, now } = asked;
+        let of_class = self.classes.get(&class.name);
+        let seats = of_class.into_iter().flat_map(|of| of.seated.keys());
+        let seated: HashSet<&RunName> = seats.map(|attempt_id| &attempt_id.run).collect();
+        let called = of_class.map(|of| &of.called);
         let is_stuck = move |name: &RunName| {
             called.and_then(|called| called.get(name)).is_some_and(|at| is_late(*at, now))
         };
@@ -79,7 +80,7 @@ impl Inner {
                 && own.is_none_or(|own| *own.name != run.name)
                 && !seated.contains(&run.name)
                 && !is_stuck(&run.name)
-                && serving(classes, &run.repo, &run.runs_on).is_some_and(|of| of.name == *class)
+                && serving(classes, &run.repo, &run.runs_on).is_some_and(|of| of.name == class.name)
         };
         let reconciled = &self.reconciled;
         let unchanged = self.listed.iter().filter(move |run| !reconciled.contains_key(&run.name));
@@ -92,10 +93,10 @@ impl Inner {
     }
 
     fn order<'a>(&'a self, asked: &Asked<'a>, limits: SeatLimits) -> Order<'a> {
-        let nobody = Served::default();
-        let served = self.classes.get(&asked.class.name).map_or(&nobody, |of| &of.served);
-        let held = asked.seats.iter().map(|seat| seat.repo.as_str());
-        order(limits, held, self.waiting(asked), served, asked.now)
+        let unknown = OfClass::default();
+        let of = self.classes.get(&asked.class.name).unwrap_or(&unknown);
+        let held = of.seated.values().map(String::as_str);
+        order(limits, held, self.waiting(asked), &of.served, asked.now)
     }
 }
 
@@ -137,7 +138,8 @@ impl Turns {
             inner.reconciled.clear();
             inner.read_at = None;
         }
-        let waits = run.map(OpenRun::of).filter(|run| run.at_limit);
+        let waits = run.filter(|run| run.status.reason() == Some(Reason::AtLimit));
+        let waits = waits.map(OpenRun::of);
         inner.reconciled.insert(name.clone(), (at, waits));
     }
 
@@ -149,14 +151,21 @@ impl Turns {
         }
         let OfClass { seated, served, .. } = inner.classes.entry(class.clone()).or_default();
         let held: HashSet<&AttemptId> = seats.iter().map(|seat| &seat.attempt_id).collect();
-        seated.retain(|attempt_id| held.contains(attempt_id));
-        for seat in seats {
-            if !seated.contains(&seat.attempt_id) {
-                seated.insert(seat.attempt_id.clone());
-                served.gets(&seat.repo, now);
+        seated.retain(|attempt_id, _| held.contains(attempt_id));
+        for Seat { attempt_id, repo } in seats {
+            if !seated.contains_key(attempt_id) {
+                seated.insert(attempt_id.clone(), repo.clone());
+                served.gets(repo, now);
             }
         }
         served.forget_before(after(now, -SERVED_KEPT));
+    }
+
+    /// Returns the limit that refuses a seat to a repository, by the seats that were last read.
+    fn reached(&self, class: &Class, repo: &str) -> Option<LimitOf> {
+        let inner = self.inner();
+        let seats = inner.classes.get(&class.name).into_iter().flat_map(|of| of.seated.values());
+        Some(class.seat_limits().reached(repo, seats.map(String::as_str))?.of)
     }
 
     /// Records that no seat of a class is free, or was until now: those that were called for one
@@ -220,22 +229,20 @@ impl Controller {
         Ok(open)
     }
 
-    /// Returns the runs for which the free seats of the class are, if the observed run needs a seat
-    /// and is none of them.
-    pub(super) async fn turn_of_others(&self, seen: &Observation, seats: &Seats) -> Vec<RunName> {
-        let Some((class, own)) = needs_seat(seen) else { return Vec::new() };
-        let of_class = seats.all().iter().filter(|(of, _)| *of == class.name);
-        let seats: Vec<&Seat> = of_class.map(|(_, seat)| seat).collect();
-        let held = seats.iter().map(|seat| seat.repo.as_str());
-        match class.seat_limits().reached(own.repo, held) {
+    /// Returns the runs for which the free seats of the class are, if the observed run, which needs
+    /// a seat, is none of them.
+    pub(super) async fn turn_of_others(&self, seen: &Observation) -> Vec<RunName> {
+        let (Some(run), Some(observed)) = (&seen.run, &seen.class) else { return Vec::new() };
+        let (turns, class, own) = (&self.cache.turns, &observed.class, waiter(run));
+        match turns.reached(class, own.repo) {
             None => {}
-            Some(LimitReached { of: LimitOf::Class, .. }) => {
-                self.cache.turns.full(&class.name, seen.now);
+            Some(LimitOf::Class) => {
+                turns.full(&class.name, seen.now);
                 return Vec::new();
             }
-            Some(_) => return Vec::new(),
+            Some(LimitOf::Repo | LimitOf::Owner) => return Vec::new(),
         }
-        if !self.cache.turns.is_listed(seen.now) {
+        if !turns.is_listed(seen.now) {
             let ticket = self.cache.ticket();
             let read = async { self.list_open(seen.now).await.map(|_| ()) };
             // Without a list, the seat is asked for as if nobody else waited.
@@ -243,36 +250,32 @@ impl Controller {
         }
         let settings = self.settings();
         let classes = &settings.classes[..];
-        let asked = Asked { class, classes, seats, own: Some(own), now: seen.now };
-        let turns = self.cache.turns.of(&asked);
-        if turns.contains(own.name) { Vec::new() } else { turns }
+        let next = turns.of(&Asked { class, classes, own: Some(own), now: seen.now });
+        if next.contains(own.name) { Vec::new() } else { next }
     }
 
-    /// Wakes the runs that get the free seats of a class, after one became free. Returns them if the
-    /// observed run needs a seat, too, and is none of them.
-    pub(super) async fn wake_next(&self, class: &ClassName, seen: &Observation) -> Vec<RunName> {
+    /// Wakes the runs that get the free seats of a class, after the observed run gave one back.
+    pub(super) async fn wake_next(&self, class: &ClassName, seen: &Observation) {
         let (settings, now) = (self.settings(), seen.now);
         let classes = &settings.classes[..];
-        let Some(class) = classes.iter().find(|c| c.name == *class) else { return Vec::new() };
+        let Some(class) = classes.iter().find(|c| c.name == *class) else { return };
         let (Ok(_), Ok(seats)) =
             (self.list_open(now).await, self.ports.store.seats(&class.name).await)
         else {
             // They are due within 5 minutes anyway.
-            return Vec::new();
+            return;
         };
         let turns = &self.cache.turns;
         turns.seated(&class.name, &seats, now);
         if class.limit.is_some_and(|limit| seats.len() + 1 >= limit as usize) {
             turns.full(&class.name, now);
         }
-        let own = needs_seat(seen).filter(|(of, _)| of.name == class.name).map(|(_, own)| own);
-        let next = turns.of(&Asked { class, classes, seats: seats.iter().collect(), own, now });
+        let next = turns.of(&Asked { class, classes, own: None, now });
         turns.call(&class.name, &next, now);
-        for name in next.iter().filter(|name| own.is_none_or(|own| own.name != *name)) {
+        for name in next.iter().filter(|name| **name != seen.name) {
             // After a lost wake-up the run continues at its due.
             let _ = self.ports.queue.wake(name).await;
         }
-        if own.is_some_and(|own| !next.contains(own.name)) { next } else { Vec::new() }
     }
 
     /// Wakes the runs for which this one has left a free seat, each once.
@@ -289,24 +292,13 @@ impl Controller {
 
     /// Returns how many runs of other repositories get a seat of the class before this one; `None`
     /// if this process has not listed the open runs.
-    pub fn waits_behind(&self, run: &Run, class: &Class, seats: &[Seat]) -> Option<usize> {
+    pub fn waits_behind(&self, run: &Run, class: &Class) -> Option<usize> {
         let settings = self.settings();
         let (classes, now) = (&settings.classes[..], self.ports.clock.now());
-        let seats = seats.iter().collect();
-        self.cache.turns.before(&Asked { class, classes, seats, own: Some(waiter(run)), now })
+        self.cache.turns.before(&Asked { class, classes, own: Some(waiter(run)), now })
     }
 }
 
 fn waiter(run: &Run) -> Waiter<'_> {
     Waiter { name: &run.name, repo: &run.spec.job.repo, since: run.status.waiting_since }
-}
-
-/// Returns the run and its class if its next step is to take a seat.
-fn needs_seat(seen: &Observation) -> Option<(&Class, Waiter<'_>)> {
-    let (run, observed) = (seen.run.as_ref()?, seen.class.as_ref()?);
-    if !observed.class.has_limit() || !run.is_open() {
-        return None;
-    }
-    plan(seen).prepare?.seat?;
-    Some((&observed.class, waiter(run)))
 }

@@ -29,15 +29,8 @@ impl Reconcile<'_> {
                 );
                 if result.is_ok() {
                     self.seen.seats.retain(|(c, s)| !(*c == class && *s == attempt_id));
-                    let is_own =
-                        self.seen.class.as_ref().is_some_and(|own| own.class.name == class);
-                    if is_own {
-                        self.seen.turn_of.clear();
-                    }
-                    let turn_of = self.controller.wake_next(&class, &self.seen).await;
-                    if is_own {
-                        self.seen.turn_of = turn_of;
-                    }
+                    self.controller.wake_next(&class, &self.seen).await;
+                    self.asked_whose_turn = false;
                 }
             }
             Action::Retire { id, attempt_id, rule } => {
