@@ -107,7 +107,7 @@ async fn a_waiting_run_tells_what_it_waits_for_and_what_would_unblock_it() {
     assert!(job["fix"].as_str().is_some_and(|text| text.contains("`limit`")), "{job}");
     let next = job["next"].to_string();
     assert!(
-        next.contains("the longest-waiting run goes first") && next.contains("launch a machine"),
+        next.contains("its turn has come") && next.contains("launch a machine"),
         "{next}"
     );
     assert_eq!(job["at_forge"], "waiting");

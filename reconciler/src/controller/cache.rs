@@ -300,7 +300,7 @@ impl Cache {
 }
 
 /// Returns whether `last` is less than `within` ago; false if the clock went back.
-pub(super) fn recent(last: Option<Timestamp>, within: SignedDuration, now: Timestamp) -> bool {
+fn recent(last: Option<Timestamp>, within: SignedDuration, now: Timestamp) -> bool {
     last.is_some_and(|at| at <= now && now.duration_since(at) < within)
 }
 

@@ -213,7 +213,8 @@ impl Controller {
         let mut all = Vec::new();
         for class in self.seated_classes() {
             let seats = self.ports.store.seats(&class).await?;
-            self.cache.turns.seated(&class, &seats, self.ports.clock.now());
+            let (seen, now) = (self.cache.ticket(), self.ports.clock.now());
+            self.cache.turns.seated(&class, &seats, seen, now);
             all.extend(seats.into_iter().map(|seat| (class.clone(), seat.attempt_id)));
         }
         Ok(ByRun::new(all, |(_, attempt_id)| attempt_id))

@@ -8,7 +8,6 @@ use jiff::{SignedDuration, Timestamp};
 use parking_lot::{Mutex, MutexGuard};
 
 use super::Controller;
-use super::cache::recent;
 use crate::model::{
     AttemptId, Class, ClassName, LimitOf, Observation, Phase, Reason, Run, RunName, SeatLimits,
     serving,
@@ -45,11 +44,17 @@ struct Inner {
 
 #[derive(Default)]
 struct OfClass {
-    /// The seats that are taken, and the repositories that they count for.
-    seated: HashMap<AttemptId, String>,
+    seated: HashMap<AttemptId, Seated>,
     served: Served,
     /// The runs whose turn it is, and since when they are called.
     called: HashMap<RunName, Timestamp>,
+}
+
+/// A seat that is taken.
+struct Seated {
+    repo: String,
+    /// The place in the order of reads at which it was first seen.
+    seen: u64,
 }
 
 /// Who asks for a seat of a class, and when.
@@ -63,29 +68,34 @@ struct Asked<'a> {
 }
 
 impl Inner {
-    /// Returns the runs that wait for a seat of the class and do not have one. A run that was
-    /// called and does not come is left out, unless it asks.
+    /// Returns the runs that wait for a seat of the class, and have taken none since that is known.
+    /// A run that was called and does not come is left out, unless it asks.
     fn waiting<'a>(&'a self, asked: &Asked<'a>) -> impl Iterator<Item = Waiter<'a>> {
         let &Asked { class, classes, own, now } = asked;
         let of_class = self.classes.get(&class.name);
-        let seats = of_class.into_iter().flat_map(|of| of.seated.keys());
-        let seated: HashSet<&RunName> = seats.map(|attempt_id| &attempt_id.run).collect();
+        let mut seated: HashMap<&RunName, u64> = HashMap::new();
+        for (attempt_id, Seated { seen, .. }) in of_class.into_iter().flat_map(|of| &of.seated) {
+            let last = seated.entry(&attempt_id.run).or_insert(*seen);
+            *last = (*last).max(*seen);
+        }
         let called = of_class.map(|of| &of.called);
         let is_stuck = move |name: &RunName| {
             called.and_then(|called| called.get(name)).is_some_and(|at| is_late(*at, now))
         };
-        let waits = move |run: &&'a OpenRun| {
+        let waits = move |(at, run): &(u64, &'a OpenRun)| {
             run.at_limit
                 && !run.deleted
                 && own.is_none_or(|own| *own.name != run.name)
-                && !seated.contains(&run.name)
+                && seated.get(&run.name).is_none_or(|seen| seen < at)
                 && !is_stuck(&run.name)
                 && serving(classes, &run.repo, &run.runs_on).is_some_and(|of| of.name == class.name)
         };
         let reconciled = &self.reconciled;
         let unchanged = self.listed.iter().filter(move |run| !reconciled.contains_key(&run.name));
-        let changed = reconciled.values().filter_map(|(_, run)| run.as_ref());
-        let waiter = |run: &'a OpenRun| {
+        let begun = self.begun;
+        let unchanged = unchanged.map(move |run| (begun, run));
+        let changed = reconciled.values().filter_map(|(at, run)| Some((*at, run.as_ref()?)));
+        let waiter = |(_, run): (u64, &'a OpenRun)| {
             let OpenRun { name, repo, waiting_since, .. } = run;
             Waiter { name, repo, since: *waiting_since }
         };
@@ -95,7 +105,7 @@ impl Inner {
     fn order<'a>(&'a self, asked: &Asked<'a>, limits: SeatLimits) -> Order<'a> {
         let unknown = OfClass::default();
         let of = self.classes.get(&asked.class.name).unwrap_or(&unknown);
-        let held = of.seated.values().map(String::as_str);
+        let held = of.seated.values().map(|seat| seat.repo.as_str());
         order(limits, held, self.waiting(asked), &of.served, asked.now)
     }
 }
@@ -123,7 +133,8 @@ impl Turns {
     }
 
     fn is_listed(&self, now: Timestamp) -> bool {
-        recent(self.inner().read_at, LIST_SERVES_FOR, now)
+        let read_at = self.inner().read_at;
+        read_at.is_some_and(|at| at <= now && !older(now, at, LIST_SERVES_FOR))
     }
 
     /// Notes a run after its reconcile. `at`: the place of the reconcile in the order of reads.
@@ -143,8 +154,9 @@ impl Turns {
         inner.reconciled.insert(name.clone(), (at, waits));
     }
 
-    /// Notes the seats of a class: an owner whose seat was not there before has got one.
-    pub(super) fn seated(&self, class: &ClassName, seats: &[Seat], now: Timestamp) {
+    /// Notes the seats of a class: an owner whose seat was not there before has got one. `seen`: the
+    /// place of their reading in the order of reads.
+    pub(super) fn seated(&self, class: &ClassName, seats: &[Seat], seen: u64, now: Timestamp) {
         let mut inner = self.inner();
         if seats.is_empty() && !inner.classes.contains_key(class) {
             return;
@@ -154,7 +166,7 @@ impl Turns {
         seated.retain(|attempt_id, _| held.contains(attempt_id));
         for Seat { attempt_id, repo } in seats {
             if !seated.contains_key(attempt_id) {
-                seated.insert(attempt_id.clone(), repo.clone());
+                seated.insert(attempt_id.clone(), Seated { repo: repo.clone(), seen });
                 served.gets(repo, now);
             }
         }
@@ -165,7 +177,7 @@ impl Turns {
     fn reached(&self, class: &Class, repo: &str) -> Option<LimitOf> {
         let inner = self.inner();
         let seats = inner.classes.get(&class.name).into_iter().flat_map(|of| of.seated.values());
-        Some(class.seat_limits().reached(repo, seats.map(String::as_str))?.of)
+        Some(class.seat_limits().reached(repo, seats.map(|seat| seat.repo.as_str()))?.of)
     }
 
     /// Records that no seat of a class is free, or was until now: those that were called for one
@@ -266,7 +278,7 @@ impl Controller {
             return;
         };
         let turns = &self.cache.turns;
-        turns.seated(&class.name, &seats, now);
+        turns.seated(&class.name, &seats, self.cache.ticket(), now);
         if class.limit.is_some_and(|limit| seats.len() + 1 >= limit as usize) {
             turns.full(&class.name, now);
         }

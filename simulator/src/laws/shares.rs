@@ -128,15 +128,29 @@ impl Laws {
 
 #[cfg(test)]
 mod tests {
-    use tinqs_ci_reconciler::model::{Phase, RunName};
+    use tinqs_ci_reconciler::model::{Phase, RunName, Times};
 
     use super::*;
-    use crate::play::Profile;
 
     const LINUX: &str = "linux";
 
     fn at(minutes: i64) -> Timestamp {
         Timestamp::UNIX_EPOCH + SignedDuration::from_mins(minutes)
+    }
+
+    fn linux() -> Class {
+        Class {
+            name: ClassName(LINUX.to_owned()),
+            labels: vec![LINUX.to_owned()],
+            serves_unlabeled: false,
+            repos: Vec::new(),
+            machines: Vec::new(),
+            limit: Some(12),
+            repo_limit: None,
+            owner_limit: None,
+            budget: None,
+            times: Times::default(),
+        }
     }
 
     fn waits(job: i64, repo: &str, since: i64) -> OpenRun {
@@ -157,7 +171,7 @@ mod tests {
     /// violations there were.
     fn taken(count: i64, held: &[&str], waiting: &[OpenRun], from: i64) -> usize {
         let mut laws = Laws::new(1, at(0));
-        laws.classes = Profile::shares().classes;
+        laws.classes = vec![linux()];
         laws.fair_among = Some(1);
         let class = ClassName(LINUX.to_owned());
         let held: Vec<String> = held.iter().map(|&repo| repo.to_owned()).collect();

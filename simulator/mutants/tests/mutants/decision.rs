@@ -40,6 +40,7 @@ pub(crate) fn with(mutant: Mutant) -> Option<fn(&Observation) -> Plan> {
         Mutant::NoRule24 => |seen| without(seen, Rule::Duplicate),
         Mutant::NoRule25 => |seen| without(seen, Rule::Void),
         Mutant::NoRule26 => |seen| without(seen, Rule::SeatFree),
+        Mutant::TurnIgnored => |seen| plan(&Observation { turn_of: Vec::new(), ..seen.clone() }),
         Mutant::NoBackoff => no_backoff,
         Mutant::DisplacedWaits => displaced_waits,
         Mutant::NoLateRule => |seen| with_times(seen, |times| times.boot_within = FOREVER),

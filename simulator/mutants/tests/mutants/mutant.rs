@@ -120,4 +120,8 @@ mutants! {
     CountedApart,
     /// The record does not keep which machines are counted.
     CountedForgotten,
+    /// A run takes a free seat whoever's turn it is.
+    TurnIgnored,
+    /// Capacity passes an owner by for as long as others have fewer machines.
+    PassedByIgnored,
 }
