@@ -245,8 +245,8 @@ fn flood() {
     }
 }
 
-/// No owner without a machine waits for more ends of machines than there are others, whoever asks
-/// for how many; and one with a machine gets its next one in time.
+/// No owner without a machine waits for more ends of machines than there are others, however many
+/// machines others ask for; and one with a machine gets its next one in time.
 #[test]
 fn shares() {
     for Outcome { seed, jobs, ran, .. } in play(&Profile::shares(), SEEDS / 2) {

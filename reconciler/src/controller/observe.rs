@@ -210,11 +210,13 @@ impl Controller {
     }
 
     pub(super) async fn list_seats(&self) -> Result<Seats, PortError> {
+        let settings = self.settings();
         let mut all = Vec::new();
         for class in self.seated_classes() {
             let seats = self.ports.store.seats(&class).await?;
             let (seen, now) = (self.cache.ticket(), self.ports.clock.now());
-            self.cache.turns.seated(&class, &seats, seen, now);
+            let limit = settings.classes.iter().find(|c| c.name == class).and_then(|c| c.limit);
+            self.cache.turns.seated(&class, limit, &seats, seen, now);
             all.extend(seats.into_iter().map(|seat| (class.clone(), seat.attempt_id)));
         }
         Ok(ByRun::new(all, |(_, attempt_id)| attempt_id))

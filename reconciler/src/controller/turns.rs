@@ -23,6 +23,8 @@ const LIST_SERVES_FOR: SignedDuration = SignedDuration::from_secs(15);
 const PASSED_OVER_FOR: SignedDuration = SignedDuration::from_mins(5);
 /// When an owner last got a seat is known for this time.
 const SERVED_KEPT: SignedDuration = SignedDuration::from_hours(24);
+/// The number of runs in their order that are counted for people.
+const COUNTED: usize = 1_000;
 /// The maximum number of reconciled runs that are kept beside a list.
 const RECONCILED_KEPT: usize = 10_000;
 
@@ -154,9 +156,19 @@ impl Turns {
         inner.reconciled.insert(name.clone(), (at, waits));
     }
 
-    /// Notes the seats of a class: an owner whose seat was not there before has got one. `seen`: the
-    /// place of their reading in the order of reads.
-    pub(super) fn seated(&self, class: &ClassName, seats: &[Seat], seen: u64, now: Timestamp) {
+    /// Notes the seats of a class: an owner whose seat was not there before has got one. `limit`: of
+    /// the class. `seen`: the place of their reading in the order of reads.
+    pub(super) fn seated(
+        &self,
+        class: &ClassName,
+        limit: Option<u32>,
+        seats: &[Seat],
+        seen: u64,
+        now: Timestamp,
+    ) {
+        if limit.is_some_and(|limit| seats.len() >= limit as usize) {
+            self.full(class, now);
+        }
         let mut inner = self.inner();
         if seats.is_empty() && !inner.classes.contains_key(class) {
             return;
@@ -164,10 +176,11 @@ impl Turns {
         let OfClass { seated, served, .. } = inner.classes.entry(class.clone()).or_default();
         let held: HashSet<&AttemptId> = seats.iter().map(|seat| &seat.attempt_id).collect();
         seated.retain(|attempt_id, _| held.contains(attempt_id));
-        for Seat { attempt_id, repo } in seats {
-            if !seated.contains_key(attempt_id) {
-                seated.insert(attempt_id.clone(), Seated { repo: repo.clone(), seen });
-                served.gets(repo, now);
+        for seat in seats {
+            if !seated.contains_key(&seat.attempt_id) {
+                let repo = seat.repo.clone();
+                seated.insert(seat.attempt_id.clone(), Seated { repo, seen });
+                served.gets(&seat.repo, now);
             }
         }
         served.forget_before(after(now, -SERVED_KEPT));
@@ -215,14 +228,15 @@ impl Turns {
         turns.iter().filter(|name| is_new(name)).cloned().collect()
     }
 
-    /// Returns how many runs of other repositories are before the one that asks, and whether a list
-    /// of open runs tells it.
+    /// Returns how many runs of other repositories are before the one that asks, among the first
+    /// thousand; `None` if no list of open runs was read.
     fn before(&self, asked: &Asked<'_>) -> Option<usize> {
         let (inner, own) = (self.inner(), asked.own?);
         inner.read_at?;
         // As many seats as are needed for all of them.
         let limits = SeatLimits { class: None, ..asked.class.seat_limits() };
-        let before = inner.order(asked, limits).take_while(|waiter| waiter.name != own.name);
+        let first = inner.order(asked, limits).take(COUNTED);
+        let before = first.take_while(|waiter| waiter.name != own.name);
         Some(before.filter(|waiter| waiter.repo != own.repo).count())
     }
 
@@ -278,7 +292,7 @@ impl Controller {
             return;
         };
         let turns = &self.cache.turns;
-        turns.seated(&class.name, &seats, self.cache.ticket(), now);
+        turns.seated(&class.name, class.limit, &seats, self.cache.ticket(), now);
         if class.limit.is_some_and(|limit| seats.len() + 1 >= limit as usize) {
             turns.full(&class.name, now);
         }
@@ -302,8 +316,8 @@ impl Controller {
         }
     }
 
-    /// Returns how many runs of other repositories get a seat of the class before this one; `None`
-    /// if this process has not listed the open runs.
+    /// Returns how many runs of other repositories get a seat of the class before this one, among
+    /// the first thousand that get one; `None` if this process has not listed the open runs.
     pub fn waits_behind(&self, run: &Run, class: &Class) -> Option<usize> {
         let settings = self.settings();
         let (classes, now) = (&settings.classes[..], self.ports.clock.now());

@@ -8,9 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
-use tinqs_ci_reconciler::model::{
-    AttemptId, Class, ClassName, SeatLimits, owner_of, same_owner, serving,
-};
+use tinqs_ci_reconciler::model::{AttemptId, Class, ClassName, SeatLimits, owner_of, serving};
 use tinqs_ci_reconciler::plan::share::PASSED_BY;
 use tinqs_ci_reconciler::ports::OpenRun;
 

@@ -120,7 +120,7 @@ mutants! {
     CountedApart,
     /// The record does not keep which machines are counted.
     CountedForgotten,
-    /// A run takes a free seat whoever's turn it is.
+    /// A run takes a free seat that is another run's by fair shares.
     TurnIgnored,
     /// Capacity passes an owner by for as long as others have fewer machines.
     PassedByIgnored,

@@ -153,7 +153,7 @@ fn floods_and_single_jobs(rng: &mut Rng) -> Vec<(SignedDuration, UserAction)> {
             push(rng, from, from + 600, format!("few-{n}/app"), "narrow", 1);
         }
     }
-    push(rng, 120, 180, "slow/app".to_owned(), "narrow", 1);
+    push(rng, 900, 960, "slow/app".to_owned(), "narrow", 1);
     let long = JobSpec { work: minutes(180), ..JobSpec::new("long", &["narrow"]) };
     user_actions
         .push((seconds(1), UserAction::Push { repo: "slow/app".to_owned(), jobs: vec![long] }));
