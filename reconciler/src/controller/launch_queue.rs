@@ -119,6 +119,7 @@ impl LaunchQueue {
         let Inner { queued, live, served, .. } = &mut *inner;
         // A live run is reconciled at least so often, maybe by another replica.
         live.retain(|_, (_, seen)| !older(now, *seen, LONGEST_DUE));
+        served.forget_old(now);
         let mut oldest: Vec<(String, Timestamp, RunName)> = Vec::with_capacity(queued.len());
         for (repo, of_repo) in queued {
             let first = of_repo.first().cloned();

@@ -21,8 +21,6 @@ use crate::ports::{OpenRun, PortError, Seat};
 const LIST_SERVES_FOR: SignedDuration = SignedDuration::from_secs(15);
 /// A run that was called and did not come is passed over for so long.
 const PASSED_OVER_FOR: SignedDuration = SignedDuration::from_mins(5);
-/// When an owner last got a seat is known for this time.
-const SERVED_KEPT: SignedDuration = SignedDuration::from_hours(24);
 /// The number of runs in their order that are counted for people.
 const COUNTED: usize = 1_000;
 /// The maximum number of reconciled runs that are kept beside a list.
@@ -183,7 +181,7 @@ impl Turns {
                 served.gets(&seat.repo, now);
             }
         }
-        served.forget_before(after(now, -SERVED_KEPT));
+        served.forget_old(now);
     }
 
     /// Returns the limit that refuses a seat to a repository, by the seats that were last read.
@@ -318,9 +316,12 @@ impl Controller {
 
     /// Returns how many runs of other repositories get a seat of the class before this one, among
     /// the first thousand that get one; `None` if this process has not listed the open runs.
-    pub fn waits_behind(&self, run: &Run, class: &Class) -> Option<usize> {
+    /// `seats`: of the class, as they were just read.
+    pub fn waits_behind(&self, run: &Run, class: &Class, seats: &[Seat]) -> Option<usize> {
         let settings = self.settings();
         let (classes, now) = (&settings.classes[..], self.ports.clock.now());
+        let seen = self.cache.ticket();
+        self.cache.turns.seated(&class.name, class.limit, seats, seen, now);
         self.cache.turns.before(&Asked { class, classes, own: Some(waiter(run)), now })
     }
 }

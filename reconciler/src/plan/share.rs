@@ -9,11 +9,14 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::times::after;
+use super::times::{after, older};
 use crate::model::{RunName, SeatLimits, owner_of};
 
 /// An owner or a repository that has waited for so long, and got nothing meanwhile, goes first.
 pub const PASSED_BY: SignedDuration = SignedDuration::from_mins(30);
+
+/// When an owner was last served is known for this time.
+const KEPT: SignedDuration = SignedDuration::from_hours(24);
 
 /// A run that waits for a seat or for a launch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,10 +44,10 @@ impl Served {
         self.repos.insert(repo.to_owned(), at);
     }
 
-    /// Forgets what is older.
-    pub fn forget_before(&mut self, at: Timestamp) {
-        self.owners.retain(|_, served| *served >= at);
-        self.repos.retain(|_, served| *served >= at);
+    /// Forgets what is too old.
+    pub fn forget_old(&mut self, now: Timestamp) {
+        self.owners.retain(|_, at| !older(now, *at, KEPT));
+        self.repos.retain(|_, at| !older(now, *at, KEPT));
     }
 }
 

@@ -101,7 +101,7 @@ fn what_is_old_is_forgotten() {
     let mut served = Served::default();
     served.gets("A/a", at(10));
     served.gets("b/b", at(20));
-    served.forget_before(at(15));
+    served.forget_old(at(24 * 3_600 + 15));
     assert_eq!(served.owners.keys().collect::<Vec<_>>(), ["b"]);
     assert_eq!(served.repos.keys().collect::<Vec<_>>(), ["b/b"]);
 }

@@ -16,7 +16,7 @@ pub(super) async fn reached(app: &App, run: &Run) -> Option<String> {
     let class = serving(&settings.classes, repo, &run.spec.runs_on)?;
     let seats = app.controller.ports().store.seats(&class.name).await.ok()?;
     let reached = class.seat_limits().reached(repo, seats.iter().map(|seat| seat.repo.as_str()));
-    let before = match app.controller.waits_behind(run, class) {
+    let before = match app.controller.waits_behind(run, class, &seats) {
         None | Some(0) => None,
         Some(1) => Some("a job of another repository is before it".to_owned()),
         Some(count) => Some(format!("{count} jobs of other repositories are before it")),
