@@ -1,5 +1,6 @@
-//! The launch queue: runs that the launch pacer holds back, in the order of fair shares. A reconcile
-//! that finds room wakes the first one. Without the queue each run would retry every few seconds.
+//! The launch queue: runs that the launch pacer holds back, in the order of fair shares. A
+//! reconcile that finds room wakes the first one. Without the queue each run would retry every few
+//! seconds.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 

@@ -154,8 +154,8 @@ impl Turns {
         inner.reconciled.insert(name.clone(), (at, waits));
     }
 
-    /// Notes the seats of a class: an owner whose seat was not there before has got one. `limit`: of
-    /// the class. `seen`: the place of their reading in the order of reads.
+    /// Notes the seats of a class: an owner whose seat was not there before has got one. `limit`:
+    /// of the class. `seen`: the place of their reading in the order of reads.
     pub(super) fn seated(
         &self,
         class: &ClassName,
