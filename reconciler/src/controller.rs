@@ -22,6 +22,7 @@ mod spend;
 mod steady;
 mod sweep;
 mod true_time;
+mod turns;
 mod unserved;
 
 use std::sync::Arc;

@@ -17,6 +17,7 @@ mod push;
 pub mod record;
 mod rules;
 mod sanitize;
+pub mod share;
 pub(crate) mod times;
 pub mod usage;
 

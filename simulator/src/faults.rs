@@ -48,7 +48,7 @@ impl Rng {
 }
 
 /// Fault probabilities, from 0 to 1. The default has no faults.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct FaultProfile {
     /// A replica dies at a suspension point, before or after a call's effect.
     pub crash: f64,
@@ -135,6 +135,13 @@ impl FaultProfile {
         } else {
             *self
         }
+    }
+
+    /// Returns whether every call is answered, and each run that is woken is reconciled soon.
+    pub fn keeps_order(&self) -> bool {
+        let list_lag = SignedDuration::ZERO;
+        let others = FaultProfile { wake_doubled: 0.0, list_lag, until: None, ..*self };
+        others == FaultProfile::default()
     }
 
     /// Returns whether some launches are refused for lack of capacity.

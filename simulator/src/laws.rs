@@ -7,6 +7,7 @@ mod calls;
 pub(crate) mod drift;
 mod lost;
 mod report;
+mod shares;
 mod time;
 pub(crate) mod usage;
 
@@ -22,6 +23,7 @@ use tinqs_ci_reconciler::model::{
 use crate::executor::Group;
 
 pub use calls::{RetireTruth, TerminateTruth};
+pub use shares::SeatTaken;
 pub use time::Allowance;
 
 /// Events kept for a story, unless set otherwise.
@@ -34,7 +36,7 @@ const STORIES: usize = 5;
 /// A law that was broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// The law: `L1` to `L10`, `L12`, `L14`, `L16 usage`, `boots`, `time`, or `drift`.
+    /// The law: `L1` to `L12`, `L14`, `L16 usage`, `boots`, `time`, or `drift`.
     pub law: &'static str,
     /// Seed of the world.
     pub seed: u64,
@@ -105,6 +107,8 @@ pub struct Laws {
     usage: usage::UsageWatch,
     /// Machines that never came online.
     boots: boots::BootWatch,
+    /// The shares of owners in classes.
+    shares: shares::SharesWatch,
     /// Number of events to keep.
     pub keeps_events: usize,
     /// Longest permitted wait of a job while capacity is available.
@@ -115,6 +119,8 @@ pub struct Laws {
     pub twins: bool,
     /// The current classes, for their limits.
     pub classes: Vec<Class>,
+    /// The number of replicas, if the order of free seats is checked (L11).
+    pub fair_among: Option<usize>,
     /// The git credential that machines receive.
     pub git_token: Option<String>,
     /// Whether a registration may be retired while its machine is live: after a lost table.
@@ -155,11 +161,13 @@ impl Laws {
             drift: drift::DriftWatch::default(),
             usage: usage::UsageWatch::default(),
             boots: boots::BootWatch::default(),
+            shares: shares::SharesWatch::default(),
             keeps_events: STORY_EVENTS,
             waits_at_most: SignedDuration::from_hours(1),
             writes_at_most: (240, SignedDuration::from_hours(24)),
             twins: false,
             classes: Vec::new(),
+            fair_among: None,
             git_token: None,
             records_lost: false,
             watches_boots: false,

@@ -9,16 +9,17 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::{Mutex, MutexGuard};
 use tinqs_ci_reconciler::model::{
-    Class, MachineSpec, Market, Outcome as RunOutcome, RunName, serving,
+    AttemptId, Class, ClassName, MachineSpec, Market, Outcome as RunOutcome, Reason, Run, RunName,
+    serving,
 };
-use tinqs_ci_reconciler::ports::{Clock, RegistrationLists};
+use tinqs_ci_reconciler::ports::{Clock, OpenRun, RegistrationLists};
 
 use crate::cloud::machine::{self, Doing, MachineOutcome};
 use crate::cloud::{self, Cloud};
 use crate::executor::Group;
 use crate::faults::{FaultProfile, OngoingFault, Port, Rng};
 use crate::forge::{self, Forge};
-use crate::laws::{Allowance, Laws};
+use crate::laws::{Allowance, Laws, SeatTaken};
 use crate::schedule::Schedule;
 
 pub use records::Records;
@@ -280,6 +281,31 @@ impl World {
             class.has_limit() && self.cloud.live().any(hangs)
         };
         given_up || class.is_none_or(|class| class.machines.iter().all(broken) || clogged(class))
+    }
+
+    /// Checks whose turn it was when a seat was taken. `held`: the repositories of the seats of the
+    /// class that were held before.
+    pub(crate) fn seat_taken(
+        &mut self,
+        class: &ClassName,
+        by: &AttemptId,
+        repo: &str,
+        held: &[String],
+    ) {
+        if self.laws.fair_among.is_none() {
+            return;
+        }
+        let waiting: Vec<OpenRun> = {
+            let jobs = self.forge.lock();
+            let waits = |run: &&Run| {
+                let job = jobs.job(run.spec.job.job_id);
+                run.status.reason() == Some(Reason::AtLimit)
+                    && job.is_some_and(|job| job.status == forge::Status::Waiting)
+            };
+            self.records.runs().filter(waits).map(OpenRun::of).collect()
+        };
+        let (now, waiting) = (self.now(), &waiting[..]);
+        self.laws.on_seat(now, &SeatTaken { class, by, repo, held, waiting });
     }
 
     /// Draws how long a fault of this probability lasts, if it occurs.

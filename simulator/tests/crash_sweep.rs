@@ -72,6 +72,7 @@ fn fair(
         demand: Demand::Jobs,
         lists: RegistrationLists::One,
         waits_at_most: SignedDuration::from_mins(30),
+        checks_shares: false,
         settled: SignedDuration::ZERO,
     }
 }

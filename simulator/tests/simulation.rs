@@ -251,6 +251,15 @@ fn flood() {
     }
 }
 
+/// No owner without a machine waits for more ends of machines than there are others, however many
+/// machines others ask for; and one with a machine gets its next one in time.
+#[test]
+fn shares() {
+    for Outcome { seed, jobs, ran, .. } in play(&Profile::shares(), SEEDS / 2) {
+        assert!(ran == jobs && ran > 500, "seed {seed}: {ran} of {jobs} jobs ran");
+    }
+}
+
 #[test]
 fn lost() {
     let outcomes = with_faults(&Profile::lost(), SEEDS, &["records_lost"]);

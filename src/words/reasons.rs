@@ -101,7 +101,7 @@ fn words(reason: Reason) -> (&'static str, &'static str, &'static str) {
         ),
         Reason::AtLimit => (
             "another machine of its class, repository or owner to end",
-            "it gets a machine as soon as one ends; the longest-waiting run goes first",
+            "it gets a machine once one ends and its turn has come; who has the fewest goes first",
             "raise `limit`, `repo_limit` or `owner_limit` of the class",
         ),
         Reason::Paused => (
@@ -117,7 +117,7 @@ fn words(reason: Reason) -> (&'static str, &'static str, &'static str) {
         ),
         Reason::Paced => (
             "the launch rate that the cloud allows",
-            "it is launched within seconds; the longest-waiting run goes first",
+            "it is launched within seconds; who has the fewest machines goes first",
             "",
         ),
         Reason::Blocked => (

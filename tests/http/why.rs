@@ -106,10 +106,7 @@ async fn a_waiting_run_tells_what_it_waits_for_and_what_would_unblock_it() {
     );
     assert!(job["fix"].as_str().is_some_and(|text| text.contains("`limit`")), "{job}");
     let next = job["next"].to_string();
-    assert!(
-        next.contains("the longest-waiting run goes first") && next.contains("launch a machine"),
-        "{next}"
-    );
+    assert!(next.contains("its turn has come") && next.contains("launch a machine"), "{next}");
     assert_eq!(job["at_forge"], "waiting");
     assert_eq!(job["timeline"][0]["kind"], "Seen", "{job}");
     assert_eq!(asked.world.calls("put") + asked.world.calls("launch"), 0, "nothing is changed");
@@ -223,6 +220,40 @@ async fn a_run_at_a_limit_tells_which_one_and_how_much_it_holds() {
         let first = explained["why"][0].as_str().expect("a sentence");
         assert!(first.starts_with("AtLimit: ") && first.ends_with(told), "{explained}");
     }
+}
+
+/// Asserts how the state of job 3 ends.
+async fn told(asked: &TestServer, end: &str) {
+    let job = why(asked, "3").await["job"].clone();
+    let state = job["state"].as_str().expect("a state");
+    assert!(state.ends_with(end), "{state}");
+}
+
+#[tokio::test]
+async fn a_run_tells_how_many_jobs_of_other_repositories_are_before_it() {
+    let mut settings = settings();
+    settings.classes[0].limit = Some(1);
+    let asked = TestServer::new(settings);
+    for id in 3..=5 {
+        with_page(&asked.world, id, 12, id);
+        block(&asked.world, id, Reason::AtLimit, "class linux is at its limit");
+    }
+    let is_before = |id, repo: &str| {
+        let mut state = asked.world.state();
+        repo.clone_into(&mut state.runs.get_mut(&name(id)).expect("a run").spec.job.repo);
+    };
+    is_before(4, "lone/a");
+    let seat = Seat { attempt_id: attempt_id(20, 1), repo: "acme/web".to_owned() };
+    asked.world.state().seats.push((ClassName("linux".to_owned()), seat));
+    sweep(&asked).await;
+    let full = ": class linux holds 1 of 1 machines";
+    told(&asked, &format!("{full}; a job of another repository is before it")).await;
+    is_before(5, "few/b");
+    sweep(&asked).await;
+    told(&asked, &format!("{full}; 2 jobs of other repositories are before it")).await;
+    // A machine has ended, and the others have not come yet.
+    asked.world.state().seats.clear();
+    told(&asked, ": its turn has not come: 2 jobs of other repositories are before it").await;
 }
 
 #[tokio::test]

@@ -19,6 +19,7 @@ use super::launch_queue::LaunchQueue;
 use super::polled::Polled;
 use super::queued::Queued;
 use super::spend::Spend;
+use super::turns::Turns;
 use crate::model::{
     AttemptId, Cause, ClassName, Machine, MachineId, MachineSpec, Pause, Registration, RunName,
     UnavailableOffering,
@@ -64,6 +65,9 @@ pub(super) struct Cache {
     pub(super) polled: Polled,
     pub(super) breakers: Breakers,
     pub(super) launch_queue: LaunchQueue,
+    pub(super) turns: Turns,
+    /// Lists of open runs, which go into `turns`.
+    pub(super) open: Listing<()>,
     pub(super) queued: Queued,
     pub(super) ends: Ends,
     pub(super) spend: Spend,
@@ -195,6 +199,7 @@ impl Cache {
         self.polled.forget();
         self.breakers.forget();
         self.launch_queue.forget();
+        self.turns.forget();
         self.queued.forget();
         self.ends.forget();
         self.spend.forget();

@@ -89,6 +89,7 @@ impl Controller {
             machines,
             registrations,
             seats,
+            turn_of: Vec::new(),
             room: self.ports.compute.room(),
             forge_read: None,
             at_work: Vec::new(),
@@ -230,9 +231,13 @@ impl Controller {
     }
 
     pub(super) async fn list_seats(&self) -> Result<Seats, PortError> {
+        let settings = self.settings();
         let mut all = Vec::new();
         for class in self.seated_classes() {
             let seats = self.ports.store.seats(&class).await?;
+            let (seen, now) = (self.cache.ticket(), self.ports.clock.now());
+            let limit = settings.classes.iter().find(|c| c.name == class).and_then(|c| c.limit);
+            self.cache.turns.seated(&class, limit, &seats, seen, now);
             all.extend(seats.into_iter().map(|seat| (class.clone(), seat.attempt_id)));
         }
         Ok(ByRun::new(all, |(_, attempt_id)| attempt_id))

@@ -40,6 +40,8 @@ struct Reconcile<'a> {
     asked_for_pauses: bool,
     /// The attempt of this reconcile that tries whether machines of its class come online.
     probe: Option<(ClassName, AttemptId)>,
+    /// Whether it is known whose turn the free seats of the class are.
+    asked_whose_turn: bool,
 }
 
 /// The reason why a reconcile stops early.
@@ -107,6 +109,7 @@ impl Controller {
             permit: None,
             asked_for_pauses: false,
             probe: None,
+            asked_whose_turn: false,
         };
         // Boxed, to keep the futures around it small.
         match Box::pin(reconcile.go()).await {
@@ -127,6 +130,7 @@ impl Controller {
             self.wake_displaced(run).await;
         }
         self.wake_canceled(name).await;
+        self.wake_others(&reconcile.seen).await;
         let report = reconcile.close();
         self.wake_first(1).await;
         report
@@ -175,6 +179,12 @@ impl Reconcile<'_> {
             }
             return Ok(false);
         };
+        if prepare.as_ref().is_some_and(|prepare| prepare.seat.is_some())
+            && self.is_turn_of_others().await
+        {
+            // Decide again, and write nothing.
+            return Ok(true);
+        }
         let Some(run) = &mut self.seen.run else { return Ok(false) };
         let used = |status: &Status| status.attempt.as_ref().map(|attempt| attempt.ended);
         // In push mode the machine that got a job may be gone already: then the run is finished.
@@ -330,6 +340,10 @@ impl Reconcile<'_> {
         }
         let is_held = report.reason == Some(Reason::Budget);
         controller.cache.spend.holds(&report.name, is_held);
+        if report.result != ReconcileOutcome::Conflict {
+            let at = controller.cache.ticket();
+            controller.cache.turns.reconciled(&report.name, stored.as_ref(), at);
+        }
         controller.cache.set_due(&report.name, report.due);
         controller.cache.launch_queue.reconciled(&report.name, run, report.reason, seen.now);
         if let (Some(Reason::BreakerOpen), Some(class)) = (report.reason, &report.class) {

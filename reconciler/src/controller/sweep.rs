@@ -243,7 +243,7 @@ impl Controller {
             self.cache.polled.set(None);
             return None;
         }
-        let open = self.ports.store.open(now).await.map(Arc::new);
+        let open = self.list_open(now).await;
         if let Ok(open) = &open {
             self.cache.polled.set(Some(open));
             self.note_boots(open, now);

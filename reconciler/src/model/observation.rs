@@ -50,6 +50,10 @@ pub struct Observation {
     /// Seats with this run's name, of any incarnation.
     #[serde(default)]
     pub seats: Vec<(ClassName, AttemptId)>,
+    /// The runs for which the free seats of the class are, as far as this process knows, if this
+    /// run needs a seat and is none of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub turn_of: Vec<RunName>,
     /// The readings of the forge, as this process knows them; `None`: nothing, and rule 22 does
     /// nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -4,10 +4,11 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::decide::Decision;
 use super::last_lines::telling_line;
+use super::record::at_limit_because;
 use super::rules::{Action, Plan, Prepare, Rule};
 use super::times::{
-    BREAKER_RETRIES_AFTER, LONGEST_BACKOFF, PAUSED_AGAIN, SHOWN_AFTER, VISIBLE_WITHIN, after,
-    launch_by, older,
+    BREAKER_RETRIES_AFTER, LONGEST_BACKOFF, PAUSED_AGAIN, SHOWN_AFTER, TURN_WITHIN, VISIBLE_WITHIN,
+    after, launch_by, older,
 };
 use crate::model::{
     Attempt, BootStop, Cause, End, Ended, Happened, MachineSpec, ObservedClass, OpenBreaker, Phase,
@@ -260,6 +261,9 @@ impl<'a> Decision<'a> {
         let mut seats = self.seen.seats.iter();
         let seated = seats.any(|(c, s)| *s == attempt_id && *c == observed.class.name);
         let seat = (observed.class.has_limit() && !seated).then(|| observed.class.seat_limits());
+        if seat.is_some() && !self.seen.turn_of.is_empty() {
+            return self.leave_seat(observed);
+        }
         let now = self.now();
         let Some(machine) = observed.choose(now, |_| true).cloned() else {
             // `hold` has found one, and the configuration allows no class without machines.
@@ -282,6 +286,14 @@ impl<'a> Decision<'a> {
         // The earlier wait is over; `record` sets the next one.
         self.status.due = now;
         Plan { prepare: Some(prepare), ..self.write(rule) }
+    }
+
+    /// Rule 16 while the free seats of the class are for other runs. Those are woken; one that does
+    /// not come is passed over by then.
+    fn leave_seat(mut self, observed: &ObservedClass) -> Plan {
+        self.waiting(Reason::AtLimit, at_limit_because(&observed.class.name));
+        self.due_in(TURN_WITHIN);
+        self.write(Rule::Seat)
     }
 }
 

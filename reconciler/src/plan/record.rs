@@ -9,8 +9,8 @@ use super::rules::Prepare;
 use super::times::{LONGEST_DUE, after};
 use super::usage;
 use crate::model::{
-    Answer, Attempt, Boot, BootStop, Condition, End, Happened, Machine, Phase, Placement, Reason,
-    Refusal, Refused, Run, Runner, Secret, Status,
+    Answer, Attempt, Boot, BootStop, ClassName, Condition, End, Happened, Machine, Phase,
+    Placement, Reason, Refusal, Refused, Run, Runner, Secret, Status,
 };
 use crate::ports::ErrorKind;
 
@@ -62,14 +62,19 @@ pub fn printed(status: &mut Status, lines: String) {
     }
 }
 
+/// Returns why a run gets no seat. Which limit it is, and who is before it, changes with each
+/// machine that ends, and is not worth a write: it is said when somebody asks.
+pub(super) fn at_limit_because(class: &ClassName) -> String {
+    format!(
+        "class {class} is at its limit of machines, in total, for this repository or for its \
+         owner, or its next machines are for other jobs"
+    )
+}
+
 /// Sets the status of a run that got no seat.
 pub fn at_limit(status: &mut Status, prepare: &Prepare, now: Timestamp) {
     status.phase = Phase::Waiting;
-    let message = format!(
-        "class {} is at its limit of machines, in total, for this repository or for its owner",
-        prepare.class
-    );
-    tell(status, Reason::AtLimit, now, message);
+    tell(status, Reason::AtLimit, now, at_limit_because(&prepare.class));
     status.due = after(now, SignedDuration::from_mins(5));
 }
 

@@ -35,6 +35,9 @@ pub const BREAKER_RETRIES_AFTER: SignedDuration = SignedDuration::from_mins(5);
 /// The time between two reconciles of a run whose class is paused, or has spent its budget: the end
 /// of a pause, and a higher budget, wake it.
 pub(crate) const PAUSED_AGAIN: SignedDuration = SignedDuration::from_mins(5);
+/// The time within which a run takes the free seat that it is called for. Then it is passed over,
+/// so that the seat does not stay free.
+pub(crate) const TURN_WITHIN: SignedDuration = SignedDuration::from_secs(15);
 /// The longest time between two reconciles of an open run.
 pub const LONGEST_DUE: SignedDuration = SignedDuration::from_mins(10);
 

@@ -117,6 +117,7 @@ fn backs_off(job_id: i64, failures_before: u32) -> Option<SignedDuration> {
         machines: vec![gone],
         registrations: Registrations::Seen(Vec::new()),
         seats: Vec::new(),
+        turn_of: Vec::new(),
         room: true,
         forge_read: None,
         at_work: Vec::new(),

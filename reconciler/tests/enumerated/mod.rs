@@ -94,6 +94,7 @@ pub(crate) fn observation(index: u64) -> Observation {
         machines: machine_of(machine, &attempt_id, age),
         registrations: rows_of(row, &attempt_id),
         seats: Vec::new(),
+        turn_of: Vec::new(),
         room: class != 5,
         forge_read: None,
         at_work: Vec::new(),

@@ -67,6 +67,7 @@ impl Reconcile {
             machines: Vec::new(),
             registrations: Registrations::Unknown,
             seats: Vec::new(),
+            turn_of: Vec::new(),
             room: true,
             forge_read: None,
             at_work: Vec::new(),

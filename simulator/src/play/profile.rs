@@ -89,6 +89,8 @@ pub struct Profile {
     /// Longest permitted wait of a job during the faults, without the time in which no job can
     /// start.
     pub waits_at_most: SignedDuration,
+    /// Whether the order of free seats is checked where no fault disturbs it (L11).
+    pub checks_shares: bool,
     /// The time to watch after the last job for calls that change something, while finished runs
     /// are still kept. Zero if they are not kept that long.
     pub settled: SignedDuration,

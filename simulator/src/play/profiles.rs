@@ -51,6 +51,7 @@ impl Profile {
             demand: Demand::Jobs,
             lists: RegistrationLists::One,
             waits_at_most: minutes(2),
+            checks_shares: false,
             settled: hours(24),
         }
     }
@@ -331,6 +332,7 @@ impl Profile {
             Self::hijack(),
             Self::rogue(),
             Self::flood(),
+            Self::shares(),
             Self::hung(),
             Self::skew(),
         ]

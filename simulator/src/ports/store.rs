@@ -105,7 +105,18 @@ impl RunStore for SimulatedPorts {
         limits: SeatLimits,
     ) -> Result<bool, PortError> {
         let call = Call::new("store.seat", format!("{class} {attempt_id}"));
-        self.call(call, |world, _| Ok(world.records.seat(class, attempt_id, repo, limits))).await
+        self.call(call, |world, _| {
+            let before = world.records.seats().filter(|(c, ..)| *c == class);
+            let before: Vec<(AttemptId, String)> =
+                before.map(|(_, id, repo)| (id.clone(), repo.clone())).collect();
+            let is_taken = world.records.seat(class, attempt_id, repo, limits);
+            if is_taken && !before.iter().any(|(id, _)| id == attempt_id) {
+                let held: Vec<String> = before.into_iter().map(|(_, repo)| repo).collect();
+                world.seat_taken(class, attempt_id, repo, &held);
+            }
+            Ok(is_taken)
+        })
+        .await
     }
 
     async fn unseat(&self, class: &ClassName, attempt_id: &AttemptId) -> Result<(), PortError> {

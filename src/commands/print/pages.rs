@@ -252,6 +252,7 @@ fn seen(run: Run, job: Job, limit: Option<u32>) -> Observation {
         machines: Vec::new(),
         registrations: Registrations::Seen(Vec::new()),
         seats: Vec::new(),
+        turn_of: Vec::new(),
         room: true,
         forge_read: None,
         at_work: Vec::new(),

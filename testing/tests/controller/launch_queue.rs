@@ -64,6 +64,22 @@ fn room_goes_to_those_that_have_waited_longest() {
 }
 
 #[test]
+fn a_burst_of_one_owner_does_not_keep_another_waiting() {
+    let harness = Harness::new();
+    let burst = in_line(&harness, 20, "good");
+    let other = harness.jobs(1, "good").remove(0);
+    harness.change(&other, |run| "lone/a".clone_into(&mut run.spec.job.repo));
+    assert_eq!(harness.reconcile(&other).reason, Some(Reason::Paced));
+    harness.pass(SECOND);
+    harness.room_for(2);
+    harness.wakes();
+    harness.follow();
+    assert_eq!(harness.launches("good"), 2);
+    assert_eq!(starting(&harness, &burst[..1]), 1, "it has waited longest, and nobody has one");
+    assert_eq!(starting(&harness, &[other]), 1, "its owner has none");
+}
+
+#[test]
 fn who_needs_no_launch_any_more_holds_nobody_up() {
     let harness = Harness::new();
     let bad = in_line(&harness, 50, "bad");

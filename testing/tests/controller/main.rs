@@ -23,6 +23,7 @@ mod reassigned;
 mod report;
 mod rounds;
 mod seats;
+mod shares;
 mod sweep;
 mod timeline;
 mod true_time;

@@ -166,6 +166,7 @@ mod tests {
             machines: Vec::new(),
             registrations: Registrations::Unknown,
             seats: vec![(class.clone(), run.attempt_id(1)), (class.clone(), run.attempt_id(2))],
+            turn_of: Vec::new(),
             room: true,
             forge_read: None,
             at_work: Vec::new(),

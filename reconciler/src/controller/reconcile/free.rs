@@ -2,7 +2,7 @@
 
 use super::{Reconcile, Stop};
 use crate::controller::ActionKind;
-use crate::model::{ClassName, LimitOf, LimitReached, MachineState, Registrations, serving};
+use crate::model::{MachineState, Registrations};
 use crate::plan::{Action, Rule};
 
 impl Reconcile<'_> {
@@ -29,7 +29,8 @@ impl Reconcile<'_> {
                 );
                 if result.is_ok() {
                     self.seen.seats.retain(|(c, s)| !(*c == class && *s == attempt_id));
-                    self.wake_oldest(&class).await;
+                    self.controller.wake_next(&class, &self.seen).await;
+                    self.asked_whose_turn = false;
                 }
             }
             Action::Retire { id, attempt_id, rule } => {
@@ -94,41 +95,6 @@ impl Reconcile<'_> {
         }
         if let (true, Registrations::Seen(rows)) = (is_possible, &mut self.seen.registrations) {
             rows.iter_mut().filter(|row| row.id == id).for_each(|row| row.disabled = Some(true));
-        }
-    }
-
-    /// Wakes the runs that have waited longest and now fit, after a seat became free.
-    async fn wake_oldest(&self, class: &ClassName) {
-        let ports = &self.controller.ports;
-        let settings = self.controller.settings();
-        let Some(class) = settings.classes.iter().find(|c| c.name == *class) else { return };
-        let (Ok(open), Ok(seats)) =
-            (ports.store.open(self.seen.now).await, ports.store.seats(&class.name).await)
-        else {
-            // They are due within 5 minutes anyway.
-            return;
-        };
-        let mut waiting: Vec<_> = open
-            .into_iter()
-            .filter(|run| {
-                run.at_limit
-                    && serving(&settings.classes, &run.repo, &run.runs_on)
-                        .is_some_and(|c| c.name == class.name)
-            })
-            .collect();
-        waiting.sort_by(|a, b| (a.waiting_since, &a.name).cmp(&(b.waiting_since, &b.name)));
-        let limits = class.seat_limits();
-        let mut taken: Vec<String> = seats.into_iter().map(|s| s.repo).collect();
-        for run in waiting {
-            match limits.reached(&run.repo, taken.iter().map(String::as_str)) {
-                Some(LimitReached { of: LimitOf::Class, .. }) => break,
-                Some(LimitReached { of: LimitOf::Repo | LimitOf::Owner, .. }) => {}
-                None => {
-                    taken.push(run.repo.to_string());
-                    // After a lost wake-up the run continues at its due.
-                    let _ = ports.queue.wake(&run.name).await;
-                }
-            }
         }
     }
 }

@@ -20,6 +20,17 @@ impl Reconcile<'_> {
         Ok(prepared)
     }
 
+    /// Returns whether the free seats of the class turn out to be for other runs. Asks once, and
+    /// again after a seat became free.
+    pub(super) async fn is_turn_of_others(&mut self) -> bool {
+        if self.asked_whose_turn {
+            return false;
+        }
+        self.asked_whose_turn = true;
+        self.seen.turn_of = self.controller.turn_of_others(&self.seen).await;
+        !self.seen.turn_of.is_empty()
+    }
+
     async fn prepare_for(&mut self, run: &mut Run, prepare: Prepare) -> Result<bool, Stop> {
         let ports = &self.controller.ports;
         let now = self.seen.now;

@@ -42,6 +42,7 @@ pub(crate) fn with(mutant: Mutant) -> Option<fn(&Observation) -> Plan> {
         Mutant::NoRule24 => |seen| without(seen, Rule::Duplicate),
         Mutant::NoRule25 => |seen| without(seen, Rule::Void),
         Mutant::NoRule26 => |seen| without(seen, Rule::SeatFree),
+        Mutant::TurnIgnored => |seen| plan(&Observation { turn_of: Vec::new(), ..seen.clone() }),
         Mutant::NoBackoff => no_backoff,
         Mutant::NoBootBreaker => no_boot_breaker,
         Mutant::BootBreakerNeverCloses => boot_breaker_never_closes,

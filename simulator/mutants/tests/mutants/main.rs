@@ -16,7 +16,9 @@ use std::sync::Arc;
 use tinqs_ci_simulator::laws::Violation;
 use tinqs_ci_simulator::play::{Profile, run, run_variant};
 
-use Broken::{Asks, Boots, L1, L2, L3, L4, L5, L6, L9, L10, L12, L14, Leak, Usage, Waits, Writes};
+use Broken::{
+    Asks, Boots, L1, L2, L3, L4, L5, L6, L9, L10, L11, L12, L14, Leak, Usage, Waits, Writes,
+};
 use mutant::Mutant;
 use variant::Mutants;
 
@@ -31,6 +33,7 @@ enum Broken {
     L6,
     L9,
     L10,
+    L11,
     L12,
     L14,
     /// L16.
@@ -60,6 +63,7 @@ impl Broken {
             "L6" => L6,
             "L9" => L9,
             "L10" => L10,
+            "L11" => L11,
             "L12" => L12,
             "L14" => L14,
             "L16 usage" => Usage,
@@ -162,6 +166,8 @@ cases! {
     runners_are_restarted_after_start_by: [Mutant::RestartsAfterStartBy], Profile::hung, [L12], 5;
     usage_is_written_apart: [Mutant::CountedApart], Profile::crash, [Usage], 10;
     counted_machines_are_forgotten: [Mutant::CountedForgotten], Profile::steal, [Usage], 2;
+    turns_are_ignored: [Mutant::TurnIgnored], Profile::shares, [L11], 5;
+    nobody_is_passed_by: [Mutant::PassedByIgnored], Profile::shares, [L11], 5;
 }
 
 /// Mutants killed by a fixed interleaving, in `scripted`.

@@ -134,4 +134,8 @@ mutants! {
     CountedApart,
     /// The record does not keep which machines are counted.
     CountedForgotten,
+    /// A run takes a free seat that is another run's by fair shares.
+    TurnIgnored,
+    /// Capacity passes an owner by for as long as others have fewer machines.
+    PassedByIgnored,
 }

@@ -1,12 +1,14 @@
 //! Profiles in which repositories and classes do not trust each other.
 
+use jiff::SignedDuration;
 use tinqs_ci_reconciler::model::{Class, ClassName};
 use tinqs_ci_reconciler::ports::RegistrationLists;
 
 use super::any_line;
 use crate::faults::{FaultProfile, Rng};
+use crate::forge::JobSpec;
 use crate::play::draw::{KEEP, hours, linux, minutes, one_of, seconds};
-use crate::play::profile::Profile;
+use crate::play::profile::{Profile, UserAction};
 use crate::play::{strangers, user_actions};
 
 fn class(name: &str, labels: &[&str]) -> Class {
@@ -118,7 +120,63 @@ impl Profile {
                 linux,
             ],
             waits_at_most: hours(5),
+            checks_shares: true,
             ..Self::steal()
         }
     }
+
+    /// A repository with two hundred jobs and an owner with a hundred repositories ask a class for
+    /// more than it gives, and others for one machine. In another class ten owners keep one that
+    /// has a machine from its next one. No faults: the order of free seats is checked.
+    pub fn shares() -> Self {
+        let limited = |name, limit| Class { limit: Some(limit), ..class(name, &[name]) };
+        Self {
+            name: "shares",
+            user_actions: floods_and_single_jobs,
+            classes: vec![limited("linux", 12), limited("narrow", 2)],
+            replicas: (1, 2),
+            waits_at_most: hours(8),
+            checks_shares: true,
+            ..Self::steal()
+        }
+    }
+}
+
+/// A push of jobs of 20 to 90 seconds.
+fn short_jobs(rng: &mut Rng, repo: String, label: &str, count: i64) -> UserAction {
+    let job = |n| JobSpec {
+        work: rng.between(seconds(20), seconds(90)),
+        ..JobSpec::new(format!("build ({n})"), &[label])
+    };
+    UserAction::Push { repo, jobs: (0..count).map(job).collect() }
+}
+
+fn floods_and_single_jobs(rng: &mut Rng) -> Vec<(SignedDuration, UserAction)> {
+    let mut user_actions = Vec::new();
+    let mut push = |rng: &mut Rng, from: i64, to: i64, repo: String, label: &str, count: i64| {
+        let at = rng.between(seconds(from), seconds(to));
+        user_actions.push((at, short_jobs(rng, repo, label, count)));
+    };
+    // Spread over five minutes, as are the reconciles of runs that wait for a seat from then on.
+    for n in 0..40 {
+        push(rng, 5 + 7 * n, 12 + 7 * n, "acme/widget".to_owned(), "linux", 5);
+    }
+    for lab in 0..100 {
+        push(rng, 5, 300, format!("umbrella/lab-{lab}"), "linux", 2);
+    }
+    for n in 0..20 {
+        push(rng, 400 + 150 * n, 500 + 150 * n, format!("solo-{n}/app"), "linux", 1);
+    }
+    for round in 0..9 {
+        for n in 0..10 {
+            let from = 200 + 600 * round;
+            push(rng, from, from + 600, format!("few-{n}/app"), "narrow", 1);
+        }
+    }
+    push(rng, 900, 960, "slow/app".to_owned(), "narrow", 1);
+    let long = JobSpec { work: minutes(180), ..JobSpec::new("long", &["narrow"]) };
+    user_actions
+        .push((seconds(1), UserAction::Push { repo: "slow/app".to_owned(), jobs: vec![long] }));
+    user_actions.sort_by_key(|(at, _)| *at);
+    user_actions
 }

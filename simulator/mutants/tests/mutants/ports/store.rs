@@ -140,6 +140,11 @@ impl RunStore for ChangedPorts {
                 run.due = now + SignedDuration::from_mins(1);
             }
         }
+        if self.has(Mutant::PassedByIgnored) {
+            for run in &mut open {
+                run.waiting_since = run.waiting_since.max(now - SignedDuration::from_mins(29));
+            }
+        }
         Ok(open)
     }
 

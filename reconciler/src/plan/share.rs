@@ -1,0 +1,165 @@
+//! Fair shares: the order in which waiting runs get free seats, or launches.
+//!
+//! The owner with the fewest live machines goes first, of several the one that has waited longest
+//! since it last got one; within it the same holds for its repositories, and within a repository
+//! the oldest run goes first. Capacity that passed an owner or a repository by for half an hour
+//! goes to it before all others.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::times::{after, older};
+use crate::model::{RunName, SeatLimits, owner_of};
+
+/// An owner or a repository that has waited for so long, and got nothing meanwhile, goes first.
+pub const PASSED_BY: SignedDuration = SignedDuration::from_mins(30);
+
+/// When an owner was last served is known for this time.
+const KEPT: SignedDuration = SignedDuration::from_hours(24);
+
+/// A run that waits for a seat or for a launch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waiter<'a> {
+    /// Its name.
+    pub name: &'a RunName,
+    /// Its repository, `owner/name`.
+    pub repo: &'a str,
+    /// Since when it waits.
+    pub since: Timestamp,
+}
+
+/// When owners and repositories last got something, as far as it is known.
+#[derive(Clone, Debug, Default)]
+pub struct Served {
+    /// By owner, in lower case.
+    owners: HashMap<String, Timestamp>,
+    repos: HashMap<String, Timestamp>,
+}
+
+impl Served {
+    /// Records that a repository (`owner/name`), and so its owner, got something.
+    pub fn gets(&mut self, repo: &str, at: Timestamp) {
+        self.owners.insert(owner_of(repo).to_ascii_lowercase(), at);
+        self.repos.insert(repo.to_owned(), at);
+    }
+
+    /// Forgets what is too old.
+    pub fn forget_old(&mut self, now: Timestamp) {
+        self.owners.retain(|_, at| !older(now, *at, KEPT));
+        self.repos.retain(|_, at| !older(now, *at, KEPT));
+    }
+}
+
+/// What one owner or one repository has.
+#[derive(Clone, Copy, Debug)]
+struct Share {
+    live: u32,
+    /// Since when it waits without having got anything.
+    since: Timestamp,
+}
+
+impl Share {
+    /// Returns its place among others of its kind: the lowest goes first.
+    fn rank(self, now: Timestamp) -> (Timestamp, u32, Timestamp) {
+        let is_passed_by = now >= after(self.since, PASSED_BY);
+        let passed_since = if is_passed_by { self.since } else { Timestamp::MAX };
+        (passed_since, self.live, self.since)
+    }
+
+    fn gets(&mut self, now: Timestamp) {
+        self.live += 1;
+        self.since = now;
+    }
+}
+
+/// The waiting runs of one repository, oldest first.
+#[derive(Debug)]
+struct Queue<'a> {
+    /// The index of its owner.
+    owner: usize,
+    share: Share,
+    waiting: VecDeque<Waiter<'a>>,
+}
+
+/// Yields the waiting runs in their order, as long as the limits allow another seat. Each that it
+/// yields counts as live for those after it.
+#[derive(Debug)]
+pub struct Order<'a> {
+    now: Timestamp,
+    limits: SeatLimits,
+    live: u32,
+    owners: Vec<Share>,
+    queues: Vec<Queue<'a>>,
+}
+
+/// Returns the order of waiting runs. `live`: the repositories (`owner/name`) that the live
+/// machines, or the held seats, count for.
+pub fn order<'a, 'l>(
+    limits: SeatLimits,
+    live: impl IntoIterator<Item = &'l str>,
+    waiting: impl IntoIterator<Item = Waiter<'a>>,
+    served: &Served,
+    now: Timestamp,
+) -> Order<'a> {
+    let (mut in_all, mut of_owner, mut of_repo) = (0, HashMap::new(), HashMap::new());
+    for repo in live {
+        in_all += 1;
+        *of_owner.entry(owner_of(repo).to_ascii_lowercase()).or_insert(0_u32) += 1;
+        *of_repo.entry(repo).or_insert(0_u32) += 1;
+    }
+    let mut by_repo: BTreeMap<&str, Vec<Waiter<'a>>> = BTreeMap::new();
+    for waiter in waiting {
+        by_repo.entry(waiter.repo).or_default().push(waiter);
+    }
+    let mut indexes: HashMap<String, usize> = HashMap::new();
+    let (mut owners, mut queues) = (Vec::new(), Vec::with_capacity(by_repo.len()));
+    for (repo, mut waiting) in by_repo {
+        waiting.sort_by_key(|waiter| (waiter.since, waiter.name));
+        let Some(oldest) = waiting.first().map(|waiter| waiter.since) else { continue };
+        let since = |served: Option<&Timestamp>| served.map_or(oldest, |at| oldest.max(*at));
+        let owner = owner_of(repo).to_ascii_lowercase();
+        let owner_since = since(served.owners.get(&owner));
+        let live = of_owner.get(&owner).copied().unwrap_or(0);
+        let index = *indexes.entry(owner).or_insert_with(|| {
+            owners.push(Share { live, since: owner_since });
+            owners.len() - 1
+        });
+        owners[index].since = owners[index].since.min(owner_since);
+        let live = of_repo.get(repo).copied().unwrap_or(0);
+        let share = Share { live, since: since(served.repos.get(repo)) };
+        queues.push(Queue { owner: index, share, waiting: waiting.into() });
+    }
+    Order { now, limits, live: in_all, owners, queues }
+}
+
+fn allows(limit: Option<u32>, live: u32) -> bool {
+    limit.is_none_or(|limit| live < limit)
+}
+
+impl<'a> Iterator for Order<'a> {
+    type Item = Waiter<'a>;
+
+    fn next(&mut self) -> Option<Waiter<'a>> {
+        let Self { now, limits, live, owners, queues } = self;
+        if !allows(limits.class, *live) {
+            return None;
+        }
+        let rank = |queue: &Queue<'a>| {
+            let (owner, first) = (owners[queue.owner], queue.waiting.front()?);
+            let has_room =
+                allows(limits.owner, owner.live) && allows(limits.repo, queue.share.live);
+            has_room.then(|| (owner.rank(*now), queue.share.rank(*now), first.since, first.name))
+        };
+        let ranked = queues.iter().enumerate();
+        let (_, first) = ranked.filter_map(|(at, queue)| Some((rank(queue)?, at))).min()?;
+        let queue = &mut queues[first];
+        *live += 1;
+        owners[queue.owner].gets(*now);
+        queue.share.gets(*now);
+        queue.waiting.pop_front()
+    }
+}
+
+#[cfg(test)]
+mod tests;
