@@ -162,6 +162,7 @@ mod tests {
             runs_on: [LINUX.to_owned()].into(),
             repo: repo.into(),
             waiting_since: at(since),
+            boots: Vec::new(),
         }
     }
 

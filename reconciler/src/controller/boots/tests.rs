@@ -31,6 +31,7 @@ fn past(attempt_id: &AttemptId) -> PastAttempt {
         class: linux(),
         registration: 1,
         repo_id: 0,
+        deadline: None,
         promise: None,
         placements: Vec::new(),
         ended: Ended { why: End::NeverReady, at: at(3) },

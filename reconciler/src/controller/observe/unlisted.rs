@@ -152,6 +152,7 @@ mod tests {
             placements: vec![answered(at)],
             ended: Ended { why: End::Consumed, at: now },
             hung_since: None,
+            boot_result: None,
             log: None,
         };
         run.status.past = vec![past(1, Timestamp::MAX), past(2, Timestamp::MIN)];
