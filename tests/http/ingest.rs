@@ -1,5 +1,5 @@
-//! The role `ingest`: it writes the inbox and wakes a reader, in each mode of demand, and the reader
-//! makes the runs.
+//! The role `ingest`: it writes the inbox and wakes a reader, in each mode of demand, and the
+//! reader makes the runs.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

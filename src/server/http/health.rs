@@ -29,8 +29,8 @@ struct NotReady {
     ready: Ready,
 }
 
-/// `GET /readyz`: 200 if the store can be written, independent of cloud and forge. The role `ingest`
-/// only writes the inbox, and has no other part to be ready for.
+/// `GET /readyz`: 200 if the store can be written, independent of cloud and forge. The role
+/// `ingest` only writes the inbox, and has no other part to be ready for.
 pub(super) async fn ready(State(app): Ctx) -> Response {
     let written = app.probe.check().await;
     let now = app.telemetry.now();

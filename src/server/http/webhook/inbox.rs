@@ -30,8 +30,8 @@ pub(super) async fn store(
     app.telemetry.metrics.pass("ingest", result, began.elapsed(), app.telemetry.now());
     let stored = stored?;
     if stored && let Err(error) = pushes.wake_reader().await {
-        // Counted by the port's decorator. The delivery is durable.
-        tracing::debug!(error = %error, "cannot wake a reader of the inbox, its next pass reads it");
+        // Counted by the port's decorator. The delivery is durable: a reader's next pass finds it.
+        tracing::debug!(error = %error, "cannot wake a reader of the inbox");
     }
     Ok(stored)
 }
