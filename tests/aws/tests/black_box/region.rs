@@ -137,7 +137,7 @@ impl Region {
         self.start_as(replica, &["serve"], &[]);
     }
 
-    /// Starts a replica with these arguments, and with more variables, which replace the usual ones.
+    /// Starts a replica with these arguments. `more` variables replace the usual ones.
     pub(crate) fn start_as(&mut self, replica: usize, args: &[&str], more: &[(&str, String)]) {
         let free = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr());
         let port = free.expect("a free port").port();

@@ -61,7 +61,7 @@ fn unknown(op: &str) -> String {
 
 fn call(action: String, resource: String, context: &[(&str, &[&str])]) -> Call {
     let owned = |values: &[&str]| values.iter().map(|value| (*value).to_owned()).collect();
-    let context = context.iter().map(|(key, values)| ((*key).to_owned(), owned(values)));
+    let context = context.iter().map(|(key, values)| ((*key).to_owned(), owned(*values)));
     let region = ("aws:RequestedRegion".to_owned(), vec![REGION.to_owned()]);
     Call { action, resource, context: context.chain([region]).collect() }
 }
@@ -137,8 +137,7 @@ fn of_ec2(params: &Params, tagged: &BTreeMap<String, Tags>) -> Result<Vec<Call>,
         "GetCallerIdentity" => Ok(Vec::new()),
         "RunInstances" => Ok(launch(params)),
         "TerminateInstances" | "GetConsoleOutput" => {
-            let named = |key: &str| key == "InstanceId" || key.starts_with("InstanceId.");
-            let ids = params.iter().filter(|(key, _)| named(key)).map(|(_, id)| id);
+            let ids = params.iter().filter(|(key, _)| is_of(key, "InstanceId")).map(|(_, id)| id);
             let of_machine = |id: &String| {
                 let mut call = call(format!("ec2:{op}"), arn("instance", id), &[]);
                 for (key, value) in tagged.get(id).into_iter().flatten() {
@@ -153,6 +152,11 @@ fn of_ec2(params: &Params, tagged: &BTreeMap<String, Tags>) -> Result<Vec<Call>,
         }
         other => Err(unknown(other)),
     }
+}
+
+/// Whether a parameter is this one, or a member of it.
+fn is_of(key: &str, name: &str) -> bool {
+    key.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
 fn arn(kind: &str, id: &str) -> String {
@@ -197,11 +201,10 @@ fn launch(params: &Params) -> Vec<Call> {
             calls.push(tag);
         }
     }
-    let named = |key: &str, name: &str| key == name || key.starts_with(&format!("{name}."));
     for (key, id) in params {
-        if named(key, "SubnetId") {
+        if is_of(key, "SubnetId") {
             calls.push(run(arn("subnet", id)));
-        } else if named(key, "SecurityGroupId") {
+        } else if is_of(key, "SecurityGroupId") {
             calls.push(run(arn("security-group", id)));
         } else if key == "ImageId" {
             calls.push(run(format!("arn:aws:ec2:{REGION}::image/{id}")));
@@ -230,8 +233,7 @@ fn note_tags(tags: &Tags, call: &mut Call) {
 
 fn of_instance(params: &Params, call: &mut Call) {
     let profile = params.get("IamInstanceProfile.Name");
-    let profile =
-        profile.map(|name| format!("arn:aws:iam::{ACCOUNT}:instance-profile/{name}"));
+    let profile = profile.map(|name| format!("arn:aws:iam::{ACCOUNT}:instance-profile/{name}"));
     for (key, value) in [
         ("ec2:InstanceType", params.get("InstanceType").cloned()),
         ("ec2:InstanceProfile", profile),
