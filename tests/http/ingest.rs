@@ -165,6 +165,14 @@ async fn a_store_or_an_inbox_that_cannot_be_written_is_told_and_a_queue_that_fai
     assert_eq!(parts, ["queue", "store"], "it calls no other service: {ready}");
 }
 
+async fn until(what: &str, holds: impl Fn() -> bool) {
+    let end = tokio::time::Instant::now() + Duration::from_secs(30);
+    while !holds() {
+        assert!(tokio::time::Instant::now() < end, "timed out waiting for: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 /// The loops of a replica that reconciles, which polls and sweeps once, before the webhook comes.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wake_up_alone_leads_from_the_webhook_to_a_machine() {
@@ -178,20 +186,13 @@ async fn a_wake_up_alone_leads_from_the_webhook_to_a_machine() {
         let _ = stopped.await;
     };
     let task = tokio::spawn(serve(parts, listeners, intervals, Role::Reconcile, shutdown));
-    let until = async |what: &str, holds: &dyn Fn() -> bool| {
-        let end = tokio::time::Instant::now() + Duration::from_secs(30);
-        while !holds() {
-            assert!(tokio::time::Instant::now() < end, "timed out waiting for: {what}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    until("the first pass over the inbox", &|| world.calls("oldest") > 0).await;
+    until("the first pass over the inbox", || world.calls("oldest") > 0).await;
     world.state().jobs.insert(7, tinqs_ci_reconciler::model::Job::Waiting);
     ingest(&world, Demand::Jobs).deliver("workflow_job", &queued(7, "x")).await;
-    until("the launch", &|| world.state().launches.len() == 1).await;
+    until("the launch", || world.state().launches.len() == 1).await;
     let phase = world.state().runs[&name(7)].status.phase;
     assert_ne!(phase, Phase::Finished);
-    until("the delivery is taken out", &|| world.state().inbox.is_empty()).await;
+    until("the delivery is taken out", || world.state().inbox.is_empty()).await;
     stop.send(()).expect("the server runs");
     task.await.expect("no panic").expect("no error");
 }

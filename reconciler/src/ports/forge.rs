@@ -10,8 +10,8 @@ use crate::model::{
     About, AttemptId, Job, JobRef, JobRunner, JobTimes, Registration, Registrations, Runner,
 };
 
-/// A job that waits for a runner at the forge. Deliveries that wait in the inbox hold it, also across
-/// an update: a new field needs a default.
+/// A job that waits for a runner at the forge. The inbox holds it, also across an update: a new
+/// field needs a default.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WaitingJob {
     /// The job.

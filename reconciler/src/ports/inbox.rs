@@ -60,8 +60,8 @@ pub trait Inbox: Send + Sync {
     /// # Errors
     /// Returns the store's error if it cannot be written.
     async fn take_out(&self, key: &str) -> Result<(), PortError>;
-    /// Checks with a harmless write, which [`Self::oldest`] never returns, whether a delivery can be
-    /// stored. `holder` names this process, so that replicas do not interfere.
+    /// Checks whether a delivery can be stored, with a harmless write that [`Self::oldest`] never
+    /// returns. `holder` names this process, so that replicas do not interfere.
     ///
     /// # Errors
     /// Returns the store's error if it cannot be written.

@@ -13,8 +13,8 @@ use crate::push::Pushes;
 use crate::server::state::Intervals;
 use crate::telemetry::Telemetry;
 
-/// Reconciles each of these runs once. Returns those that must be delivered again. A wake-up about the
-/// inbox goes to `pushes`.
+/// Reconciles each of these runs once. Returns those that must be delivered again. A wake-up about
+/// the inbox goes to `pushes`.
 pub(crate) async fn at_once(
     controller: &Arc<Controller>,
     telemetry: &Arc<Telemetry>,

@@ -38,7 +38,7 @@ use region::Region;
 const TABLE: &str = "runs-of-ci";
 const QUEUE: &str = "events";
 const SECRET: &str = "roles-webhook-secret-canary";
-/// Whoever runs `init --aws`.
+/// The caller of `init --aws`.
 const BOOTSTRAP: &str = "AKIDBOOTSTRAP";
 /// The replicas, whose access keys are `AKIDREPLICA0` and so on.
 const CONTROLLER: usize = 0;
