@@ -61,8 +61,7 @@ pub(crate) async fn run(
     let mut stop = stopping.clone();
     let tasks = JoinSet::new();
     let since = HashMap::new();
-    let mut workers =
-        Workers { controller, telemetry, pushes, intervals, stopping, tasks, since };
+    let mut workers = Workers { controller, telemetry, pushes, intervals, stopping, tasks, since };
     // Kept across iterations: dropping the future could lose received wake-ups.
     let mut fetch: Option<Fetch> = None;
     let mut pause = Duration::ZERO;

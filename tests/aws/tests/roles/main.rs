@@ -252,8 +252,7 @@ async fn from_a_job_to_its_end(account: &Account) {
 async fn from_a_push_to_its_run(account: &Account) {
     let file = "on: push\njobs: {build: {runs-on: linux, steps: [{run: 'true'}]}}\n";
     let changes = [(".gitea/workflows/ci.yml", Some(file))];
-    let push =
-        Push { git_ref: "refs/heads/main", changes: &changes, message: "begin", runs: &[] };
+    let push = Push { git_ref: "refs/heads/main", changes: &changes, message: "begin", runs: &[] };
     account.region.gitea.forge().push_commit(Timestamp::now(), "acme/widget", &push);
     let page = account.region.answers(CONTROLLER, "/v1/runs?limit=100", "push-").await;
     assert!(page.contains("acme/widget"), "{page}");
@@ -318,8 +317,7 @@ async fn what_a_policy_does_not_allow_is_refused() {
     denied(queue.wake(&name(7)).await.expect_err("another queue than that of the policy"));
 
     let clients = ec2::Clients { launch: client::ec2_launch(&config), ask: client::ec2(&config) };
-    let machines =
-        Machines::new(clients, "tinqs-ci", Arc::new(SystemClock), Rates::default());
+    let machines = Machines::new(clients, "tinqs-ci", Arc::new(SystemClock), Rates::default());
     denied(machines.list().await.expect_err("the machines"));
     let refused = account.gate.book().refused;
     assert!(refused.iter().all(|call| call.starts_with("ingest: ")), "{refused:?}");

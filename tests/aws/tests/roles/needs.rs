@@ -147,9 +147,7 @@ fn of_ec2(params: &Params, tagged: &BTreeMap<String, Tags>) -> Result<Vec<Call>,
             };
             Ok(ids.map(of_machine).collect())
         }
-        _ if op.starts_with("Describe") => {
-            Ok(vec![call(format!("ec2:{op}"), "*".to_owned(), &[])])
-        }
+        _ if op.starts_with("Describe") => Ok(vec![call(format!("ec2:{op}"), "*".to_owned(), &[])]),
         other => Err(unknown(other)),
     }
 }
