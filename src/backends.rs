@@ -64,6 +64,16 @@ impl BackendError {
     }
 }
 
+/// What building the adapters asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// The table is completed, and the forge is asked how demand is found.
+    Checked,
+    /// Nothing is asked, for a process that has the right to nothing of that. The mode of demand is
+    /// the configured one; with `auto` none is decided.
+    Unasked,
+}
+
 /// Builds the adapters that the settings name. `environment` is that of this process; child
 /// processes inherit selected variables of it.
 ///
@@ -73,9 +83,10 @@ pub async fn backends(
     settings: &Settings,
     replica: &str,
     environment: impl IntoIterator<Item = (OsString, OsString)>,
+    start: Start,
 ) -> Result<Backends, BackendError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let (store, inbox) = store(settings, replica).await?;
+    let (store, inbox) = store(settings, replica, start).await?;
     let mut ends: Option<Arc<dyn MachineEnds>> = None;
     let (compute, owners): (Arc<dyn Compute>, _) = match &settings.compute {
         ComputeUrl::Process(dir) => {
@@ -100,7 +111,10 @@ pub async fn backends(
     let client = Client::new(&settings.forge, clock.clone())
         .map_err(|error| BackendError::new("forge", &error))?;
     let demand = Arc::new(DemandSource::new(Arc::new(client), DemandConfig::of(&settings.forge)));
-    choose_demand(&demand).await?;
+    match start {
+        Start::Checked => choose_demand(&demand).await?,
+        Start::Unasked => demand.assume(),
+    }
     let ports = Ports { clock, store, queue, compute, forge: demand.clone() };
     Ok(Backends { ports, inbox, demand, ends })
 }
@@ -108,12 +122,13 @@ pub async fn backends(
 async fn store(
     settings: &Settings,
     replica: &str,
+    start: Start,
 ) -> Result<(Arc<dyn RunStore>, Arc<dyn Inbox>), BackendError> {
     let file = match &settings.store {
         StoreUrl::Redb(dir) => Store::open(dir),
         StoreUrl::Memory => Store::memory(),
         StoreUrl::Dynamodb(table) => {
-            return aws::dynamodb(table, &settings.compute, replica).await;
+            return aws::dynamodb(table, &settings.compute, replica, start).await;
         }
     };
     let file = Arc::new(file.map_err(|error| BackendError::new("store", &error))?);

@@ -12,19 +12,29 @@ use tinqs_ci_aws::store::DynamoStore;
 use tinqs_ci_reconciler::ports::check::Check;
 use tinqs_ci_reconciler::ports::{Clock, Compute, Inbox, Queue, RunStore};
 
-use super::{BackendError, in_aws};
+use super::{BackendError, Start, in_aws};
 use crate::settings::{ComputeUrl, Settings};
 
-/// Builds the `DynamoDB` store. Creates the table if it is missing and completes its indexes and
-/// expiry if permitted.
+/// Builds the `DynamoDB` store. Unless nothing may be asked, creates the table if it is missing and
+/// completes its indexes and expiry if permitted.
 pub(super) async fn dynamodb(
     table: &str,
     compute: &ComputeUrl,
     replica: &str,
+    start: Start,
 ) -> Result<(Arc<dyn RunStore>, Arc<dyn Inbox>), BackendError> {
     let failed = |error: &dyn std::error::Error| BackendError::new("store", error);
     let config = client::load(region(compute)).await.map_err(|error| failed(&error))?;
     let store = DynamoStore::new(client::dynamodb(&config), table, replica);
+    if start == Start::Checked {
+        complete(&store, table).await?;
+    }
+    let store = Arc::new(store);
+    Ok((store.clone(), store))
+}
+
+async fn complete(store: &DynamoStore, table: &str) -> Result<(), BackendError> {
+    let failed = |error: &dyn std::error::Error| BackendError::new("store", error);
     let done = store.ensure_table().await.map_err(|error| failed(&error))?;
     for warning in &done.warnings {
         tracing::warn!("{warning}");
@@ -33,8 +43,7 @@ pub(super) async fn dynamodb(
         let indexes = done.indexes.join(" ");
         tracing::info!(table, made = done.made, indexes, expires = done.expires, "completed table");
     }
-    let store = Arc::new(store);
-    Ok((store.clone(), store))
+    Ok(())
 }
 
 /// Builds the EC2 compute, and the lookup from an instance to its run.

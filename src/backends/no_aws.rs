@@ -8,7 +8,7 @@ use tinqs_ci_aws::setup::{SetupError, SetupReport};
 use tinqs_ci_reconciler::ports::check::Check;
 use tinqs_ci_reconciler::ports::{Clock, Compute, Inbox, Queue, RunStore};
 
-use super::BackendError;
+use super::{BackendError, Start};
 use crate::settings::{ComputeUrl, Settings};
 
 #[expect(clippy::unused_async, reason = "the same signature as with AWS")]
@@ -16,6 +16,7 @@ pub(super) async fn dynamodb(
     _table: &str,
     _compute: &ComputeUrl,
     _replica: &str,
+    _start: Start,
 ) -> Result<(Arc<dyn RunStore>, Arc<dyn Inbox>), BackendError> {
     Err(absent("store", "DynamoDB", "store = \"redb:DIR\""))
 }

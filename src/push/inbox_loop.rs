@@ -1,4 +1,4 @@
-//! The loop of push mode: evaluates the inbox and creates runs.
+//! The loop over the inbox: evaluates changes, takes what was told about jobs, and creates runs.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -6,28 +6,20 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
-use serde::{Deserialize, Serialize};
 use tinqs_ci_reconciler::controller::Controller;
 use tinqs_ci_reconciler::model::serving;
 use tinqs_ci_reconciler::ports::{ErrorKind, Inbox, InboxItem, PortError};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
-use tinqs_ci_gitea::demand::Mode;
 use tinqs_ci_gitea::demand::by_mode::DemandSource;
+use tinqs_ci_gitea::demand::{self, Demand, Mode};
 use tinqs_ci_gitea::trigger_event::TriggerEvent;
+use tinqs_ci_gitea::webhook::Event;
 
 use super::evaluate::evaluate;
-use super::runs;
-
-/// A delivery as stored in the inbox.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Item {
-    received_at: Timestamp,
-    // The name in items stored by earlier versions.
-    #[serde(alias = "occasion")]
-    trigger_event: TriggerEvent,
-}
+use super::item::{Content, Item};
+use super::{inbox_wake, runs};
 
 /// The number of items read at once.
 const ITEMS: usize = 100;
@@ -42,7 +34,7 @@ const MAY_COME: SignedDuration = SignedDuration::from_mins(10);
 const SOON: SignedDuration = SignedDuration::from_secs(2);
 const LATE: SignedDuration = SignedDuration::from_mins(1);
 
-/// The state of push mode.
+/// The state of the inbox and of push mode.
 pub struct Pushes {
     demand: Arc<DemandSource>,
     inbox: Arc<dyn Inbox>,
@@ -77,11 +69,14 @@ pub struct Pass {
     pub given_up: usize,
     /// Whether the forge could not be reached, so that the rest was postponed.
     pub unanswered: bool,
-    /// The result and duration of each evaluation.
+    /// The result and duration of each evaluation of a change.
     pub told: Vec<(PushResult, Duration)>,
+    /// Whether the job list must be read soon: it also shows what a delivery omits.
+    pub poll_soon: bool,
     /// The inbox could not be read or the mode not be decided; the rest was not evaluated.
     pub error: Option<PortError>,
-    /// Whether the inbox is empty and stays so, because the job list shows the demand.
+    /// Whether the inbox is empty and only a wake-up can tell more, because the job list shows the
+    /// demand.
     pub quiet: bool,
 }
 
@@ -121,14 +116,37 @@ impl Pushes {
     /// # Errors
     /// The store cannot be written.
     pub async fn take_in(&self, trigger_event: TriggerEvent) -> Result<bool, PortError> {
+        self.store(Content::Trigger(Box::new(trigger_event))).await
+    }
+
+    /// Stores what a delivery tells about jobs, for a replica that reconciles. Returns `false` if
+    /// the inbox is full.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    pub async fn take_in_jobs(&self, events: Vec<Event>) -> Result<bool, PortError> {
+        self.store(Content::Jobs(events)).await
+    }
+
+    async fn store(&self, content: Content) -> Result<bool, PortError> {
         let received_at = self.controller.ports().clock.now();
-        let digest = trigger_event.digest();
-        let body = serde_json::to_vec(&Item { received_at, trigger_event }).map_err(|error| {
-            PortError::new("store", "take_in", ErrorKind::Invalid, error.to_string())
-        })?;
-        let taken = self.inbox.take_in(&InboxItem::new(received_at, &digest, body)).await?;
+        let item = Item { received_at, content }.stored()?;
+        let taken = self.inbox.take_in(&item).await?;
         self.woken.notify_one();
         Ok(taken)
+    }
+
+    /// Wakes a replica that reads the inbox.
+    ///
+    /// # Errors
+    /// The queue's error: then a replica reads it at its next pass.
+    pub async fn wake_reader(&self) -> Result<(), PortError> {
+        self.controller.ports().queue.wake(&inbox_wake()).await
+    }
+
+    /// Lets the loop read the inbox now, because another replica has stored an item.
+    pub fn read_now(&self) {
+        self.woken.notify_one();
     }
 
     /// Waits until an item was stored.
@@ -141,7 +159,8 @@ impl Pushes {
     pub async fn pass(self: &Arc<Self>) -> Pass {
         let mut pass = Pass::default();
         pass.error = self.go_through(&mut pass).await.err();
-        pass.quiet = pass.error.is_none() && self.demand.known() == Some(Mode::Jobs);
+        let all_taken = pass.error.is_none() && pass.waiting == 0;
+        pass.quiet = all_taken && self.demand.known() == Some(Mode::Jobs);
         pass
     }
 
@@ -155,16 +174,18 @@ impl Pushes {
             after.clone_from(&last.key);
             let mode = self.demand.mode().await?;
             for InboxItem { key, received_at, body } in items {
-                if mode == Mode::Jobs {
-                    // The job list shows the demand.
-                    self.inbox.take_out(&key).await?;
-                    continue;
-                }
                 if pass.unanswered || self.is_early(&key, now) {
                     pass.waiting += 1;
                     continue;
                 }
-                let item = match serde_json::from_slice::<Item>(&body) {
+                let read = Item::read(&body);
+                if mode == Mode::Jobs && !read.as_ref().is_ok_and(Item::tells_jobs) {
+                    // The job list shows the demand, also of what this version cannot read.
+                    self.inbox.take_out(&key).await?;
+                    pass.poll_soon = true;
+                    continue;
+                }
+                let item = match read {
                     Ok(item) => item,
                     Err(reason) => {
                         self.unreadable(&key, received_at, &reason, pass, now).await;
@@ -177,7 +198,7 @@ impl Pushes {
                 let pushes = self.clone();
                 tasks.spawn(async move {
                     let began = Instant::now();
-                    let outcome = pushes.evaluate(&item, now).await;
+                    let outcome = pushes.take(&item, mode, now).await;
                     (key, item, outcome, began.elapsed())
                 });
             }
@@ -225,17 +246,15 @@ impl Pushes {
     async fn joined(&self, tasks: &mut JoinSet<Processed>, pass: &mut Pass, now: Timestamp) {
         // After a panic (logged by the hook) the item stays in the inbox.
         let Some(Ok((key, item, outcome, took))) = tasks.join_next().await else { return };
-        let TriggerEvent { repo, event, git_ref, commit, .. } = &item.trigger_event;
+        tell(&item.content, &outcome);
         let (result, over) = match outcome {
             ItemOutcome::Done { created } => {
                 pass.evaluated += 1;
                 pass.created += created;
-                tracing::info!(repo, event, git_ref, commit, created, "evaluated push");
                 (PushResult::Evaluated, true)
             }
-            ItemOutcome::GivenUp(why) => {
+            ItemOutcome::GivenUp(_) => {
                 pass.given_up += 1;
-                tracing::error!(repo, event, git_ref, commit, why, "gave up push evaluation");
                 (PushResult::GivenUp, true)
             }
             ItemOutcome::Again(error) => {
@@ -243,14 +262,14 @@ impl Pushes {
                 pass.unanswered |=
                     matches!(error.kind, ErrorKind::Unavailable | ErrorKind::Throttled);
                 self.put_off(&key, now);
-                tracing::warn!(
-                    repo, event, git_ref, commit, error = %error,
-                    "push evaluation failed, will retry"
-                );
                 (PushResult::Waiting, false)
             }
         };
-        pass.told.push((result, took));
+        if item.tells_jobs() {
+            pass.poll_soon = true;
+        } else {
+            pass.told.push((result, took));
+        }
         if over {
             self.failed.lock().remove(&key);
             if let Err(error) = self.inbox.take_out(&key).await {
@@ -260,9 +279,13 @@ impl Pushes {
         }
     }
 
-    async fn evaluate(&self, item: &Item, now: Timestamp) -> ItemOutcome {
+    async fn take(&self, item: &Item, mode: Mode, now: Timestamp) -> ItemOutcome {
         let age = now.duration_since(item.received_at);
-        match self.make_runs(&item.trigger_event).await {
+        let taken = match &item.content {
+            Content::Trigger(trigger_event) => self.make_runs(trigger_event).await,
+            Content::Jobs(events) => self.ingest(events, mode).await.map(Some),
+        };
+        match taken {
             Ok(Some(created)) => ItemOutcome::Done { created },
             Ok(None) if age > MAY_COME => ItemOutcome::GivenUp(
                 "the commit does not exist at the forge, or `forge.token` cannot read the repository"
@@ -275,6 +298,16 @@ impl Pushes {
             Err(error) if age > KEEP_TRYING => ItemOutcome::GivenUp(error.to_string()),
             Err(error) => ItemOutcome::Again(error),
         }
+    }
+
+    /// Does what a replica that accepts webhooks itself does with these events at once. Returns the
+    /// number of created runs.
+    async fn ingest(&self, events: &[Event], mode: Mode) -> Result<usize, PortError> {
+        let Demand { hints, poll_soon: _, blocked } = demand::hints(events.to_vec(), Some(mode));
+        for job_id in blocked {
+            self.controller.saw_blocked(job_id);
+        }
+        self.controller.ingest(&hints).await
     }
 
     /// Creates the runs of a trigger event. Returns `None` if its commit does not exist.
@@ -311,5 +344,34 @@ impl Pushes {
         let wait = (SOON * (1 << (*times).min(6))).min(LATE);
         *times += 1;
         *at = now.saturating_add(wait).unwrap_or(Timestamp::MAX);
+    }
+}
+
+/// Logs what became of an item.
+fn tell(content: &Content, outcome: &ItemOutcome) {
+    let Content::Trigger(trigger_event) = content else {
+        match outcome {
+            ItemOutcome::Done { created } => tracing::debug!(created, "took announced jobs"),
+            ItemOutcome::GivenUp(why) => tracing::error!(why, "gave up announced jobs"),
+            ItemOutcome::Again(error) => {
+                tracing::warn!(error = %error, "cannot take announced jobs, will retry");
+            }
+        }
+        return;
+    };
+    let TriggerEvent { repo, event, git_ref, commit, .. } = trigger_event.as_ref();
+    match outcome {
+        ItemOutcome::Done { created } => {
+            tracing::info!(repo, event, git_ref, commit, created, "evaluated push");
+        }
+        ItemOutcome::GivenUp(why) => {
+            tracing::error!(repo, event, git_ref, commit, why, "gave up push evaluation");
+        }
+        ItemOutcome::Again(error) => {
+            tracing::warn!(
+                repo, event, git_ref, commit, error = %error,
+                "push evaluation failed, will retry"
+            );
+        }
     }
 }

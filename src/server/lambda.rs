@@ -54,7 +54,7 @@ pub async fn run(
         // A function has no place to keep one that it creates.
         tracing::warn!("no `[[server.token]]`, the API admits nobody");
     }
-    let parts = Parts::from_settings(settings, &replica(), environment).await?;
+    let parts = Parts::from_settings(settings, &replica(), environment, Role::All).await?;
     let function = Arc::new(Function::new(parts));
     let serve = service_fn(move |event: LambdaEvent<Value>| {
         let function = function.clone();
@@ -146,10 +146,22 @@ impl Function {
         [demand, sweep].iter().map(|report| report.as_ref().map_or(1, |r| r.errors.len())).sum()
     }
 
+    /// Reads the inbox if something was stored since it was last read.
+    async fn read_inbox(&self) {
+        if let Some(pushes) = &self.parts.pushes
+            && at_once(pushes.woken()).await
+        {
+            self.pushes().await;
+        }
+    }
+
     async fn pushes(&self) {
         let Some(pushes) = &self.parts.pushes else { return };
         let pass = pushes.pass().await;
         self.parts.telemetry.record_pushes(&pass);
+        if pass.poll_soon {
+            self.poll_signal.poll_soon();
+        }
         if let Some(error) = pass.error {
             tracing::warn!(%error, "cannot evaluate pushes, will retry");
         }
@@ -162,11 +174,7 @@ impl Function {
                 let Parts { controller, telemetry, .. } = &self.parts;
                 pass("demand", telemetry, controller.poll()).await;
             }
-            if let Some(pushes) = &self.parts.pushes
-                && at_once(pushes.woken()).await
-            {
-                self.pushes().await;
-            }
+            self.read_inbox().await;
             if self.own_queue {
                 self.reconcile_woken().await;
             }
@@ -183,12 +191,13 @@ impl Function {
         loop {
             let left_over = !under_way.is_empty();
             if !left_over {
-                let Parts { controller, telemetry, .. } = &self.parts;
+                let Parts { controller, telemetry, pushes, .. } = &self.parts;
                 let (controller, telemetry) = (controller.clone(), telemetry.clone());
                 let stopping = self.stop.subscribe();
                 under_way.spawn(workers::run(
                     controller,
                     telemetry,
+                    pushes.clone(),
                     self.intervals,
                     stopping,
                     Some(IDLE),
@@ -220,8 +229,11 @@ impl Function {
             }
         }
         let names: Vec<RunName> = asked.iter().map(|(name, _)| name.clone()).collect();
-        let Parts { controller, telemetry, .. } = &self.parts;
-        let unsettled = workers::at_once(controller, telemetry, self.intervals, names).await;
+        let Parts { controller, telemetry, pushes, .. } = &self.parts;
+        let pushes = pushes.as_ref();
+        let unsettled = workers::at_once(controller, telemetry, pushes, self.intervals, names);
+        let unsettled = unsettled.await;
+        self.read_inbox().await;
         failed.extend(asked.into_iter().filter(|(n, _)| unsettled.contains(n)).map(|(_, id)| id));
         failed.sort();
         failed.dedup();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tinqs_ci_reconciler::ports::{ErrorKind, PortError, Ports};
+use tinqs_ci_reconciler::ports::{ErrorKind, Inbox, PortError, Ports};
 use tokio::sync::Mutex;
 
 use crate::telemetry::Telemetry;
@@ -18,6 +18,8 @@ const DEADLINE: Duration = Duration::from_secs(5);
 /// whatever, ends that time: the next check writes.
 pub struct StoreProbe {
     ports: Ports,
+    /// Checked instead of the runs, if this process writes nothing else.
+    inbox: Option<Arc<dyn Inbox>>,
     telemetry: Arc<Telemetry>,
     replica: String,
     last_good: Mutex<Option<Instant>>,
@@ -26,7 +28,18 @@ pub struct StoreProbe {
 impl StoreProbe {
     /// Creates a probe of the ports' store for this replica.
     pub fn new(ports: Ports, telemetry: Arc<Telemetry>, replica: &str) -> Self {
-        Self { ports, telemetry, replica: replica.to_owned(), last_good: Mutex::new(None) }
+        let replica = replica.to_owned();
+        Self { ports, inbox: None, telemetry, replica, last_good: Mutex::new(None) }
+    }
+
+    /// Creates a probe of the inbox, for a replica that writes nothing else.
+    pub fn of_inbox(
+        inbox: Arc<dyn Inbox>,
+        ports: Ports,
+        telemetry: Arc<Telemetry>,
+        replica: &str,
+    ) -> Self {
+        Self { inbox: Some(inbox), ..Self::new(ports, telemetry, replica) }
     }
 
     /// Returns `Ok` if the store can be written, or could be within the last 2 s and no write has
@@ -43,11 +56,18 @@ impl StoreProbe {
         }
         *last_good = None;
         let began = Instant::now();
-        let written = self.ports.store.writable(&self.replica, self.ports.clock.now());
-        tokio::time::timeout(DEADLINE, written).await.map_err(|_| {
+        tokio::time::timeout(DEADLINE, self.write()).await.map_err(|_| {
             PortError::new("store", "writable", ErrorKind::Unavailable, "no answer within 5 s")
         })??;
         *last_good = Some(began);
         Ok(())
+    }
+
+    async fn write(&self) -> Result<(), PortError> {
+        let now = self.ports.clock.now();
+        match &self.inbox {
+            Some(inbox) => inbox.writable(&self.replica, now).await,
+            None => self.ports.store.writable(&self.replica, now).await,
+        }
     }
 }

@@ -14,7 +14,7 @@ use super::listeners::Listeners;
 use super::live::Live;
 use super::state::{Error, Intervals, Parts, PollSignal, Role, replica, stopped};
 use super::{own_token, reload, ticks, workers};
-use crate::backends;
+use crate::backends::{self, BackendError};
 use crate::settings::{Loaded, Settings, Source};
 
 /// Serves until `shutdown` completes, then stops gracefully: accepts no further webhooks and
@@ -46,7 +46,8 @@ pub async fn serve(
     if role.reconciles() {
         let Parts { controller, telemetry, pushes, ends, .. } = &parts;
         if let Some(pushes) = pushes.clone() {
-            loops.spawn(ticks::pushes(pushes, telemetry.clone(), intervals.poll, stopping.clone()));
+            let (t, p) = (telemetry.clone(), poll_signal.clone());
+            loops.spawn(ticks::pushes(pushes, t, p, intervals.poll, stopping.clone()));
         }
         if let Some(machines) = ends.clone() {
             loops.spawn(ticks::ends(
@@ -57,7 +58,8 @@ pub async fn serve(
             ));
         }
         let (c, t) = (controller.clone(), telemetry.clone());
-        loops.spawn(workers::run(c, t, intervals, stopping.clone(), None));
+        let inbox = pushes.clone();
+        loops.spawn(workers::run(c, t, inbox, intervals, stopping.clone(), None));
         let (c, t) = (controller.clone(), telemetry.clone());
         let every = intervals_now.subscribe();
         loops.spawn(ticks::poll(c, t, poll_signal, every, stopping.clone()));
@@ -153,19 +155,32 @@ pub async fn run(
 }
 
 /// Builds the parts. A token that may not register runners where they are registered fails the
-/// start, because no job would get a machine.
+/// start, because no job would get a machine; so does a role whose webhooks nobody signs.
 async fn started(
     settings: Settings,
     replica: &str,
     environment: impl IntoIterator<Item = (OsString, OsString)>,
     role: Role,
 ) -> Result<Parts, Error> {
-    let parts = Parts::from_settings(settings, replica, environment).await?;
+    if !role.reconciles() && settings.forge.webhook_secret.is_none() {
+        return Err(unsigned().into());
+    }
+    let parts = Parts::from_settings(settings, replica, environment, role).await?;
     if let Some(pushes) = parts.pushes.as_ref().filter(|_| role.reconciles()) {
         let settings = parts.live.settings();
         backends::check_registration(&settings.forge, pushes.demand().client()).await?;
     }
     Ok(parts)
+}
+
+/// The error of a role that could only trigger a poll, which other replicas make.
+fn unsigned() -> BackendError {
+    BackendError::Unsupported {
+        message: "`serve --role ingest` takes signed webhooks only, and `forge.webhook_secret` is \
+                  not set"
+            .to_owned(),
+        hint: "set the same secret here and in the forge's webhook, or use `--role all`",
+    }
 }
 
 fn announce(parts: &Parts, listeners: &Listeners, role: Role) {

@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 use tinqs_ci_reconciler::controller::Controller;
-use tinqs_ci_reconciler::ports::{MachineEnds, Ports};
+use tinqs_ci_reconciler::ports::{Inbox, MachineEnds, Ports};
 use tokio::sync::{Notify, watch};
 
 use super::live::{Live, controller_settings};
 use super::probe::StoreProbe;
 use super::reload::Reloader;
-use crate::backends::{BackendError, Backends, backends};
+use crate::backends::{BackendError, Backends, Start, backends};
 use crate::push::Pushes;
 use crate::settings::{SecretFile, Settings, Source};
 use crate::telemetry::{self, Telemetry, traces};
@@ -29,7 +29,7 @@ pub struct Parts {
     pub telemetry: Arc<Telemetry>,
     /// Checks whether the store can be written.
     pub probe: Arc<StoreProbe>,
-    /// Evaluates pushes; `None` if only the job list shows demand.
+    /// The inbox, and what evaluates pushes; `None` if only the job list shows demand.
     pub pushes: Option<Arc<Pushes>>,
     /// Reports ended machines of this host; `None` if machines run elsewhere.
     pub ends: Option<Arc<dyn MachineEnds>>,
@@ -38,7 +38,8 @@ pub struct Parts {
 }
 
 impl Parts {
-    /// Builds the parts that the settings name. `environment` is that of this process.
+    /// Builds the parts that the settings name. `environment` is that of this process. For a role
+    /// that does not reconcile, nothing is asked of the store, the cloud and the forge.
     ///
     /// # Errors
     /// [`Error::Part`]: a part cannot be built; the error says what to do.
@@ -46,13 +47,23 @@ impl Parts {
         settings: Settings,
         replica: &str,
         environment: impl IntoIterator<Item = (OsString, OsString)>,
+        role: Role,
     ) -> Result<Self, Error> {
+        let start = if role.reconciles() { Start::Checked } else { Start::Unasked };
         let Backends { ports, inbox, demand, ends } =
-            backends(&settings, replica, environment).await?;
+            backends(&settings, replica, environment, start).await?;
         let inbox = traces::inbox(inbox);
         let parts = Self::over(settings, ports, replica);
+        let parts = if role.reconciles() { parts } else { parts.probing(inbox.clone(), replica) };
         let pushes = Arc::new(Pushes::new(demand, inbox, parts.controller.clone()));
         Ok(Self { pushes: Some(pushes), ends, ..parts })
+    }
+
+    /// Lets readiness depend on the inbox, for a role that writes nothing else.
+    pub fn probing(mut self, inbox: Arc<dyn Inbox>, replica: &str) -> Self {
+        let (ports, telemetry) = (self.controller.ports().clone(), self.telemetry.clone());
+        self.probe = Arc::new(StoreProbe::of_inbox(inbox, ports, telemetry, replica));
+        self
     }
 
     /// Lets the configuration be read again from `source`. `files` are the files of credentials
@@ -136,7 +147,7 @@ pub enum Role {
     /// All work.
     #[default]
     All,
-    /// Accepts webhooks: writes runs and wakes them, and needs no other right.
+    /// Accepts webhooks: writes them to the inbox and wakes a reader, and needs no other right.
     Ingest,
     /// All work except webhooks.
     Reconcile,

@@ -25,6 +25,8 @@ const PUSHES_AGAIN: Duration = Duration::from_secs(2);
 const HINTED_SHARE: u32 = 10;
 /// The interval of checking the inbox while the job list shows the demand: store reads cost money.
 const PUSHES_LEFT: Duration = Duration::from_mins(5);
+/// The time after which a stored delivery is surely listed: the list of a store may lag.
+const PUSHES_LISTED: Duration = Duration::from_secs(10);
 
 /// Waits until the intervals change.
 async fn changed(intervals: &mut watch::Receiver<Intervals>) {
@@ -100,20 +102,26 @@ pub(super) async fn sweep(
     }
 }
 
-/// Evaluates stored pushes at once, and retries those that failed.
+/// Takes stored deliveries at once, and retries those that failed.
 pub(super) async fn pushes(
     pushes: Arc<Pushes>,
     telemetry: Arc<Telemetry>,
+    poll_signal: Arc<PollSignal>,
     every: Duration,
     mut stopping: watch::Receiver<bool>,
 ) {
     let mut warned = false;
+    let mut woken_at: Option<tokio::time::Instant> = None;
     loop {
         let mut again = every.min(PUSHES_AGAIN);
         match guarded(pushes.pass()).await {
             Ok(pass) => {
-                if pass.quiet {
+                let listed = woken_at.is_none_or(|at| at.elapsed() > PUSHES_LISTED);
+                if pass.quiet && listed {
                     again = PUSHES_LEFT;
+                }
+                if pass.poll_soon {
+                    poll_signal.poll_soon();
                 }
                 telemetry.record_pushes(&pass);
                 if let Some(error) = pass.error.as_ref().filter(|_| !warned) {
@@ -125,7 +133,7 @@ pub(super) async fn pushes(
         }
         tokio::select! {
             () = stopped(&mut stopping) => return,
-            () = pushes.woken() => {}
+            () = pushes.woken() => woken_at = Some(tokio::time::Instant::now()),
             () = sleep(again) => {}
         }
     }

@@ -17,6 +17,7 @@ use tokio::time::sleep;
 
 use super::guarded::guarded;
 use super::state::{Intervals, stopped};
+use crate::push::{Pushes, inbox_wake};
 use crate::telemetry::{Telemetry, panic_message, traces};
 
 #[cfg(feature = "aws")]
@@ -37,6 +38,7 @@ type Fetch = Pin<Box<dyn Future<Output = Result<Vec<Delivery>, PortError>> + Sen
 struct Workers {
     controller: Arc<Controller>,
     telemetry: Arc<Telemetry>,
+    pushes: Option<Arc<Pushes>>,
     intervals: Intervals,
     stopping: watch::Receiver<bool>,
     /// One task per name.
@@ -46,10 +48,12 @@ struct Workers {
 }
 
 /// Reconciles woken runs until the server stops, then waits for reconciles in progress. With `idle`
-/// it also ends after that time without a wake-up and without a reconcile in progress.
+/// it also ends after that time without a wake-up and without a reconcile in progress. A wake-up
+/// about the inbox goes to `pushes`.
 pub(crate) async fn run(
     controller: Arc<Controller>,
     telemetry: Arc<Telemetry>,
+    pushes: Option<Arc<Pushes>>,
     intervals: Intervals,
     stopping: watch::Receiver<bool>,
     idle: Option<Duration>,
@@ -57,7 +61,7 @@ pub(crate) async fn run(
     let mut stop = stopping.clone();
     let tasks = JoinSet::new();
     let since = HashMap::new();
-    let mut workers = Workers { controller, telemetry, intervals, stopping, tasks, since };
+    let mut workers = Workers { controller, telemetry, pushes, intervals, stopping, tasks, since };
     // Kept across iterations: dropping the future could lose received wake-ups.
     let mut fetch: Option<Fetch> = None;
     let mut pause = Duration::ZERO;
@@ -113,6 +117,7 @@ impl Workers {
         let worker = Worker {
             controller: self.controller.clone(),
             telemetry: self.telemetry.clone(),
+            pushes: self.pushes.clone(),
             conflict: self.intervals.conflict,
             stopping: self.stopping.clone(),
         };
@@ -150,6 +155,7 @@ impl Workers {
 struct Worker {
     controller: Arc<Controller>,
     telemetry: Arc<Telemetry>,
+    pushes: Option<Arc<Pushes>>,
     conflict: Duration,
     stopping: watch::Receiver<bool>,
 }
@@ -157,6 +163,11 @@ struct Worker {
 impl Worker {
     /// Returns `true` if the wake-up is done, `false` if the queue must deliver it again.
     async fn at(mut self, name: &RunName) -> bool {
+        if let Some(pushes) = self.pushes.as_ref().filter(|_| *name == inbox_wake()) {
+            // Its items are durable: the wake-up is done before they are.
+            pushes.read_now();
+            return true;
+        }
         for tried in 1..=TRIES {
             let Some(report) = self.once(name).await else { return false };
             match report.result {

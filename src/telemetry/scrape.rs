@@ -63,6 +63,12 @@ impl Telemetry {
     /// Returns the metrics as Prometheus text: the last snapshot, or one that is made in a moment.
     /// Calls neither forge nor cloud.
     pub async fn scrape(self: &Arc<Self>, controller: &Arc<Controller>) -> String {
+        self.refresh(controller).await;
+        self.metrics_text(controller)
+    }
+
+    /// Makes a snapshot if the last one is old, but hardly waits for it.
+    async fn refresh(self: &Arc<Self>, controller: &Arc<Controller>) {
         if !self.shown.is_listed() || !self.shown.is_asked() {
             let is_first = self.shown.listed.lock().is_none();
             let asked = tokio::spawn(ask(self.clone(), controller.clone()));
@@ -70,6 +76,10 @@ impl Telemetry {
             // A task that is not awaited continues, and serves the next scrape.
             let _ = tokio::time::timeout(patience, asked).await;
         }
+    }
+
+    /// Returns the metrics as they are, without a call.
+    pub fn metrics_text(&self, controller: &Controller) -> String {
         let offerings = controller.offerings();
         let due = controller.earliest_due().filter(|due| *due <= self.now());
         let unreadable = controller.ports().store.unreadable();

@@ -42,7 +42,7 @@ REFUSED = [
     ("aws", ["aws.table="], "aws.table is not set"),
     ("aws", ["aws.queue="], "aws.queue is not set"),
     ("aws", ["replicas=0"], "at '/replicas'"),
-    ("aws-split", ["forge.demand=auto"], "forge.demand must be `jobs` or `push`"),
+    ("aws-split", ["secrets.keys.webhookSecret="], "take signed webhooks only"),
 ]
 
 # These need the API of the Prometheus operator: its objects without metrics at all, and a scrape

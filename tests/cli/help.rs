@@ -95,7 +95,7 @@ fn serve() {
 
                       Possible values:
                       - all:       All work
-                      - ingest:    Accepts webhooks: writes runs and wakes them, and needs no other right
+                      - ingest:    Accepts webhooks: writes them to the inbox and wakes a reader, and needs no other right
                       - reconcile: All work except webhooks
 
                       [default: all]

@@ -193,6 +193,19 @@ fn serve_starts_answers_commands_and_stops() {
     assert_eq!(status.code(), Some(0));
 }
 
+/// An unsigned webhook only triggers a poll, which another replica makes.
+#[test]
+fn the_role_ingest_needs_a_secret_of_webhooks() {
+    let folder = tempfile::tempdir().expect("a folder");
+    configuration(folder.path(), free_port());
+    let args = ["serve", "--insecure-root", "--role", "ingest"];
+    let refused = tinqs_in(folder.path(), &args, &[("PATH", "/usr/bin:/bin")]);
+    assert_eq!(refused.code, 2, "{}", refused.err);
+    let told = failure_in_log(&refused.err);
+    assert!(told.contains("`forge.webhook_secret` is not set"), "{told}");
+    assert!(told.contains("use `--role all`"), "{told}");
+}
+
 #[test]
 fn serve_refuses_what_is_not_safe_unless_an_argument_allows_it() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -12,6 +12,7 @@ mod events;
 mod flapping;
 mod following;
 mod health;
+mod ingest;
 mod logs;
 mod loops;
 mod openapi;

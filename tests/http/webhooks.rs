@@ -205,7 +205,8 @@ async fn a_sweep_request_needs_the_token_and_returns_the_report() {
 #[tokio::test]
 async fn each_role_serves_only_its_routes() {
     let ingest = TestServer::with(settings(), Role::Ingest, true);
-    assert_eq!(ingest.deliver("workflow_job", &queued(7, "x")).await.status, StatusCode::ACCEPTED);
+    let unsigned = ingest.ask("POST", "/webhook", &[("content-type", "application/json")], "{}");
+    assert_eq!(unsigned.await.status, StatusCode::UNAUTHORIZED);
     assert_eq!(ingest.get("/v1/runs").await.status, StatusCode::NOT_FOUND);
     assert_eq!(ingest.get("/readyz").await.status, StatusCode::OK);
     let cleanup = ingest.ask("POST", "/", &[], Body::empty()).await;

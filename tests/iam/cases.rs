@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::evaluate::Call;
+use tinqs_ci_testing::iam::Call;
 
 pub(crate) struct Case {
     pub(crate) role: &'static str,
@@ -306,7 +306,23 @@ fn others() -> Vec<Case> {
             true,
             call("dynamodb:PutItem", TABLE, &[(keys, &["inbox#1"])]),
         ),
+        case(
+            "ingest",
+            "check that a delivery can be stored",
+            true,
+            call("dynamodb:PutItem", TABLE, &[(keys, &["inbox#ready#host-1"])]),
+        ),
         case("ingest", "wake", true, call("sqs:SendMessage", QUEUE, &[])),
+        case("ingest", "wake elsewhere", false, call("sqs:SendMessage", DEAD, &[])),
+        case("ingest", "find the queue", false, call("sqs:GetQueueUrl", QUEUE, &[])),
+        case("ingest", "describe the table", false, call("dynamodb:DescribeTable", TABLE, &[])),
+        case("ingest", "read the inbox", false, call("dynamodb:Query", INDEX, &[])),
+        case(
+            "ingest",
+            "change a delivery",
+            false,
+            call("dynamodb:UpdateItem", TABLE, &[(keys, &["inbox#1"])]),
+        ),
         case(
             "ingest",
             "read the webhook's secret",

@@ -1,13 +1,12 @@
 //! The policies of `deploy/aws/iam/`, evaluated offline: what each role may and may not do.
 
 mod cases;
-mod evaluate;
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use evaluate::{Call, Policy};
+use tinqs_ci_testing::iam::{Call, Policy, folder};
 
 /// Values of the placeholders.
 const VALUES: [(&str, &str); 15] = [
@@ -28,19 +27,9 @@ const VALUES: [(&str, &str); 15] = [
     ("function", "tinqs-ci-controller"),
 ];
 
-fn folder() -> std::path::PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/aws/iam")
-}
-
 /// Reads a policy with its placeholders filled in.
 fn policy(name: &str) -> Policy {
-    let path = folder().join(format!("{name}.json"));
-    let mut text = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    for (placeholder, value) in VALUES {
-        text = text.replace(&format!("${{{placeholder}}}"), value);
-    }
-    assert!(!text.contains("${"), "{name}: a placeholder without a value");
-    Policy::read(&text).unwrap_or_else(|e| panic!("{name}: {e}"))
+    Policy::of_file(name, &VALUES)
 }
 
 /// Returns the policies of a role, including its boundary; each must allow a call.

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use axum::http::{HeaderMap, HeaderValue};
 use hmac::{Hmac, KeyInit, Mac};
-use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use tinqs_ci_reconciler::model::Secret;
 use tinqs_ci_reconciler::ports::WaitingJob;
@@ -135,7 +135,10 @@ pub fn event_name(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// The content of a delivery. Each is only a hint: the forge's state, read back, decides.
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// It is stored until a replica takes it, also across an update: a new field needs a default.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[allow(clippy::large_enum_variant, reason = "there are few at a time")]
 pub enum Event {
     /// A job waits for a runner.

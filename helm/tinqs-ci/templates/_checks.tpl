@@ -43,8 +43,8 @@
 {{- fail "aws.queue is not set: mode `aws` needs the URL of the SQS queue, because replicas wake each other through it" }}
 {{- end }}
 {{- end }}
-{{- if and $v.ingest.enabled (not (has (default "auto" $v.forge.demand) (list "jobs" "push"))) }}
-{{- fail "forge.demand must be `jobs` or `push` with ingest.enabled: the pods for webhooks have no token to find out what the forge supports" }}
+{{- if and $v.ingest.enabled (not $v.secrets.keys.webhookSecret) }}
+{{- fail "secrets.keys.webhookSecret is empty: the pods of ingest.enabled take signed webhooks only" }}
 {{- end }}
 {{- if and (eq (default "auto" $v.forge.demand) "push") (not $v.secrets.keys.webhookSecret) }}
 {{- fail "secrets.keys.webhookSecret is empty: forge.demand `push` relies on signed webhooks" }}

@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::clock::TrueTime;
 use super::error::PortError;
@@ -9,8 +10,9 @@ use crate::model::{
     About, AttemptId, Job, JobRef, JobRunner, JobTimes, Registration, Registrations, Runner,
 };
 
-/// A job that waits for a runner at the forge.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A job that waits for a runner at the forge. The inbox holds it, also across an update: a new
+/// field needs a default.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WaitingJob {
     /// The job.
     pub job: JobRef,

@@ -60,4 +60,10 @@ pub trait Inbox: Send + Sync {
     /// # Errors
     /// Returns the store's error if it cannot be written.
     async fn take_out(&self, key: &str) -> Result<(), PortError>;
+    /// Checks whether a delivery can be stored, with a harmless write that [`Self::oldest`] never
+    /// returns. `holder` names this process, so that replicas do not interfere.
+    ///
+    /// # Errors
+    /// Returns the store's error if it cannot be written.
+    async fn writable(&self, holder: &str, now: Timestamp) -> Result<(), PortError>;
 }

@@ -12,6 +12,9 @@ use super::{Ctx, Refusal};
 use crate::api::{Health, Part, Problem, Ready};
 use crate::telemetry::{SERVICES, labels};
 
+/// The services that the role `ingest` calls.
+const USED_BY_INGEST: [&str; 2] = ["store", "queue"];
+
 /// `GET /healthz`: the process is alive.
 pub(super) async fn alive() -> &'static str {
     "ok\n"
@@ -26,11 +29,13 @@ struct NotReady {
     ready: Ready,
 }
 
-/// `GET /readyz`: 200 if the store can be written, independent of cloud and forge.
+/// `GET /readyz`: 200 if the store can be written, independent of cloud and forge. The role
+/// `ingest` only writes the inbox, and has no other part to be ready for.
 pub(super) async fn ready(State(app): Ctx) -> Response {
     let written = app.probe.check().await;
     let now = app.telemetry.now();
-    let parts = SERVICES.iter().map(|service| {
+    let used = |service: &&str| app.role.reconciles() || USED_BY_INGEST.contains(service);
+    let parts = SERVICES.iter().copied().filter(used).map(|service| {
         let contact = app.telemetry.contacts.of(service);
         let mut part = Part {
             state: contact.health(),
@@ -38,12 +43,12 @@ pub(super) async fn ready(State(app): Ctx) -> Response {
             age_seconds: contact.good.map(|at| now.duration_since(at).as_secs().max(0)),
             error: contact.failing().map(|failure| labels::error_kind(failure.kind).to_owned()),
         };
-        if *service == "store" {
+        if service == "store" {
             part.state = if written.is_ok() { Health::Ok } else { Health::Failing };
             part.error =
                 written.as_ref().err().map(|error| labels::error_kind(error.kind).to_owned());
         }
-        ((*service).to_owned(), part)
+        (service.to_owned(), part)
     });
     let parts = parts.collect();
     let ClockReading { check: clock, ahead } = app.controller.clock();
@@ -64,6 +69,11 @@ pub(super) async fn metrics(State(app): Ctx) -> Response {
     let price = |m: &Machine| app.controller.price(&m.kind, m.market, &m.zone);
     app.telemetry.metrics.hourly_cost(&machines, price);
     app.telemetry.metrics.daily_spend(&app.controller.spend().budgets);
-    let text = app.telemetry.scrape(&app.controller).await;
+    // Another role may read neither the store nor the queue.
+    let text = if app.role.reconciles() {
+        app.telemetry.scrape(&app.controller).await
+    } else {
+        app.telemetry.metrics_text(&app.controller)
+    };
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }

@@ -1,5 +1,7 @@
 //! `POST /webhook` and `POST /`: stores what a delivery announces before it answers.
 
+mod inbox;
+
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,6 +16,7 @@ use serde::Deserialize;
 use serde_json::json;
 use tinqs_ci_reconciler::controller::{Hint, ReconcileOutcome};
 use tinqs_ci_reconciler::model::RunName;
+use tinqs_ci_reconciler::ports::PortError;
 
 use super::body::{self, BodyBudget, Keep};
 use super::peer::Client;
@@ -215,6 +218,10 @@ fn told(headers: &HeaderMap, event: &str, taken: &Result<Acceptance, Refusal>) -
 async fn store(app: &App, event: &str, payload: &[u8]) -> Result<Acceptance, Refusal> {
     let events = webhook::decode(event, payload)
         .map_err(|malformed| Refusal::new(StatusCode::BAD_REQUEST, malformed.to_string()))?;
+    if !app.role.reconciles() {
+        let stored = Box::pin(inbox::store(app, event, payload, events)).await?;
+        return Ok(if stored { Acceptance::Accepted } else { Acceptance::Ignored });
+    }
     let mode = match &app.pushes {
         Some(pushes) => pushes.demand().known(),
         None => Some(demand::Mode::Jobs),
@@ -284,19 +291,24 @@ fn verify<'a>(app: &App, headers: &HeaderMap, body: &'a [u8]) -> Result<Cow<'a, 
 }
 
 /// Stores a trigger event, in push mode and while the mode is undecided. It is evaluated later,
-/// because that calls the forge.
+/// because that calls the forge. Returns `false` if no workflow can start from it.
 async fn take_push(pushes: &Pushes, event: &str, payload: &[u8]) -> Result<bool, Refusal> {
     let trigger_event = TriggerEvent::of(event, payload)
         .map_err(|malformed| Refusal::new(StatusCode::BAD_REQUEST, malformed.to_string()))?;
     let Some(trigger_event) = trigger_event else { return Ok(false) };
-    match tokio::time::timeout(INGEST_DEADLINE, pushes.take_in(trigger_event)).await {
-        Ok(Ok(true)) => Ok(true),
+    in_time(pushes.take_in(trigger_event)).await.map(|()| true)
+}
+
+/// Waits for a write of the inbox.
+async fn in_time(write: impl Future<Output = Result<bool, PortError>>) -> Result<(), Refusal> {
+    match tokio::time::timeout(INGEST_DEADLINE, write).await {
+        Ok(Ok(true)) => Ok(()),
         Ok(Ok(false)) => {
             let detail = "too many deliveries wait for evaluation: send it again later";
             Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, detail).again_in(60))
         }
         Ok(Err(error)) => {
-            tracing::warn!(error = %error, "cannot store push");
+            tracing::warn!(error = %error, "cannot store webhook");
             Err(not_durable())
         }
         Err(_) => Err(not_durable()),

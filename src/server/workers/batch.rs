@@ -9,13 +9,16 @@ use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 
 use super::Worker;
+use crate::push::Pushes;
 use crate::server::state::Intervals;
 use crate::telemetry::Telemetry;
 
-/// Reconciles each of these runs once. Returns those that must be delivered again.
+/// Reconciles each of these runs once. Returns those that must be delivered again. A wake-up about
+/// the inbox goes to `pushes`.
 pub(crate) async fn at_once(
     controller: &Arc<Controller>,
     telemetry: &Arc<Telemetry>,
+    pushes: Option<&Arc<Pushes>>,
     intervals: Intervals,
     names: impl IntoIterator<Item = RunName>,
 ) -> BTreeSet<RunName> {
@@ -27,6 +30,7 @@ pub(crate) async fn at_once(
         let worker = Worker {
             controller: controller.clone(),
             telemetry: telemetry.clone(),
+            pushes: pushes.cloned(),
             conflict: intervals.conflict,
             stopping: stopping.clone(),
         };

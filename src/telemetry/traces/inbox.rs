@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use tinqs_ci_reconciler::ports::{Inbox, InboxItem, PortError};
 
 use super::call;
@@ -24,5 +25,8 @@ impl Inbox for Traced {
     }
     async fn take_out(&self, key: &str) -> Result<(), PortError> {
         call("inbox", "take_out", self.0.take_out(key)).await
+    }
+    async fn writable(&self, holder: &str, now: Timestamp) -> Result<(), PortError> {
+        call("inbox", "writable", self.0.writable(holder, now)).await
     }
 }

@@ -21,6 +21,10 @@ async fn oldest(inbox: &dyn Inbox, after: &str, most: usize, expected: &[&InboxI
 /// Asserts every law over an inbox that is empty.
 pub async fn all(inbox: &dyn Inbox) {
     let (later, sooner) = (item(at(20), "a"), item(at(10), "b"));
+    // The checks are in no list.
+    for holder in ["one", "two", "one"] {
+        inbox.writable(holder, at(1)).await.expect("written");
+    }
     for item in [&later, &sooner, &later] {
         assert!(inbox.take_in(item).await.expect("written"));
     }

@@ -267,6 +267,10 @@ impl Inbox for TestWorld {
         self.call("store", "take_out")?.inbox.remove(key);
         Ok(())
     }
+
+    async fn writable(&self, _holder: &str, _now: Timestamp) -> Result<(), PortError> {
+        self.call("store", "inbox_writable").map(|_| ())
+    }
 }
 
 #[async_trait]

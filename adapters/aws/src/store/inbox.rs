@@ -3,12 +3,13 @@
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::types::ReturnConsumedCapacity;
+use jiff::Timestamp;
 use tinqs_ci_reconciler::ports::{Inbox, InboxItem, PortError};
 
-use super::item::{self, BODY, CREATED, INBOX, KEY, KIND};
+use super::item::{self, BODY, CREATED, INBOX, KEY, KIND, TTL};
 use super::lists::{IndexRange, Keys, key_of, place};
 use super::shape::Index;
-use super::{DynamoStore, quarantined};
+use super::{DynamoStore, LEASE_KEPT, quarantined};
 use crate::errors::dynamodb::port_error;
 
 /// A document that fits into one unit is not compressed.
@@ -79,6 +80,22 @@ impl Inbox for DynamoStore {
             .key(KEY, item::text(inbox_key(key)))
             .return_consumed_capacity(ReturnConsumedCapacity::Total);
         let answer = asked.send().await.map_err(|error| port_error("take_out", &error))?;
+        self.wrote(answer.consumed_capacity());
+        Ok(())
+    }
+
+    /// Puts an item under a key of the inbox, because the role `ingest` may write no other. Without
+    /// a kind it is in no index, so no list shows it.
+    async fn writable(&self, holder: &str, now: Timestamp) -> Result<(), PortError> {
+        let forget = now.saturating_add(LEASE_KEPT).unwrap_or(Timestamp::MAX);
+        let asked = self
+            .client
+            .put_item()
+            .table_name(&self.table)
+            .item(KEY, item::text(inbox_key(&format!("ready#{holder}"))))
+            .item(TTL, item::number(forget.as_second()))
+            .return_consumed_capacity(ReturnConsumedCapacity::Total);
+        let answer = asked.send().await.map_err(|error| port_error("writable", &error))?;
         self.wrote(answer.consumed_capacity());
         Ok(())
     }

@@ -3,6 +3,7 @@
 use std::ops::Bound;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use redb::ReadTransaction;
 use tinqs_ci_reconciler::ports::{Inbox, InboxItem, PortError};
 
@@ -44,12 +45,15 @@ impl Inbox for Store {
     async fn take_out(&self, key: &str) -> Result<(), PortError> {
         self.write("take_out", Op::TakeOut { key: key.to_owned() }).await.map(|_| ())
     }
+
+    async fn writable(&self, _holder: &str, _now: Timestamp) -> Result<(), PortError> {
+        self.can_be_written().await
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use jiff::Timestamp;
 
     fn item(second: i64, body: &str) -> InboxItem {
         let received_at = Timestamp::from_second(second).expect("a time");

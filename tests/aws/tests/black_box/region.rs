@@ -41,10 +41,10 @@ pub(crate) fn number(variable: &str) -> Option<u64> {
 /// The Region, its forge and its replicas, which stop on drop.
 pub(crate) struct Region {
     dir: tempfile::TempDir,
-    dynamodb: Wire,
+    pub(crate) dynamodb: Wire,
     pub(crate) ec2: Ec2Wire,
     pub(crate) sqs: SqsWire,
-    gitea: Gitea,
+    pub(crate) gitea: Gitea,
     runner_token: String,
     replicas: BTreeMap<usize, (Child, u16)>,
 }
@@ -115,6 +115,11 @@ impl Region {
         fs::write(self.dir.path().join("tinqs-ci.toml"), text).expect("the configuration");
     }
 
+    /// Writes a whole configuration file.
+    pub(crate) fn configure_as(&self, text: &str) {
+        fs::write(self.dir.path().join("tinqs-ci.toml"), text).expect("the configuration");
+    }
+
     /// Writes a configuration with wake-ups and EC2's events over SQS, and with polls and sweeps
     /// too rare to happen again.
     pub(crate) fn configure_with_queue(&self, class: &str) {
@@ -129,9 +134,31 @@ impl Region {
 
     /// Starts a replica with the eight variables and the addresses of the wires.
     pub(crate) fn start(&mut self, replica: usize) {
+        self.start_as(replica, &["serve"], &[]);
+    }
+
+    /// Starts a replica with these arguments. `more` variables replace the usual ones.
+    pub(crate) fn start_as(&mut self, replica: usize, args: &[&str], more: &[(&str, String)]) {
         let free = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr());
         let port = free.expect("a free port").port();
         let log = fs::OpenOptions::new().create(true).append(true).open(self.log(replica));
+        let child = self
+            .program(replica, args, more)
+            .env("TINQS_CI_SERVER__API", format!("127.0.0.1:{port}"))
+            .stdout(Stdio::null())
+            .stderr(log.expect("a log"))
+            .spawn()
+            .expect("a replica starts");
+        assert!(self.replicas.insert(replica, (child, port)).is_none(), "one at a time");
+    }
+
+    /// Returns the program with its variables.
+    pub(crate) fn program(
+        &self,
+        replica: usize,
+        args: &[&str],
+        more: &[(&str, String)],
+    ) -> Command {
         let eight = [
             ("GITEA_URL", self.gitea.url()),
             ("GITEA_TOKEN", TOKEN.to_owned()),
@@ -151,23 +178,20 @@ impl Region {
             ("AWS_SECRET_ACCESS_KEY", KEY.to_owned()),
             ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
             ("TINQS_CI_SERVER__WEBHOOKS", "127.0.0.1:0".to_owned()),
-            ("TINQS_CI_SERVER__API", format!("127.0.0.1:{port}")),
             ("TINQS_CI_SERVER__TOKEN", OWN_TOKEN.to_owned()),
             ("TINQS_CI_LOG", "tinqs_ci=debug".to_owned()),
         ];
-        let child = Command::new(env!("CARGO_BIN_EXE_tinqs-ci-aws-tests"))
-            .arg("serve")
+        let mut program = Command::new(env!("CARGO_BIN_EXE_tinqs-ci-aws-tests"));
+        program
+            .args(args)
             .current_dir(self.dir.path())
             .env_clear()
             .env("PATH", "/usr/bin:/bin")
             .envs(eight)
             .envs(wires)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log.expect("a log"))
-            .spawn()
-            .expect("a replica starts");
-        assert!(self.replicas.insert(replica, (child, port)).is_none(), "one at a time");
+            .envs(more.iter().map(|(name, value)| (*name, value.as_str())))
+            .stdin(Stdio::null());
+        program
     }
 
     /// Kills a replica with SIGKILL.
@@ -250,6 +274,15 @@ impl Region {
             assert!(Instant::now() < end, "{path} lacks {word}: {text}\n{}", self.tail());
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
+    }
+
+    /// Posts to a replica's API. Returns the status of the response.
+    pub(crate) async fn post(&self, replica: usize, path: &str) -> u16 {
+        let (_, port) = self.replicas.get(&replica).expect("a replica to ask");
+        let client =
+            tinqs_ci_simulator::gitea_wire::http_client().no_proxy().build().expect("a client");
+        let request = client.post(format!("http://127.0.0.1:{port}{path}")).bearer_auth(OWN_TOKEN);
+        request.send().await.expect("a response").status().as_u16()
     }
 
     /// Returns the number of lines in a replica's log that contain `part`.

@@ -1,27 +1,38 @@
-//! The part of IAM's evaluation that the policies use. Everything else is an error.
+//! The part of IAM's evaluation that the policies of `deploy/aws/iam/` use. Everything else is an
+//! error.
 //! Source: AWS IAM User Guide, "Policy evaluation logic" and "Condition operators".
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
 /// One authorization: a call needs one per resource.
 #[derive(Clone, Debug)]
-pub(crate) struct Call {
-    pub(crate) action: String,
-    pub(crate) resource: String,
-    pub(crate) context: BTreeMap<String, Vec<String>>,
+pub struct Call {
+    /// `ec2:RunInstances`.
+    pub action: String,
+    /// The ARN, or `*`.
+    pub resource: String,
+    /// Condition keys with their values.
+    pub context: BTreeMap<String, Vec<String>>,
 }
 
-#[derive(Debug, Deserialize)]
+/// Returns the folder of the policies.
+pub fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/aws/iam")
+}
+
+/// A policy.
+#[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
-pub(crate) struct Policy {
+pub struct Policy {
     #[serde(rename = "Version")]
     version: String,
     statement: Vec<Statement>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 struct Statement {
     sid: String,
@@ -47,7 +58,7 @@ enum Effect {
 }
 
 /// One string or a list.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(from = "Either")]
 struct Words(Vec<String>);
 
@@ -74,7 +85,11 @@ impl Words {
 }
 
 impl Policy {
-    pub(crate) fn read(text: &str) -> Result<Self, String> {
+    /// Parses a policy.
+    ///
+    /// # Errors
+    /// It is not one, or has a part that is not evaluated here.
+    pub fn read(text: &str) -> Result<Self, String> {
         let policy: Self = serde_json::from_str(text).map_err(|e| e.to_string())?;
         if policy.version != "2012-10-17" {
             return Err(format!("unknown version {}", policy.version));
@@ -98,21 +113,36 @@ impl Policy {
         Ok(policy)
     }
 
+    /// Reads a file of [`folder`] with these values for its placeholders.
+    ///
+    /// # Panics
+    /// There is no such policy, or a placeholder has no value.
+    pub fn of_file(name: &str, values: &[(&str, &str)]) -> Self {
+        let path = folder().join(format!("{name}.json"));
+        let read = std::fs::read_to_string(&path);
+        let mut text = read.unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        for (placeholder, value) in values {
+            text = text.replace(&format!("${{{placeholder}}}"), value);
+        }
+        assert!(!text.contains("${"), "{name}: a placeholder without a value");
+        Self::read(&text).unwrap_or_else(|e| panic!("{name}: {e}"))
+    }
+
     /// Returns whether a call is allowed: an explicit denial wins, and the default is denial.
-    pub(crate) fn allows(&self, call: &Call) -> bool {
+    pub fn allows(&self, call: &Call) -> bool {
         let effects: Vec<Effect> =
             self.statement.iter().filter(|s| s.matches(call)).map(|s| s.effect).collect();
         effects.contains(&Effect::Allow) && !effects.contains(&Effect::Deny)
     }
 
     /// Returns the condition keys of the policy.
-    pub(crate) fn keys(&self) -> BTreeSet<String> {
+    pub fn keys(&self) -> BTreeSet<String> {
         let conditions = self.statement.iter().flat_map(|s| s.condition.values());
         conditions.flat_map(|keys| keys.keys().cloned()).collect()
     }
 
     /// Returns each statement's Sid, whether it allows, and its actions.
-    pub(crate) fn actions(&self) -> impl Iterator<Item = (&str, bool, &[String])> {
+    pub fn actions(&self) -> impl Iterator<Item = (&str, bool, &[String])> {
         self.statement
             .iter()
             .map(|s| (s.sid.as_str(), s.effect == Effect::Allow, s.action.0.as_slice()))
@@ -186,9 +216,14 @@ fn like(pattern: &[u8], text: &[u8]) -> bool {
     }
 }
 
-#[test]
-fn wildcards_match() {
-    let like = |pattern: &str, text: &str| like(pattern.as_bytes(), text.as_bytes());
-    assert!(like("*", "") && like("ec2:*", "ec2:RunInstances") && like("a?c*", "abcd"));
-    assert!(!like("ec2:*", "ecs:RunTask") && !like("a?c", "ac") && !like("a*b", "abc"));
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wildcards_match() {
+        let like = |pattern: &str, text: &str| like(pattern.as_bytes(), text.as_bytes());
+        assert!(like("*", "") && like("ec2:*", "ec2:RunInstances") && like("a?c*", "abcd"));
+        assert!(!like("ec2:*", "ecs:RunTask") && !like("a?c", "ac") && !like("a*b", "abc"));
+    }
 }
