@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::draw::one_of;
 use crate::faults::Rng;
 
-const ENDS: [End; 11] = [
+const ENDS: [End; 12] = [
     End::Consumed,
     End::MachineGone,
     End::Refused(Refusal::NoCapacity),
@@ -23,6 +23,7 @@ const ENDS: [End; 11] = [
     End::NotAssigned,
     End::Deleted,
     End::Refused(Refusal::Invalid),
+    End::Superseded,
 ];
 const REFUSALS: [Refusal; 4] =
     [Refusal::NoCapacity, Refusal::Limit, Refusal::Denied, Refusal::Invalid];
