@@ -16,7 +16,7 @@ use std::sync::Arc;
 use tinqs_ci_simulator::laws::Violation;
 use tinqs_ci_simulator::play::{Profile, run, run_variant};
 
-use Broken::{Asks, L1, L2, L3, L4, L6, L9, L10, L12, L14, Leak, Usage, Waits, Writes};
+use Broken::{Asks, L1, L2, L3, L4, L6, L9, L10, L12, L13, L14, Leak, Usage, Waits, Writes};
 use mutant::Mutant;
 use variant::Mutants;
 
@@ -31,6 +31,7 @@ enum Broken {
     L9,
     L10,
     L12,
+    L13,
     L14,
     /// L16.
     Usage,
@@ -57,6 +58,7 @@ impl Broken {
             "L9" => L9,
             "L10" => L10,
             "L12" => L12,
+            "L13" => L13,
             "L14" => L14,
             "L16 usage" => Usage,
             "time" if violation.what.contains("asked again") => Asks,
@@ -146,6 +148,8 @@ cases! {
     jobs_of_hung_machines_are_not_read: [Mutant::HungWithoutJobList], Profile::hung, [L3], 3;
     runners_start_after_start_by: [Mutant::NoStartBy], Profile::hung, [L12], 5;
     runners_are_restarted_after_start_by: [Mutant::RestartsAfterStartBy], Profile::hung, [L12], 5;
+    credentials_stay_in_the_record: [Mutant::CredentialsKept], Profile::calm, [L13], 1;
+    attempts_without_credentials_are_launched: [Mutant::DroppedNotEnded], Profile::rerun, [L1], 10;
     usage_is_written_apart: [Mutant::CountedApart], Profile::crash, [Usage], 10;
     counted_machines_are_forgotten: [Mutant::CountedForgotten], Profile::steal, [Usage], 2;
 }
