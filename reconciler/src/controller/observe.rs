@@ -52,7 +52,7 @@ impl Controller {
     async fn read(
         &self,
         name: &RunName,
-        run: Option<Run>,
+        mut run: Option<Run>,
         now: Timestamp,
     ) -> Result<Observation, PortError> {
         let settings = self.settings();
@@ -60,13 +60,17 @@ impl Controller {
         let machines = self.cache.machines.after(&self.cache, ticket, self.list_machines()).await?;
         let machines: Vec<Machine> = machines.of(name).cloned().collect();
         let registrations = self.registrations_of(name, run.as_ref(), &machines, ticket).await?;
-        let SeenJob { state: job, times } = match &run {
+        let SeenJob { state: job, times, repo } = match &run {
             Some(run) => match self.ports.forge.job(&run.spec.job).await? {
                 SeenJob { state: Job::Unobservable, .. } => self.needs_of(run).await?.into(),
                 seen => seen,
             },
             None => Job::Unobservable.into(),
         };
+        if let (Some(run), Some(repo)) = (&mut run, repo) {
+            // It selects the class, not the name that a delivery told. Written with the record.
+            run.spec.job.repo = repo;
+        }
         let seats = self.cache.seats.after(&self.cache, ticket, self.list_seats()).await?;
         let mut seats: Vec<_> = seats.of(name).cloned().collect();
         seats.extend(self.seats_of_old_classes(run.as_ref()).await?);

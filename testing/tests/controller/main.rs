@@ -19,6 +19,7 @@ mod poll;
 mod reading;
 mod reassigned;
 mod report;
+mod repository;
 mod rounds;
 mod seats;
 mod sweep;
