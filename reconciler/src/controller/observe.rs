@@ -60,17 +60,7 @@ impl Controller {
         let machines = self.cache.machines.after(&self.cache, ticket, self.list_machines()).await?;
         let machines: Vec<Machine> = machines.of(name).cloned().collect();
         let registrations = self.registrations_of(name, run.as_ref(), &machines, ticket).await?;
-        let SeenJob { state: job, times, repo } = match &run {
-            Some(run) => match self.ports.forge.job(&run.spec.job).await? {
-                SeenJob { state: Job::Unobservable, .. } => self.needs_of(run).await?.into(),
-                seen => seen,
-            },
-            None => Job::Unobservable.into(),
-        };
-        if let (Some(run), Some(repo)) = (&mut run, repo) {
-            // It selects the class, not the name that a delivery told. Written with the record.
-            run.spec.job.repo = repo;
-        }
+        let SeenJob { state: job, times, .. } = self.read_job(run.as_mut()).await?;
         let seats = self.cache.seats.after(&self.cache, ticket, self.list_seats()).await?;
         let mut seats: Vec<_> = seats.of(name).cloned().collect();
         seats.extend(self.seats_of_old_classes(run.as_ref()).await?);
@@ -119,6 +109,20 @@ impl Controller {
         }
         self.note_canceled(&mut seen);
         seen.no_replacement = self.has_no_replacement(&seen).await?;
+        Ok(seen)
+    }
+
+    /// Reads the job of a run. The name of the repository in which the forge finds it selects the
+    /// class, not the one that a delivery told; it is written with the record.
+    async fn read_job(&self, run: Option<&mut Run>) -> Result<SeenJob, PortError> {
+        let Some(run) = run else { return Ok(Job::Unobservable.into()) };
+        let seen = self.ports.forge.job(&run.spec.job).await?;
+        if seen.state == Job::Unobservable {
+            return Ok(self.needs_of(run).await?.into());
+        }
+        if let Some(repo) = &seen.repo {
+            run.spec.job.repo.clone_from(repo);
+        }
         Ok(seen)
     }
 

@@ -188,18 +188,7 @@ impl World {
                 person(state, *run, *user_action);
             }
         }
-        let all = state.machines.len() != machines
-            || matches!(
-                action,
-                Action::Tick
-                    | Action::Freeze
-                    | Action::Thaw
-                    | Action::Outage
-                    | Action::Take { .. }
-                    | Action::Finish { .. }
-                    | Action::Drain { .. }
-                    | Action::Die { .. }
-            );
+        let all = state.machines.len() != machines || concerns_all(action);
         let changed: [bool; RUNS] = std::array::from_fn(|run| {
             all || match (&runs[run], &state.runs[run]) {
                 (Some(before), Some(after)) => !before.is(after),
@@ -226,6 +215,21 @@ impl World {
             row.used = true;
         }
     }
+}
+
+/// Returns whether records may hold less after an action: time passes, or a promise matters no more.
+fn concerns_all(action: &Action) -> bool {
+    matches!(
+        action,
+        Action::Tick
+            | Action::Freeze
+            | Action::Thaw
+            | Action::Outage
+            | Action::Take { .. }
+            | Action::Finish { .. }
+            | Action::Drain { .. }
+            | Action::Die { .. }
+    )
 }
 
 /// Normalizes a state: states become equal if no decision can distinguish them.
