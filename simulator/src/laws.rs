@@ -191,7 +191,7 @@ impl Laws {
     pub fn on_scrambled(&mut self, run: &Run) {
         let attempt = run.status.attempt.as_ref().map(|attempt| {
             let attempt_id = run.attempt_id(attempt.number);
-            let attempt = credentials::remembered(self.attempts.get(&attempt_id), attempt);
+            let attempt = credentials::with_former(self.attempts.get(&attempt_id), attempt);
             (attempt_id, attempt)
         });
         self.attempts.retain(|attempt_id, _| attempt_id.run != run.name);

@@ -107,7 +107,7 @@ impl Laws {
     fn on_attempt(&mut self, now: Timestamp, run: &Run, attempt: &Attempt) {
         let attempt_id = run.attempt_id(attempt.number);
         let about = run.name.to_string();
-        let attempt = credentials::remembered(self.attempts.get(&attempt_id), attempt);
+        let attempt = credentials::with_former(self.attempts.get(&attempt_id), attempt);
         if self.scrambled.contains(&run.name) {
             self.attempts.insert(attempt_id, attempt);
             return;

@@ -23,7 +23,7 @@ impl Laws {
 
 /// Returns a recorded attempt with the credentials that have left its record: a launch of a reconcile
 /// that read them before must still have exactly those.
-pub(super) fn remembered(known: Option<&Attempt>, attempt: &Attempt) -> Attempt {
+pub(super) fn with_former(known: Option<&Attempt>, attempt: &Attempt) -> Attempt {
     let mut attempt = attempt.clone();
     if let Some(known) = known.filter(|_| !attempt.has_credentials()) {
         attempt.runner.token = known.runner.token.clone();
