@@ -1,12 +1,13 @@
 //! Decides from an observation. Pure and total.
 //!
 //! The next status is given by the first rule of the decision table that matches: rules 1 to 9 in
-//! `decide`, P1 and P2 in `push`, 10 to 17 in `attempt`. [`gc`] adds what may be terminated or
-//! freed.
+//! `decide`, P1 and P2 in `push`, 10 to 17 in `attempt`. Then `credentials` removes credentials that
+//! nothing needs any more, and [`gc`] adds what may be terminated or freed.
 
 mod attempt;
 pub(crate) mod attempt_state;
 pub(crate) mod boots;
+mod credentials;
 mod decide;
 pub mod drift;
 pub mod gc;
@@ -37,6 +38,9 @@ pub use times::{
 /// Returns the plan for a run: its next status and the actions.
 pub fn plan(seen: &Observation) -> Plan {
     let mut plan = decide::decide(seen);
+    if let Some(status) = &mut plan.status {
+        credentials::leave(status, seen.now);
+    }
     let mut actions = gc::gc(seen);
     for action in plan.actions {
         // Terminate a machine once, even for several reasons.

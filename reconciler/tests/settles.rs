@@ -303,7 +303,7 @@ fn allowed(seen: &Observation, status: Option<&Status>, action: &Action) -> Resu
             attempt.zip(seen.run.as_ref()).is_some_and(|(a, run): (&Attempt, &Run)| {
                 *attempt_id == run.attempt_id(a.number)
                     && *placement == a.current()
-                    && a.ended.is_none()
+                    && a.can_launch()
                     && seen.now <= a.decided_at + LAUNCH_WINDOW
                     && (seen.recorded_here == Some((a.number, *placement))
                         || a.placements.last().is_some_and(|p| p.asked_again))
@@ -354,6 +354,8 @@ fn kept(before: &Status, after: &Status) -> Result<(), String> {
     match (&before.attempt, &after.attempt) {
         (Some(old), Some(new)) => {
             let spec = |a: &Attempt| {
+                let mut a = a.clone();
+                a.forget_credentials();
                 let machines: Vec<_> = a.placements.iter().map(|p| p.machine.clone()).collect();
                 (a.number, a.class.clone(), a.runner.clone(), a.boot.clone(), machines)
             };
@@ -362,12 +364,23 @@ fn kept(before: &Status, after: &Status) -> Result<(), String> {
             if !same || !new.4.starts_with(&machines) {
                 return Err("a recorded attempt changes".to_owned());
             }
+            without_credentials(after)?;
         }
         (Some(old), None) if !after.past.iter().any(|p| p.number == old.number) => {
             return Err("a recorded attempt is forgotten".to_owned());
         }
         (None, Some(_)) => return Err("an attempt without registration".to_owned()),
         (Some(_) | None, None) => {}
+    }
+    Ok(())
+}
+
+/// Checks that credentials have left with the end of the attempt, or as its run runs or is finished.
+fn without_credentials(after: &Status) -> Result<(), String> {
+    let is_over = matches!(after.phase, Phase::Running | Phase::Finished);
+    let kept = after.attempt.as_ref().filter(|attempt| attempt.has_credentials());
+    if kept.is_some_and(|attempt| is_over || attempt.ended.is_some()) {
+        return Err("credentials stay in the record".to_owned());
     }
     Ok(())
 }

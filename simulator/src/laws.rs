@@ -4,6 +4,7 @@
 mod assigned;
 mod boots;
 mod calls;
+mod credentials;
 pub(crate) mod drift;
 mod lost;
 mod report;
@@ -36,7 +37,7 @@ const STORIES: usize = 5;
 /// A law that was broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// The law: `L1` to `L12`, `L14`, `L16 usage`, `boots`, `time`, or `drift`.
+    /// The law: `L1` to `L12` to `L14`, `L16 usage`, `boots`, `time`, or `drift`.
     pub law: &'static str,
     /// Seed of the world.
     pub seed: u64,
@@ -66,7 +67,7 @@ pub struct Laws {
     violations: Vec<Violation>,
     told: VecDeque<String>,
     hash: Sha256,
-    /// Every attempt ever recorded, in its last recorded form.
+    /// Every attempt ever recorded, in its last recorded form, with the credentials that it had.
     attempts: BTreeMap<AttemptId, Attempt>,
     /// The highest attempt number of each incarnation.
     highest: BTreeMap<(RunName, Uid), u32>,
@@ -207,12 +208,15 @@ impl Laws {
 
     /// Records that a record was rewritten at random. Only its new content counts from now on.
     pub fn on_scrambled(&mut self, run: &Run) {
+        let attempt = run.status.attempt.as_ref().map(|attempt| {
+            let attempt_id = run.attempt_id(attempt.number);
+            let attempt = credentials::with_former(self.attempts.get(&attempt_id), attempt);
+            (attempt_id, attempt)
+        });
         self.attempts.retain(|attempt_id, _| attempt_id.run != run.name);
         self.highest.retain(|(name, _), _| *name != run.name);
         self.scrambled.insert(run.name.clone());
-        if let Some(attempt) = &run.status.attempt {
-            self.attempts.insert(run.attempt_id(attempt.number), attempt.clone());
-        }
+        self.attempts.extend(attempt);
     }
 
     /// Records that another installation registered a runner.

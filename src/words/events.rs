@@ -155,7 +155,8 @@ fn milestone(happened: &Happened) -> (bool, Cow<'static, str>, String) {
         Happened::Reassigned { .. } => (false, "MachineReassigned"),
         Happened::MachineLost { .. } => (true, "MachineLost"),
         Happened::AttemptEnded { why, .. } => {
-            (!matches!(why, End::Consumed | End::Deleted), "AttemptEnded")
+            let is_usual = matches!(why, End::Consumed | End::Deleted | End::Superseded);
+            (!is_usual, "AttemptEnded")
         }
         Happened::Blocked => (false, "Blocked"),
         Happened::Unblocked => (false, "Unblocked"),

@@ -109,7 +109,10 @@ async fn a_renamed_repository_is_read_by_its_new_name() {
     })
     .await;
     let client = script.client();
-    assert_eq!(client.job(&job_ref("a/b", 3)).await.expect("answers").state, Job::Waiting);
+    let found = client.job(&job_ref("a/b", 3)).await.expect("answers");
+    assert_eq!((found.state, found.repo.as_deref()), (Job::Waiting, Some("new/name")));
+    let known = client.job(&job_ref("new/name", 3)).await.expect("answers");
+    assert_eq!((known.state, known.repo), (Job::Waiting, None));
     // An invalid name does not matter if the ID is known.
     for name in ["", "a", "a/b/c", "../..", "a/$(id)\n\u{202e}"] {
         assert_eq!(

@@ -52,7 +52,7 @@ impl Controller {
     async fn read(
         &self,
         name: &RunName,
-        run: Option<Run>,
+        mut run: Option<Run>,
         now: Timestamp,
     ) -> Result<Observation, PortError> {
         let settings = self.settings();
@@ -64,13 +64,7 @@ impl Controller {
         };
         let machines: Vec<Machine> = machines.of(name).cloned().map(as_recorded).collect();
         let registrations = self.registrations_of(name, run.as_ref(), &machines, ticket).await?;
-        let SeenJob { state: job, times } = match &run {
-            Some(run) => match self.ports.forge.job(&run.spec.job).await? {
-                SeenJob { state: Job::Unobservable, .. } => self.needs_of(run).await?.into(),
-                seen => seen,
-            },
-            None => Job::Unobservable.into(),
-        };
+        let SeenJob { state: job, times, .. } = self.read_job(run.as_mut()).await?;
         let seats = self.cache.seats.after(&self.cache, ticket, self.list_seats()).await?;
         let mut seats: Vec<_> = seats.of(name).cloned().collect();
         seats.extend(self.seats_of_old_classes(run.as_ref()).await?);
@@ -122,6 +116,20 @@ impl Controller {
         }
         self.note_canceled(&mut seen);
         seen.no_replacement = self.has_no_replacement(&seen).await?;
+        Ok(seen)
+    }
+
+    /// Reads the job of a run. The name of the repository in which the forge finds it selects the
+    /// class, not the one that a delivery told; it is written with the record.
+    async fn read_job(&self, run: Option<&mut Run>) -> Result<SeenJob, PortError> {
+        let Some(run) = run else { return Ok(Job::Unobservable.into()) };
+        let seen = self.ports.forge.job(&run.spec.job).await?;
+        if seen.state == Job::Unobservable {
+            return Ok(self.needs_of(run).await?.into());
+        }
+        if let Some(repo) = &seen.repo {
+            run.spec.job.repo.clone_from(repo);
+        }
         Ok(seen)
     }
 

@@ -74,6 +74,8 @@ pub enum End {
     NeverReady,
     /// Its machine idled past its limit and did not shut itself down.
     NotAssigned,
+    /// The job ran or was over before the launch got an answer. Its machine may still appear.
+    Superseded,
     /// A person deleted the run.
     Deleted,
 }
@@ -89,6 +91,7 @@ impl fmt::Display for End {
             Self::NeverAnswered => "the launch got no answer",
             Self::NeverReady => "the machine did not come online in time",
             Self::NotAssigned => "the forge gave its idle runner no job",
+            Self::Superseded => "the job needed no machine before its launch got an answer",
             Self::Deleted => "a person deleted the run",
         })
     }
@@ -173,12 +176,13 @@ pub struct Runner {
     pub name: String,
     /// Labels with their schemas (`linux:host`).
     pub labels: Vec<String>,
-    /// The token that authenticates the runner.
-    #[serde(default)]
+    /// The token that authenticates the runner. It leaves the record once the attempt has ended, or
+    /// the run runs or is finished.
+    #[serde(default, skip_serializing_if = "Secret::is_empty")]
     pub token: Secret,
 }
 
-/// The input of the boot script. Fixed once recorded.
+/// The input of the boot script. Fixed once recorded, except that its credential leaves the record.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct Boot {
@@ -195,7 +199,7 @@ pub struct Boot {
     pub start_by: Option<Timestamp>,
     /// The forge's URL as machines reach it.
     pub instance_url: String,
-    /// The token for cloning over HTTPS, if configured.
+    /// The token for cloning over HTTPS, if configured. It leaves the record with the runner's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub git_token: Option<Secret>,
 }
@@ -286,7 +290,24 @@ impl Attempt {
         Some(self.decided_at.saturating_add(half).unwrap_or(self.decided_at))
     }
 
-    /// Returns the credentials that its machine has.
+    /// Returns whether a machine can be launched for it: it has not ended, and its credentials are
+    /// still recorded.
+    pub fn can_launch(&self) -> bool {
+        self.ended.is_none() && !self.runner.token.is_empty()
+    }
+
+    /// Returns whether credentials are recorded.
+    pub fn has_credentials(&self) -> bool {
+        !self.runner.token.is_empty() || self.boot.git_token.is_some()
+    }
+
+    /// Removes the credentials. It cannot be launched any more.
+    pub fn forget_credentials(&mut self) {
+        self.runner.token.forget();
+        self.boot.git_token = None;
+    }
+
+    /// Returns the credentials that its machine has; of forgotten ones the digest.
     pub fn secrets(&self) -> Vec<Secret> {
         let mut secrets = vec![self.runner.token.clone(), Secret::new(self.runner.uuid.as_str())];
         secrets.extend(self.boot.git_token.clone());

@@ -2,35 +2,43 @@
 
 use std::fmt::Write as _;
 
-use super::secret::Secret;
+use super::secret::{Secret, SecretDigest};
 
 /// The text that replaces a credential.
 const MARK: &[u8] = b"[secret]";
 
 /// Replaces credentials by `[secret]`, also where they are percent-encoded, as in URLs. Credentials
-/// that [`Secret::is_short`] calls short are left alone.
+/// that [`Secret::is_short`] calls short are left alone. One that [`Secret::forget`] left a digest of
+/// is replaced as it is, if it has no spaces.
 pub struct Redactor {
     /// Longest first, so that no credential hides one that contains it.
     forms: Vec<Vec<u8>>,
+    digests: Vec<SecretDigest>,
 }
 
 impl Redactor {
     /// Creates a redactor of these credentials.
     pub fn new<'a>(secrets: impl IntoIterator<Item = &'a Secret>) -> Self {
         let mut forms: Vec<Vec<u8>> = Vec::new();
-        for secret in secrets.into_iter().filter(|secret| !secret.is_short()) {
+        let mut digests = Vec::new();
+        for secret in secrets {
+            digests.extend(secret.digest().cloned());
+            if secret.is_short() {
+                continue;
+            }
             forms.push(secret.expose().as_bytes().to_vec());
             forms.push(percent_encoded(secret.expose()));
         }
         forms.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
         forms.dedup();
-        Self { forms }
+        Self { forms, digests }
     }
 
     /// Returns the length of the longest form of a credential. Where a text is cut, up to this many
     /// bytes before the cut must be read as well, or the end of a credential would not be seen.
     pub fn longest(&self) -> usize {
-        self.forms.first().map_or(0, Vec::len)
+        let digest = self.digests.iter().map(|digest| digest.bytes).max();
+        self.forms.first().map_or(0, Vec::len).max(digest.unwrap_or(0))
     }
 
     /// Returns the text from `from` on without credentials, also without one that begins earlier.
@@ -39,8 +47,8 @@ impl Redactor {
         let mut at = 0;
         while let Some(byte) = text.get(at) {
             let rest = &text[at..];
-            if let Some(form) = self.forms.iter().find(|form| rest.starts_with(form)) {
-                at += form.len();
+            if let Some(length) = self.credential(rest) {
+                at += length;
                 if at > from {
                     out.extend_from_slice(MARK);
                 }
@@ -52,6 +60,19 @@ impl Redactor {
             }
         }
         out
+    }
+
+    /// Returns the length of the credential with which the text begins.
+    fn credential(&self, text: &[u8]) -> Option<usize> {
+        let form = self.forms.iter().find(|form| text.starts_with(form)).map(Vec::len);
+        form.or_else(|| {
+            let begins = |digest: &&SecretDigest| {
+                let word = text.get(..digest.bytes);
+                let word = word.filter(|word| word.iter().all(u8::is_ascii_graphic));
+                word.is_some_and(|word| digest.is_of(word))
+            };
+            self.digests.iter().find(begins).map(|digest| digest.bytes).filter(|bytes| *bytes > 0)
+        })
     }
 }
 
@@ -95,6 +116,24 @@ mod tests {
         }
         assert_eq!(redacted(&[], "text", 0), "text");
         assert_eq!(Redactor::new(&[Secret::new("long enough?")]).longest(), 16);
+    }
+
+    #[test]
+    fn a_credential_that_left_the_record_is_cut_out() {
+        let mut gone = Secret::new("0123456789abcdef");
+        gone.forget();
+        let redactor = Redactor::new([&gone, &Secret::new("topsecret")]);
+        assert_eq!(redactor.longest(), 16);
+        let cases = [
+            ("token=0123456789abcdef.", "token=[secret]."),
+            ("00123456789abcdef0", "0[secret]0"),
+            ("0123456789abcde topsecret", "0123456789abcde [secret]"),
+        ];
+        for (text, expected) in cases {
+            let out = String::from_utf8(redactor.redact(text.as_bytes(), 0)).unwrap();
+            assert_eq!(out, expected);
+        }
+        assert_eq!(redactor.redact(b"0123456789abcdef!", 5), b"[secret]!");
     }
 
     #[test]

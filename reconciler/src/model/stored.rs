@@ -1,4 +1,4 @@
-//! The stored form of a record: the only one that contains credentials.
+//! The stored form of a record: the only one that contains credentials, or their digests.
 
 use super::run::Run;
 
@@ -10,7 +10,7 @@ pub fn encode(run: &Run) -> Vec<u8> {
     };
     let mut value = serde_json::to_value(run).unwrap_or_default();
     let stored = &mut value["status"]["attempt"];
-    stored["runner"]["token"] = attempt.runner.token.expose().into();
+    stored["runner"]["token"] = attempt.runner.token.to_stored().into();
     if let Some(token) = &attempt.boot.git_token {
         stored["boot"]["git_token"] = token.expose().into();
     }
@@ -22,5 +22,9 @@ pub fn encode(run: &Run) -> Vec<u8> {
 /// # Errors
 /// Returns an error if the bytes are not a run.
 pub fn decode(bytes: &[u8]) -> Result<Run, serde_json::Error> {
-    serde_json::from_slice(bytes)
+    let mut run: Run = serde_json::from_slice(bytes)?;
+    if let Some(attempt) = &mut run.status.attempt {
+        attempt.runner.token.read_stored();
+    }
+    Ok(run)
 }

@@ -34,7 +34,7 @@ impl<'a> Decision<'a> {
             && !self.attempt_state.seen
         {
             match (&placement.answered, &placement.refused) {
-                (None, None) if now <= launch_by(&attempt) => {
+                (None, None) if attempt.can_launch() && now <= launch_by(&attempt) => {
                     let own = attempt.class == observed.class.name;
                     if !own || self.is_recorded_here(&attempt) {
                         return self.launch(&attempt);
@@ -180,7 +180,7 @@ impl<'a> Decision<'a> {
 
     /// Rule 13: after a definitive refusal in this reconcile, the class's next machine is requested.
     fn next_placement(&self, observed: &ObservedClass) -> Option<MachineSpec> {
-        let attempt = self.status.attempt.as_ref().filter(|a| a.ended.is_none())?;
+        let attempt = self.status.attempt.as_ref().filter(|a| a.can_launch())?;
         let current = attempt.placements.last()?;
         let refused = current.refused.is_some_and(|r| r.why == Refusal::NoCapacity);
         // Recorded by this reconcile: nobody else has requested it, and its window is open.

@@ -31,12 +31,15 @@ pub struct SeenJob {
     pub state: Job,
     /// The times of the job at the forge.
     pub times: JobTimes,
+    /// The name of its repository, where the forge found it in one of another name than it was asked
+    /// for.
+    pub repo: Option<String>,
 }
 
 /// A job of which only the state is known.
 impl From<Job> for SeenJob {
     fn from(state: Job) -> Self {
-        Self { state, times: JobTimes::default() }
+        Self { state, times: JobTimes::default(), repo: None }
     }
 }
 

@@ -9,10 +9,10 @@ use tinqs_ci_reconciler::model::{
 };
 use tinqs_ci_reconciler::plan::{Rule, plan};
 
-const TOKEN: &str = "s3cr3t-runner-token";
-const GIT: &str = "s3cr3t-git-\"token\"\\\n";
+pub(super) const TOKEN: &str = "s3cr3t-runner-token";
+pub(super) const GIT: &str = "s3cr3t-git-\"token\"\\\n";
 
-fn now() -> Timestamp {
+pub(super) fn now() -> Timestamp {
     Timestamp::constant(1_767_268_800, 123_456_789)
 }
 
@@ -28,7 +28,7 @@ fn machine() -> MachineSpec {
 }
 
 /// Returns a run whose first launch succeeded, with every credential that a record may contain.
-fn run(job_id: i64) -> Run {
+pub(super) fn run(job_id: i64) -> Run {
     let spec = Spec {
         job: JobRef { repo: "acme/site".to_owned(), repo_id: 7, job_id },
         runs_on: vec!["linux".to_owned()],
@@ -93,6 +93,15 @@ fn backs_off(job_id: i64, failures_before: u32) -> Option<SignedDuration> {
         zone: String::new(),
         market: Market::Spot,
     };
+    let decided = plan(&observed(run, Job::Waiting, vec![gone]));
+    let status = decided.status.expect("the record stays");
+    assert_eq!(status.failures, failures_before.saturating_add(1), "one failure is counted");
+    assert_eq!(decided.rule == Rule::Hold, status.retry_at.is_some(), "on hold if it waits");
+    status.retry_at.map(|at| at.duration_since(now()))
+}
+
+/// Returns what is observed of a run, without registrations and seats.
+pub(super) fn observed(run: Run, job: Job, machines: Vec<Machine>) -> Observation {
     let class = Class {
         name: ClassName("linux".to_owned()),
         labels: vec!["linux".to_owned()],
@@ -105,16 +114,16 @@ fn backs_off(job_id: i64, failures_before: u32) -> Option<SignedDuration> {
         repos: Vec::new(),
         times: Times::default(),
     };
-    let seen = Observation {
+    Observation {
         now: now(),
         clock: ClockCheck::Agrees,
         installation: InstallationId::of("test"),
         name: run.name.clone(),
         run: Some(run),
-        job: Job::Waiting,
+        job,
         times: JobTimes::default(),
         recorded_here: None,
-        machines: vec![gone],
+        machines,
         registrations: Registrations::Seen(Vec::new()),
         seats: Vec::new(),
         turn_of: Vec::new(),
@@ -125,12 +134,7 @@ fn backs_off(job_id: i64, failures_before: u32) -> Option<SignedDuration> {
         no_replacement: false,
         nearest: None,
         class: Some(class.into()),
-    };
-    let decided = plan(&seen);
-    let status = decided.status.expect("the record stays");
-    assert_eq!(status.failures, failures_before.saturating_add(1), "one failure is counted");
-    assert_eq!(decided.rule == Rule::Hold, status.retry_at.is_some(), "on hold if it waits");
-    status.retry_at.map(|at| at.duration_since(now()))
+    }
 }
 
 #[test]

@@ -219,7 +219,7 @@ fn attempt_of(choice: u64, end: u64, age: i64, attempt_id: &AttemptId) -> Option
             uuid: String::new(),
             name: attempt_id.to_string(),
             labels: Vec::new(),
-            token: Secret::default(),
+            token: Secret::new("token"),
         },
         boot: Boot {
             deadline: ago(age - 6 * 3600),

@@ -2,7 +2,8 @@
 
 use jiff::SignedDuration;
 use tinqs_ci_reconciler::model::{
-    Attempt, AttemptId, Cause, MachineState, Registrations, Runner, Secret, UnavailableOffering,
+    Attempt, AttemptId, Cause, MachineState, Observation, Registrations, Runner, Secret,
+    UnavailableOffering,
 };
 use tinqs_ci_reconciler::plan::{Action as Effect, Rule, record};
 use tinqs_ci_reconciler::ports::ErrorKind;
@@ -29,7 +30,7 @@ impl World {
         let mut reconcile = reconcile.into_inner();
         if reconcile.steps.front() == Some(&Step::Observe) {
             let mut memory = std::mem::take(&mut state.replicas[replica]);
-            reconcile.observe(state, &mut memory, &self.class, self.variant);
+            reconcile.observe(state, &mut memory, self);
             state.replicas[replica] = memory;
         } else if !self.effect(state, replica, &mut reconcile, reply) {
             return;
@@ -59,7 +60,7 @@ impl World {
                 reconcile.issued.push(format!("{action:?}"));
                 reconcile.issued.sort();
                 if done {
-                    self.free(state, &action);
+                    self.free(state, &action, &reconcile.seen);
                 }
                 if told {
                     freed(reconcile, &action);
@@ -84,7 +85,7 @@ impl World {
             }
             Step::Register => {
                 let Some(prepare) = reconcile.prepare.take() else { return false };
-                let runner = done.then(|| register(state, &prepare.attempt_id));
+                let runner = done.then(|| self.register(state, &prepare.attempt_id));
                 let live = record::live_attempts(
                     &reconcile.seen,
                     reconcile.seen.run.as_ref().expect("a run is prepared for"),
@@ -121,7 +122,7 @@ impl World {
         true
     }
 
-    fn free(&self, state: &mut State, action: &Effect) {
+    fn free(&self, state: &mut State, action: &Effect, seen: &Observation) {
         match action {
             Effect::Unseat { attempt_id, rule, .. } => {
                 self.decided(*rule);
@@ -141,13 +142,17 @@ impl World {
                 let Some(machine) = state.machines.iter().position(of_it) else { return };
                 let run = run_of(&state.machines[machine].attempt_id);
                 let by_person = state.runs[run].as_ref().is_some_and(|r| r.terminate_now);
-                state.on_terminate(machine, by_person);
+                state.on_terminate(machine, by_person, seen);
                 if state.machines[machine].is_live() {
                     self.came(Milestone::Terminated);
                     state.machines[machine].doing = Doing::Ending;
                 }
             }
-            Effect::Disable { .. } | Effect::Launch { .. } | Effect::Remove => {}
+            Effect::Disable { id, rule, .. } => {
+                self.decided(*rule);
+                state.rows.iter_mut().filter(|r| r.id == *id).for_each(|r| r.disabled = true);
+            }
+            Effect::Launch { .. } | Effect::Remove => {}
         }
     }
 
@@ -278,10 +283,11 @@ impl World {
         let machine = Vm {
             attempt_id: attempt_id.clone(),
             placement,
-            repo: repo(run_of(attempt_id)),
+            repo_id: attempt.runner.repo_id,
             bytes,
             registration: attempt.runner.id,
             launched_at: now(),
+            start_by: attempt.boot.start_by.unwrap_or_else(now),
             deadline: attempt.boot.deadline,
             doing: Doing::Booting,
             listed: None,
@@ -290,6 +296,31 @@ impl World {
         state.machines.push(machine.clone());
         state.on_machine(self);
         machine
+    }
+
+    fn register(&self, state: &mut State, attempt_id: &AttemptId) -> Runner {
+        let known = state.registered.iter_mut().find(|(s, _)| s == attempt_id);
+        let times = if let Some((_, times)) = known {
+            *times += 1;
+            *times
+        } else {
+            state.registered.push((attempt_id.clone(), 1));
+            state.registered.sort();
+            1
+        };
+        let run = run_of(attempt_id);
+        let id = i64::try_from(run).unwrap_or(0) * 100_000
+            + i64::from(state.made[run]) * 10_000
+            + i64::from(attempt_id.number) * 100
+            + i64::from(times);
+        let in_scope = self.variant == Variant::RegisterInScope;
+        let repo_id = if in_scope { 0 } else { self.scope.repo_id(run) };
+        let (used, disabled) = (false, false);
+        state.rows.push(ForgeRow { id, attempt_id: attempt_id.clone(), repo_id, used, disabled });
+        // Too short to leave a digest in the record.
+        let (name, token) = (attempt_id.to_string(), Secret::new(format!("t{id}")));
+        let labels = vec!["linux".to_owned()];
+        Runner { id, repo_id, uuid: id.to_string(), name, labels, token }
     }
 }
 
@@ -307,26 +338,11 @@ fn freed(reconcile: &mut Reconcile, action: &Effect) {
             let of_it = reconcile.seen.machines.iter_mut().filter(|m| m.id == *id);
             of_it.for_each(|m| m.state = MachineState::Ending);
         }
-        Effect::Disable { .. } | Effect::Launch { .. } | Effect::Remove => {}
+        Effect::Disable { id, .. } => {
+            if let Registrations::Seen(rows) = &mut reconcile.seen.registrations {
+                rows.iter_mut().filter(|r| r.id == *id).for_each(|r| r.disabled = Some(true));
+            }
+        }
+        Effect::Launch { .. } | Effect::Remove => {}
     }
-}
-
-fn register(state: &mut State, attempt_id: &AttemptId) -> Runner {
-    let known = state.registered.iter_mut().find(|(s, _)| s == attempt_id);
-    let times = if let Some((_, times)) = known {
-        *times += 1;
-        *times
-    } else {
-        state.registered.push((attempt_id.clone(), 1));
-        state.registered.sort();
-        1
-    };
-    let run = run_of(attempt_id);
-    let id = i64::try_from(run).unwrap_or(0) * 100_000
-        + i64::from(state.made[run]) * 10_000
-        + i64::from(attempt_id.number) * 100
-        + i64::from(times);
-    state.rows.push(ForgeRow { id, attempt_id: attempt_id.clone(), used: false });
-    let (name, token) = (attempt_id.to_string(), Secret::new(format!("token {id}")));
-    Runner { id, repo_id: 0, uuid: id.to_string(), name, labels: vec!["linux".to_owned()], token }
 }

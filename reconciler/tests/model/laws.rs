@@ -1,9 +1,12 @@
 //! The laws, checked at each call against the true state.
 
-use tinqs_ci_reconciler::model::{Attempt, AttemptId, Run};
+use tinqs_ci_reconciler::model::{Attempt, AttemptId, Observation, Phase, Run};
+use tinqs_ci_reconciler::plan::{HUNG_AFTER, READINGS_APART};
 
+use crate::hung::IDLE_WITHIN;
 use crate::scope::World;
 use crate::state::{Recorded, State, Vm, hash_of, now};
+use crate::time::older;
 
 impl State {
     /// Stores the first broken law in the state.
@@ -13,7 +16,7 @@ impl State {
         }
     }
 
-    /// L4: `run` is about to be written over `before`. Both are normalized.
+    /// L4 and L13: `run` is about to be written over `before`. Both are normalized.
     pub(crate) fn on_put(&mut self, before: Option<&Run>, run: &Run) {
         if let Some(before) = before {
             if before.uid != run.uid {
@@ -25,6 +28,10 @@ impl State {
         }
         let Some(attempt) = &run.status.attempt else { return };
         let attempt_id = run.attempt_id(attempt.number);
+        let is_over = matches!(run.status.phase, Phase::Running | Phase::Finished);
+        if attempt.has_credentials() && (is_over || attempt.ended.is_some()) {
+            self.break_law(|| format!("L13: {attempt_id}: its credentials are recorded"));
+        }
         if attempt.number >= run.status.next {
             self.break_law(|| format!("L4: {attempt_id}: not below `next`"));
         }
@@ -59,7 +66,8 @@ impl State {
         let known = self.recorded.iter().find(|r| r.attempt_id == *attempt_id);
         let index = placement as usize;
         let fine = known.is_some_and(|known| {
-            known.identity == asked.identity
+            attempt.has_credentials()
+                && known.identity == asked.identity
                 && known.deadline == asked.deadline
                 && known.machines.get(index).is_some()
                 && known.machines.get(index) == asked.machines.get(index)
@@ -94,15 +102,21 @@ impl State {
         }
     }
 
-    /// L3: a machine is about to be terminated; only three reasons are allowed.
-    pub(crate) fn on_terminate(&mut self, machine: usize, by_person: bool) {
+    /// L3: a machine is about to be terminated by what a reconcile has seen; only four reasons are
+    /// allowed.
+    pub(crate) fn on_terminate(&mut self, machine: usize, by_person: bool, seen: &Observation) {
         let machine = &self.machines[machine];
         if !machine.is_live() || by_person || now() > machine.deadline {
             return;
         }
         let registered = self.rows.iter().any(|row| row.id == machine.registration);
         let (attempt_id, busy) = (machine.attempt_id.clone(), machine.is_busy());
-        if busy || registered {
+        // Its promise was over before two readings, and none failed in between.
+        let read_for = IDLE_WITHIN + HUNG_AFTER + READINGS_APART;
+        let steady = seen.forge_read.map(|read| seen.now.duration_since(read.steady_since));
+        let hung = older(machine.start_by, read_for)
+            && steady.is_some_and(|steady| steady >= READINGS_APART);
+        if busy || (registered && !hung) {
             let why = if busy { "mid-job" } else { "without a reason" };
             self.break_law(|| format!("L3: {attempt_id}: terminated {why}"));
         }
@@ -121,7 +135,9 @@ impl State {
 
 fn recorded(attempt_id: AttemptId, attempt: &Attempt) -> Recorded {
     let Attempt { class, runner, boot, placements, .. } = attempt;
-    let identity = hash_of(&(class, runner, &boot.instance_url, &boot.git_token, boot.idle_within));
+    // Credentials leave a record; a launch must still have them.
+    let runner = (runner.id, runner.repo_id, &runner.uuid, &runner.name, &runner.labels);
+    let identity = hash_of(&(class, runner, &boot.instance_url, boot.idle_within));
     let machines = placements.iter().map(|p| p.machine.clone()).collect();
     Recorded { attempt_id, identity, deadline: boot.deadline, machines }
 }

@@ -2,9 +2,10 @@
 
 use jiff::SignedDuration;
 
+use crate::hung::{outage_matters, waits_for};
 use crate::reconcile::Step;
 use crate::scope::{Fault, UserAction, World};
-use crate::state::{Doing, Job, REPLICAS, RUNS, Replica, State, Vm, index};
+use crate::state::{Doing, Job, REPLICAS, RUNS, Replica, Row, State, Vm, index};
 use crate::time::{self, older};
 use crate::world::{Action, Reply};
 
@@ -40,8 +41,11 @@ impl World {
         } else if fault(Fault::Freeze) {
             actions.push(Action::Freeze);
         }
+        if fault(Fault::Outage) && outage_matters(state) {
+            actions.push(Action::Outage);
+        }
         let at_work = state.replicas.iter().any(|r| r.reconcile.is_some());
-        if (!at_work || fault(Fault::Pause)) && may_time_pass(state) {
+        if (!at_work || fault(Fault::Pause)) && self.may_time_pass(state) {
             actions.push(Action::Tick);
         }
     }
@@ -54,7 +58,8 @@ impl World {
         let fault = |kind| self.may(state, kind);
         let under_way = state.replicas.iter().filter(|r| r.reconcile.is_some()).count();
         for replica in 0..REPLICAS {
-            let Replica { missing: _, unavailable: _, reconcile } = &state.replicas[replica];
+            let Replica { missing: _, unavailable: _, failed_at: _, reconcile } =
+                &state.replicas[replica];
             let Some(reconcile) = reconcile else {
                 // Replicas with equal caches are interchangeable.
                 let same = replica > 0 && state.replicas[replica] == state.replicas[replica - 1];
@@ -109,15 +114,13 @@ impl World {
                     }
                 }
                 Doing::Online => {
-                    let job = state.jobs.contains(&Job::Waiting);
-                    let serves = job && usable(state, vm);
-                    for job in (0..RUNS).filter(|j| serves && state.jobs[*j] == Job::Waiting) {
+                    for job in (0..RUNS).filter(|job| self.may_take(state, vm, *job)) {
                         actions.push(Action::Take { machine, job, silent: false });
                         if fault(Fault::Silent) {
                             actions.push(Action::Take { machine, job, silent: true });
                         }
                     }
-                    if !serves || fault(Fault::NotAssigned) {
+                    if !self.serves(state, vm) || fault(Fault::NotAssigned) {
                         actions.push(Action::Drain { machine });
                     }
                     if fault(Fault::Hang) {
@@ -149,57 +152,69 @@ pub(crate) fn on_it(job: &Job, vm: &Vm) -> bool {
     matches!(job, Job::Running { registration, .. } if *registration == vm.registration)
 }
 
-pub(crate) fn usable(state: &State, vm: &Vm) -> bool {
-    state.rows.iter().any(|row| row.id == vm.registration && !row.used)
-}
-
 pub(crate) fn is_zombie(state: &State, job: usize) -> bool {
     let Job::Running { registration, .. } = &state.jobs[job] else { return false };
     let works = |m: &Vm| m.registration == *registration && m.is_busy();
     !state.machines.iter().any(works)
 }
 
-/// Returns whether time may pass: not over something that would have happened by then.
-fn may_time_pass(state: &State) -> bool {
-    let Some(step) = time::next_step(state) else { return false };
-    state.machines.iter().all(|vm| match vm.doing {
-        Doing::Booting => !older(vm.launched_at - step, SignedDuration::from_mins(5)),
-        Doing::Online => {
-            let waits = state.jobs.contains(&Job::Waiting) && usable(state, vm);
-            !waits && !older(vm.launched_at - step, SignedDuration::from_mins(8))
-        }
-        // Its next report shows it that its job or its registration was ended from outside.
-        Doing::Busy { job, .. } => {
-            let registered = state.rows.iter().any(|row| row.id == vm.registration);
-            registered && on_it(&state.jobs[job], vm)
-        }
-        Doing::Ending => false,
-        Doing::Dark | Doing::Stuck | Doing::Spent | Doing::Gone => true,
-    })
-}
+impl World {
+    /// Returns whether the forge may give a machine a job: it waits, and the registration serves its
+    /// repository.
+    pub(crate) fn may_take(&self, state: &State, vm: &Vm, job: usize) -> bool {
+        let repo_id = self.scope.repo_id(job);
+        let serves = |row: &Row| row.repo_id == 0 || row.repo_id == repo_id;
+        let usable = |row: &Row| row.id == vm.registration && !row.used && !row.disabled;
+        state.jobs[job] == Job::Waiting && state.rows.iter().any(|row| usable(row) && serves(row))
+    }
 
-/// Returns whether an action is a fault.
-pub(crate) fn costs(state: &State, action: &Action) -> bool {
-    match action {
-        Action::Reconcile { .. }
-        | Action::Notice { .. }
-        | Action::Gone { .. }
-        | Action::Zombie { .. }
-        | Action::Land { .. }
-        | Action::Thaw
-        | Action::Person { .. } => false,
-        Action::ReadRecord { .. }
-        | Action::Crash { .. }
-        | Action::Stick { .. }
-        | Action::Die { .. }
-        | Action::BreakTimer { .. }
-        | Action::Freeze => true,
-        Action::Call { reply, .. } => *reply != Reply::Comes,
-        Action::Tick => state.replicas.iter().any(|r| r.reconcile.is_some()),
-        Action::Boot { hangs, .. } | Action::Finish { hangs, .. } => *hangs,
-        Action::Take { silent, .. } => *silent,
-        Action::Drain { machine } => {
-            state.jobs.contains(&Job::Waiting) && usable(state, &state.machines[*machine])
+    /// Returns whether a job waits that a machine may take.
+    pub(crate) fn serves(&self, state: &State, vm: &Vm) -> bool {
+        (0..RUNS).any(|job| self.may_take(state, vm, job))
+    }
+
+    /// Returns whether time may pass: not over something that would have happened by then.
+    fn may_time_pass(&self, state: &State) -> bool {
+        let Some(step) = time::next_step(state) else { return false };
+        state.machines.iter().all(|vm| match vm.doing {
+            Doing::Booting => !older(vm.launched_at - step, SignedDuration::from_mins(5)),
+            Doing::Online => {
+                !self.serves(state, vm)
+                    && !older(vm.launched_at - step, SignedDuration::from_mins(8))
+                    && !older(vm.start_by - step, waits_for())
+            }
+            // Its next report shows it that its job or its registration was ended from outside.
+            Doing::Busy { job, .. } => {
+                let registered = state.rows.iter().any(|row| row.id == vm.registration);
+                registered && on_it(&state.jobs[job], vm)
+            }
+            Doing::Ending => false,
+            Doing::Dark | Doing::Stuck | Doing::Spent | Doing::Gone => true,
+        })
+    }
+
+    /// Returns whether an action is a fault.
+    pub(crate) fn costs(&self, state: &State, action: &Action) -> bool {
+        match action {
+            Action::Reconcile { .. }
+            | Action::Notice { .. }
+            | Action::Gone { .. }
+            | Action::Zombie { .. }
+            | Action::Land { .. }
+            | Action::Thaw
+            | Action::Person { .. } => false,
+            Action::ReadRecord { .. }
+            | Action::Crash { .. }
+            | Action::Stick { .. }
+            | Action::Die { .. }
+            | Action::BreakTimer { .. }
+            | Action::Outage
+            | Action::Freeze => true,
+            Action::Call { reply, .. } => *reply != Reply::Comes,
+            Action::Tick => state.replicas.iter().any(|r| r.reconcile.is_some()),
+            Action::Boot { hangs, .. } | Action::Finish { hangs, .. } => *hangs,
+            Action::Take { silent, .. } => *silent,
+            Action::Drain { machine } => self.serves(state, &state.machines[*machine]),
         }
     }
 }

@@ -5,12 +5,14 @@ use std::collections::VecDeque;
 
 use jiff::Timestamp;
 use tinqs_ci_reconciler::model::{
-    AttemptId, Class, ClassName, ClockCheck, InstallationId, Job as SeenJob, JobTimes, Machine,
+    AttemptId, BootPromise, ClassName, ClockCheck, InstallationId, Job as SeenJob, JobTimes, Machine,
     MachineId, MachineState, Observation, ObservedClass, Phase, Placement, Reason, Registration,
     Registrations, Run,
 };
 use tinqs_ci_reconciler::plan::{Action, Plan, Prepare, Rule, VISIBLE_WITHIN};
 
+use crate::hung::{self, IDLE_WITHIN};
+use crate::scope::World;
 use crate::state::{Doing, Job, Replica, State, Vm, index, name, now};
 use crate::variant::Variant;
 
@@ -90,15 +92,9 @@ impl Reconcile {
     }
 
     /// Reads the rest, and the record again after it if needed.
-    pub(crate) fn observe(
-        &mut self,
-        state: &State,
-        replica: &mut Replica,
-        class: &Class,
-        variant: Variant,
-    ) {
+    pub(crate) fn observe(&mut self, state: &State, replica: &mut Replica, world: &World) {
         self.steps.pop_front();
-        self.read(state, replica, class, variant);
+        self.read(state, replica, world);
         let uid = self.seen.run.as_ref().map(|r| r.uid.short());
         let machines = self.seen.machines.iter().map(|m| &m.attempt_id);
         let rows = self.seen.registrations.seen().iter().map(|r| &r.attempt_id);
@@ -107,18 +103,19 @@ impl Reconcile {
             .chain(rows)
             .chain(seats)
             .any(|attempt_id| Some(&attempt_id.uid) != uid.as_ref());
-        if (uid.is_some() && !strangers) || variant == Variant::NoSecondReading {
+        if (uid.is_some() && !strangers) || world.variant == Variant::NoSecondReading {
             return;
         }
         let there = state.runs[self.run].as_ref().map(|r| (r.uid, r.version));
         if there != self.stored.as_ref().map(|r| (r.uid, r.version)) {
             self.stored = state.runs[self.run].as_ref().map(|r| (**r).clone());
             self.seen.run.clone_from(&self.stored);
-            self.read(state, replica, class, variant);
+            self.read(state, replica, world);
         }
     }
 
-    fn read(&mut self, state: &State, replica: &mut Replica, class: &Class, variant: Variant) {
+    fn read(&mut self, state: &State, replica: &mut Replica, world: &World) {
+        let class = &world.class;
         let name = name(self.run);
         let seen = &mut self.seen;
         seen.machines = state
@@ -134,17 +131,19 @@ impl Reconcile {
                 let online =
                     |m: &Vm| matches!(m.doing, Doing::Online | Doing::Stuck | Doing::Busy { .. });
                 Registration {
-                    repo_id: 0,
+                    repo_id: row.repo_id,
                     id: row.id,
                     attempt_id: row.attempt_id.clone(),
                     uuid: None,
                     online: of_it().any(online),
                     busy: of_it().any(|m| matches!(m.doing, Doing::Busy { silent: false, .. })),
-                    disabled: None,
+                    disabled: Some(row.disabled),
                     missing_since: None,
                 }
             })
             .collect();
+        seen.forge_read = Some(hung::forge_read(world, replica));
+        seen.at_work = hung::at_work(world, state, self.run);
         seen.job = match (&seen.run, &state.jobs[self.run]) {
             (None, _) => SeenJob::Unobservable,
             (_, Job::Waiting) => SeenJob::Waiting,
@@ -166,7 +165,7 @@ impl Reconcile {
         seen.class = seen.run.as_ref().map(|_| observed);
         seen.registrations = Registrations::Seen(rows);
         ask_for_registrations(seen, replica);
-        ask_for_machines(seen, &class_name, variant);
+        ask_for_machines(seen, &class_name, world.variant);
     }
 
     /// Advances to the next call. Returns whether there is one.
@@ -200,6 +199,10 @@ impl Reconcile {
         let Plan { rule, status, prepare, actions } = plan;
         let launch = |a: &Action| matches!(a, Action::Launch { .. } | Action::Remove);
         let (act, free): (Vec<Action>, Vec<Action>) = actions.into_iter().partition(launch);
+        let is_new = |a: &Action| {
+            matches!(a, Action::Disable { .. }) && !self.issued.contains(&format!("{a:?}"))
+        };
+        let disables = free.iter().any(is_new);
         self.steps = free.into_iter().map(Step::Free).collect();
         self.more = false;
         self.rule = rule;
@@ -210,7 +213,7 @@ impl Reconcile {
             return;
         };
         run.status = status;
-        self.more = matches!(rule, Rule::Reopen | Rule::NextPlacement);
+        self.more = disables || matches!(rule, Rule::Reopen | Rule::NextPlacement);
         if let Some(prepare) = &prepare {
             if prepare.seat.is_some() {
                 self.steps.push_back(Step::Seat);
@@ -274,8 +277,8 @@ pub(crate) fn seen_machine(machine: &Vm, state: MachineState) -> Machine {
         launched_at: machine.launched_at,
         deadline: machine.deadline,
         registration: machine.registration,
-        repo_id: 0,
-        promise: None,
+        repo_id: machine.repo_id,
+        promise: Some(BootPromise { start_by: machine.start_by, idle_within: IDLE_WITHIN }),
         ended_by: None,
         ended_at: None,
         class: ClassName("linux".to_owned()),

@@ -39,6 +39,8 @@ pub(crate) enum Fault {
     BrokenTimer,
     /// A runner has a job, and the forge shows it as idle.
     Silent,
+    /// Readings of the forge fail, and no runner reports: the forge shows every one as idle.
+    Outage,
     /// An idle runner gets no job and shuts down.
     NotAssigned,
 }
@@ -74,6 +76,7 @@ pub(crate) const ALL_FAULTS: &[Fault] = &[
     Fault::Hang,
     Fault::BrokenTimer,
     Fault::Silent,
+    Fault::Outage,
     Fault::NotAssigned,
 ];
 
@@ -92,6 +95,10 @@ pub(crate) struct Scope {
     pub(crate) name: &'static str,
     /// Jobs that wait at the start.
     pub(crate) jobs: usize,
+    /// Whether each job has a repository of its own.
+    pub(crate) apart: bool,
+    /// Whether the forge can disable a registration, as from Gitea 1.26.
+    pub(crate) disables: bool,
     /// Concurrent reconciles, each of another replica.
     pub(crate) reconciles: usize,
     /// The class's limit.
@@ -102,6 +109,13 @@ pub(crate) struct Scope {
     pub(crate) user_action_kinds: &'static [UserAction],
     /// The maximum number of steps.
     pub(crate) steps: usize,
+}
+
+impl Scope {
+    /// Returns the ID of a job's repository.
+    pub(crate) fn repo_id(&self, job: usize) -> i64 {
+        if self.apart { i64::try_from(job).unwrap_or(0) + 1 } else { 1 }
+    }
 }
 
 /// A scope with the decision that is explored in it.

@@ -5,11 +5,11 @@ use tinqs_ci_reconciler::model::Phase;
 
 use crate::reconcile::Step;
 use crate::scope::{UserAction, World};
-use crate::state::{Doing, Hashed, Job, State, hash_of};
+use crate::state::{Doing, Hashed, Job, RUNS, State, hash_of};
 use crate::world::{Action, Reply, person};
 
 /// The maximum number of rounds until a state settles.
-pub(crate) const ROUNDS: u16 = 48;
+pub(crate) const ROUNDS: u16 = 64;
 /// The maximum number of consecutive reconciles of a run that find something to do.
 const RECONCILES: usize = 12;
 
@@ -73,6 +73,7 @@ impl World {
             }
             self.reconcile_until_settled(state, run, &mut effects)?;
         }
+        state.no_hung_machine_stays()?;
         if quiet && effects.all > effects.removals {
             return Err(format!("an effect after everything was done: {before:#?}"));
         }
@@ -133,15 +134,12 @@ impl World {
             }
         }
         for machine in 0..state.machines.len() {
-            let waiting = state.jobs.iter().position(|job| *job == Job::Waiting);
             // Machines that are gone may be forgotten meanwhile; the others follow next round.
             let Some(vm) = state.machines.get(machine) else { return };
-            let usable = state.rows.iter().any(|r| r.id == vm.registration && !r.used);
+            let waiting = (0..RUNS).find(|job| self.may_take(state, vm, *job));
             let action = match (vm.doing, waiting) {
                 (Doing::Booting, _) => Action::Boot { machine, hangs: false },
-                (Doing::Online, Some(job)) if usable => {
-                    Action::Take { machine, job, silent: false }
-                }
+                (Doing::Online, Some(job)) => Action::Take { machine, job, silent: false },
                 (Doing::Online, _) => Action::Drain { machine },
                 (Doing::Busy { .. }, _) => Action::Finish { machine, hangs: false },
                 (Doing::Ending, _) => Action::Gone { machine },

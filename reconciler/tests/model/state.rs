@@ -33,7 +33,7 @@ pub(crate) struct State {
     /// The seats that are taken, and for which repository.
     pub(crate) seats: Vec<(AttemptId, String)>,
     pub(crate) jobs: [Job; RUNS],
-    /// The registrations at the forge.
+    /// The registrations at the forge, each in the repository of its job.
     pub(crate) rows: Vec<Row>,
     pub(crate) machines: Vec<Vm>,
     /// Launches that were sent and have not reached the cloud yet.
@@ -71,8 +71,12 @@ pub(crate) enum Job {
 pub(crate) struct Row {
     pub(crate) id: i64,
     pub(crate) attempt_id: AttemptId,
+    /// The repository that it serves; 0: every one.
+    pub(crate) repo_id: i64,
     /// It got its one job.
     pub(crate) used: bool,
+    /// It gets no job any more.
+    pub(crate) disabled: bool,
 }
 
 /// A machine.
@@ -80,11 +84,14 @@ pub(crate) struct Row {
 pub(crate) struct Vm {
     pub(crate) attempt_id: AttemptId,
     pub(crate) placement: u32,
-    pub(crate) repo: String,
+    /// The repository of its registration.
+    pub(crate) repo_id: i64,
     /// The hash of all that it was launched with.
     pub(crate) bytes: u64,
     pub(crate) registration: i64,
     pub(crate) launched_at: Timestamp,
+    /// It starts no runner after this time.
+    pub(crate) start_by: Timestamp,
     pub(crate) deadline: Timestamp,
     pub(crate) doing: Doing,
     /// Its listed state; `None` if it is not listed.
@@ -130,6 +137,8 @@ pub(crate) struct Replica {
     pub(crate) missing: Vec<(i64, Timestamp)>,
     /// Unavailable offerings.
     pub(crate) unavailable: Vec<UnavailableOffering>,
+    /// When a reading of the forge failed last.
+    pub(crate) failed_at: Option<Timestamp>,
     pub(crate) reconcile: Option<Hashed<Reconcile>>,
 }
 
@@ -232,10 +241,10 @@ pub(crate) fn repo(run: usize) -> String {
     format!("acme/{run}")
 }
 
-/// Returns the new record of a waiting job.
-pub(crate) fn new_run(run: usize, made: u8) -> Run {
+/// Returns the new record of a waiting job of a repository.
+pub(crate) fn new_run(run: usize, made: u8, repo_id: i64) -> Run {
     let spec = Spec {
-        job: JobRef { repo: repo(run), repo_id: 1, job_id: i64::try_from(run).unwrap_or(0) + 1 },
+        job: JobRef { repo: repo(run), repo_id, job_id: i64::try_from(run).unwrap_or(0) + 1 },
         runs_on: vec!["linux".to_owned()],
         ..Spec::default()
     };

@@ -7,8 +7,11 @@ use tinqs_ci_reconciler::model::{
     Answer, Attempt, AttemptId, End, Ended, MachineState, PastAttempt, PastPlacement, Phase,
     Placement, Refused, Run, Status,
 };
-use tinqs_ci_reconciler::plan::{FORGOTTEN_AFTER, REFUSED_AGAIN_FOR, REFUSED_FOR, VISIBLE_WITHIN};
+use tinqs_ci_reconciler::plan::{
+    FORGOTTEN_AFTER, READINGS_APART, REFUSED_AGAIN_FOR, REFUSED_FOR, VISIBLE_WITHIN,
+};
 
+use crate::hung::forget_promises;
 use crate::reconcile::Reconcile;
 use crate::state::{Doing, GRID, Hashed, Landing, Replica, State, Vm, now};
 
@@ -24,6 +27,12 @@ const DECIDED: &[SignedDuration] = &[minutes(5), minutes(16), FORGOTTEN_AFTER];
 const START_WITHIN: SignedDuration = minutes(10);
 /// `assign_within`.
 const ENDED: &[SignedDuration] = &[minutes(1)];
+/// From `start_by`: no runner starts, the promise is over, a reading counts, a second one does.
+const PROMISED: &[SignedDuration] = &[SignedDuration::ZERO, minutes(2), minutes(4), minutes(6)];
+/// A first reading counts only after the promise, also once both are long ago.
+const AFTER_PROMISE: SignedDuration = SignedDuration::from_hours(1);
+/// `READINGS_APART`, and the time after which a first reading is recorded again.
+pub(crate) const READ: &[SignedDuration] = &[READINGS_APART, minutes(5)];
 const ANSWERED: &[SignedDuration] = &[VISIBLE_WITHIN];
 const REFUSED: &[SignedDuration] = &[REFUSED_FOR, REFUSED_AGAIN_FOR];
 /// `boot_within`, and the same plus `idle_within` and a minute.
@@ -80,12 +89,13 @@ pub(crate) fn forget(state: &mut State, changed: impl Fn(usize) -> bool) {
     for (replica, reconcile) in state.replicas.iter_mut().zip(reconciles) {
         replica.reconcile = reconcile;
     }
-    let State { runs, machines, .. } = state;
+    let State { runs, machines, landings, .. } = state;
     for (_, run) in runs.iter_mut().enumerate().filter(|(run, _)| changed(*run)) {
         let Some(run) = run else { continue };
         let mut kept = (**run).clone();
         forget_in(&mut kept);
         forget_answers(&mut kept, machines);
+        forget_promises(&mut kept, machines, landings);
         if kept != **run {
             *run = Hashed::new(kept);
         }
@@ -186,7 +196,11 @@ fn visit_others(state: &mut State, f: Visit<'_>) {
         visit_attempt(attempt, f);
         f(sent_at, SIGNED);
     }
-    for Replica { missing, unavailable, reconcile } in replicas {
+    for Replica { missing, unavailable, failed_at, reconcile } in replicas {
+        if let Some(at) = failed_at {
+            // Later than a reading that is long ago too: that one does not count any more.
+            visit_reading(at, SignedDuration::from_hours(2), f);
+        }
         for (_, since) in missing {
             f(since, MISSING);
         }
@@ -205,7 +219,10 @@ fn visit_others(state: &mut State, f: Visit<'_>) {
 }
 
 fn visit_vm(machine: &mut Vm, f: Visit<'_>) {
-    let Vm { doing, listed, launched_at, deadline, .. } = machine;
+    let Vm { doing, listed, launched_at, start_by, deadline, .. } = machine;
+    let waits = matches!(doing, Doing::Booting | Doing::Online | Doing::Dark | Doing::Stuck);
+    let hides = matches!(doing, Doing::Busy { silent: true, .. });
+    f(start_by, if waits || hides { PROMISED } else { NONE });
     // Only machines that are listed as live and not known to have a job can be late.
     let listed = matches!(listed, None | Some(MachineState::Booting | MachineState::Up));
     let used = matches!(doing, Doing::Busy { silent: false, .. } | Doing::Spent);
@@ -239,6 +256,13 @@ fn visit_reconcile(reconcile: &mut Reconcile, f: Visit<'_>) {
     }
     for machine in &mut seen.machines {
         f(&mut machine.launched_at, NONE);
+        if let Some(promise) = &mut machine.promise {
+            f(&mut promise.start_by, NONE);
+        }
+    }
+    if let Some(read) = &mut seen.forge_read {
+        f(&mut read.steady_since, NONE);
+        f(&mut read.at, NONE);
     }
     if let tinqs_ci_reconciler::model::Registrations::Seen(rows) = &mut seen.registrations {
         for since in rows.iter_mut().filter_map(|row| row.missing_since.as_mut()) {
@@ -286,13 +310,19 @@ fn visit_run(run: &mut Run, f: Visit<'_>) {
             promise,
             placements,
             ended,
-            hung_since: _,
+            hung_since,
             boot_result,
             log: _,
         } = past;
         let open = placements.iter().any(|p| p.answered.is_none() && p.refused.is_none());
         visit_decided(decided_at, open, f);
-        (*deadline, *promise) = (None, None);
+        *deadline = None;
+        if let Some(promise) = promise {
+            f(&mut promise.start_by, PROMISED);
+        }
+        if let Some(at) = hung_since {
+            visit_reading(at, AFTER_PROMISE, f);
+        }
         f(&mut ended.at, NONE);
         if let Some(result) = boot_result {
             f(&mut result.at, NONE);
@@ -315,10 +345,17 @@ fn visit_run(run: &mut Run, f: Visit<'_>) {
 }
 
 fn visit_attempt(attempt: &mut Attempt, f: Visit<'_>) {
-    let Attempt { decided_at, boot, placements, ended, boot_result, .. } = attempt;
+    let Attempt { decided_at, boot, placements, ended, hung_since, boot_result, .. } = attempt;
     let open = placements.iter().any(|p| p.answered.is_none() && p.refused.is_none());
     visit_decided(decided_at, open, f);
-    boot.start_by = Some(*decided_at + START_WITHIN);
+    if open {
+        boot.start_by = Some(*decided_at + START_WITHIN);
+    } else if let Some(start_by) = &mut boot.start_by {
+        f(start_by, PROMISED);
+    }
+    if let Some(at) = hung_since {
+        visit_reading(at, AFTER_PROMISE, f);
+    }
     if let Some(result) = boot_result {
         f(&mut result.at, NONE);
     }
@@ -327,6 +364,14 @@ fn visit_attempt(attempt: &mut Attempt, f: Visit<'_>) {
     }
     for Placement { machine: _, asked_again: _, answered, refused } in placements {
         visit_answers(answered.as_mut(), refused.as_mut(), f);
+    }
+}
+
+/// Visits the time of a reading. Once it is long ago, it stays `later` than what was before it.
+fn visit_reading(at: &mut Timestamp, later: SignedDuration, f: Visit<'_>) {
+    f(at, READ);
+    if *at == long_ago() {
+        *at += later;
     }
 }
 

@@ -1,7 +1,9 @@
 //! The real decision, and broken ones: a model that cannot fail proves nothing.
 
-use tinqs_ci_reconciler::model::{Observation, Phase};
-use tinqs_ci_reconciler::plan::{Action, Plan, Rule, plan};
+use jiff::Timestamp;
+use tinqs_ci_reconciler::model::{End, Observation, Phase};
+use tinqs_ci_reconciler::plan::gc::gc;
+use tinqs_ci_reconciler::plan::{Action, LAUNCH_WINDOW, Plan, READINGS_APART, Rule, plan};
 
 /// The decision to explore.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +28,18 @@ pub(crate) enum Variant {
     RetireFinished,
     /// Things without a record are judged by a record that was read before them.
     NoSecondReading,
+    /// The credentials of an attempt stay in its record.
+    CredentialsKept,
+    /// An attempt without an answer loses its credentials, does not end, and is launched again.
+    DroppedNotEnded,
+    /// Rule 22 is content with one reading.
+    HungByOneReading,
+    /// Rule 22 ignores readings that failed between its two.
+    HungDespiteFailure,
+    /// Rule 22 takes every runner for one without a job.
+    HungWithoutJobList,
+    /// A runner serves every repository.
+    RegisterInScope,
 }
 
 impl Variant {
@@ -40,6 +54,13 @@ impl Variant {
         }
         let mut plan = plan(&seen);
         match self {
+            Self::CredentialsKept => keep_credentials(&seen, &mut plan),
+            Self::DroppedNotEnded => keep_open(&seen, &mut plan),
+            Self::HungByOneReading | Self::HungDespiteFailure | Self::HungWithoutJobList => {
+                let is_hung = |a: &Action| matches!(a, Action::Terminate { rule: Rule::Hung, .. });
+                plan.actions.retain(|action| !is_hung(action));
+                plan.actions.extend(gc(&self.shown(seen)).into_iter().filter(is_hung));
+            }
             Self::Without(rule) => plan.actions.retain(|action| ground(action) != Some(rule)),
             Self::TerminateFinished if finishes(&plan) => {
                 let live = seen.machines.iter().filter(|m| m.is_live());
@@ -72,9 +93,65 @@ impl Variant {
             | Self::RefusalIsDefinitive
             | Self::GoneWhenUnlisted
             | Self::RetireFinished
-            | Self::NoSecondReading => {}
+            | Self::NoSecondReading
+            | Self::RegisterInScope => {}
         }
         plan
+    }
+
+    /// Returns what rule 22 is shown.
+    fn shown(self, mut seen: Observation) -> Observation {
+        match self {
+            Self::HungByOneReading => {
+                let read = Some(seen.now - READINGS_APART);
+                let earlier = |at: &mut Timestamp| *at -= READINGS_APART;
+                if let Some(run) = &mut seen.run {
+                    if let Some(attempt) = &mut run.status.attempt {
+                        attempt.boot.start_by.iter_mut().for_each(earlier);
+                        attempt.hung_since = read;
+                    }
+                    for past in &mut run.status.past {
+                        past.promise.iter_mut().for_each(|p| earlier(&mut p.start_by));
+                        past.hung_since = read;
+                    }
+                }
+                let tags = seen.machines.iter_mut().filter_map(|m| m.promise.as_mut());
+                tags.for_each(|promise| earlier(&mut promise.start_by));
+            }
+            Self::HungDespiteFailure => {
+                let reads = seen.forge_read.iter_mut();
+                reads.for_each(|read| read.steady_since = Timestamp::MIN);
+            }
+            _ => seen.at_work.iter_mut().for_each(|jobs| jobs.runners.clear()),
+        }
+        seen
+    }
+}
+
+fn keep_credentials(seen: &Observation, plan: &mut Plan) {
+    let before = seen.run.as_ref().and_then(|run| run.status.attempt.as_ref());
+    let after = plan.status.as_mut().and_then(|status| status.attempt.as_mut());
+    if let (Some(before), Some(after)) = (before, after)
+        && before.number == after.number
+    {
+        after.runner.token = before.runner.token.clone();
+    }
+}
+
+fn keep_open(seen: &Observation, plan: &mut Plan) {
+    let Some(run) = &seen.run else { return };
+    let was_open = run.status.attempt.as_ref().is_some_and(|attempt| attempt.ended.is_none());
+    let Some(status) = &mut plan.status else { return };
+    let Some(attempt) = status.attempt.as_mut().filter(|_| was_open) else { return };
+    if attempt.ended.is_some_and(|ended| ended.why == End::Superseded) {
+        attempt.ended = None;
+        status.timeline.pop();
+    } else if plan.rule == Rule::Unseen
+        && !attempt.has_credentials()
+        && seen.now <= attempt.decided_at + LAUNCH_WINDOW
+    {
+        let (attempt_id, placement) = (run.attempt_id(attempt.number), attempt.current());
+        plan.actions.push(Action::Launch { attempt_id, placement });
     }
 }
 

@@ -4,7 +4,8 @@ use jiff::SignedDuration;
 use tinqs_ci_reconciler::model::{Conclusion, MachineState, Run};
 
 use crate::calls::begin;
-use crate::possible::{costs, on_it};
+use crate::hung;
+use crate::possible::on_it;
 use crate::reconcile::run_of;
 use crate::scope::{Milestone, UserAction, World};
 use crate::state::{
@@ -82,6 +83,8 @@ pub(crate) enum Action {
     },
     Freeze,
     Thaw,
+    /// Readings of the forge fail, and every busy flag falls.
+    Outage,
     Person {
         run: usize,
         user_action: UserAction,
@@ -103,7 +106,7 @@ impl World {
     pub(crate) fn initial(&self) -> State {
         let there = |run: usize| run < self.scope.jobs;
         let mut state = State {
-            runs: std::array::from_fn(|run| there(run).then(|| Hashed::new(new_run(run, 1)))),
+            runs: std::array::from_fn(|run| there(run).then(|| self.new_run(run, 1))),
             made: std::array::from_fn(|run| u8::from(there(run))),
             seats: Vec::new(),
             jobs: std::array::from_fn(|run| {
@@ -124,9 +127,13 @@ impl World {
         state
     }
 
+    fn new_run(&self, run: usize, made: u8) -> Hashed<Run> {
+        Hashed::new(new_run(run, made, self.scope.repo_id(run)))
+    }
+
     /// Applies an action.
     pub(crate) fn happen(&self, state: &mut State, action: &Action) {
-        if costs(state, action) {
+        if self.costs(state, action) {
             state.faults = state.faults.saturating_sub(1);
         }
         let (runs, machines) = (state.runs.clone(), state.machines.len());
@@ -141,12 +148,13 @@ impl World {
             Action::Tick => tick(state),
             Action::Notice { run } => {
                 state.made[*run] += 1;
-                state.runs[*run] = Some(Hashed::new(new_run(*run, state.made[*run])));
+                state.runs[*run] = Some(self.new_run(*run, state.made[*run]));
             }
             Action::Boot { machine, hangs } => {
-                let registered = state.machines[*machine].registration;
-                let registered = state.rows.iter().any(|row| row.id == registered);
-                state.machines[*machine].doing = match (hangs, registered) {
+                let vm = &state.machines[*machine];
+                let registered = state.rows.iter().any(|row| row.id == vm.registration);
+                let starts = registered && !older(vm.start_by, SignedDuration::ZERO);
+                state.machines[*machine].doing = match (hangs, starts) {
                     (true, _) => Doing::Dark,
                     (false, true) => Doing::Online,
                     (false, false) => Doing::Ending,
@@ -174,13 +182,13 @@ impl World {
             }
             Action::Freeze => state.frozen_since = Some(now()),
             Action::Thaw => state.frozen_since = None,
+            Action::Outage => hung::outage(state),
             Action::Person { run, user_action } => {
                 state.user_actions -= 1;
                 person(state, *run, *user_action);
             }
         }
-        let all = state.machines.len() != machines
-            || matches!(action, Action::Tick | Action::Freeze | Action::Thaw);
+        let all = state.machines.len() != machines || concerns_all(action);
         let changed: [bool; RUNS] = std::array::from_fn(|run| {
             all || match (&runs[run], &state.runs[run]) {
                 (Some(before), Some(after)) => !before.is(after),
@@ -195,14 +203,33 @@ impl World {
         let vm = &mut state.machines[machine];
         vm.doing = Doing::Busy { job, silent };
         let (registration, runner) = (vm.registration, vm.attempt_id.to_string());
-        if run_of(&vm.attempt_id) != job {
+        let own = run_of(&vm.attempt_id);
+        if own != job {
             self.came(Milestone::Displaced);
+        }
+        if self.scope.repo_id(own) != self.scope.repo_id(job) {
+            state.break_law(|| format!("L10: {runner}: got a job of another repository"));
         }
         state.jobs[job] = Job::Running { registration, runner };
         for row in state.rows.iter_mut().filter(|row| row.id == registration) {
             row.used = true;
         }
     }
+}
+
+/// Returns whether records may hold less after an action: time passes, or a promise matters no more.
+fn concerns_all(action: &Action) -> bool {
+    matches!(
+        action,
+        Action::Tick
+            | Action::Freeze
+            | Action::Thaw
+            | Action::Outage
+            | Action::Take { .. }
+            | Action::Finish { .. }
+            | Action::Drain { .. }
+            | Action::Die { .. }
+    )
 }
 
 /// Normalizes a state: states become equal if no decision can distinguish them.
@@ -225,6 +252,7 @@ fn canonical(state: &mut State, changed: impl Fn(usize) -> bool) {
     state.rows.sort();
     state.landings.sort_by_key(|l| (l.attempt_id.clone(), l.placement, l.sent_at));
     time::forget(state, changed);
+    hung::forget_failures(state);
     state.replicas.sort_by_key(hash_of);
 }
 

@@ -8,7 +8,7 @@ use tinqs_ci_reconciler::model::{
 use tinqs_ci_reconciler::plan::{HUNG_AFTER, READINGS_APART};
 use tinqs_ci_reconciler::ports::Expect;
 
-use super::Laws;
+use super::{Laws, credentials};
 use crate::cloud::machine::SimulatedMachine;
 use crate::executor::Group;
 
@@ -66,6 +66,7 @@ impl Laws {
         if self.scrambled.contains(&run.name) {
             // Sanitizing may change anything.
         } else if let Some(before) = before {
+            self.holds_no_credential(now, run);
             if before.uid != run.uid {
                 self.broken("L4", now, &about, format!("{about}: another uid was overwritten"));
             }
@@ -106,8 +107,9 @@ impl Laws {
     fn on_attempt(&mut self, now: Timestamp, run: &Run, attempt: &Attempt) {
         let attempt_id = run.attempt_id(attempt.number);
         let about = run.name.to_string();
+        let attempt = credentials::with_former(self.attempts.get(&attempt_id), attempt);
         if self.scrambled.contains(&run.name) {
-            self.attempts.insert(attempt_id, attempt.clone());
+            self.attempts.insert(attempt_id, attempt);
             return;
         }
         if attempt.number >= run.status.next || attempt.placements.is_empty() {
@@ -116,7 +118,7 @@ impl Laws {
             self.broken("L4", now, &about, what);
         }
         if let Some(known) = self.attempts.get(&attempt_id) {
-            if let Some(what) = changed(known, attempt, now) {
+            if let Some(what) = changed(known, &attempt, now) {
                 self.broken("L4", now, &about, format!("{attempt_id}: its {what} changed"));
             }
         } else {
@@ -127,7 +129,7 @@ impl Laws {
                 self.broken("L4", now, &about, format!("{attempt_id}: a number was used again"));
             }
         }
-        self.attempts.insert(attempt_id, attempt.clone());
+        self.attempts.insert(attempt_id, attempt);
     }
 
     /// Counts an attempt that begins after a wait in vain for the displacing job's machine.

@@ -244,7 +244,10 @@ fn missing_runs(
         let ended = ended.chain(run.status.past.iter().map(|past| past.ended));
         let fresh: Vec<Timestamp> = ended
             .filter(|ended| {
-                !matches!(ended.why, End::Refused(_) | End::NeverAnswered | End::NeverSeen)
+                !matches!(
+                    ended.why,
+                    End::Refused(_) | End::NeverAnswered | End::NeverSeen | End::Superseded
+                )
             })
             .map(|ended| ended.at)
             .collect();

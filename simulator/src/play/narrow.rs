@@ -7,6 +7,7 @@ use super::draw::{KEEP, linux, minutes, seconds};
 use super::profile::{Profile, UserAction};
 use super::user_actions;
 use crate::faults::{FaultProfile, Rng};
+use crate::forge::{JobSpec, Line};
 
 impl Profile {
     /// Records are removed a minute after their jobs, and jobs are rerun under their IDs later.
@@ -49,6 +50,25 @@ impl Profile {
                 cloud_reply_lost: 0.3,
                 ..FaultProfile::default()
             },
+            ..Self::hide()
+        }
+    }
+
+    /// Half of the cloud's replies are lost while its list is almost five minutes old, and short jobs
+    /// are run again within minutes: a run that runs on another machine waits again before its own
+    /// launch is answered.
+    pub fn rerun() -> Self {
+        Self {
+            name: "rerun",
+            faults: |_| FaultProfile {
+                list_lag: seconds(290),
+                cloud_reply_lost: 0.5,
+                ..FaultProfile::default()
+            },
+            user_actions: short_reruns,
+            // Jobs are rerun under their own IDs.
+            line: |_| Line::V1_26,
+            waits_at_most: minutes(12 * 60),
             ..Self::hide()
         }
     }
@@ -176,6 +196,7 @@ impl Profile {
             Self::forgetful(),
             Self::hidden(),
             Self::hidden_replies(),
+            Self::rerun(),
             Self::omitted_runners(),
             Self::late_launches(),
             Self::restless(),
@@ -207,6 +228,26 @@ fn in_turns(rng: &mut Rng) -> Vec<(SignedDuration, UserAction)> {
     for turn in 1..40 {
         user_actions.push((at, UserAction::Configure(classes(turn))));
         at += rng.between(minutes(3), minutes(8));
+    }
+    user_actions.sort_by_key(|(at, _)| *at);
+    user_actions
+}
+
+/// Pushes of six jobs of at most a minute, each of which is run again within minutes.
+fn short_reruns(rng: &mut Rng) -> Vec<(SignedDuration, UserAction)> {
+    let mut user_actions = Vec::new();
+    for turn in 0..24 {
+        let at = minutes(15 * turn) + rng.between(seconds(5), minutes(4));
+        let short = |n: usize| JobSpec {
+            work: rng.between(seconds(5), seconds(60)),
+            ..JobSpec::new(format!("build ({n})"), &["linux"])
+        };
+        let jobs = (0..6).map(short).collect();
+        user_actions.push((at, UserAction::Push { repo: "acme/widget".to_owned(), jobs }));
+        for ago in 0..6 {
+            let wait = rng.between(minutes(2), minutes(8));
+            user_actions.push((at + wait, UserAction::Rerun(ago)));
+        }
     }
     user_actions.sort_by_key(|(at, _)| *at);
     user_actions

@@ -10,7 +10,7 @@ use tinqs_ci_reconciler::model::{
 use super::draw::one_of;
 use crate::faults::Rng;
 
-const ENDS: [End; 11] = [
+const ENDS: [End; 12] = [
     End::Consumed,
     End::MachineGone,
     End::Refused(Refusal::NoCapacity),
@@ -22,6 +22,7 @@ const ENDS: [End; 11] = [
     End::NotAssigned,
     End::Deleted,
     End::Refused(Refusal::Invalid),
+    End::Superseded,
 ];
 const REFUSALS: [Refusal; 4] =
     [Refusal::NoCapacity, Refusal::Limit, Refusal::Denied, Refusal::Invalid];

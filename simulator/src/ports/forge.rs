@@ -225,7 +225,7 @@ fn seen_job(job: &JobRow, line: Line) -> SeenJob {
     // Earlier servers count the runners that took the job.
     let waits = line < Line::V1_27 && job.started_at.is_none();
     let attempt = Some(job.attempt + u32::from(waits));
-    SeenJob { state, times: JobTimes { started_at: job.started_at, attempt } }
+    SeenJob { state, times: JobTimes { started_at: job.started_at, attempt }, repo: None }
 }
 
 pub(crate) fn waiting_job(job: &JobRow) -> WaitingJob {

@@ -27,7 +27,8 @@ impl Forge for TestWorld {
         }
         let state = self.call("forge", "job")?;
         let seen = state.jobs.get(&job.job_id).unwrap_or(&state.other_jobs).clone();
-        Ok(SeenJob { times: state.times_of(job.job_id), state: seen })
+        let repo = state.moved.get(&job.job_id).filter(|repo| **repo != job.repo).cloned();
+        Ok(SeenJob { times: state.times_of(job.job_id), state: seen, repo })
     }
 
     fn registration_lists(&self) -> RegistrationLists {

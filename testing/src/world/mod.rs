@@ -117,6 +117,8 @@ pub struct State {
     pub jobs: BTreeMap<i64, Job>,
     /// What the forge tells about each job besides its state.
     pub times: BTreeMap<i64, JobTimes>,
+    /// The names of the repositories of jobs, where records may have others.
+    pub moved: BTreeMap<i64, String>,
     /// The state of jobs that are not in `jobs`.
     pub other_jobs: Job,
     /// Whether the forge never answers when it is asked for a job.
@@ -211,6 +213,7 @@ impl TestWorld {
             waiting: None,
             jobs: BTreeMap::new(),
             times: BTreeMap::new(),
+            moved: BTreeMap::new(),
             other_jobs: Job::Waiting,
             jobs_hang: false,
             unlisted: BTreeSet::new(),

@@ -21,6 +21,7 @@ mod poll;
 mod reading;
 mod reassigned;
 mod report;
+mod repository;
 mod rounds;
 mod seats;
 mod shares;

@@ -31,7 +31,8 @@ impl Client {
         match job_status(&job) {
             Some(state) => {
                 let version = self.version_for(&job).await;
-                Ok(Some(SeenJob { state, times: job_times::times(&job, version.as_ref()) }))
+                let times = job_times::times(&job, version.as_ref());
+                Ok(Some(SeenJob { state, times, repo: None }))
             }
             None => unclear("this version of tinqs-ci does not know the job's status"),
         }
@@ -66,7 +67,9 @@ impl Client {
         if full_name == job.repo {
             return Ok(Job::Absent.into());
         }
-        Ok(self.job_in(&owner, &name, job.job_id).await?.unwrap_or(Job::Absent.into()))
+        let found = self.job_in(&owner, &name, job.job_id).await?;
+        let found = found.map(|job| SeenJob { repo: Some(full_name), ..job });
+        Ok(found.unwrap_or(Job::Absent.into()))
     }
 
     /// Returns the version of the server if a job's row cannot be read without it. `None` also if

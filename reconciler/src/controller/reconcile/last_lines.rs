@@ -20,18 +20,17 @@ impl Reconcile<'_> {
     fn machine_to_ask(&self, before: &Status) -> Option<(MachineId, Redactor)> {
         let run = self.seen.run.as_ref()?;
         let attempt = run.status.attempt.as_ref()?;
-        let was_open = before
-            .attempt
-            .as_ref()
-            .is_some_and(|a| a.number == attempt.number && a.ended.is_none());
+        // It still has the credentials, which leave the record with the end.
+        let open = before.attempt.as_ref();
+        let open = open.filter(|a| a.number == attempt.number && a.ended.is_none())?;
         let without_job =
             matches!(attempt.ended?.why, End::MachineGone | End::NeverReady | End::NotAssigned);
-        if !was_open || !without_job {
+        if !without_job {
             return None;
         }
         let id = self.machine_of(attempt, &run.attempt_id(attempt.number))?;
         let settings = self.controller.settings();
-        let own = attempt.secrets();
+        let own = open.secrets();
         Some((id, Redactor::new(own.iter().chain(&settings.secrets))))
     }
 

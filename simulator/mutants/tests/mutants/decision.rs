@@ -7,7 +7,7 @@ use tinqs_ci_reconciler::model::{
     Registration, Registrations, Run, Times, Uid8,
 };
 use tinqs_ci_reconciler::plan::gc::gc;
-use tinqs_ci_reconciler::plan::{Action, Plan, READINGS_APART, Rule, plan};
+use tinqs_ci_reconciler::plan::{Action, LAUNCH_WINDOW, Plan, READINGS_APART, Rule, plan};
 
 use crate::mutant::Mutant;
 
@@ -51,6 +51,8 @@ pub(crate) fn with(mutant: Mutant) -> Option<fn(&Observation) -> Plan> {
         Mutant::DisplacedWaits => displaced_waits,
         Mutant::NoLateRule => |seen| with_times(seen, |times| times.boot_within = FOREVER),
         Mutant::RetireIdleOfFinished => retire_idle_of_finished,
+        Mutant::CredentialsKept => credentials_kept,
+        Mutant::DroppedNotEnded => dropped_not_ended,
         _ => return None,
     };
     Some(changed)
@@ -361,6 +363,39 @@ fn with_own(seen: &Observation, mut actions: Vec<Action>) -> Vec<Action> {
     let own = plan(seen).actions.into_iter();
     actions.extend(own.filter(|a| matches!(a, Action::Launch { .. } | Action::Remove)));
     actions
+}
+
+/// Keeps the credentials of the attempt.
+fn credentials_kept(seen: &Observation) -> Plan {
+    let mut plan = plan(seen);
+    let before = seen.run.as_ref().and_then(|run| run.status.attempt.as_ref());
+    let after = plan.status.as_mut().and_then(|status| status.attempt.as_mut());
+    if let (Some(before), Some(after)) = (before, after)
+        && before.number == after.number
+    {
+        after.runner.token = before.runner.token.clone();
+        after.boot.git_token.clone_from(&before.boot.git_token);
+    }
+    plan
+}
+
+/// Keeps an attempt without an answer open, and launches it as long as it may be launched.
+fn dropped_not_ended(seen: &Observation) -> Plan {
+    let mut plan = plan(seen);
+    let (Some(run), Some(status)) = (&seen.run, &mut plan.status) else { return plan };
+    let was_open = run.status.attempt.as_ref().is_some_and(|attempt| attempt.ended.is_none());
+    let Some(attempt) = status.attempt.as_mut().filter(|_| was_open) else { return plan };
+    if attempt.ended.is_some_and(|ended| ended.why == End::Superseded) {
+        attempt.ended = None;
+        status.timeline.pop();
+    } else if plan.rule == Rule::Unseen
+        && !attempt.has_credentials()
+        && seen.now <= attempt.decided_at + LAUNCH_WINDOW
+    {
+        let (attempt_id, placement) = (run.attempt_id(attempt.number), attempt.current());
+        plan.actions.push(Action::Launch { attempt_id, placement });
+    }
+    plan
 }
 
 fn displaced_waits(seen: &Observation) -> Plan {

@@ -17,7 +17,7 @@ use tinqs_ci_simulator::laws::Violation;
 use tinqs_ci_simulator::play::{Profile, run, run_variant};
 
 use Broken::{
-    Asks, Boots, L1, L2, L3, L4, L5, L6, L9, L10, L11, L12, L14, Leak, Usage, Waits, Writes,
+    Asks, Boots, L1, L2, L3, L4, L5, L6, L9, L10, L11, L12, L13, L14, Leak, Usage, Waits, Writes,
 };
 use mutant::Mutant;
 use variant::Mutants;
@@ -35,6 +35,7 @@ enum Broken {
     L10,
     L11,
     L12,
+    L13,
     L14,
     /// L16.
     Usage,
@@ -65,6 +66,7 @@ impl Broken {
             "L10" => L10,
             "L11" => L11,
             "L12" => L12,
+            "L13" => L13,
             "L14" => L14,
             "L16 usage" => Usage,
             "boots" => Boots,
@@ -164,6 +166,8 @@ cases! {
     jobs_of_hung_machines_are_not_read: [Mutant::HungWithoutJobList], Profile::hung, [L3], 3;
     runners_start_after_start_by: [Mutant::NoStartBy], Profile::hung, [L12], 5;
     runners_are_restarted_after_start_by: [Mutant::RestartsAfterStartBy], Profile::hung, [L12], 5;
+    credentials_stay_in_the_record: [Mutant::CredentialsKept], Profile::calm, [L13], 1;
+    attempts_without_credentials_are_launched: [Mutant::DroppedNotEnded], Profile::rerun, [L1], 10;
     usage_is_written_apart: [Mutant::CountedApart], Profile::crash, [Usage], 10;
     counted_machines_are_forgotten: [Mutant::CountedForgotten], Profile::steal, [Usage], 2;
     turns_are_ignored: [Mutant::TurnIgnored], Profile::shares, [L11], 5;

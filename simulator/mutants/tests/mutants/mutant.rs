@@ -130,6 +130,10 @@ mutants! {
     TimeOfOwnClock,
     /// Guests start a runner that failed again after `start_by`, and drain it from then on.
     RestartsAfterStartBy,
+    /// The credentials of an attempt stay in its record.
+    CredentialsKept,
+    /// An attempt without an answer loses its credentials, does not end, and is launched again.
+    DroppedNotEnded,
     /// The usage is written after the run, not in its transaction.
     CountedApart,
     /// The record does not keep which machines are counted.

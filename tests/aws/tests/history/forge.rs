@@ -109,7 +109,8 @@ impl Port for TestForge {
         };
         let waits = forge.config.line < Line::V1_27 && row.started_at.is_none();
         let attempt = Some(row.attempt + u32::from(waits));
-        Ok(SeenJob { state, times: JobTimes { started_at: row.started_at, attempt } })
+        let times = JobTimes { started_at: row.started_at, attempt };
+        Ok(SeenJob { state, times, repo: None })
     }
 
     fn registration_lists(&self) -> RegistrationLists {

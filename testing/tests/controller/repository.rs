@@ -1,0 +1,33 @@
+//! The repository of a job, as the forge tells it.
+
+use tinqs_ci_reconciler::model::{Phase, Reason};
+
+use crate::harness::Harness;
+
+#[test]
+fn a_forged_name_of_a_repository_selects_no_class() {
+    let harness = Harness::new();
+    harness.configure("good", |class| class.repos = vec!["acme/*".to_owned()]);
+    // The delivery named `acme/site`, and the ID of another repository, which has the job.
+    let name = harness.jobs(1, "good").remove(0);
+    harness.state().moved.insert(1, "mallory/site".to_owned());
+    harness.reconcile(&name);
+    let run = harness.run(&name);
+    assert_eq!((run.status.phase, run.status.reason()), (Phase::Waiting, Some(Reason::NoClass)));
+    assert_eq!(run.spec.job.repo, "mallory/site");
+    assert_eq!((harness.calls("register"), harness.calls("launch")), (0, 0));
+}
+
+#[test]
+fn a_renamed_repository_is_served_by_its_new_name() {
+    let harness = Harness::new();
+    harness.configure("good", |class| class.repos = vec!["acme/new".to_owned()]);
+    let name = harness.jobs(1, "good").remove(0);
+    harness.reconcile(&name);
+    assert_eq!(harness.run(&name).status.reason(), Some(Reason::NoClass));
+    harness.state().moved.insert(1, "acme/new".to_owned());
+    harness.reconcile(&name);
+    let run = harness.run(&name);
+    assert_eq!((run.status.phase, run.spec.job.repo.as_str()), (Phase::Starting, "acme/new"));
+    assert_eq!(harness.calls("launch"), 1);
+}
