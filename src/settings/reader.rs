@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use jiff::SignedDuration;
 
-use super::keys::{CLASS, FORGE, Form, Key, MACHINES, SERVER, TLS, TOKEN, TOP};
+use super::keys::{CLASS, DOWNLOAD, FORGE, Form, Key, MACHINES, RUNNER, SERVER, TLS, TOKEN, TOP};
 use super::mistake::Mistake;
 use super::renamed::renamed;
 use super::secret_file::SecretFile;
@@ -359,6 +359,8 @@ fn unknown(keys: &[Key], name: &str) -> String {
         (TLS, "in [server.tls]"),
         (CLASS, "in a [[class]]"),
         (MACHINES, "in a [class.machines]"),
+        (RUNNER, "in a [class.runner]"),
+        (DOWNLOAD, "in a [class.runner.download]"),
     ];
     let home = elsewhere.iter().find(|(keys, _)| keys.iter().any(|key| key.name == name));
     if let Some(near) = nearest(name, &names, 3) {

@@ -101,6 +101,7 @@ fn the_predecessors_variables_configure_machines_in_ec2() {
         image: "ami-1".into(),
         security_groups: vec!["sg-1".into()],
         instance_profile: "p".into(),
+        runner: None,
     };
     assert_eq!(class.machines, [machine]);
 
@@ -139,6 +140,24 @@ fn the_predecessors_variables_configure_machines_in_ec2() {
         r#"SUBNET: compute: is not set: expected a subnet ID such as "subnet-0123456789abcdef0""#
     ]]
     .assert_eq(&mistakes.to_string());
+}
+
+#[cfg(feature = "aws")]
+#[test]
+fn the_predecessors_variables_may_name_the_runner_that_machines_fetch() {
+    let mut env = predecessor();
+    let url = "https://example.com/gitea-runner";
+    env.insert("RUNNER_URL".into(), url.into());
+    let mistakes = settings::parse("", None, &env).expect_err("no hash").to_string();
+    assert!(mistakes.contains("RUNNER_SHA256: compute: is not set"), "{mistakes}");
+    env.insert("RUNNER_SHA256".into(), "XY".into());
+    let mistakes = settings::parse("", None, &env).expect_err("no SHA-256").to_string();
+    assert!(mistakes.contains("RUNNER_SHA256: compute: \"XY\" is not valid"), "{mistakes}");
+    env.insert("RUNNER_SHA256".into(), "0a".repeat(32));
+    let settings = settings::parse("", None, &env).expect("a download").settings;
+    let setup = settings.classes[0].machines[0].runner.clone().expect("a runner");
+    let named = setup.download.expect("a download");
+    assert_eq!((named.url, named.sha256), (url.to_owned(), "0a".repeat(32)));
 }
 
 #[cfg(feature = "aws")]

@@ -7,7 +7,9 @@ use std::fmt::Write as _;
 
 use jiff::SignedDuration;
 use serde::Serialize;
-use tinqs_ci_reconciler::model::{Attempt, AttemptId, Boot, Runner, Secret};
+use tinqs_ci_reconciler::model::{
+    Attempt, AttemptId, Boot, Runner, RunnerDownload, RunnerSetup, Secret,
+};
 
 /// The environment variable that marks every process of a `process:` machine; its value is the
 /// client token.
@@ -17,16 +19,26 @@ pub const MARKER: &str = "TINQS_CI_MACHINE";
 const TIMER: &str = include_str!("timer.sh");
 /// Gives the runner the environment of a login on the machine.
 const ENVIRONMENT: &str = include_str!("environment.sh");
+/// Fetches a runner where there is none.
+const DOWNLOAD: &str = include_str!("download.sh");
+/// What is done where there is none and the class names none.
+const NO_DOWNLOAD: &str = r#"fetch() {
+  say "$why: install gitea-runner, or act_runner 0.3.1 or later, where machines boot"
+  return 1
+}
+
+"#;
 /// Configures and starts the runner until `start_by`, drains it when idle, waits, powers off.
 const RUNNER: &str = include_str!("runner.sh");
 
 /// Returns the script that a machine runs at boot: bash, which needs coreutils and the runner. The
-/// same attempt gives the same bytes, usually under 10 kB. It holds the attempt's single-job
+/// same attempt gives the same bytes, usually under 11 kB. It holds the attempt's single-job
 /// identity, and the git token if one is configured: keep it as secret as those.
 pub fn script(attempt_id: &AttemptId, placement: u32, attempt: &Attempt) -> String {
     let Boot { deadline, idle_within, start_by, instance_url, git_token } = &attempt.boot;
     // An attempt of an earlier release has only a deadline.
     let start_by = start_by.unwrap_or(*deadline);
+    let setup = setup(attempt, placement);
     let mut script = format!(
         "#!/bin/bash\n# tinqs-ci: the machine {}. It runs one job and powers off.\n\
          deadline={} # {deadline:.0}\nstart_by={} # {start_by:.0}\nidle_within={}\n",
@@ -46,8 +58,22 @@ pub fn script(attempt_id: &AttemptId, placement: u32, attempt: &Attempt) -> Stri
     }
     script.push('\n');
     script.push_str(ENVIRONMENT);
+    script.push_str(&download(setup.and_then(|setup| setup.download.as_ref())));
     script.push_str(RUNNER);
     script
+}
+
+/// Returns what the class said about the runner when the placement was recorded.
+fn setup(attempt: &Attempt, placement: u32) -> Option<&RunnerSetup> {
+    let at = usize::try_from(placement).ok()?;
+    attempt.placements.get(at)?.machine.runner.as_deref()
+}
+
+/// Returns the function `fetch`. The values are between single quotes, which neither contains.
+fn download(runner: Option<&RunnerDownload>) -> String {
+    let Some(RunnerDownload { url, sha256 }) = runner else { return NO_DOWNLOAD.to_owned() };
+    let url = percent(url, "-._~:/?#[]@!$&()*+,;=%");
+    format!("runner_url='{url}'\nrunner_sha256='{}'\n{DOWNLOAD}", plain(sha256))
 }
 
 /// `text` must not hold a line that equals `end`; the lines of both callers begin otherwise.

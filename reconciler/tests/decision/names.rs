@@ -24,6 +24,7 @@ fn machine() -> MachineSpec {
         image: "ami-1".to_owned(),
         security_groups: vec!["sg-1".to_owned()],
         instance_profile: "runner".to_owned(),
+        runner: None,
     }
 }
 

@@ -72,6 +72,7 @@ pub(in crate::settings) const CLASS: &[Key] = &[
         Form::Table(MACHINES),
         "The machine specs to try: every combination, ordered by market, kind, subnet.",
     ),
+    key("runner", Form::Table(RUNNER), "The runner of its machines."),
 ];
 
 /// `[class.machines]`.
@@ -84,4 +85,33 @@ pub(in crate::settings) const MACHINES: &[Key] = &[
     key("image", ANY_TEXT, "The image ID."),
     key("security_groups", ANY_TEXTS, "The security group IDs."),
     key("instance_profile", ANY_TEXT, "The instance profile of the machines."),
+];
+
+/// `[class.runner]`.
+pub(in crate::settings) const RUNNER: &[Key] = &[key(
+    "download",
+    Form::Table(DOWNLOAD),
+    "The runner that a machine fetches if its image has neither `gitea-runner` nor `act_runner` 0.3.1 or later. If its hash is another, the machine powers off.",
+)];
+
+/// `[class.runner.download]`.
+pub(in crate::settings) const DOWNLOAD: &[Key] = &[
+    key(
+        "url",
+        Form::Text {
+            pattern: "^https?://[^\\s?#@'\\\\\"]+$",
+            expected: "an address such as \"https://example.com/gitea-runner-linux-amd64\"",
+        },
+        "The address of the program itself, for the machines' architecture; archives are not unpacked.",
+    )
+    .required(),
+    key(
+        "sha256",
+        Form::Text {
+            pattern: "^[0-9a-f]{64}$",
+            expected: "a SHA-256 in 64 lower-case hex digits, as `sha256sum` prints it",
+        },
+        "The SHA-256 of the program.",
+    )
+    .required(),
 ];

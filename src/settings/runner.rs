@@ -1,0 +1,98 @@
+//! Reads `[class.runner]`.
+
+use std::path::Path;
+
+use tinqs_ci_reconciler::model::{RunnerDownload, RunnerSetup};
+use tinqs_ci_reconciler::text::cut;
+
+use super::forge::not_of_form;
+use super::reader::Reader;
+
+/// The endings of files that are not the runner itself.
+const ARCHIVES: [&str; 6] = ["xz", "gz", "tgz", "zip", "bz2", "zst"];
+
+/// Reads the table of a class; `None` if nothing in it is set.
+pub(super) fn setup(class: &Reader<'_>) -> Option<RunnerSetup> {
+    let r = class.table("runner");
+    let setup = RunnerSetup { download: download(&r) };
+    (setup != RunnerSetup::default()).then_some(setup)
+}
+
+fn download(runner: &Reader<'_>) -> Option<RunnerDownload> {
+    if !runner.has("download") {
+        return None;
+    }
+    let r = runner.table("download");
+    let (url, sha256) = (r.parsed("url", url), r.parsed("sha256", sha256));
+    Some(RunnerDownload { url: url?, sha256: sha256? })
+}
+
+/// Reads the variables `RUNNER_URL` and `RUNNER_SHA256`.
+pub(super) fn of_variables(top: &Reader<'_>) -> Option<RunnerSetup> {
+    let (address, hash) = (top.variable("RUNNER_URL"), top.variable("RUNNER_SHA256"));
+    let missing = |variable: &str, other: &str| {
+        let message = format!("is not set, but {other} is: set both, or neither");
+        top.variable_mistake(variable, "compute", &message);
+    };
+    match (address, hash) {
+        (None, None) => return None,
+        (Some(_), None) => missing("RUNNER_SHA256", "RUNNER_URL"),
+        (None, Some(_)) => missing("RUNNER_URL", "RUNNER_SHA256"),
+        (Some(_), Some(_)) => {}
+    }
+    let checked = |variable: &str, read: Result<String, String>, text: &str, expected: &str| {
+        let general = format!("\"{}\" is not valid: expected {expected}", cut(text, 60));
+        let say = |why: &String| {
+            let message = if why.is_empty() { &general } else { why };
+            top.variable_mistake(variable, "compute", message);
+        };
+        read.inspect_err(say).ok()
+    };
+    let (address, hash) = (address?.trim(), hash?.trim());
+    let url = checked("RUNNER_URL", url(address), address, "the address of a runner");
+    let expected = "a SHA-256 in 64 lower-case hex digits";
+    let sha256 = checked("RUNNER_SHA256", sha256(hash), hash, expected);
+    Some(RunnerSetup { download: Some(RunnerDownload { url: url?, sha256: sha256? }) })
+}
+
+/// Checks the address of a program. The boot script writes it between single quotes.
+fn url(text: &str) -> Result<String, String> {
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let fits = |c: char| c.is_ascii_graphic() && !"?#@'\\\"".contains(c);
+    let Some(rest) = rest.filter(|rest| !rest.is_empty() && rest.chars().all(fits)) else {
+        return not_of_form();
+    };
+    let end = Path::new(rest).extension().and_then(|end| end.to_str()).unwrap_or_default();
+    if ARCHIVES.contains(&end) {
+        return Err(format!(
+            "\"{}\" is an archive, which machines do not unpack: name the program itself",
+            cut(text, 100)
+        ));
+    }
+    Ok(text.to_owned())
+}
+
+fn sha256(text: &str) -> Result<String, String> {
+    let is_hex = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
+    let fits = text.len() == 64 && text.chars().all(is_hex);
+    if fits { Ok(text.to_owned()) } else { not_of_form() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_of_programs_and_hashes_are_checked() {
+        assert!(url("https://example.com/gitea-runner-1.0.8-linux-amd64").is_ok());
+        assert!(url("http://10.0.0.1:8000/runner").is_ok());
+        for text in ["", "https://", "ftp://x/y", "https://u@x/y", "https://x/y?z", "https://x/'"] {
+            assert_eq!(url(text), not_of_form(), "{text}");
+        }
+        assert!(url("https://x/runner.xz").unwrap_err().contains("is an archive"));
+        assert!(sha256(&"0a".repeat(32)).is_ok());
+        for text in [String::new(), "0A".repeat(32), "0a".repeat(31), "0g".repeat(32)] {
+            assert_eq!(sha256(&text), not_of_form(), "{text}");
+        }
+    }
+}
