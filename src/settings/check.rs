@@ -12,6 +12,7 @@ use super::forge::{HOUR, forge, not_of_form};
 use super::machines::{machines, process};
 use super::prices::{budget, prices};
 use super::reader::Reader;
+use super::runner;
 use super::server::server;
 use super::types::{AWS, ComputeUrl, ProcessUser, QueueUrl, Settings, StoreUrl};
 use tinqs_ci_reconciler::text::cut;
@@ -225,6 +226,7 @@ fn class(r: &Reader<'_>, in_ec2: bool, prices: &BTreeMap<String, MicroUsd>) -> C
     };
     check_limits(r, limits);
     let machines = machines(r, in_ec2);
+    runner::check_labels(r, &labels, &machines);
     let class = Class {
         name: ClassName(name),
         labels,

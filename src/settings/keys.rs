@@ -115,6 +115,10 @@ const ADDRESS: Form = Form::Text {
     pattern: "^.+:[0-9]{1,5}$",
     expected: "an IP address and a port such as \"127.0.0.1:8080\", \"0.0.0.0:8080\" or \"[::1]:8080\"",
 };
+const USER: Form = Form::Text {
+    pattern: "^[a-z_][a-z0-9_-]{0,31}$",
+    expected: "the name of a user such as \"ci-job\"",
+};
 const ANY_TEXT: Form = Form::Text { pattern: "^\\P{Cc}*$", expected: "a string" };
 const ANY_TEXTS: Form =
     Form::Texts { pattern: "^\\P{Cc}+$", expected: "a list of strings such as [\"a\", \"b\"]" };
@@ -228,10 +232,7 @@ pub(super) const FORGE: &[Key] = &[
 pub(super) const PROCESS: &[Key] = &[
     key(
         "user",
-        Form::Text {
-            pattern: "^[a-z_][a-z0-9_-]{0,31}$",
-            expected: "the name of a user of this host such as \"ci-job\"",
-        },
+        USER,
         "The user as whom every machine runs, so that a job reaches neither the server's files nor the server. The server then needs CAP_SETUID, CAP_SETGID and CAP_KILL, which the shipped systemd unit grants. Without it machines run as the server's own user, and each start warns; `self` says that this is intended.",
     ),
     key(

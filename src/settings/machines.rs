@@ -32,7 +32,7 @@ pub(super) fn machines(class: &Reader<'_>, in_ec2: bool) -> Vec<MachineSpec> {
         image: text("image"),
         security_groups: texts("security_groups").unwrap_or_default(),
         instance_profile: text("instance_profile"),
-        runner: runner::setup(class).map(Box::new),
+        runner: runner::setup(class, in_ec2).map(Box::new),
         ..process()
     };
     for (name, list) in [("markets", &markets), ("kinds", &kinds), ("subnets", &subnets)] {

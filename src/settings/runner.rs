@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use tinqs_ci_reconciler::model::{RunnerDownload, RunnerSetup};
+use tinqs_ci_reconciler::model::{MachineSpec, RunnerDownload, RunnerSetup};
 use tinqs_ci_reconciler::text::cut;
 
 use super::forge::not_of_form;
@@ -12,10 +12,44 @@ use super::reader::Reader;
 const ARCHIVES: [&str; 6] = ["xz", "gz", "tgz", "zip", "bz2", "zst"];
 
 /// Reads the table of a class; `None` if nothing in it is set.
-pub(super) fn setup(class: &Reader<'_>) -> Option<RunnerSetup> {
+pub(super) fn setup(class: &Reader<'_>, in_ec2: bool) -> Option<RunnerSetup> {
     let r = class.table("runner");
-    let setup = RunnerSetup { download: download(&r) };
+    let user = r.parsed("user", user);
+    let docker = r.switch("docker");
+    if user.is_some() && !in_ec2 {
+        let why = "is for machines in EC2: those of `process:` run as `process.user` says";
+        r.mistake("user", why);
+    }
+    if docker && user.is_none() {
+        r.warn("docker", "has no effect without `user`: jobs run as root, who may use Docker");
+    }
+    let setup = RunnerSetup { download: download(&r), user, docker };
     (setup != RunnerSetup::default()).then_some(setup)
+}
+
+/// Checks a name as the key's pattern does. The boot script writes it between single quotes.
+fn user(text: &str) -> Result<String, String> {
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-';
+    let begins = text.starts_with(|c: char| c.is_ascii_lowercase() || c == '_');
+    if text == "root" {
+        return Err("is root, as whom jobs run without this key: remove it".to_owned());
+    }
+    if begins && text.len() <= 32 && text.chars().all(fits) {
+        Ok(text.to_owned())
+    } else {
+        not_of_form()
+    }
+}
+
+/// Warns about labels whose jobs need Docker, which the user of the class may not use.
+pub(super) fn check_labels(r: &Reader<'_>, labels: &[String], machines: &[MachineSpec]) {
+    let setup = machines.first().and_then(|machine| machine.runner.as_ref());
+    let lacks_docker = setup.is_some_and(|setup| setup.user.is_some() && !setup.docker);
+    let wants = |label: &&String| label.split(':').nth(1) == Some("docker");
+    if let Some(label) = labels.iter().find(wants).filter(|_| lacks_docker) {
+        let why = "needs Docker, which `runner.user` may use only with `runner.docker = true`";
+        r.warn("labels", &format!("\"{}\" {why}", cut(label, 60)));
+    }
 }
 
 fn download(runner: &Reader<'_>) -> Option<RunnerDownload> {
@@ -52,7 +86,8 @@ pub(super) fn of_variables(top: &Reader<'_>) -> Option<RunnerSetup> {
     let url = checked("RUNNER_URL", url(address), address, "the address of a runner");
     let expected = "a SHA-256 in 64 lower-case hex digits";
     let sha256 = checked("RUNNER_SHA256", sha256(hash), hash, expected);
-    Some(RunnerSetup { download: Some(RunnerDownload { url: url?, sha256: sha256? }) })
+    let download = Some(RunnerDownload { url: url?, sha256: sha256? });
+    Some(RunnerSetup { download, ..RunnerSetup::default() })
 }
 
 /// Checks the address of a program. The boot script writes it between single quotes.

@@ -32,7 +32,7 @@ fn without_runner() -> Fake {
 fn fetching(mut attempt: Attempt, sha256: String) -> Attempt {
     let mut attempt = attempt;
     let download = Some(RunnerDownload { url: URL.to_owned(), sha256 });
-    let setup = RunnerSetup { download };
+    let setup = RunnerSetup { download, ..RunnerSetup::default() };
     attempt.placements[0].machine.runner = Some(Box::new(setup));
     attempt
 }

@@ -5,6 +5,7 @@ mod environment;
 mod hostile;
 mod promise;
 mod restart;
+mod user;
 
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;

@@ -162,6 +162,28 @@ fn the_predecessors_variables_may_name_the_runner_that_machines_fetch() {
 
 #[cfg(feature = "aws")]
 #[test]
+fn jobs_in_ec2_may_run_as_a_user_of_the_image() {
+    let setup = |labels: &str, runner: &str| {
+        let text = with(&format!(
+            "compute = \"ec2:eu-central-1\"\n[[class]]\nname = \"a\"\nlabels = [\"{labels}\"]\n\
+             [class.machines]\nkinds = [\"c7a.medium\"]\nimage = \"ami-0123\"\n\
+             subnets = [\"subnet-a\"]\nsecurity_groups = [\"sg-1\"]\n[class.runner]\n{runner}"
+        ));
+        let loaded = parse(&text, &[("HOME_TOKEN", "long-token")]).expect("good");
+        let setup = loaded.settings.classes[0].machines[0].runner.clone().expect("a runner");
+        (setup.user, setup.docker, loaded.warnings)
+    };
+    let runner = Some("runner".to_owned());
+    let user = "user = \"runner\"";
+    assert_eq!(setup("a", user), (runner.clone(), false, Vec::new()));
+    let with_docker = format!("{user}\ndocker = true");
+    assert_eq!(setup("a:docker://node", &with_docker), (runner, true, Vec::new()));
+    let (_, _, warnings) = setup("a:docker://node", user);
+    assert!(warnings[0].contains("needs Docker, which `runner.user` may use"), "{warnings:?}");
+}
+
+#[cfg(feature = "aws")]
+#[test]
 fn machines_in_ec2_are_checked() {
     let ec2 = "compute = \"ec2:eu-central-1\"";
     bad_top(

@@ -87,7 +87,7 @@ fn a_class_may_name_the_runner_that_its_machines_fetch() {
         assert_eq!((named.url.as_str(), &named.sha256), (url, &hash));
     }
     for (url, sha256, why) in [
-        ("https://x/runner.xz", hash.as_str(), "runner.download.url: \"https://x/runner.xz\" is an"),
+        ("https://x/runner.xz", hash.as_str(), "runner.download.url: \"https://x/runner.xz\" is"),
         ("https://u:p@x/runner", hash.as_str(), "expected an address such as"),
         ("ftp://x/runner", hash.as_str(), "expected an address such as"),
         (url, "0A", "runner.download.sha256: \"0A\" is not valid: expected a SHA-256"),
@@ -98,4 +98,22 @@ fn a_class_may_name_the_runner_that_its_machines_fetch() {
     let half = format!("{class}[class.runner.download]\nurl = \"{url}\"");
     let mistakes = parse(&with(&half), &TOKEN).expect_err("no hash").to_string();
     assert!(mistakes.contains("runner.download.sha256: is missing"), "{mistakes}");
+}
+
+#[test]
+fn only_machines_in_ec2_have_a_user_of_their_class() {
+    let class = "[[class]]\nname = \"a\"\nlabels = [\"a\"]\n[class.runner]\n";
+    for (user, why) in [
+        ("runner", "runner.user: is for machines in EC2"),
+        ("root", "runner.user: is root, as whom jobs run without this key"),
+        ("Runner", "runner.user: \"Runner\" is not valid: expected the name of a user"),
+        ("a b", "runner.user: \"a b\" is not valid"),
+    ] {
+        let text = with(&format!("{class}user = \"{user}\""));
+        let mistakes = parse(&text, &TOKEN).expect_err(user).to_string();
+        assert!(mistakes.contains(why), "{user}: {mistakes}");
+    }
+    let warnings = good(&with(&format!("{class}docker = true")), &TOKEN).warnings;
+    let said = "runner.docker: has no effect without `user`";
+    assert!(warnings.iter().any(|warning| warning.contains(said)), "{warnings:?}");
 }

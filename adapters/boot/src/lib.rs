@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use jiff::SignedDuration;
 use serde::Serialize;
 use tinqs_ci_reconciler::model::{
-    Attempt, AttemptId, Boot, Runner, RunnerDownload, RunnerSetup, Secret,
+    Attempt, AttemptId, Boot, MachineSpec, Runner, RunnerDownload, Secret,
 };
 
 /// The environment variable that marks every process of a `process:` machine; its value is the
@@ -17,6 +17,8 @@ pub const MARKER: &str = "TINQS_CI_MACHINE";
 
 /// Sets the deadline timer and the trap that powers off, and changes to the runner's directory.
 const TIMER: &str = include_str!("timer.sh");
+/// Changes to the directory of another user, as whom the runner starts.
+const USER: &str = include_str!("user.sh");
 /// Gives the runner the environment of a login on the machine.
 const ENVIRONMENT: &str = include_str!("environment.sh");
 /// Fetches a runner where there is none.
@@ -38,7 +40,8 @@ pub fn script(attempt_id: &AttemptId, placement: u32, attempt: &Attempt) -> Stri
     let Boot { deadline, idle_within, start_by, instance_url, git_token } = &attempt.boot;
     // An attempt of an earlier release has only a deadline.
     let start_by = start_by.unwrap_or(*deadline);
-    let setup = setup(attempt, placement);
+    let spec = spec(attempt, placement);
+    let setup = spec.and_then(|spec| spec.runner.as_deref());
     let mut script = format!(
         "#!/bin/bash\n# tinqs-ci: the machine {}. It runs one job and powers off.\n\
          deadline={} # {deadline:.0}\nstart_by={} # {start_by:.0}\nidle_within={}\n",
@@ -48,6 +51,10 @@ pub fn script(attempt_id: &AttemptId, placement: u32, attempt: &Attempt) -> Stri
         seconds(*idle_within),
     );
     script.push_str(TIMER);
+    if let Some((user, setup)) = setup.and_then(|setup| Some((setup.user.as_ref()?, setup))) {
+        let has_role = spec.is_some_and(|spec| !spec.instance_profile.is_empty());
+        script.push_str(&as_user(user, setup.docker, has_role));
+    }
     let identity = identity(&attempt.runner, instance_url);
     here_document(&mut script, ">.runner", "END_OF_IDENTITY", &identity);
     if let Some(config) = git_token.as_ref().and_then(|token| git_config(instance_url, token)) {
@@ -63,10 +70,20 @@ pub fn script(attempt_id: &AttemptId, placement: u32, attempt: &Attempt) -> Stri
     script
 }
 
-/// Returns what the class said about the runner when the placement was recorded.
-fn setup(attempt: &Attempt, placement: u32) -> Option<&RunnerSetup> {
+/// Returns the recorded machine spec of the placement.
+fn spec(attempt: &Attempt, placement: u32) -> Option<&MachineSpec> {
     let at = usize::try_from(placement).ok()?;
-    attempt.placements.get(at)?.machine.runner.as_deref()
+    attempt.placements.get(at).map(|placement| &placement.machine)
+}
+
+/// Returns the part that makes the runner start as this user of the image. The instance metadata
+/// service is closed for it, unless it may become root by Docker or have the machine's role.
+fn as_user(user: &str, docker: bool, has_role: bool) -> String {
+    let set = |is: bool| if is { "1" } else { "" };
+    let plain: String =
+        user.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' }).collect();
+    let fence = set(!docker && !has_role);
+    format!("user='{plain}' in_docker='{}' fence='{fence}'\n{USER}", set(docker))
 }
 
 /// Returns the function `fetch`. The values are between single quotes, which neither contains.

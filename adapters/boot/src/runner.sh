@@ -29,6 +29,10 @@ else
   why="neither gitea-runner nor act_runner is in PATH ($path)"
   false
 fi || fetch || exit 1
+if [ "${#as[@]}" -gt 0 ]; then
+  chown -R "$uid:$gid" . || exit 1
+  [ ! -e "$HOME/.gitconfig" ] || chown "$uid:$gid" "$HOME/.gitconfig" || exit 1
+fi
 # All secrets are written; a job's files are readable for others, as after a login.
 umask 022
 
@@ -65,7 +69,7 @@ while :; do
     exit 0
   fi
   if [ -z "$drain_by" ]; then
-    : >.started
+    : >"$started"
     drain_by=$((now + idle))
     tick &
   fi

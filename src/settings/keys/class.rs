@@ -1,6 +1,6 @@
 //! The keys of a class.
 
-use super::{ANY_TEXT, ANY_TEXTS, Form, Key, NAMED, key};
+use super::{ANY_TEXT, ANY_TEXTS, Form, Key, NAMED, USER, key};
 
 /// `[[class]]`.
 pub(in crate::settings) const CLASS: &[Key] = &[
@@ -88,11 +88,24 @@ pub(in crate::settings) const MACHINES: &[Key] = &[
 ];
 
 /// `[class.runner]`.
-pub(in crate::settings) const RUNNER: &[Key] = &[key(
-    "download",
-    Form::Table(DOWNLOAD),
-    "The runner that a machine fetches if its image has neither `gitea-runner` nor `act_runner` 0.3.1 or later. If its hash is another, the machine powers off.",
-)];
+pub(in crate::settings) const RUNNER: &[Key] = &[
+    key(
+        "user",
+        USER,
+        "The user of the image as whom the jobs of a machine in EC2 run; the machine powers off if there is none. The default is root. See `docs/security.md` for what it fences.",
+    ),
+    key(
+        "docker",
+        Form::Switch,
+        "Whether that user becomes a member of the group `docker`, for labels with `docker://`: a job can then become root on its machine, and nothing is fenced.",
+    )
+    .or("false"),
+    key(
+        "download",
+        Form::Table(DOWNLOAD),
+        "The runner that a machine fetches if its image has neither `gitea-runner` nor `act_runner` 0.3.1 or later. If its hash is another, the machine powers off.",
+    ),
+];
 
 /// `[class.runner.download]`.
 pub(in crate::settings) const DOWNLOAD: &[Key] = &[

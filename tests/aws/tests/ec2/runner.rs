@@ -1,7 +1,6 @@
 //! What a class says about the runner, carried out by the user data of a machine.
 
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
@@ -12,57 +11,83 @@ use tinqs_ci_testing::make::until;
 
 use crate::cloud::{UNPACED, ask, is_clean, machines, wire};
 
-/// Puts a program into a directory.
-fn program(bin: &Path, name: &str, text: &str) {
-    let path = bin.join(name);
-    std::fs::write(&path, text).unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
-}
+/// An image: programs that are found first.
+struct Image(tempfile::TempDir);
 
-fn sha256(path: &Path) -> String {
-    let said = Command::new("sha256sum").arg(path).output().unwrap();
-    String::from_utf8(said.stdout).unwrap().split(' ').next().unwrap().to_owned()
-}
+impl Image {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("bin")).unwrap();
+        Self(dir)
+    }
 
-/// Returns the console of a machine with this setup, which has powered itself off. Its image has no
-/// runner, and what it fetches is `served`.
-async fn console(served: &str, setup: impl Fn(&Path) -> RunnerSetup) -> String {
-    let dir = tempfile::tempdir().unwrap();
-    let bin = dir.path().join("bin");
-    std::fs::create_dir(&bin).unwrap();
-    let source = dir.path().join("served");
-    std::fs::write(&source, served).unwrap();
-    let curl = "#!/bin/bash\nwhile [ \"$1\" != -o ]; do shift; done\nexec cp SERVED \"$2\"\n";
-    program(&bin, "curl", &curl.replace("SERVED", &source.display().to_string()));
-    let path = format!("{}:/usr/local/bin:/usr/bin:/bin", bin.display());
-    let guest =
-        Processes { dir: dir.path().to_owned(), environment: vec![("PATH".to_owned(), path)] };
-    let wire = wire(|options| options.guest = Some(Arc::new(guest)));
-    let machines = machines(&wire, UNPACED).await;
-    let (attempt_id, mut attempt) = ask(1);
-    attempt.placements[0].machine.runner = Some(Box::new(setup(&source)));
-    let machine = machines.launch(&attempt_id, 0, &attempt).await.unwrap();
-    let gone = until("it powered off", async || {
-        let found = machines.find(&machine.id).await.unwrap();
-        found.filter(|machine| machine.state == MachineState::Gone)
-    })
-    .await;
-    assert_eq!(gone.ended_by, Some(EndedBy::Itself));
-    is_clean(&wire);
-    wire.machines()[0].console.clone()
+    /// Adds a program of bash; `DIR` in it is the directory of the image.
+    fn program(&self, name: &str, text: &str) {
+        let path = self.0.path().join("bin").join(name);
+        let text = text.replace("DIR", &self.0.path().display().to_string());
+        std::fs::write(&path, format!("#!/bin/bash\n{text}\n")).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    /// Returns the console of a machine with this setup, which has powered itself off.
+    async fn console(&self, setup: RunnerSetup) -> String {
+        let dir = self.0.path().to_owned();
+        let path = format!("{}/bin:/usr/local/bin:/usr/bin:/bin", dir.display());
+        let guest = Processes { dir, environment: vec![("PATH".to_owned(), path)] };
+        let wire = wire(|options| options.guest = Some(Arc::new(guest)));
+        let machines = machines(&wire, UNPACED).await;
+        let (attempt_id, mut attempt) = ask(1);
+        let machine = &mut attempt.placements[0].machine;
+        machine.runner = Some(Box::new(setup));
+        machine.instance_profile = String::new();
+        let machine = machines.launch(&attempt_id, 0, &attempt).await.unwrap();
+        let gone = until("it powered off", async || {
+            let found = machines.find(&machine.id).await.unwrap();
+            found.filter(|machine| machine.state == MachineState::Gone)
+        })
+        .await;
+        assert_eq!(gone.ended_by, Some(EndedBy::Itself));
+        is_clean(&wire);
+        let seen = wire.machines();
+        seen[0].console.clone()
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_machine_without_a_runner_fetches_the_one_of_its_class() {
-    let runner = "#!/bin/bash\n[ \"$1\" = --version ] && echo v1.0.8 && exit\necho \"it ran: $*\"\n";
+    let image = Image::new();
+    let served = image.0.path().join("served");
+    let runner = "[ \"$1\" = --version ] && echo v1.0.8 && exit\necho \"it ran: $*\"\n";
+    std::fs::write(&served, format!("#!/bin/bash\n{runner}")).unwrap();
+    image.program("curl", "while [ \"$1\" != -o ]; do shift; done; exec cp DIR/served \"$2\"");
+    let said = Command::new("sha256sum").arg(&served).output().unwrap();
+    let right = String::from_utf8(said.stdout).unwrap()[..64].to_owned();
     let named = |sha256: String| {
         let download = Some(RunnerDownload { url: "https://example.com/r".to_owned(), sha256 });
-        RunnerSetup { download }
+        RunnerSetup { download, ..RunnerSetup::default() }
     };
-    let said = console(runner, |served| named(sha256(served))).await;
+    let said = image.console(named(right)).await;
     assert!(said.contains("it ran: daemon --config config.yaml"), "{said}");
     assert!(said.contains("the runner ended with status 0: powering off"), "{said}");
-    let said = console(runner, |_| named("0".repeat(64))).await;
+    let said = image.console(named("0".repeat(64))).await;
     assert!(said.contains("the runner has the SHA-256 "), "{said}");
     assert!(!said.contains("it ran"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_machine_runs_its_job_as_the_user_of_its_class() {
+    let image = Image::new();
+    std::fs::create_dir(image.0.path().join("user")).unwrap();
+    image.program("getent", "echo 'runner:x:1234:1235::DIR/user:/bin/bash'");
+    image.program("setpriv", "echo \"as $1\"\nwhile [[ $1 == --* ]]; do shift; done\nexec \"$@\"");
+    image.program("chown", "exit 0");
+    image.program("nft", "echo \"fenced: $1\"");
+    image.program("gitea-runner", "echo \"it ran for $USER in $PWD with $(ls .runner)\"");
+    let user = Some("runner".to_owned());
+    let said = image.console(RunnerSetup { user, ..RunnerSetup::default() }).await;
+    let home = image.0.path().join("user/tinqs-ci");
+    let ran = format!("it ran for runner in {} with .runner", home.display());
+    assert!(said.contains(&ran) && said.contains("as --reuid=1234"), "{said}");
+    assert!(said.contains("meta skuid 1234 ip daddr 169.254.169.254 reject"), "{said}");
+    assert!(said.contains("the runner ended with status 0: powering off"), "{said}");
 }
