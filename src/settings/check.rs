@@ -226,7 +226,6 @@ fn class(r: &Reader<'_>, in_ec2: bool, prices: &BTreeMap<String, MicroUsd>) -> C
     };
     check_limits(r, limits);
     let machines = machines(r, in_ec2);
-    runner::check_labels(r, &labels, &machines);
     let class = Class {
         name: ClassName(name),
         labels,
@@ -239,6 +238,7 @@ fn class(r: &Reader<'_>, in_ec2: bool, prices: &BTreeMap<String, MicroUsd>) -> C
         owner_limit: limits.owner,
         times: times(r),
     };
+    runner::check(r, &class);
     if let Some(anybody) = profile_for_all(&class).filter(|_| in_ec2) {
         r.warn("repos", &format!("is not set: {anybody}; name the repositories that may"));
     }

@@ -2,8 +2,10 @@
 //! and the reference page are generated from this table.
 
 mod class;
+mod runner;
 
-pub(super) use class::{CLASS, DOWNLOAD, MACHINES, RUNNER};
+pub(super) use class::{CLASS, MACHINES};
+pub(super) use runner::{CACHE, CONFIG, CONTAINER, DOWNLOAD, OPTIONS, RUNNER};
 
 /// A configuration key.
 #[derive(Clone, Copy, Debug)]
@@ -59,6 +61,8 @@ pub enum Form {
     Secrets,
     /// A table of prices per hour by the kind of a machine.
     Prices,
+    /// A table of environment variables.
+    Variables,
 }
 
 impl Form {
@@ -77,6 +81,7 @@ impl Form {
             }
             Self::Table(_) => "a table".to_owned(),
             Self::Prices => "a table of prices such as \"c7a.medium\" = \"$0.0513/h\"".to_owned(),
+            Self::Variables => "a table of variables such as PROXY = \"10.0.0.1\"".to_owned(),
             Self::Secrets => format!("{}, or a list of these", Self::Secret.expected()),
             Self::Tables(heading, _) => format!("tables in the file, each under {heading}"),
         }

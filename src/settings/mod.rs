@@ -16,6 +16,7 @@ mod prices;
 mod reader;
 mod renamed;
 mod runner;
+mod runner_config;
 mod schema;
 mod secret_file;
 mod server;

@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
-use tinqs_ci_reconciler::model::{MachineSpec, RunnerDownload, RunnerSetup};
+use tinqs_ci_reconciler::model::{Class, RunnerDownload, RunnerSetup, owner_of};
 use tinqs_ci_reconciler::text::cut;
 
 use super::forge::not_of_form;
 use super::reader::Reader;
+use super::runner_config::config;
 
 /// The endings of files that are not the runner itself.
 const ARCHIVES: [&str; 6] = ["xz", "gz", "tgz", "zip", "bz2", "zst"];
@@ -23,7 +24,7 @@ pub(super) fn setup(class: &Reader<'_>, in_ec2: bool) -> Option<RunnerSetup> {
     if docker && user.is_none() {
         r.warn("docker", "has no effect without `user`: jobs run as root, who may use Docker");
     }
-    let setup = RunnerSetup { download: download(&r), user, docker };
+    let setup = RunnerSetup { download: download(&r), user, docker, config: config(&r, in_ec2) };
     (setup != RunnerSetup::default()).then_some(setup)
 }
 
@@ -41,15 +42,31 @@ fn user(text: &str) -> Result<String, String> {
     }
 }
 
-/// Warns about labels whose jobs need Docker, which the user of the class may not use.
-pub(super) fn check_labels(r: &Reader<'_>, labels: &[String], machines: &[MachineSpec]) {
-    let setup = machines.first().and_then(|machine| machine.runner.as_ref());
-    let lacks_docker = setup.is_some_and(|setup| setup.user.is_some() && !setup.docker);
+/// Checks what the runner of a class says against the rest of the class.
+pub(super) fn check(r: &Reader<'_>, class: &Class) {
+    let Some(setup) = class.machines.first().and_then(|machine| machine.runner.as_ref()) else {
+        return;
+    };
     let wants = |label: &&String| label.split(':').nth(1) == Some("docker");
-    if let Some(label) = labels.iter().find(wants).filter(|_| lacks_docker) {
+    let lacks_docker = setup.user.is_some() && !setup.docker;
+    if let Some(label) = class.labels.iter().find(wants).filter(|_| lacks_docker) {
         let why = "needs Docker, which `runner.user` may use only with `runner.docker = true`";
         r.warn("labels", &format!("\"{}\" {why}", cut(label, 60)));
     }
+    let is_shared = setup.config.as_ref().is_some_and(|config| config.cache.is_external());
+    if is_shared && !has_one_owner(&class.repos) {
+        let why = "an external cache is shared by all repositories of the class, and each can \
+                   poison it for the others: let `repos` name repositories of one owner";
+        r.mistake("runner", why);
+    }
+}
+
+/// Whether the patterns name repositories of one owner only.
+fn has_one_owner(repos: &[String]) -> bool {
+    let owner = |pattern: &String| owner_of(pattern).to_ascii_lowercase();
+    let mut owners: Vec<String> = repos.iter().map(owner).collect();
+    owners.dedup();
+    matches!(&owners[..], [owner] if !owner.contains('*'))
 }
 
 fn download(runner: &Reader<'_>) -> Option<RunnerDownload> {

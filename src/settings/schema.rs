@@ -55,6 +55,11 @@ fn property(key: &Key) -> Value {
             "type": "object",
             "additionalProperties": { "type": "string", "pattern": "^\\$[0-9]{1,9}(\\.[0-9]{1,6})?/h$" },
         }),
+        Form::Variables => json!({
+            "type": "object",
+            "propertyNames": { "pattern": "^[A-Za-z_][A-Za-z0-9_]*$" },
+            "additionalProperties": { "type": "string" },
+        }),
         Form::Table(keys) => object(keys),
         Form::Tables(_, keys) => list(object(keys)),
     };

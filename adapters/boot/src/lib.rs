@@ -1,7 +1,9 @@
 //! The boot script of a machine: a pure function of the recorded attempt.
 //!
-//! Every value from outside is rendered into a quoted here-document, as ASCII JSON or as a
-//! percent-encoded URL, so that no text can end it or be read as shell.
+//! Every value from outside is rendered into a here-document, as ASCII JSON, as an escaped string of
+//! YAML or as a percent-encoded URL, so that no text can end it or be read as shell.
+
+mod config;
 
 use std::fmt::Write as _;
 
@@ -21,6 +23,8 @@ const TIMER: &str = include_str!("timer.sh");
 const USER: &str = include_str!("user.sh");
 /// Gives the runner the environment of a login on the machine.
 const ENVIRONMENT: &str = include_str!("environment.sh");
+/// Makes the machine trust the authority in `ca.pem`.
+const CA: &str = include_str!("ca.sh");
 /// Fetches a runner where there is none.
 const DOWNLOAD: &str = include_str!("download.sh");
 /// What is done where there is none and the class names none.
@@ -34,7 +38,7 @@ const NO_DOWNLOAD: &str = r#"fetch() {
 const RUNNER: &str = include_str!("runner.sh");
 
 /// Returns the script that a machine runs at boot: bash, which needs coreutils and the runner. The
-/// same attempt gives the same bytes, usually under 11 kB. It holds the attempt's single-job
+/// same attempt gives the same bytes, usually under 9 kB. It holds the attempt's single-job
 /// identity, and the git token if one is configured: keep it as secret as those.
 pub fn script(attempt_id: &AttemptId, placement: u32, attempt: &Attempt) -> String {
     let Boot { deadline, idle_within, start_by, instance_url, git_token } = &attempt.boot;
@@ -50,10 +54,11 @@ pub fn script(attempt_id: &AttemptId, placement: u32, attempt: &Attempt) -> Stri
         start_by.as_second(),
         seconds(*idle_within),
     );
-    script.push_str(TIMER);
+    push_commands(&mut script, TIMER);
     if let Some((user, setup)) = setup.and_then(|setup| Some((setup.user.as_ref()?, setup))) {
         let has_role = spec.is_some_and(|spec| !spec.instance_profile.is_empty());
         script.push_str(&as_user(user, setup.docker, has_role));
+        push_commands(&mut script, USER);
     }
     let identity = identity(&attempt.runner, instance_url);
     here_document(&mut script, ">.runner", "END_OF_IDENTITY", &identity);
@@ -63,10 +68,24 @@ pub fn script(attempt_id: &AttemptId, placement: u32, attempt: &Attempt) -> Stri
         script.push_str(": >>\"$HOME/.gitconfig\" && chmod 600 \"$HOME/.gitconfig\" || exit 1\n");
         here_document(&mut script, ">>\"$HOME/.gitconfig\"", "END_OF_GIT", &config);
     }
+    let config = setup.and_then(|setup| setup.config.as_ref());
     script.push('\n');
-    script.push_str(ENVIRONMENT);
-    script.push_str(&download(setup.and_then(|setup| setup.download.as_ref())));
-    script.push_str(RUNNER);
+    push_commands(&mut script, ENVIRONMENT);
+    if let Some(ca) = config.and_then(|config| config.ca.as_deref()) {
+        here_document(&mut script, ">ca.pem", "END_OF_CA", &pem(ca));
+        push_commands(&mut script, CA);
+    }
+    match setup.and_then(|setup| setup.download.as_ref()) {
+        Some(RunnerDownload { url, sha256 }) => {
+            // Neither contains a single quote.
+            let (url, hash) = (percent(url, "-._~:/?#[]@!$&()*+,;=%"), plain(sha256));
+            let _ = writeln!(script, "runner_url='{url}'\nrunner_sha256='{hash}'");
+            push_commands(&mut script, DOWNLOAD);
+        }
+        None => push_commands(&mut script, NO_DOWNLOAD),
+    }
+    script.push_str(&config::write_config(config));
+    push_commands(&mut script, RUNNER);
     script
 }
 
@@ -76,24 +95,31 @@ fn spec(attempt: &Attempt, placement: u32) -> Option<&MachineSpec> {
     attempt.placements.get(at).map(|placement| &placement.machine)
 }
 
-/// Returns the part that makes the runner start as this user of the image. The instance metadata
-/// service is closed for it, unless it may become root by Docker or have the machine's role.
+/// Returns the variables for a runner that starts as this user of the image. The instance metadata
+/// service is closed to it, unless it may become root by Docker or have the machine's role.
 fn as_user(user: &str, docker: bool, has_role: bool) -> String {
     let set = |is: bool| if is { "1" } else { "" };
     let plain: String =
         user.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' }).collect();
     let fence = set(!docker && !has_role);
-    format!("user='{plain}' in_docker='{}' fence='{fence}'\n{USER}", set(docker))
+    format!("user='{plain}' in_docker='{}' fence='{fence}'\n", set(docker))
 }
 
-/// Returns the function `fetch`. The values are between single quotes, which neither contains.
-fn download(runner: Option<&RunnerDownload>) -> String {
-    let Some(RunnerDownload { url, sha256 }) = runner else { return NO_DOWNLOAD.to_owned() };
-    let url = percent(url, "-._~:/?#[]@!$&()*+,;=%");
-    format!("runner_url='{url}'\nrunner_sha256='{}'\n{DOWNLOAD}", plain(sha256))
+/// Adds a part of the script without its comments, which would take a sixth of what EC2 allows.
+fn push_commands(script: &mut String, part: &str) {
+    for line in part.lines().filter(|line| !line.trim_start().starts_with('#')) {
+        script.push_str(line);
+        script.push('\n');
+    }
 }
 
-/// `text` must not hold a line that equals `end`; the lines of both callers begin otherwise.
+/// Returns the lines that can be PEM. Comments between certificates are left out.
+fn pem(text: &str) -> String {
+    let fits = |c: char| c.is_ascii_alphanumeric() || "+/=- ".contains(c);
+    text.lines().filter(|line| line.chars().all(fits)).collect::<Vec<_>>().join("\n")
+}
+
+/// `text` must not hold a line that equals `end`; the lines of the callers begin otherwise.
 fn here_document(script: &mut String, to: &str, end: &str, text: &str) {
     let _ = writeln!(script, "cat {to} <<'{end}' || exit 1\n{text}\n{end}");
 }

@@ -1,15 +1,3 @@
-cat >config.yaml <<END || exit 1
-log:
-  level: info
-runner:
-  file: .runner
-  capacity: 1
-  timeout: ${left}s
-  shutdown_timeout: ${left}s
-container:
-  docker_timeout: 60s # Docker may start after the runner
-END
-
 # use: takes this runner, unless `version` is one that reports a job's result before the end of its log.
 use() {
   if [[ $version =~ v?([0-9]+)\.([0-9]+)\.([0-9]+) ]] &&

@@ -49,7 +49,7 @@ pub use pause::{Pause, paused};
 pub use redactor::Redactor;
 pub use repos::{owner_of, pattern_problem, same_owner};
 pub use run::{About, Condition, JobRef, Phase, Reason, Run, Spec, Status};
-pub use runner_setup::{RunnerDownload, RunnerSetup};
+pub use runner_setup::{RunnerCache, RunnerConfig, RunnerDownload, RunnerSetup};
 pub use seat_limits::{LimitOf, LimitReached, SeatLimits};
 pub use secret::Secret;
 pub use stored::{decode, encode};

@@ -1,6 +1,7 @@
 //! The keys of a class.
 
-use super::{ANY_TEXT, ANY_TEXTS, Form, Key, NAMED, USER, key};
+use super::runner::RUNNER;
+use super::{ANY_TEXT, ANY_TEXTS, Form, Key, NAMED, key};
 
 /// `[[class]]`.
 pub(in crate::settings) const CLASS: &[Key] = &[
@@ -85,46 +86,4 @@ pub(in crate::settings) const MACHINES: &[Key] = &[
     key("image", ANY_TEXT, "The image ID."),
     key("security_groups", ANY_TEXTS, "The security group IDs."),
     key("instance_profile", ANY_TEXT, "The instance profile of the machines."),
-];
-
-/// `[class.runner]`.
-pub(in crate::settings) const RUNNER: &[Key] = &[
-    key(
-        "user",
-        USER,
-        "The user of the image as whom the jobs of a machine in EC2 run; the machine powers off if there is none. The default is root. See `docs/security.md` for what it fences.",
-    ),
-    key(
-        "docker",
-        Form::Switch,
-        "Whether that user becomes a member of the group `docker`, for labels with `docker://`: a job can then become root on its machine, and nothing is fenced.",
-    )
-    .or("false"),
-    key(
-        "download",
-        Form::Table(DOWNLOAD),
-        "The runner that a machine fetches if its image has neither `gitea-runner` nor `act_runner` 0.3.1 or later. If its hash is another, the machine powers off.",
-    ),
-];
-
-/// `[class.runner.download]`.
-pub(in crate::settings) const DOWNLOAD: &[Key] = &[
-    key(
-        "url",
-        Form::Text {
-            pattern: "^https?://[^\\s?#@'\\\\\"]+$",
-            expected: "an address such as \"https://example.com/gitea-runner-linux-amd64\"",
-        },
-        "The address of the program itself, for the machines' architecture; archives are not unpacked.",
-    )
-    .required(),
-    key(
-        "sha256",
-        Form::Text {
-            pattern: "^[0-9a-f]{64}$",
-            expected: "a SHA-256 in 64 lower-case hex digits, as `sha256sum` prints it",
-        },
-        "The SHA-256 of the program.",
-    )
-    .required(),
 ];

@@ -75,7 +75,7 @@ impl<'a> Ask<'a> {
         if user_data.len() > USER_DATA_LIMIT {
             let message = format!(
                 "the boot script has {} bytes and EC2 accepts {USER_DATA_LIMIT}: shorten the \
-                 labels of class {}",
+                 labels or [class.runner] of class {}",
                 user_data.len(),
                 attempt.class
             );

@@ -4,7 +4,9 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 use std::sync::Arc;
 
-use tinqs_ci_reconciler::model::{EndedBy, MachineState, RunnerDownload, RunnerSetup};
+use tinqs_ci_reconciler::model::{
+    EndedBy, MachineState, RunnerConfig, RunnerDownload, RunnerSetup,
+};
 use tinqs_ci_reconciler::ports::Compute as _;
 use tinqs_ci_simulator::ec2_wire::Processes;
 use tinqs_ci_testing::make::until;
@@ -75,16 +77,19 @@ async fn a_machine_without_a_runner_fetches_the_one_of_its_class() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_machine_runs_its_job_as_the_user_of_its_class() {
+async fn a_machine_runs_its_job_as_its_class_says() {
     let image = Image::new();
     std::fs::create_dir(image.0.path().join("user")).unwrap();
     image.program("getent", "echo 'runner:x:1234:1235::DIR/user:/bin/bash'");
     image.program("setpriv", "echo \"as $1\"\nwhile [[ $1 == --* ]]; do shift; done\nexec \"$@\"");
     image.program("chown", "exit 0");
     image.program("nft", "echo \"fenced: $1\"");
-    image.program("gitea-runner", "echo \"it ran for $USER in $PWD with $(ls .runner)\"");
+    let runner = "echo \"it ran for $USER in $PWD with $(ls .runner)\"\ncat config.yaml";
+    image.program("gitea-runner", runner);
     let user = Some("runner".to_owned());
-    let said = image.console(RunnerSetup { user, ..RunnerSetup::default() }).await;
+    let config = Some(RunnerConfig { docker_timeout: Some(90), ..RunnerConfig::default() });
+    let said = image.console(RunnerSetup { user, config, ..RunnerSetup::default() }).await;
+    assert!(said.contains("container:\n  docker_timeout: 90s\n"), "{said}");
     let home = image.0.path().join("user/tinqs-ci");
     let ran = format!("it ran for runner in {} with .runner", home.display());
     assert!(said.contains(&ran) && said.contains("as --reuid=1234"), "{said}");
