@@ -7,8 +7,8 @@ use std::str::FromStr;
 use jiff::SignedDuration;
 
 use super::keys::{
-    CACHE, CLASS, CONFIG, CONTAINER, DOWNLOAD, FORGE, Form, Key, MACHINES, OPTIONS, PROCESS, RUNNER,
-    SERVER, TLS, TOKEN, TOP,
+    CACHE, CLASS, CONFIG, CONTAINER, DOWNLOAD, FORGE, Form, Key, MACHINES, OPTIONS, PROCESS,
+    RUNNER, SERVER, TLS, TOKEN, TOP,
 };
 use super::mistake::Mistake;
 use super::renamed::renamed;

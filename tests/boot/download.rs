@@ -110,7 +110,10 @@ fn what_cannot_be_fetched_or_run_powers_the_machine_off() {
     let hash = sha256(&fake, &RUNNER.replace("v1.0.8", "v0.3.0"));
     let machine = booted(fake, hash);
     assert_eq!(machine.fake.heard("name"), "");
-    assert_eq!(machine.fake.console().last().unwrap(), "act_runner v0.3.0 is too old: powering off");
+    assert_eq!(
+        machine.fake.console().last().unwrap(),
+        "act_runner v0.3.0 is too old: powering off"
+    );
 }
 
 #[test]
