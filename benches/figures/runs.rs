@@ -40,6 +40,7 @@ pub(crate) fn finished(job: i64, now: Timestamp) -> Run {
         image: String::new(),
         security_groups: Vec::new(),
         instance_profile: String::new(),
+        runner: None,
     };
     let answered = Some(Answer { id: MachineId(attempt_id.token(0)), at: now });
     let placement = Placement { machine, asked_again: false, answered, refused: None };

@@ -29,6 +29,7 @@ fn class() -> Class {
         image: "ami-1".to_owned(),
         security_groups: Vec::new(),
         instance_profile: String::new(),
+        runner: None,
     };
     Class {
         name: ClassName("linux".to_owned()),

@@ -137,6 +137,7 @@ pub async fn examine(file: Option<&Path>, env: &Env, reach: CheckScope) -> Repor
     let found = needs::found(&path.value);
     checks.extend(needs::needs_checks(&settings.compute, &settings.classes, &path, &found));
     checks.extend(needs::user_check(settings));
+    checks.extend(needs::image_needs(settings));
     let mut answers = None;
     if reach == CheckScope::All {
         checks.extend(check_aws(settings).await);

@@ -190,6 +190,7 @@ fn class_keys(before: &Class, after: &Class) -> Vec<&'static str> {
     };
     let machines =
         |value: fn(&MachineSpec) -> String| values(before, value) != values(after, value);
+    let runners = |class: &Class| class.machines.first().and_then(|spec| spec.runner.clone());
     let differs = [
         ("labels", before.labels != after.labels),
         ("serves_unlabeled", before.serves_unlabeled != after.serves_unlabeled),
@@ -210,6 +211,7 @@ fn class_keys(before: &Class, after: &Class) -> Vec<&'static str> {
         ("image", machines(|spec| spec.image.clone())),
         ("security_groups", machines(|spec| spec.security_groups.join(","))),
         ("instance_profile", machines(|spec| spec.instance_profile.clone())),
+        ("runner", runners(before) != runners(after)),
     ];
     differs.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
 }

@@ -4,6 +4,7 @@ use reqwest::Url;
 use tinqs_ci_reconciler::model::{MachineSpec, Market};
 
 use super::reader::Reader;
+use super::runner;
 use super::types::{AWS, ComputeUrl, QueueUrl};
 use tinqs_ci_reconciler::text::cut;
 
@@ -84,7 +85,15 @@ const PROFILE: &str = "expected the name or ARN of an instance profile";
 
 /// Lists the problems of a machine spec for EC2: the key, and the message.
 fn problems(machine: &MachineSpec) -> Vec<(&'static str, String)> {
-    let MachineSpec { kind, subnet, market: _, image, security_groups, instance_profile } = machine;
+    let MachineSpec {
+        kind,
+        subnet,
+        market: _,
+        image,
+        security_groups,
+        instance_profile,
+        runner: _,
+    } = machine;
     let mut found = Vec::new();
     let mut check = |fits: bool, key: &'static str, value: &str, expected: &str| {
         if !fits {
@@ -152,6 +161,7 @@ pub(super) fn of_variables(top: &Reader<'_>) -> Vec<MachineSpec> {
     if kinds.is_empty() {
         kinds.push("t3.small".to_owned());
     }
+    let runner = runner::of_variables(top).map(Box::new);
     let mut machines = Vec::new();
     for kind in &kinds {
         for subnet in list("SUBNET") {
@@ -162,6 +172,7 @@ pub(super) fn of_variables(top: &Reader<'_>) -> Vec<MachineSpec> {
                 image: text("RUNNER_AMI"),
                 security_groups: list("SECURITY_GROUP"),
                 instance_profile: text("INSTANCE_PROFILE"),
+                runner: runner.clone(),
             });
         }
     }

@@ -2,8 +2,10 @@
 //! and the reference page are generated from this table.
 
 mod class;
+mod runner;
 
 pub(super) use class::{CLASS, MACHINES};
+pub(super) use runner::{CACHE, CONFIG, CONTAINER, DOWNLOAD, OPTIONS, RUNNER};
 
 /// A configuration key.
 #[derive(Clone, Copy, Debug)]
@@ -59,6 +61,8 @@ pub enum Form {
     Secrets,
     /// A table of prices per hour by the kind of a machine.
     Prices,
+    /// A table of environment variables.
+    Variables,
 }
 
 impl Form {
@@ -77,6 +81,7 @@ impl Form {
             }
             Self::Table(_) => "a table".to_owned(),
             Self::Prices => "a table of prices such as \"c7a.medium\" = \"$0.0513/h\"".to_owned(),
+            Self::Variables => "a table of variables such as PROXY = \"10.0.0.1\"".to_owned(),
             Self::Secrets => format!("{}, or a list of these", Self::Secret.expected()),
             Self::Tables(heading, _) => format!("tables in the file, each under {heading}"),
         }
@@ -114,6 +119,10 @@ const NAMED: Form = Form::Text {
 const ADDRESS: Form = Form::Text {
     pattern: "^.+:[0-9]{1,5}$",
     expected: "an IP address and a port such as \"127.0.0.1:8080\", \"0.0.0.0:8080\" or \"[::1]:8080\"",
+};
+const USER: Form = Form::Text {
+    pattern: "^[a-z_][a-z0-9_-]{0,31}$",
+    expected: "the name of a user such as \"ci-job\"",
 };
 const ANY_TEXT: Form = Form::Text { pattern: "^\\P{Cc}*$", expected: "a string" };
 const ANY_TEXTS: Form =
@@ -228,10 +237,7 @@ pub(super) const FORGE: &[Key] = &[
 pub(super) const PROCESS: &[Key] = &[
     key(
         "user",
-        Form::Text {
-            pattern: "^[a-z_][a-z0-9_-]{0,31}$",
-            expected: "the name of a user of this host such as \"ci-job\"",
-        },
+        USER,
         "The user as whom every machine runs, so that a job reaches neither the server's files nor the server. The server then needs CAP_SETUID, CAP_SETGID and CAP_KILL, which the shipped systemd unit grants. Without it machines run as the server's own user, and each start warns; `self` says that this is intended.",
     ),
     key(

@@ -6,9 +6,13 @@ use std::str::FromStr;
 
 use jiff::SignedDuration;
 
-use super::keys::{CLASS, FORGE, Form, Key, MACHINES, SERVER, TLS, TOKEN, TOP};
+use super::keys::{
+    CACHE, CLASS, CONFIG, CONTAINER, DOWNLOAD, FORGE, Form, Key, MACHINES, OPTIONS, PROCESS,
+    RUNNER, SERVER, TLS, TOKEN, TOP,
+};
 use super::mistake::Mistake;
 use super::renamed::renamed;
+use super::runner_config::refused;
 use super::secret_file::SecretFile;
 use super::tree::{Env, Node, Place, Table, Value, nearest};
 use tinqs_ci_reconciler::text::{cut, escape};
@@ -48,7 +52,8 @@ impl<'a> Reader<'a> {
         let reader = Self { keys, prefix, at, table, broken, out };
         for (name, (place, _)) in table.into_iter().flatten() {
             if keys.iter().all(|key| key.name != name) {
-                let message = renamed(&reader.prefix, name).unwrap_or_else(|| unknown(keys, name));
+                let told = renamed(&reader.prefix, name).or_else(|| refused(&reader.prefix, name));
+                let message = told.unwrap_or_else(|| unknown(keys, name));
                 reader.add(&out.mistakes, Some(place.clone()), name, &message);
             }
         }
@@ -354,11 +359,18 @@ fn unknown(keys: &[Key], name: &str) -> String {
     let elsewhere = [
         (TOP, "at the top of the file, before the first [table]"),
         (FORGE, "in [forge]"),
+        (PROCESS, "in [process]"),
         (SERVER, "in [server]"),
         (TOKEN, "in a [[server.token]]"),
         (TLS, "in [server.tls]"),
         (CLASS, "in a [[class]]"),
         (MACHINES, "in a [class.machines]"),
+        (RUNNER, "in a [class.runner]"),
+        (DOWNLOAD, "in a [class.runner.download]"),
+        (CONFIG, "in a [class.runner.config]"),
+        (CONTAINER, "in a [class.runner.config.container]"),
+        (OPTIONS, "in a [class.runner.config.runner]"),
+        (CACHE, "in a [class.runner.config.cache]"),
     ];
     let home = elsewhere.iter().find(|(keys, _)| keys.iter().any(|key| key.name == name));
     if let Some(near) = nearest(name, &names, 3) {

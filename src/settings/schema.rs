@@ -55,6 +55,11 @@ fn property(key: &Key) -> Value {
             "type": "object",
             "additionalProperties": { "type": "string", "pattern": "^\\$[0-9]{1,9}(\\.[0-9]{1,6})?/h$" },
         }),
+        Form::Variables => json!({
+            "type": "object",
+            "propertyNames": { "pattern": "^[A-Za-z_][A-Za-z0-9_]*$" },
+            "additionalProperties": { "type": "string" },
+        }),
         Form::Table(keys) => object(keys),
         Form::Tables(_, keys) => list(object(keys)),
     };
@@ -78,11 +83,13 @@ fn default_value(form: Form, text: &str) -> Value {
 /// Returns the reference of all keys in Markdown.
 pub fn reference() -> String {
     let mut page = String::new();
-    section(&mut page, "Top level", TOP);
+    section(&mut page, "Top level", "", TOP);
     page
 }
 
-fn section(page: &mut String, title: &str, keys: &[Key]) {
+/// Writes the keys of a table, then the tables below it. `path`: its name with a point, such as
+/// `server.`, or nothing at the top.
+fn section(page: &mut String, title: &str, path: &str, keys: &[Key]) {
     use std::fmt::Write as _;
     let _ = writeln!(page, "## {title}\n");
     let _ = writeln!(page, "| key | value | default | description |\n|---|---|---|---|");
@@ -103,12 +110,11 @@ fn section(page: &mut String, title: &str, keys: &[Key]) {
     }
     page.push('\n');
     for (key, inner) in below {
-        let title = match (key.form, key.name) {
-            (Form::Tables(heading, _), _) => format!("`{heading}`"),
-            (_, "machines") => "`[class.machines]`".to_owned(),
-            (_, "tls") => "`[server.tls]`".to_owned(),
-            (_, name) => format!("`[{name}]`"),
+        let name = format!("{path}{}", key.name);
+        let title = match key.form {
+            Form::Tables(heading, _) => format!("`{heading}`"),
+            _ => format!("`[{name}]`"),
         };
-        section(page, &format!("{title}: {}", key.about), inner);
+        section(page, &format!("{title}: {}", key.about), &format!("{name}."), inner);
     }
 }

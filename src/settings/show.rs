@@ -53,6 +53,13 @@ impl Lister<'_> {
                         self.add(format!("{name}.{}", quoted(kind)), value, self.origin(&price.at));
                     }
                 }
+                // Any of them may be a credential.
+                (Form::Variables, Some(Node { value: Value::Table(variables), .. })) => {
+                    for (variable, (_, node)) in variables {
+                        let key = format!("{name}.{}", escape(variable));
+                        self.add(key, "[secret]".to_owned(), self.origin(&node.at));
+                    }
+                }
                 (Form::Tables(..), None) => {
                     let value = match key.name {
                         "class" => "one class \"default\" with labels [\"*\"]",

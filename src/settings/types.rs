@@ -37,10 +37,13 @@ pub struct Settings {
 impl Settings {
     /// Returns every credential of the configuration.
     pub fn secrets(&self) -> Vec<Secret> {
-        let Self { forge, server, .. } = self;
+        let Self { forge, server, classes, .. } = self;
+        // All machine specs of a class have the same runner.
+        let specs = classes.iter().filter_map(|class| class.machines.first());
+        let of_jobs = specs.filter_map(|spec| spec.runner.as_ref()).flat_map(|r| r.secrets());
         let forge = [&forge.token, &forge.runner_token, &forge.webhook_secret, &forge.git_token];
         let more = server.webhook_secrets.iter().chain(server.tokens().map(|token| &token.secret));
-        forge.into_iter().flatten().chain(more).cloned().collect()
+        forge.into_iter().flatten().chain(more).cloned().chain(of_jobs).collect()
     }
 }
 

@@ -69,6 +69,7 @@ pub fn process() -> MachineSpec {
         image: String::new(),
         security_groups: Vec::new(),
         instance_profile: String::new(),
+        runner: None,
     }
 }
 

@@ -70,7 +70,8 @@ fn an_old_act_runner_is_refused() {
         assert_eq!(machine.fake.heard("name") == "act\n", runs, "{version}");
         let console = machine.fake.console();
         let refused = format!(
-            "act_runner {version} is too old: install gitea-runner, or act_runner 0.3.1 or later"
+            "act_runner {version} is too old: install gitea-runner, or act_runner 0.3.1 or later, \
+             where machines boot"
         );
         assert_eq!(console.contains(&refused), !runs, "{version}: {console:?}");
     }

@@ -101,6 +101,7 @@ fn the_predecessors_variables_configure_machines_in_ec2() {
         image: "ami-1".into(),
         security_groups: vec!["sg-1".into()],
         instance_profile: "p".into(),
+        runner: None,
     };
     assert_eq!(class.machines, [machine]);
 
@@ -139,6 +140,46 @@ fn the_predecessors_variables_configure_machines_in_ec2() {
         r#"SUBNET: compute: is not set: expected a subnet ID such as "subnet-0123456789abcdef0""#
     ]]
     .assert_eq(&mistakes.to_string());
+}
+
+#[cfg(feature = "aws")]
+#[test]
+fn the_predecessors_variables_may_name_the_runner_that_machines_fetch() {
+    let mut env = predecessor();
+    let url = "https://example.com/gitea-runner";
+    env.insert("RUNNER_URL".into(), url.into());
+    let mistakes = settings::parse("", None, &env).expect_err("no hash").to_string();
+    assert!(mistakes.contains("RUNNER_SHA256: compute: is not set"), "{mistakes}");
+    env.insert("RUNNER_SHA256".into(), "XY".into());
+    let mistakes = settings::parse("", None, &env).expect_err("no SHA-256").to_string();
+    assert!(mistakes.contains("RUNNER_SHA256: compute: \"XY\" is not valid"), "{mistakes}");
+    env.insert("RUNNER_SHA256".into(), "0a".repeat(32));
+    let settings = settings::parse("", None, &env).expect("a download").settings;
+    let setup = settings.classes[0].machines[0].runner.clone().expect("a runner");
+    let named = setup.download.expect("a download");
+    assert_eq!((named.url, named.sha256), (url.to_owned(), "0a".repeat(32)));
+}
+
+#[cfg(feature = "aws")]
+#[test]
+fn jobs_in_ec2_may_run_as_a_user_of_the_image() {
+    let setup = |labels: &str, runner: &str| {
+        let text = with(&format!(
+            "compute = \"ec2:eu-central-1\"\n[[class]]\nname = \"a\"\nlabels = [\"{labels}\"]\n\
+             [class.machines]\nkinds = [\"c7a.medium\"]\nimage = \"ami-0123\"\n\
+             subnets = [\"subnet-a\"]\nsecurity_groups = [\"sg-1\"]\n[class.runner]\n{runner}"
+        ));
+        let loaded = parse(&text, &[("HOME_TOKEN", "long-token")]).expect("good");
+        let setup = loaded.settings.classes[0].machines[0].runner.clone().expect("a runner");
+        (setup.user, setup.docker, loaded.warnings)
+    };
+    let runner = Some("runner".to_owned());
+    let user = "user = \"runner\"";
+    assert_eq!(setup("a", user), (runner.clone(), false, Vec::new()));
+    let with_docker = format!("{user}\ndocker = true");
+    assert_eq!(setup("a:docker://node", &with_docker), (runner, true, Vec::new()));
+    let (_, _, warnings) = setup("a:docker://node", user);
+    assert!(warnings[0].contains("needs Docker, which `runner.user` may use"), "{warnings:?}");
 }
 
 #[cfg(feature = "aws")]

@@ -65,3 +65,55 @@ fn limits_that_others_make_useless_cause_warnings() {
     assert_eq!(warned("limit = 9\nowner_limit = 10"), 1);
     assert_eq!(warned("limit = 9\nrepo_limit = 4\nowner_limit = 5"), 0);
 }
+
+#[test]
+fn a_class_may_name_the_runner_that_its_machines_fetch() {
+    let class = "[[class]]\nname = \"a\"\nlabels = [\"a\"]\n";
+    assert_eq!(good(&with(class), &TOKEN).settings.classes[0].machines[0].runner, None);
+    let hash = "0a".repeat(32);
+    let download = |url: &str, sha256: &str| {
+        let text = format!(
+            "{class}[class.machines]\nkinds = [\"x\", \"y\"]\n[class.runner.download]\n\
+             url = \"{url}\"\nsha256 = \"{sha256}\""
+        );
+        parse(&with(&text), &TOKEN).map(|loaded| loaded.settings.classes[0].machines.clone())
+    };
+    let url = "https://example.com/gitea-runner-1.0.8-linux-amd64";
+    let machines = download(url, &hash).expect("a download");
+    assert_eq!(machines.len(), 2);
+    for machine in machines {
+        let setup = machine.runner.expect("a runner");
+        let named = setup.download.expect("a download");
+        assert_eq!((named.url.as_str(), &named.sha256), (url, &hash));
+    }
+    for (url, sha256, why) in [
+        ("https://x/runner.xz", hash.as_str(), "runner.download.url: \"https://x/runner.xz\" is"),
+        ("https://u:p@x/runner", hash.as_str(), "expected an address such as"),
+        ("ftp://x/runner", hash.as_str(), "expected an address such as"),
+        (url, "0A", "runner.download.sha256: \"0A\" is not valid: expected a SHA-256"),
+    ] {
+        let mistakes = download(url, sha256).expect_err(url);
+        assert!(mistakes.to_string().contains(why), "{url}: {mistakes}");
+    }
+    let half = format!("{class}[class.runner.download]\nurl = \"{url}\"");
+    let mistakes = parse(&with(&half), &TOKEN).expect_err("no hash").to_string();
+    assert!(mistakes.contains("runner.download.sha256: is missing"), "{mistakes}");
+}
+
+#[test]
+fn only_machines_in_ec2_have_a_user_of_their_class() {
+    let class = "[[class]]\nname = \"a\"\nlabels = [\"a\"]\n[class.runner]\n";
+    for (user, why) in [
+        ("runner", "runner.user: is for machines in EC2"),
+        ("root", "runner.user: is root, as whom jobs run without this key"),
+        ("Runner", "runner.user: \"Runner\" is not valid: expected the name of a user"),
+        ("a b", "runner.user: \"a b\" is not valid"),
+    ] {
+        let text = with(&format!("{class}user = \"{user}\""));
+        let mistakes = parse(&text, &TOKEN).expect_err(user).to_string();
+        assert!(mistakes.contains(why), "{user}: {mistakes}");
+    }
+    let warnings = good(&with(&format!("{class}docker = true")), &TOKEN).warnings;
+    let said = "runner.docker: has no effect without `user`";
+    assert!(warnings.iter().any(|warning| warning.contains(said)), "{warnings:?}");
+}

@@ -17,6 +17,7 @@ mod budget;
 mod classes;
 mod prices;
 mod process;
+mod runner;
 mod server;
 mod tls;
 

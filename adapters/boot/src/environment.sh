@@ -1,8 +1,8 @@
 # The runner, and so the job, gets the environment of a login on this machine. A child shell reads
 # /etc/profile and only its exports are used: no line of that file can end or change this script.
-user=$(id -un 2>/dev/null) || user=$UID
+[ -n "$user" ] || user=$(id -un 2>/dev/null) || user=$UID
 export USER="$user" LOGNAME="$user"
-start=(env)
+start=("${as[@]}" env)
 path=$PATH
 if [ -z "${TINQS_CI_MACHINE:-}" ]; then # a process machine keeps the controller's
   path=
@@ -25,7 +25,7 @@ if [ -z "${TINQS_CI_MACHINE:-}" ]; then # a process machine keeps the controller
     "$BASH" --noprofile -l -c 'trap -- "$1" EXIT; shift; umask 022; cd; . /etc/profile' \
     -bash "$dump" </dev/null >/dev/null 2>&1 61>.login
   [ "$?" -ne 124 ] || say '/etc/profile was stopped after 10 s: its exports until then are used'
-  exported=(env -i)
+  exported=("${as[@]}" env -i)
   while IFS= read -r -d '' entry; do
     case $entry in
       PATH=*) path=${entry#*=} ;;
@@ -34,7 +34,7 @@ if [ -z "${TINQS_CI_MACHINE:-}" ]; then # a process machine keeps the controller
     esac
   done <.login
   rm -f .login
-  if [ "${#exported[@]}" -gt 2 ]; then
+  if [ "${#exported[@]}" -gt "$((${#as[@]} + 2))" ]; then
     start=("${exported[@]}")
   else
     say '/etc/profile ended or replaced its shell: its exports are not used'

@@ -1,13 +1,17 @@
 //! The boot script of a machine: a pure function of the recorded attempt.
 //!
-//! Every value from outside is rendered into a quoted here-document, as ASCII JSON or as a
-//! percent-encoded URL, so that no text can end it or be read as shell.
+//! Every value from outside is rendered into a here-document, as ASCII JSON, as an escaped string of
+//! YAML or as a percent-encoded URL, so that no text can end it or be read as shell.
+
+mod config;
 
 use std::fmt::Write as _;
 
 use jiff::SignedDuration;
 use serde::Serialize;
-use tinqs_ci_reconciler::model::{Attempt, AttemptId, Boot, Runner, Secret};
+use tinqs_ci_reconciler::model::{
+    Attempt, AttemptId, Boot, MachineSpec, Runner, RunnerDownload, Secret,
+};
 
 /// The environment variable that marks every process of a `process:` machine; its value is the
 /// client token.
@@ -15,18 +19,33 @@ pub const MARKER: &str = "TINQS_CI_MACHINE";
 
 /// Sets the deadline timer and the trap that powers off, and changes to the runner's directory.
 const TIMER: &str = include_str!("timer.sh");
+/// Changes to the directory of another user, as whom the runner starts.
+const USER: &str = include_str!("user.sh");
 /// Gives the runner the environment of a login on the machine.
 const ENVIRONMENT: &str = include_str!("environment.sh");
+/// Makes the machine trust the authority in `ca.pem`.
+const CA: &str = include_str!("ca.sh");
+/// Fetches a runner where there is none.
+const DOWNLOAD: &str = include_str!("download.sh");
+/// What is done where there is none and the class names none.
+const NO_DOWNLOAD: &str = r#"fetch() {
+  say "$why: install gitea-runner, or act_runner 0.3.1 or later, where machines boot"
+  return 1
+}
+
+"#;
 /// Configures and starts the runner until `start_by`, drains it when idle, waits, powers off.
 const RUNNER: &str = include_str!("runner.sh");
 
 /// Returns the script that a machine runs at boot: bash, which needs coreutils and the runner. The
-/// same attempt gives the same bytes, usually under 10 kB. It holds the attempt's single-job
+/// same attempt gives the same bytes, usually under 9 kB. It holds the attempt's single-job
 /// identity, and the git token if one is configured: keep it as secret as those.
 pub fn script(attempt_id: &AttemptId, placement: u32, attempt: &Attempt) -> String {
     let Boot { deadline, idle_within, start_by, instance_url, git_token } = &attempt.boot;
     // An attempt of an earlier release has only a deadline.
     let start_by = start_by.unwrap_or(*deadline);
+    let spec = spec(attempt, placement);
+    let setup = spec.and_then(|spec| spec.runner.as_deref());
     let mut script = format!(
         "#!/bin/bash\n# tinqs-ci: the machine {}. It runs one job and powers off.\n\
          deadline={} # {deadline:.0}\nstart_by={} # {start_by:.0}\nidle_within={}\n",
@@ -35,7 +54,12 @@ pub fn script(attempt_id: &AttemptId, placement: u32, attempt: &Attempt) -> Stri
         start_by.as_second(),
         seconds(*idle_within),
     );
-    script.push_str(TIMER);
+    push_commands(&mut script, TIMER);
+    if let Some((user, setup)) = setup.and_then(|setup| Some((setup.user.as_ref()?, setup))) {
+        let has_role = spec.is_some_and(|spec| !spec.instance_profile.is_empty());
+        script.push_str(&as_user(user, setup.docker, has_role));
+        push_commands(&mut script, USER);
+    }
     let identity = identity(&attempt.runner, instance_url);
     here_document(&mut script, ">.runner", "END_OF_IDENTITY", &identity);
     if let Some(config) = git_token.as_ref().and_then(|token| git_config(instance_url, token)) {
@@ -44,13 +68,58 @@ pub fn script(attempt_id: &AttemptId, placement: u32, attempt: &Attempt) -> Stri
         script.push_str(": >>\"$HOME/.gitconfig\" && chmod 600 \"$HOME/.gitconfig\" || exit 1\n");
         here_document(&mut script, ">>\"$HOME/.gitconfig\"", "END_OF_GIT", &config);
     }
+    let config = setup.and_then(|setup| setup.config.as_ref());
     script.push('\n');
-    script.push_str(ENVIRONMENT);
-    script.push_str(RUNNER);
+    push_commands(&mut script, ENVIRONMENT);
+    if let Some(ca) = config.and_then(|config| config.ca.as_deref()) {
+        here_document(&mut script, ">ca.pem", "END_OF_CA", &pem(ca));
+        push_commands(&mut script, CA);
+    }
+    match setup.and_then(|setup| setup.download.as_ref()) {
+        Some(RunnerDownload { url, sha256 }) => {
+            // Neither contains a single quote.
+            let (url, hash) = (percent(url, "-._~:/?#[]@!$&()*+,;=%"), plain(sha256));
+            let _ = writeln!(script, "runner_url='{url}'\nrunner_sha256='{hash}'");
+            push_commands(&mut script, DOWNLOAD);
+        }
+        None => push_commands(&mut script, NO_DOWNLOAD),
+    }
+    script.push_str(&config::write_config(config));
+    push_commands(&mut script, RUNNER);
     script
 }
 
-/// `text` must not hold a line that equals `end`; the lines of both callers begin otherwise.
+/// Returns the recorded machine spec of the placement.
+fn spec(attempt: &Attempt, placement: u32) -> Option<&MachineSpec> {
+    let at = usize::try_from(placement).ok()?;
+    attempt.placements.get(at).map(|placement| &placement.machine)
+}
+
+/// Returns the variables for a runner that starts as this user of the image. The instance metadata
+/// service is closed to it, unless it may become root by Docker or have the machine's role.
+fn as_user(user: &str, docker: bool, has_role: bool) -> String {
+    let set = |is: bool| if is { "1" } else { "" };
+    let plain: String =
+        user.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' }).collect();
+    let fence = set(!docker && !has_role);
+    format!("user='{plain}' in_docker='{}' fence='{fence}'\n", set(docker))
+}
+
+/// Adds a part of the script without its comments, which would take a sixth of what EC2 allows.
+fn push_commands(script: &mut String, part: &str) {
+    for line in part.lines().filter(|line| !line.trim_start().starts_with('#')) {
+        script.push_str(line);
+        script.push('\n');
+    }
+}
+
+/// Returns the lines that can be PEM. Comments between certificates are left out.
+fn pem(text: &str) -> String {
+    let fits = |c: char| c.is_ascii_alphanumeric() || "+/=- ".contains(c);
+    text.lines().filter(|line| line.chars().all(fits)).collect::<Vec<_>>().join("\n")
+}
+
+/// `text` must not hold a line that equals `end`; the lines of the callers begin otherwise.
 fn here_document(script: &mut String, to: &str, end: &str, text: &str) {
     let _ = writeln!(script, "cat {to} <<'{end}' || exit 1\n{text}\n{end}");
 }

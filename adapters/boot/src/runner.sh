@@ -1,27 +1,25 @@
-cat >config.yaml <<END || exit 1
-log:
-  level: info
-runner:
-  file: .runner
-  capacity: 1
-  timeout: ${left}s
-  shutdown_timeout: ${left}s
-container:
-  docker_timeout: 60s # Docker may start after the runner
-END
-
-runner=$(PATH=$path && { type -P gitea-runner || type -P act_runner; }) || {
-  say "neither gitea-runner nor act_runner is in PATH ($path): install one where machines boot"
-  exit 1
-}
-# Older ones report a job's result before the end of its log.
-if [ "${runner##*/}" = act_runner ]; then
-  version=$("$runner" --version 2>/dev/null)
+# use: takes this runner, unless `version` is one that reports a job's result before the end of its log.
+use() {
   if [[ $version =~ v?([0-9]+)\.([0-9]+)\.([0-9]+) ]] &&
     ((BASH_REMATCH[1] == 0 && BASH_REMATCH[2] * 1000 + BASH_REMATCH[3] < 3001)); then
-    say "act_runner ${BASH_REMATCH[0]} is too old: install gitea-runner, or act_runner 0.3.1 or later"
-    exit 1
+    why="act_runner ${BASH_REMATCH[0]} is too old"
+    return 1
   fi
+  runner=$1
+}
+version=
+if found=$(PATH=$path && type -P gitea-runner); then
+  use "$found"
+elif found=$(PATH=$path && type -P act_runner); then
+  version=$("$found" --version 2>/dev/null)
+  use "$found"
+else
+  why="neither gitea-runner nor act_runner is in PATH ($path)"
+  false
+fi || fetch || exit 1
+if [ "${#as[@]}" -gt 0 ]; then
+  chown -R "$uid:$gid" . || exit 1
+  [ ! -e "$HOME/.gitconfig" ] || chown "$uid:$gid" "$HOME/.gitconfig" || exit 1
 fi
 # All secrets are written; a job's files are readable for others, as after a login.
 umask 022
@@ -59,7 +57,7 @@ while :; do
     exit 0
   fi
   if [ -z "$drain_by" ]; then
-    : >.started
+    : >"$started"
     drain_by=$((now + idle))
     tick &
   fi

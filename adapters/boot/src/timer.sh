@@ -2,6 +2,8 @@ set -u
 umask 077 # until the runner starts
 [ -n "${HOME:-}" ] || { unset HOME && HOME=~; }
 export HOME PATH="${PATH:-/usr/sbin:/usr/bin:/sbin:/bin}:/usr/local/bin"
+started=$HOME/tinqs-ci/.started
+user='' as=() # the user of the job: by default that of this script
 
 # since_boot: sets `up` to the seconds since the machine booted: on a process machine, since this
 # script started.
@@ -101,9 +103,9 @@ seconds_left() {
 never_started() {
   local now
   guest_now
-  [ "$now" -gt "$((start_by + 5))" ] && [ ! -e "$HOME/tinqs-ci/.started" ]
+  [ "$now" -gt "$((start_by + 5))" ] && [ ! -e "$started" ]
 }
-rm -f "$HOME/tinqs-ci/.started"
+rm -f "$started"
 seconds_left || {
   say 'the deadline is past: powering off'
   power_off

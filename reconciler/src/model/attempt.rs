@@ -311,6 +311,8 @@ impl Attempt {
     pub fn secrets(&self) -> Vec<Secret> {
         let mut secrets = vec![self.runner.token.clone(), Secret::new(self.runner.uuid.as_str())];
         secrets.extend(self.boot.git_token.clone());
+        let setups = self.placements.iter().filter_map(|asked| asked.machine.runner.as_ref());
+        secrets.extend(setups.flat_map(|setup| setup.secrets()));
         secrets
     }
 

@@ -5,6 +5,8 @@ use std::fmt;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::runner_setup::RunnerSetup;
+
 /// A machine spec: what the cloud is asked for. Kind, subnet and market identify the offering.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
@@ -26,6 +28,9 @@ pub struct MachineSpec {
     /// The instance profile; empty for none.
     #[serde(default)]
     pub instance_profile: String,
+    /// The runner; `None`: one that the image has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runner: Option<Box<RunnerSetup>>,
 }
 
 impl MachineSpec {

@@ -1,6 +1,9 @@
 //! The stored form of a record: the only one that contains credentials, or their digests.
 
+use serde_json::Value;
+
 use super::run::Run;
+use super::runner_setup::RunnerConfig;
 
 /// Encodes a run for the store as JSON, including its credentials.
 pub fn encode(run: &Run) -> Vec<u8> {
@@ -14,7 +17,24 @@ pub fn encode(run: &Run) -> Vec<u8> {
     if let Some(token) = &attempt.boot.git_token {
         stored["boot"]["git_token"] = token.expose().into();
     }
+    let placements = stored["placements"].as_array_mut().into_iter().flatten();
+    for (stored, placement) in placements.zip(&attempt.placements) {
+        let setup = placement.machine.runner.as_ref();
+        if let Some(config) = setup.and_then(|setup| setup.config.as_ref()) {
+            put_secrets(config, &mut stored["machine"]["runner"]["config"]);
+        }
+    }
     value.to_string().into_bytes()
+}
+
+/// Puts the credentials of a runner's configuration into its stored form.
+fn put_secrets(config: &RunnerConfig, stored: &mut Value) {
+    for (name, value) in &config.envs {
+        stored["envs"][name.as_str()] = value.expose().into();
+    }
+    if let Some(secret) = &config.cache.external_secret {
+        stored["cache"]["external_secret"] = secret.expose().into();
+    }
 }
 
 /// Decodes a run from the store.

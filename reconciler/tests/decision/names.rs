@@ -1,11 +1,13 @@
 //! Names, backoff and secrets: what holds for each of them.
 
+use std::collections::BTreeMap;
+
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
     About, Answer, Attempt, AttemptId, Boot, Class, ClassName, ClockCheck, InstallationId, Job,
     JobRef, JobTimes, Machine, MachineId, MachineSpec, MachineState, Market, Observation,
-    Placement, Registrations, Run, RunName, Runner, Secret, SeenBy, Spec, Times, Uid8, decode,
-    encode,
+    Placement, Registrations, Run, RunName, Runner, RunnerCache, RunnerConfig, RunnerSetup, Secret,
+    SeenBy, Spec, Times, Uid8, decode, encode,
 };
 use tinqs_ci_reconciler::plan::{Rule, plan};
 
@@ -24,7 +26,22 @@ fn machine() -> MachineSpec {
         image: "ami-1".to_owned(),
         security_groups: vec!["sg-1".to_owned()],
         instance_profile: "runner".to_owned(),
+        runner: Some(Box::new(runner_setup())),
     }
+}
+
+fn runner_setup() -> RunnerSetup {
+    let config = RunnerConfig {
+        envs: BTreeMap::from([("PROXY".to_owned(), Secret::new("s3cr3t-of-the-proxy"))]),
+        cache: RunnerCache {
+            enabled: Some(true),
+            external_secret: Some(Secret::new("s3cr3t-of-the-cache")),
+            ..RunnerCache::default()
+        },
+        docker_timeout: Some(90),
+        ..RunnerConfig::default()
+    };
+    RunnerSetup { config: Some(config), docker: true, ..RunnerSetup::default() }
 }
 
 /// Returns a run whose first launch succeeded, with every credential that a record may contain.
@@ -324,5 +341,12 @@ fn debug_and_json_show_no_credential() {
         assert!(!shown.contains("s3cr3t"), "{shown}");
         assert!(shown.contains("[secret]"));
     }
-    assert!(String::from_utf8_lossy(&encode(&run)).contains(TOKEN), "the store needs it");
+    let stored = encode(&run);
+    for needed in [TOKEN, "s3cr3t-of-the-proxy", "s3cr3t-of-the-cache"] {
+        assert!(String::from_utf8_lossy(&stored).contains(needed), "the store needs it");
+    }
+    let secrets = run.status.attempt.expect("an attempt").secrets();
+    for cut in ["s3cr3t-of-the-proxy", "s3cr3t-of-the-cache"] {
+        assert!(secrets.contains(&Secret::new(cut)), "logs lack it: {cut}");
+    }
 }

@@ -25,6 +25,7 @@ fn attempt(run: &Run, number: u32, ended: Option<(End, i64)>) -> Attempt {
         image: String::new(),
         security_groups: Vec::new(),
         instance_profile: String::new(),
+        runner: None,
     };
     Attempt {
         number,

@@ -61,6 +61,7 @@ fn machine(kind: &str) -> MachineSpec {
         image: String::new(),
         security_groups: Vec::new(),
         instance_profile: String::new(),
+        runner: None,
     }
 }
 

@@ -265,6 +265,7 @@ pub(crate) fn class(limit: Option<u32>) -> Class {
         image: String::new(),
         security_groups: Vec::new(),
         instance_profile: String::new(),
+        runner: None,
     };
     Class {
         name: ClassName("linux".to_owned()),

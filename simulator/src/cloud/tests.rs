@@ -22,6 +22,7 @@ fn spec() -> MachineSpec {
         image: String::new(),
         security_groups: Vec::new(),
         instance_profile: String::new(),
+        runner: None,
     }
 }
 

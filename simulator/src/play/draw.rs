@@ -38,6 +38,7 @@ pub fn linux(keep: SignedDuration) -> Class {
         image: "ami-1".to_owned(),
         security_groups: vec!["sg-1".to_owned()],
         instance_profile: String::new(),
+        runner: None,
     };
     Class {
         name: ClassName("linux".to_owned()),

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use tinqs_ci_reconciler::model::Class;
+use tinqs_ci_reconciler::model::{Class, MachineSpec};
 use tinqs_ci_reconciler::ports::check::Check;
 use tinqs_ci_reconciler::text::{cut, escape};
 
@@ -149,6 +149,34 @@ pub(super) fn user_check(settings: &Settings) -> Option<Check> {
     })
 }
 
+/// Says what the image of machines in EC2 needs, which cannot be read from here; nothing if
+/// machines run on this host.
+pub(super) fn image_needs(settings: &Settings) -> Option<Check> {
+    if !matches!(settings.compute, ComputeUrl::Ec2(_)) {
+        return None;
+    }
+    let fetches = |spec: &MachineSpec| spec.runner.as_ref().is_some_and(|r| r.download.is_some());
+    let lacks = |class: &&Class| !class.machines.iter().all(fetches);
+    let names: Vec<&str> =
+        settings.classes.iter().filter(lacks).map(|class| class.name.0.as_str()).collect();
+    let runner = if names.is_empty() {
+        "a runner is fetched where there is none".to_owned()
+    } else {
+        format!(
+            "gitea-runner, or act_runner 0.3.1 or later, unless [class.runner.download] names one \
+             (not in {})",
+            cut(&names.join(", "), 120)
+        )
+    };
+    Some(Check::ok(
+        "image: programs",
+        format!(
+            "not readable from here; needed are bash, git, node for JavaScript actions, Docker for \
+             docker:// labels, and: {runner}"
+        ),
+    ))
+}
+
 fn program(name: &'static str, is_there: bool, without: &str) -> Check {
     if is_there {
         return Check::ok(name, "in PATH");
@@ -176,6 +204,29 @@ mod tests {
             .into_iter()
             .map(|check| (check.name.to_string(), check.outcome))
             .collect()
+    }
+
+    #[cfg(feature = "aws")]
+    #[test]
+    fn what_an_image_needs_depends_on_the_runner_that_is_fetched() {
+        let said = |more: &[(&str, &str)]| {
+            let mut env = settings::Env::new();
+            let usual = [
+                ("GITEA_URL", "https://x"),
+                ("RUNNER_AMI", "ami-1"),
+                ("SUBNET", "subnet-1"),
+                ("AWS_REGION", "eu-central-1"),
+            ];
+            for (name, value) in usual.iter().chain(more) {
+                env.insert((*name).to_owned(), (*value).to_owned());
+            }
+            let settings = settings::parse("", None, &env).expect("good").settings;
+            image_needs(&settings).expect("machines in EC2").message
+        };
+        assert!(said(&[]).ends_with("names one (not in default)"), "{}", said(&[]));
+        let hash = "0a".repeat(32);
+        let named = [("RUNNER_URL", "https://x/runner"), ("RUNNER_SHA256", hash.as_str())];
+        assert!(said(&named).ends_with("a runner is fetched where there is none"));
     }
 
     #[test]

@@ -52,6 +52,7 @@ fn machine() -> MachineSpec {
         image: String::new(),
         security_groups: Vec::new(),
         instance_profile: String::new(),
+        runner: None,
     }
 }
 

@@ -1,5 +1,6 @@
 //! The keys of a class.
 
+use super::runner::RUNNER;
 use super::{ANY_TEXT, ANY_TEXTS, Form, Key, NAMED, key};
 
 /// `[[class]]`.
@@ -72,6 +73,7 @@ pub(in crate::settings) const CLASS: &[Key] = &[
         Form::Table(MACHINES),
         "The machine specs to try: every combination, ordered by market, kind, subnet.",
     ),
+    key("runner", Form::Table(RUNNER), "The runner of its machines."),
 ];
 
 /// `[class.machines]`.

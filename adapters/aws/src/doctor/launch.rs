@@ -183,6 +183,7 @@ mod tests {
             image: "ami-1".to_owned(),
             security_groups: Vec::new(),
             instance_profile: "runner".to_owned(),
+            runner: None,
         }
     }
 

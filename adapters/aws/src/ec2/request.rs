@@ -75,7 +75,7 @@ impl<'a> Ask<'a> {
         if user_data.len() > USER_DATA_LIMIT {
             let message = format!(
                 "the boot script has {} bytes and EC2 accepts {USER_DATA_LIMIT}: shorten the \
-                 labels of class {}",
+                 labels or [class.runner] of class {}",
                 user_data.len(),
                 attempt.class
             );
@@ -90,8 +90,15 @@ impl<'a> Ask<'a> {
     /// CPU credits: a T instance in `standard` mode starts without any, at a fifth of its CPU.
     pub fn request(&self, disks: &[BlockDeviceMapping]) -> RunInstancesInputBuilder {
         let Self { installation, attempt_id, placement, attempt, machine, user_data } = self;
-        let MachineSpec { kind, subnet, market, image, security_groups, instance_profile } =
-            machine;
+        let MachineSpec {
+            kind,
+            subnet,
+            market,
+            image,
+            security_groups,
+            instance_profile,
+            runner: _,
+        } = machine;
         let spot = *market == Market::Spot;
         let tags = tags::write(installation, attempt_id, *placement, attempt);
         let tagged = [ResourceType::Instance, ResourceType::Volume, ResourceType::NetworkInterface]

@@ -147,6 +147,7 @@ fn a_price_that_is_not_known_any_more_is_the_last_known_one() {
         image: String::new(),
         security_groups: Vec::new(),
         instance_profile: String::new(),
+        runner: None,
     };
     assert!(!spend.is_priced(&spec, None));
     assert!(spend.is_priced(&spec, Some(PRICE)));

@@ -57,6 +57,7 @@ fn class(label: &str, kind: &str, subnet: &str) -> Class {
             image: "ami-0123".to_owned(),
             security_groups: vec!["sg-1".to_owned()],
             instance_profile: "tinqs-ci-runner".to_owned(),
+            runner: None,
         }],
         limit: None,
         repo_limit: None,

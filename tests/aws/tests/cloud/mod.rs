@@ -56,6 +56,7 @@ pub(crate) fn recipe() -> MachineSpec {
         image: "ami-0123".to_owned(),
         security_groups: vec!["sg-1".to_owned()],
         instance_profile: "tinqs-ci-runner".to_owned(),
+        runner: None,
     }
 }
 

@@ -66,6 +66,7 @@ impl Setup {
             image: "ami-0123".to_owned(),
             security_groups: vec!["sg-1".to_owned()],
             instance_profile: "tinqs-ci-runner".to_owned(),
+            runner: None,
         };
         Class {
             name: ClassName(CLASS.to_owned()),

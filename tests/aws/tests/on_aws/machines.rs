@@ -43,6 +43,7 @@ fn named() -> Option<MachineSpec> {
         kind: read(KIND)?,
         market: Market::Spot,
         instance_profile: String::new(),
+        runner: None,
     })
 }
 

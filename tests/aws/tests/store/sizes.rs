@@ -33,6 +33,7 @@ fn placement(seed: u64, answered: Option<Timestamp>, refused: Option<Timestamp>)
             image: format!("ami-{}", hex(seed + 1, 17)),
             security_groups: vec![format!("sg-{}", hex(seed + 2, 17))],
             instance_profile: "tinqs-ci-runner".to_owned(),
+            runner: None,
         },
         asked_again: refused.is_some(),
         answered: answered

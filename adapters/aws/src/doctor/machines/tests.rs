@@ -66,6 +66,7 @@ fn class() -> Class {
         image: "ami-1".to_owned(),
         security_groups: vec!["sg-1".to_owned()],
         instance_profile: String::new(),
+        runner: None,
     };
     Class {
         name: ClassName("linux".to_owned()),

@@ -18,6 +18,7 @@ pub(in super::super) fn attempt(placements: usize) -> Attempt {
         image: "ami-1".to_owned(),
         security_groups: vec!["sg-1".to_owned(), "sg-2".to_owned()],
         instance_profile: "tinqs-ci-runner".to_owned(),
+        runner: None,
     };
     let placement = Placement { machine, asked_again: false, answered: None, refused: None };
     let at = |text: &str| text.parse().unwrap();

@@ -1,0 +1,31 @@
+# fetch: fetches the runner that the class names, and checks its hash before it runs.
+fetch() {
+  local file=$PWD/bin/gitea-runner hash
+  say "$why: fetching $runner_url"
+  mkdir -p bin || return
+  if type -P curl >/dev/null; then
+    curl -fsSL --retry 5 --retry-connrefused --connect-timeout 10 -o "$file" "$runner_url"
+  else
+    wget -q -T 10 -t 5 -O "$file" "$runner_url"
+  fi || {
+    say 'the runner cannot be fetched, by curl or wget: powering off'
+    return 1
+  }
+  hash=$(sha256sum "$file")
+  hash=${hash%% *}
+  [ "$hash" = "$runner_sha256" ] || {
+    say "the runner has the SHA-256 $hash, and the class says $runner_sha256: powering off"
+    return 1
+  }
+  chmod 700 "$file"
+  version=$("$file" --version) || {
+    say "the runner does not run on $(uname -m): powering off"
+    return 1
+  }
+  path=$path:$PWD/bin
+  use "$file" || {
+    say "$why: powering off"
+    return 1
+  }
+}
+

@@ -1,0 +1,36 @@
+# The job runs as a user of the image; this script keeps root, to power off.
+if ! IFS=: read -r _ _ uid gid _ HOME _ < <(getent passwd "$user") ||
+  [ "$uid" -eq 0 ] || [ ! -d "$HOME" ]; then
+  say "the image has no user $user, other than root, with a home directory: powering off"
+  exit 1
+fi
+as=(setpriv "--reuid=$uid" "--regid=$gid" --init-groups)
+if ! type -P setpriv >/dev/null; then
+  say 'the image has no setpriv (util-linux), which runs the job as another user: powering off'
+  exit 1
+fi
+if [ -n "$in_docker" ]; then
+  usermod -aG docker "$user" || {
+    say 'the image has no group docker: install Docker there: powering off'
+    exit 1
+  }
+else
+  case " $(id -Gn "$user" 2>/dev/null) " in
+    *" docker "*) say "$user is in the group docker: a job can become root, nothing is fenced" ;;
+  esac
+fi
+# A job that may become root, or have the role of the machine, cannot be fenced, or is not to be.
+metadata_fenced() {
+  nft "add table inet tinqs_ci
+    add chain inet tinqs_ci output { type filter hook output priority 0; }
+    add rule inet tinqs_ci output meta skuid $uid ip daddr 169.254.169.254 reject
+    add rule inet tinqs_ci output meta skuid $uid ip6 daddr fd00:ec2::254 reject" && return
+  ip6tables -I OUTPUT -d fd00:ec2::254 -m owner --uid-owner "$uid" -j REJECT
+  iptables -I OUTPUT -d 169.254.169.254 -m owner --uid-owner "$uid" -j REJECT
+} 2>/dev/null
+if [ -n "$fence" ] && ! metadata_fenced; then
+  say "neither nft nor iptables works here: $user can reach the instance metadata service"
+fi
+dir=$HOME/tinqs-ci
+mkdir -p "$dir" && chown "$uid:$gid" "$dir" && cd "$dir" || exit 1
+
