@@ -130,8 +130,7 @@ async fn a_lost_machine_is_replaced_by_its_event_alone() {
     );
     let lost_at = Timestamp::now();
     region.ec2.interrupt_unwarned(&first.id);
-    // A machine that no list shows is read by its ID, a minute after its launch.
-    region.until("the next machine", 120, || region.ec2.machines().len() == 2).await;
+    region.until("the next machine", 30, || region.ec2.machines().len() == 2).await;
     let ledger = region.ec2.ledger();
     let launches: Vec<_> = ledger.of("RunInstances").collect();
     assert_eq!(launches.len(), 2, "{launches:?}");
