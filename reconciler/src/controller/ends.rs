@@ -102,7 +102,8 @@ impl Ends {
     /// their runs, which count their seconds.
     pub(super) fn untold<'m>(&self, listed: &'m [Machine]) -> Vec<&'m Machine> {
         let inner = self.0.lock();
-        let is_told = |machine: &Machine| inner.machines.get(&machine.id).is_none_or(|it| it.is_told);
+        let is_told =
+            |machine: &Machine| inner.machines.get(&machine.id).is_none_or(|it| it.is_told);
         let gone = listed.iter().filter(|machine| machine.state == MachineState::Gone);
         gone.filter(|machine| !is_told(machine)).collect()
     }

@@ -190,8 +190,8 @@ impl Controller {
         let mut report = SweepReport::default();
         let machines = self.cache.machines.after(&self.cache, ticket, self.list_machines()).await;
         let registrations = self.sweep_registrations(ticket, now, &mut report).await;
-        let are_gone = machines
-            .is_ok_and(|listed| listed.all().iter().all(|m| m.state == MachineState::Gone));
+        let are_gone =
+            machines.is_ok_and(|listed| listed.all().iter().all(|m| m.state == MachineState::Gone));
         let is_left = !registrations.is_empty() || !self.no_registration_is_left();
         if are_gone && !is_left && report.errors.is_empty() {
             self.cache.found_nothing_listed(now);
