@@ -111,7 +111,7 @@ impl Controller {
                 let over = |m: &&Machine| m.promise.is_some_and(|it| it.idle_until() < now);
                 overdue = existing.clone().filter(over).map(|m| m.attempt_id.clone()).collect();
                 attempt_ids.extend(existing.map(|m| m.attempt_id.clone()));
-                ended = self.runs_without_end(machines.all(), &going_on, &mut report).await;
+                ended = self.runs_without_end(machines.all(), &going_on).await;
             }
             Err(error) => report.errors.push(error.to_string()),
         }
@@ -145,13 +145,12 @@ impl Controller {
         report
     }
 
-    /// Returns the runs whose records lack the end of one of these machines. A new process reads the
-    /// record of each machine that is still listed as ended; most of them are counted.
+    /// Returns the runs whose records lack the end of one of these machines, or cannot be read. A new
+    /// process reads the record of each machine that is still listed as ended; most are counted.
     async fn runs_without_end(
         &self,
         machines: &[Machine],
         going_on: &HashSet<&AttemptId>,
-        report: &mut SweepReport,
     ) -> Vec<RunName> {
         let mut ended: BTreeMap<&RunName, Vec<&Machine>> = BTreeMap::new();
         let untold = self.cache.ends.untold(machines).into_iter();
@@ -160,20 +159,15 @@ impl Controller {
         }
         let mut names = Vec::new();
         for (name, machines) in ended {
-            match self.ports.store.get(name).await {
-                Ok(run) => {
-                    let lacks = |run: &Run| machines.iter().any(|machine| lacks_end(run, machine));
-                    if run.as_ref().is_some_and(lacks) {
-                        names.push(name.clone());
-                    }
-                    self.cache.ends.told(machines.into_iter());
-                }
-                Err(error) => {
-                    // The next sweep reads the others.
-                    report.errors.push(error.to_string());
-                    break;
-                }
+            let is_left = match self.ports.store.get(name).await {
+                Ok(run) => run.is_some_and(|run| machines.iter().any(|m| lacks_end(&run, m))),
+                // A reconcile tries again, and tells the error.
+                Err(_) => true,
+            };
+            if is_left {
+                names.push(name.clone());
             }
+            self.cache.ends.told(machines.into_iter());
         }
         names
     }
