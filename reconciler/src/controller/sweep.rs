@@ -111,7 +111,7 @@ impl Controller {
                 let over = |m: &&Machine| m.promise.is_some_and(|it| it.idle_until() < now);
                 overdue = existing.clone().filter(over).map(|m| m.attempt_id.clone()).collect();
                 attempt_ids.extend(existing.map(|m| m.attempt_id.clone()));
-                ended = self.runs_without_end(machines.all(), &going_on).await;
+                ended = self.runs_without_end(machines.all(), &going_on, now).await;
             }
             Err(error) => report.errors.push(error.to_string()),
         }
@@ -151,6 +151,7 @@ impl Controller {
         &self,
         machines: &[Machine],
         going_on: &HashSet<&AttemptId>,
+        now: Timestamp,
     ) -> Vec<RunName> {
         let mut ended: BTreeMap<&RunName, Vec<&Machine>> = BTreeMap::new();
         let untold = self.cache.ends.untold(machines).into_iter();
@@ -160,7 +161,11 @@ impl Controller {
         let mut names = Vec::new();
         for (name, machines) in ended {
             let is_left = match self.ports.store.get(name).await {
-                Ok(run) => run.is_some_and(|run| machines.iter().any(|m| lacks_end(&run, m))),
+                Ok(Some(run)) => {
+                    self.cache.rows.named(run.spec.job.repo_id, now);
+                    machines.iter().any(|machine| lacks_end(&run, machine))
+                }
+                Ok(None) => false,
                 // A reconcile tries again, and tells the error.
                 Err(_) => true,
             };
