@@ -345,8 +345,11 @@ impl History {
             return false;
         }
         let seats = self.observer.seats(&ClassName(CLASS.to_owned())).await.expect("read");
+        let is_over = |run: &Run| run.status.phase == Phase::Finished;
+        // A new process finds in its first sweep what is not counted yet.
+        let is_counted = |run: &Run| !run.status.usage.is_pending();
         let over =
-            |run: &Option<Run>| run.as_ref().is_some_and(|run| run.status.phase == Phase::Finished);
+            |run: &Option<Run>| run.as_ref().is_some_and(|run| is_over(run) && is_counted(run));
         seats.is_empty() && self.runs(jobs).await.iter().all(over)
     }
 
