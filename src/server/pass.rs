@@ -12,7 +12,8 @@ use crate::telemetry::{Telemetry, traces};
 pub(crate) async fn sweep(controller: &Controller, telemetry: &Telemetry) -> Option<SweepReport> {
     let report = pass("sweep", telemetry, controller.sweep()).await?;
     let is_led_by_another = !report.leader && report.errors.is_empty();
-    if is_led_by_another && guarded(controller.list_sides()).await.is_err() {
+    let open_runs = telemetry.knows_open_runs();
+    if is_led_by_another && guarded(controller.list_sides(open_runs)).await.is_err() {
         telemetry.metrics.panicked("sweep");
     }
     Some(report)

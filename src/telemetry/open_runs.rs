@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use parking_lot::Mutex;
-use tinqs_ci_reconciler::model::{Run, RunName, Uid};
+use tinqs_ci_reconciler::model::{Phase, Run, RunName, Uid};
 use tinqs_ci_reconciler::ports::{OpenRun, PortError, RunStore};
 
 use super::Telemetry;
@@ -26,6 +26,8 @@ const FRESH: Duration = Duration::from_secs(2);
 const OLD: Duration = Duration::from_secs(30);
 /// The time that those who have an older list wait for a newer one.
 const PATIENCE: Duration = Duration::from_millis(30);
+/// Whoever reads the runs asks again within this time: a scrape, the page.
+const ASKED_AGAIN: Duration = Duration::from_mins(5);
 /// The maximum number of writes that are kept for a list. With more, the runs are listed again.
 const WRITES: usize = 16_384;
 /// Who only follows changes uses a list for a second for so many runs,
@@ -211,6 +213,13 @@ impl OpenRuns {
         (kept.is_long() && kept.began.elapsed() <= OLD).then(|| kept.listing())
     }
 
+    /// Whether a list of the last minutes has runs that are not finished.
+    fn has_recent(&self) -> bool {
+        let mut state = self.state.lock();
+        let kept = state.kept.as_mut().filter(|kept| kept.began.elapsed() <= ASKED_AGAIN);
+        kept.is_some_and(|kept| kept.listing().iter().any(|run| run.phase != Phase::Finished))
+    }
+
     /// Whether there is a list that is better than a long wait.
     fn is_at_hand(&self) -> bool {
         let state = self.state.lock();
@@ -268,6 +277,11 @@ impl Drop for Underway<'_> {
 }
 
 impl Telemetry {
+    /// Returns whether somebody asked for the open runs in the last minutes, and there were some.
+    pub fn knows_open_runs(&self) -> bool {
+        self.open_runs.has_recent()
+    }
+
     /// Returns the open runs for an answer to a person: at most two seconds old, or, if there are
     /// many and they cannot be listed in a moment, at most 30 seconds. Writes of this process are
     /// always in it.

@@ -322,3 +322,21 @@ fn unsigned_webhooks_have_a_longer_gap() {
     assert_eq!(Intervals::of(&settings).hint_gap, Duration::from_secs(5));
     assert!(Intervals::of(&settings).grace < Duration::from_secs(10));
 }
+
+/// Another replica holds the lease: machines are listed again only once somebody has read that runs
+/// are open.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_does_not_lead_lists_machines_while_there_is_something_to_show() {
+    let world = world();
+    world.state().led_by_another = true;
+    let sweep = Duration::from_millis(10);
+    let serving = start(world.clone(), settings(), Intervals { sweep, ..intervals() }).await;
+    until("some sweeps", || world.calls("lease") > 20).await;
+    assert_eq!((world.calls("list"), world.calls("registrations")), (1, 1), "nothing was shown");
+    add_run(&world, 1, About::default());
+    let metrics = serving.send("GET /metrics HTTP/1.1", b"").await;
+    assert!(metrics.starts_with("HTTP/1.1 200 "), "{metrics}");
+    until("lists of machines", || world.calls("list") > 3).await;
+    until("lists of registrations", || world.calls("registrations") > 3).await;
+    serving.stop().await;
+}

@@ -32,7 +32,7 @@ use registrations::ListedRegistrations;
 const WOKEN_FOR: SignedDuration = SignedDuration::from_secs(30);
 /// The interval of reading the store while no run is open.
 const STORE_READ_EVERY: SignedDuration = SignedDuration::from_secs(60);
-/// The interval of sweeping machines, registrations and seats while none of ours exists.
+/// The interval of listing machines, registrations and seats while none of ours exists.
 const SWEPT_EVERY: SignedDuration = SignedDuration::from_mins(5);
 /// The interval of auditing all finished runs.
 const AUDITED_EVERY: SignedDuration = SignedDuration::from_hours(1);
@@ -105,6 +105,8 @@ struct Idle {
     nothing_open: Option<Timestamp>,
     /// When no machine, registration or seat was left either.
     nothing_left: Option<Timestamp>,
+    /// When a replica that does not hold the lease found no machine and no registration.
+    nothing_listed: Option<Timestamp>,
 }
 
 impl Cache {
@@ -221,6 +223,11 @@ impl Cache {
         self.inner().idle.nothing_left = Some(now);
     }
 
+    /// Records that a replica that does not hold the lease found no machine and no registration.
+    pub(super) fn found_nothing_listed(&self, now: Timestamp) {
+        self.inner().idle.nothing_listed = Some(now);
+    }
+
     /// Returns whether nothing was open at the last read, however long ago.
     pub(super) fn was_idle(&self) -> bool {
         self.inner().idle.nothing_open.is_some()
@@ -236,6 +243,12 @@ impl Cache {
     pub(super) fn nothing_left(&self, now: Timestamp) -> bool {
         let inner = self.inner();
         inner.dues.is_empty() && recent(inner.idle.nothing_left, SWEPT_EVERY, now)
+    }
+
+    /// Returns whether a replica that does not hold the lease may skip its lists.
+    pub(super) fn nothing_listed(&self, now: Timestamp) -> bool {
+        let inner = self.inner();
+        inner.dues.is_empty() && recent(inner.idle.nothing_listed, SWEPT_EVERY, now)
     }
 
     /// Records that a run was woken; it is due again soon in case the wake-up is lost.

@@ -28,7 +28,7 @@ struct Inner {
 struct Seen {
     listed_at: Timestamp,
     sighted: Sighted,
-    /// Whether its run was reconciled, or woken, after its end.
+    /// Whether its run was reconciled or woken after its end, or its record has no need of that.
     is_told: bool,
 }
 
@@ -88,7 +88,7 @@ impl Ends {
         self.0.lock().machines.get(id).map(|seen| seen.sighted).unwrap_or_default()
     }
 
-    /// Records that a run was reconciled after the end of these machines, or has counted them.
+    /// Records that nobody needs to be told of the end of these machines any more.
     pub(super) fn told<'m>(&self, machines: impl Iterator<Item = &'m Machine>) {
         let mut inner = self.0.lock();
         for machine in machines {
@@ -98,15 +98,13 @@ impl Ends {
         }
     }
 
-    /// Returns the machines of a list that have ended, each once: nothing else may ever wake their
-    /// runs, which count their seconds.
-    pub(super) fn newly<'m>(&self, listed: &'m [Machine]) -> Vec<&'m Machine> {
-        let mut inner = self.0.lock();
+    /// Returns the machines of a list that have ended and are not told yet: nothing else may ever wake
+    /// their runs, which count their seconds.
+    pub(super) fn untold<'m>(&self, listed: &'m [Machine]) -> Vec<&'m Machine> {
+        let inner = self.0.lock();
+        let is_told =
+            |machine: &Machine| inner.machines.get(&machine.id).is_none_or(|it| it.is_told);
         let gone = listed.iter().filter(|machine| machine.state == MachineState::Gone);
-        let is_new = |machine: &&Machine| {
-            let seen = inner.machines.get_mut(&machine.id);
-            seen.is_some_and(|seen| !std::mem::replace(&mut seen.is_told, true))
-        };
-        gone.filter(is_new).collect()
+        gone.filter(|machine| !is_told(machine)).collect()
     }
 }

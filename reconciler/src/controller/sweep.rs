@@ -1,6 +1,6 @@
 //! Poll and sweep: the store, the forge and the cloud name runs to wake. Nothing is decided here.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -11,7 +11,7 @@ use crate::model::{
     serving,
 };
 use crate::plan::times::after;
-use crate::plan::usage::awaits_end;
+use crate::plan::usage::{awaits_end, lacks_end};
 use crate::plan::{LONGEST_BACKOFF_PUSH, LONGEST_DUE};
 use crate::ports::{Filter, OpenRun, PortError, WaitingJob};
 
@@ -103,7 +103,7 @@ impl Controller {
         let ticket = self.cache.ticket();
         let mut attempt_ids: Vec<AttemptId> = Vec::new();
         let mut overdue: HashSet<AttemptId> = HashSet::new();
-        let mut ended: Vec<AttemptId> = Vec::new();
+        let mut ended: Vec<RunName> = Vec::new();
         match self.cache.machines.after(&self.cache, ticket, self.list_machines()).await {
             Ok(machines) => {
                 report.machines = machines.all().len();
@@ -112,8 +112,7 @@ impl Controller {
                 let over = |m: &&Machine| m.promise.is_some_and(|it| it.idle_until() < now);
                 overdue = existing.clone().filter(over).map(|m| m.attempt_id.clone()).collect();
                 attempt_ids.extend(existing.map(|m| m.attempt_id.clone()));
-                let newly = self.cache.ends.newly(machines.all());
-                ended.extend(newly.into_iter().map(|m| m.attempt_id.clone()));
+                ended = self.runs_without_end(machines.all(), &going_on, now).await;
             }
             Err(error) => report.errors.push(error.to_string()),
         }
@@ -132,8 +131,8 @@ impl Controller {
         let mut names: Vec<RunName> = attempt_ids
             .into_iter()
             .filter(|attempt_id| !going_on.contains(attempt_id) || overdue.contains(attempt_id))
-            .chain(ended.into_iter().filter(|attempt_id| !going_on.contains(attempt_id)))
             .map(|attempt_id| attempt_id.run)
+            .chain(ended)
             .collect();
         names.sort();
         names.dedup();
@@ -147,13 +146,56 @@ impl Controller {
         report
     }
 
+    /// Returns the runs whose records lack the end of one of these machines, or cannot be read. A new
+    /// process reads the record of each machine that is still listed as ended; most are counted.
+    async fn runs_without_end(
+        &self,
+        machines: &[Machine],
+        going_on: &HashSet<&AttemptId>,
+        now: Timestamp,
+    ) -> Vec<RunName> {
+        let mut ended: BTreeMap<&RunName, Vec<&Machine>> = BTreeMap::new();
+        let untold = self.cache.ends.untold(machines).into_iter();
+        for machine in untold.filter(|machine| !going_on.contains(&machine.attempt_id)) {
+            ended.entry(&machine.attempt_id.run).or_default().push(machine);
+        }
+        let mut names = Vec::new();
+        for (name, machines) in ended {
+            let is_left = match self.ports.store.get(name).await {
+                Ok(Some(run)) => {
+                    self.cache.rows.named(run.spec.job.repo_id, now);
+                    machines.iter().any(|machine| lacks_end(&run, machine))
+                }
+                Ok(None) => false,
+                // A reconcile tries again, and tells the error.
+                Err(_) => true,
+            };
+            if is_left {
+                names.push(name.clone());
+            }
+            self.cache.ends.told(machines.into_iter());
+        }
+        names
+    }
+
     /// Lists machines and registrations as a sweep does, for a replica that does not hold the
-    /// lease: what it shows is then as current as elsewhere. Wakes nothing and writes nothing. The
-    /// ports note failures.
-    pub async fn list_sides(&self) {
+    /// lease: what it shows is then as current as elsewhere. Once the lists show nothing, they are
+    /// read every five minutes only, unless this process has something to do or knows of
+    /// `open_runs`. Wakes nothing and writes nothing. The ports note failures.
+    pub async fn list_sides(&self, open_runs: bool) {
         let (ticket, now) = (self.cache.ticket(), self.ports.clock.now());
-        let _ = self.cache.machines.after(&self.cache, ticket, self.list_machines()).await;
-        self.sweep_registrations(ticket, now, &mut SweepReport::default()).await;
+        if !open_runs && self.cache.nothing_listed(now) {
+            return;
+        }
+        let mut report = SweepReport::default();
+        let machines = self.cache.machines.after(&self.cache, ticket, self.list_machines()).await;
+        let registrations = self.sweep_registrations(ticket, now, &mut report).await;
+        let are_gone =
+            machines.is_ok_and(|listed| listed.all().iter().all(|m| m.state == MachineState::Gone));
+        let is_left = !registrations.is_empty() || !self.no_registration_is_left();
+        if are_gone && !is_left && report.errors.is_empty() {
+            self.cache.found_nothing_listed(now);
+        }
         let machines = self.cache.machines.known();
         let own = self.settings().installation_id();
         if let Some((rows, rows_at)) = self.cache.rows.known(&own) {

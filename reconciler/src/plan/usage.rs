@@ -192,6 +192,15 @@ pub fn awaits_end(run: &Run) -> bool {
     !run.is_open() && machines.any(|used| !used.counted && used.over_by().is_none())
 }
 
+/// Returns whether a reconcile of this run has something to note or count because this machine has
+/// ended: its end is not noted, or the run is finished and the machine is not counted.
+pub fn lacks_end(run: &Run, machine: &Machine) -> bool {
+    let is_left =
+        |used: &UsedMachine| !used.counted && (!run.is_open() || used.over_by().is_none());
+    let known = run.status.usage.machines.iter().find(|used| used.id == machine.id);
+    machine.attempt_id.uid == run.uid.short() && known.is_none_or(is_left)
+}
+
 /// Returns whether a record must be written because the end of a machine would be forgotten: it is
 /// not noted, and the machine will soon be on no list.
 pub(super) fn is_overdue(stored: &RunUsage, usage: &RunUsage, now: Timestamp) -> bool {

@@ -213,6 +213,29 @@ fn a_run_is_counted_once_its_machines_have_ended() {
 }
 
 #[test]
+fn a_record_lacks_the_end_of_a_machine_until_it_is_noted_and_counted() {
+    let own = run(None).attempt_id(1).to_string();
+    let consumed = Some((End::Consumed, 31));
+    let mut open = run(consumed);
+    let gone = machine(&open, 1, 0, Some((97, EndedBy::Itself)));
+    assert!(usage::lacks_end(&open, &gone), "it was never noted");
+    let live = machine(&open, 1, 0, None);
+    count(&mut open, std::slice::from_ref(&live), 40);
+    assert!(usage::lacks_end(&open, &gone), "it was noted as up");
+    let mut run = ran(open.clone(), &own, 30, 90, Outcome::Succeeded);
+    count(&mut run, &[live], 91);
+    assert!(usage::lacks_end(&run, &gone));
+    count(&mut open, std::slice::from_ref(&gone), 98);
+    assert!(!usage::lacks_end(&open, &gone), "it counts when the run is finished");
+    let left = ran(open, &own, 30, 90, Outcome::Succeeded);
+    assert!(usage::lacks_end(&left, &gone), "finished by a write that did not count");
+    assert!(count(&mut run, std::slice::from_ref(&gone), 99).is_some());
+    assert!(!usage::lacks_end(&run, &gone), "it is counted");
+    let later = Run::new("test", RunName::job(1), Spec::default(), SeenBy::Poll, at(1));
+    assert!(!usage::lacks_end(&later, &gone), "another run had its name before");
+}
+
+#[test]
 fn a_run_that_is_opened_again_counts_only_what_is_new() {
     let own = run(None).attempt_id(1).to_string();
     let mut run = ran(run(Some((End::Consumed, 31))), &own, 30, 90, Outcome::Failed);

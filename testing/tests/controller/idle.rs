@@ -220,3 +220,83 @@ fn what_could_not_be_read_is_no_calm() {
     let report = ready(harness.controller.poll());
     assert!(report.leader && report.errors.len() == 1);
 }
+
+/// A sweep of a replica that does not hold the lease, as `serve` makes one.
+fn sweeps_beside_another(harness: &Harness, open_runs: bool) -> bool {
+    let before = harness.calls("list");
+    let report = ready(harness.controller.sweep());
+    assert!(!report.leader && report.errors.is_empty(), "{report:?}");
+    ready(harness.controller.list_sides(open_runs));
+    harness.calls("list") > before
+}
+
+/// Another replica holds the lease, and nothing exists.
+fn led_by_another() -> Harness {
+    let harness = Harness::new();
+    harness.state().waiting = Some(Vec::new());
+    harness.state().led_by_another = true;
+    harness
+}
+
+#[test]
+fn in_an_idle_hour_a_replica_that_does_not_lead_lists_each_five_minutes() {
+    let harness = led_by_another();
+    for _ in 0..60 {
+        sweeps_beside_another(&harness, false);
+        harness.pass(MINUTE);
+    }
+    let calls = ["lease", "list", "registrations", "open", "seats", "page", "get"];
+    assert_eq!(calls.map(|operation| harness.calls(operation)), [60, 12, 12, 0, 0, 0, 0]);
+}
+
+#[test]
+fn a_replica_that_does_not_lead_lists_with_each_sweep_while_there_is_something() {
+    type Case = (&'static str, fn(&Harness), bool);
+    let cases: [Case; 6] = [
+        ("nothing", |_| {}, false),
+        ("a machine", |harness| harness.state().registrations.clear(), true),
+        ("a registration", |harness| harness.state().machines.clear(), true),
+        (
+            "a machine that has gone",
+            |harness| {
+                harness.state().registrations.clear();
+                harness.state().machines[0].state = MachineState::Gone;
+            },
+            false,
+        ),
+        ("a list that fails", |harness| harness.fails("list", ErrorKind::Unavailable), true),
+        (
+            "registrations that cannot be listed",
+            |harness| harness.fails("registrations", ErrorKind::Unavailable),
+            true,
+        ),
+    ];
+    for (case, leaves, again) in cases {
+        let harness = led_by_another();
+        if case.starts_with("a machine") || case == "a registration" {
+            let before = Harness::new();
+            let name = before.jobs(1, "good").remove(0);
+            before.reconcile(&name);
+            let (mut old, mut new) = (before.state(), harness.state());
+            new.machines.append(&mut old.machines);
+            new.registrations.append(&mut old.registrations);
+        }
+        leaves(&harness);
+        assert!(sweeps_beside_another(&harness, false), "{case}");
+        harness.pass(MINUTE);
+        assert_eq!(sweeps_beside_another(&harness, false), again, "{case}");
+    }
+}
+
+#[test]
+fn open_runs_and_reconciles_end_the_calm_of_a_replica_that_does_not_lead() {
+    let harness = led_by_another();
+    assert!(sweeps_beside_another(&harness, false));
+    harness.pass(SECOND);
+    assert!(!sweeps_beside_another(&harness, false));
+    assert!(sweeps_beside_another(&harness, true), "somebody has read that runs are open");
+    harness.pass(SECOND);
+    assert!(!sweeps_beside_another(&harness, false));
+    harness.reconcile(&RunName::job(9));
+    assert!(sweeps_beside_another(&harness, false), "it has reconciled a run");
+}

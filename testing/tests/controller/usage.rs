@@ -107,6 +107,44 @@ fn a_new_process_finds_machines_that_ended_meanwhile() {
 }
 
 #[test]
+fn a_new_process_reads_the_record_of_a_machine_that_ended_and_wakes_nobody_if_it_is_counted() {
+    let harness = Harness::new();
+    let name = finished(&harness);
+    harness.pass(5 * SECOND);
+    ends(&harness);
+    harness.reconcile(&name);
+    assert_eq!(counted(&harness).seconds.total(), 65);
+    harness.state().registrations.clear();
+    let other = harness.another();
+    harness.woken();
+    let read = harness.calls("get");
+    for _ in 0..3 {
+        other.forget_idle();
+        let report = tinqs_ci_testing::ready(other.sweep());
+        assert_eq!((report.machines, report.errors.len()), (1, 0), "it is listed as ended");
+        harness.pass(MINUTE);
+    }
+    assert!(harness.woken().is_empty());
+    assert_eq!(harness.calls("get"), read + 1, "its record is read once");
+}
+
+#[test]
+fn a_run_whose_record_cannot_be_read_is_woken() {
+    let harness = Harness::new();
+    let name = finished(&harness);
+    harness.pass(5 * SECOND);
+    ends(&harness);
+    harness.reconcile(&name);
+    harness.state().registrations.clear();
+    let other = harness.another();
+    harness.woken();
+    harness.fails("get", ErrorKind::Unavailable);
+    let report = tinqs_ci_testing::ready(other.sweep());
+    assert_eq!((report.woken, report.errors.len()), (1, 0));
+    assert_eq!(harness.woken(), ["job-1"]);
+}
+
+#[test]
 fn a_machine_that_was_counted_while_it_ended_wakes_nobody_when_it_is_gone() {
     let harness = Harness::new();
     let name = finished(&harness);

@@ -205,6 +205,7 @@ impl Calls {
     fn judged(&self, seen: &Seen) -> Found {
         if let Some(machine) = self.recognize(seen) {
             self.instance_cache.ours(&machine);
+            self.listed.found(seen, &machine);
             return Found::Ours(Box::new(machine));
         }
         // A client token never changes. An instance may be visible before its tags are.

@@ -1,8 +1,8 @@
-//! Result of the last list of machines.
+//! Result of the last list of machines, and what was shown or launched since.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use aws_sdk_ec2::types::Instance as Seen;
+use aws_sdk_ec2::types::{Instance as Seen, InstanceStateName};
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::{Mutex, MutexGuard};
 use tinqs_ci_reconciler::model::{Machine, MachineId};
@@ -24,6 +24,20 @@ pub(super) struct Inner {
     pub(super) ended: HashMap<MachineId, Machine>,
 }
 
+impl Inner {
+    /// Notes a machine as EC2 showed it. Returns whether it has not ended.
+    pub(super) fn note(&mut self, seen: &Seen, machine: &Machine) -> bool {
+        if seen.state().and_then(|state| state.name()) == Some(&InstanceStateName::Terminated) {
+            self.open.remove(&machine.id);
+            self.ended.insert(machine.id.clone(), machine.clone());
+        } else if !self.ended.contains_key(&machine.id) {
+            self.open.insert(machine.id.clone());
+            return true;
+        }
+        false
+    }
+}
+
 impl Listed {
     pub(super) fn inner(&self) -> MutexGuard<'_, Inner> {
         self.0.lock()
@@ -38,6 +52,11 @@ impl Listed {
     /// Adds a launched machine: it is looked up once a list does not show it.
     pub(super) fn launched(&self, id: &MachineId) {
         self.inner().open.insert(id.clone());
+    }
+
+    /// Adds a machine that a lookup by ID showed: it may end, or have ended, before a list shows it.
+    pub(super) fn found(&self, seen: &Seen, machine: &Machine) {
+        self.inner().note(seen, machine);
     }
 
     /// Returns the open machines that are not among these.

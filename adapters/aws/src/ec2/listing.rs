@@ -2,18 +2,17 @@
 //!
 //! EC2 shows an ended instance for an hour: if jobs are short, most of a list is machines that
 //! nothing will ever happen to. So a list asks for the other states, then once for each machine
-//! that it showed before and no longer shows; ended machines are cached. The whole list is read now
-//! and then.
+//! that it showed before, or that was launched or looked up since, and that it does not show; ended
+//! machines are cached. The whole list is read now and then.
 
 use std::collections::HashMap;
 
-use aws_sdk_ec2::types::{Filter, Instance as Seen, InstanceStateName};
+use aws_sdk_ec2::types::{Filter, InstanceStateName};
 use jiff::Timestamp;
-use tinqs_ci_reconciler::model::Machine;
+use tinqs_ci_reconciler::model::{Machine, MachineId};
 use tinqs_ci_reconciler::ports::PortError;
 
 use super::calls::{Calls, FINDS};
-use super::listed::Inner;
 use super::tags::INSTALLATION;
 
 /// Every state except `terminated`.
@@ -24,10 +23,6 @@ const NOT_ENDED: [InstanceStateName; 5] = [
     InstanceStateName::Stopping,
     InstanceStateName::Stopped,
 ];
-
-fn has_ended(seen: &Seen) -> bool {
-    seen.state().and_then(|state| state.name()) == Some(&InstanceStateName::Terminated)
-}
 
 impl Calls {
     /// Lists every machine of ours that EC2 shows, including those that ended in the last hour.
@@ -51,16 +46,16 @@ impl Calls {
         }
         let mut inner = self.listed.inner();
         if whole {
-            *inner = Inner { whole: Some(now), ..Inner::default() };
+            // EC2 may hide a new machine for a while.
+            let is_new = |id: &MachineId| self.instance_cache.is_new(id, now);
+            inner.whole = Some(now);
+            inner.open.retain(is_new);
+            inner.ended.retain(|id, _| is_new(id));
         }
         let mut machines = HashMap::new();
         for seen in &seen {
             let Some(machine) = self.recognize(seen) else { continue };
-            if has_ended(seen) {
-                inner.open.remove(&machine.id);
-                inner.ended.insert(machine.id.clone(), machine);
-            } else if !inner.ended.contains_key(&machine.id) {
-                inner.open.insert(machine.id.clone());
+            if inner.note(seen, &machine) {
                 machines.insert(machine.id.clone(), machine);
             }
         }

@@ -4,16 +4,15 @@
 mod cloud;
 mod foreign;
 mod runner;
+mod lists;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 
 use cloud::{INSTALLATION, UNPACED, ask, clients, in_an_hour, is_clean, machines, recipe, wire};
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_aws::ec2::{Machines, token};
 use tinqs_ci_aws::pace::{Rate, Rates};
-use tinqs_ci_reconciler::model::{Cause, EndedBy, MachineId, MachineState, Market, RunName};
+use tinqs_ci_reconciler::model::{Cause, EndedBy, MachineId, MachineState, Market};
 use tinqs_ci_reconciler::ports::{Clock, Compute as _, ErrorKind};
 use tinqs_ci_simulator::aws_wire::{Kind, Rule, Rules, When};
 use tinqs_ci_simulator::ec2_wire::{Buckets, Ec2Wire, Processes};
@@ -274,39 +273,6 @@ async fn throttling_lowers_the_pace_and_success_restores_it() {
     is_clean(&wire);
 }
 
-/// Lists more machines than fit on a page.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_list_has_every_page_or_fails() {
-    let wire = wire(|options| {
-        for subnet in &mut options.account.subnets {
-            subnet.addresses = 5_000;
-        }
-    });
-    let machines = machines(&wire, UNPACED).await;
-    // The filter excludes foreign instances, of which there may be thousands.
-    for _ in 0..300 {
-        wire.add_foreign(BTreeMap::from([("Name".to_owned(), "web".to_owned())])).unwrap();
-    }
-    let all: Vec<_> = (1..=1_100).map(ask).collect();
-    for some in all.chunks(100) {
-        let launches =
-            some.iter().map(|(attempt_id, attempt)| machines.launch(attempt_id, 0, attempt));
-        for answer in at_once(launches.collect()).await {
-            answer.unwrap();
-        }
-    }
-    let listed = machines.list().await.unwrap();
-    let mut names: Vec<&RunName> = listed.iter().map(|machine| &machine.attempt_id.run).collect();
-    names.sort();
-    names.dedup();
-    assert_eq!((listed.len(), names.len()), (1_100, 1_100));
-    assert_eq!(wire.ledger().count("DescribeInstances"), 2);
-    rule(&wire, "DescribeInstances", When::Always, Kind::PageError(2));
-    let error = machines.list().await.expect_err("a partial list is an error");
-    assert!(matches!(error.kind, ErrorKind::Unavailable | ErrorKind::Invalid), "{error}");
-    is_clean(&wire);
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn describes_and_terminations_are_batched() {
     let wire = wire(|_| {});
@@ -518,66 +484,4 @@ async fn a_launch_beyond_the_pace_is_not_sent() {
     assert_eq!(error.kind, ErrorKind::Throttled);
     assert!(error.message.contains("not sent"), "{error}");
     assert_eq!(wire.ledger().count("RunInstances"), 1);
-}
-
-/// A clock moved by the test.
-#[derive(Default)]
-struct Moved(AtomicI64);
-
-impl Clock for Moved {
-    fn now(&self) -> Timestamp {
-        Timestamp::UNIX_EPOCH + SignedDuration::from_secs(self.0.load(Ordering::SeqCst))
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_terminated_machine_stays_listed_and_is_described_once() {
-    let wire = wire(|_| {});
-    let clock = Arc::new(Moved::default());
-    let clients = clients(&wire.url()).await;
-    let here = Machines::new(clients.clone(), INSTALLATION, clock.clone(), UNPACED);
-    let there = Machines::new(clients, INSTALLATION, clock.clone(), UNPACED);
-    let mut ids = Vec::new();
-    for id in 1..=5 {
-        let (attempt_id, attempt) = ask(id);
-        ids.push(here.launch(&attempt_id, 0, &attempt).await.unwrap().id);
-    }
-    let listed = async || {
-        let before = wire.ledger().count("DescribeInstances");
-        let machines = here.list().await.unwrap();
-        let gone = machines.iter().filter(|m| m.state == MachineState::Gone);
-        let gone: Vec<_> = gone.map(|m| (m.id.clone(), m.ended_by)).collect();
-        let rows: Vec<usize> =
-            wire.ledger().of("DescribeInstances").skip(before).map(|call| call.items).collect();
-        (machines.len(), gone, rows)
-    };
-    assert_eq!(listed().await, (5, vec![], vec![5]));
-    wire.power_off(&ids[0]);
-    let gone = vec![(ids[0].clone(), Some(EndedBy::Itself))];
-    assert_eq!(listed().await, (5, gone.clone(), vec![4, 1]), "the missing machine is described");
-    assert_eq!(listed().await, (5, gone.clone(), vec![4]), "and only once");
-    // Machines of another process, even terminated ones, appear within a minute.
-    let (attempt_id, attempt) = ask(6);
-    let brief = there.launch(&attempt_id, 0, &attempt).await.unwrap().id;
-    wire.power_off(&brief);
-    assert_eq!(listed().await, (5, gone.clone(), vec![4]));
-    clock.0.fetch_add(60, Ordering::SeqCst);
-    let both = [gone, vec![(brief, Some(EndedBy::Itself))]].concat();
-    assert_eq!(listed().await, (6, both, vec![6]));
-    is_clean(&wire);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_machine_missing_from_a_list_is_described() {
-    let wire = wire(|_| {});
-    let machines = machines(&wire, UNPACED).await;
-    for id in 1..=3 {
-        let (attempt_id, attempt) = ask(id);
-        machines.launch(&attempt_id, 0, &attempt).await.unwrap();
-    }
-    assert_eq!(machines.list().await.unwrap().len(), 3);
-    rule(&wire, "DescribeInstances", When::First(1), Kind::Omit);
-    let listed = machines.list().await.unwrap();
-    assert_eq!(listed.iter().filter(|machine| machine.is_live()).count(), 3);
-    is_clean(&wire);
 }
