@@ -17,6 +17,7 @@ mod reconcile;
 mod registration_lists;
 mod report;
 mod settings;
+mod spares;
 mod spend;
 mod steady;
 mod sweep;

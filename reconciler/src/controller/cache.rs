@@ -12,11 +12,11 @@ use parking_lot::{Mutex, MutexGuard};
 use super::breaker::Breakers;
 use super::by_run::ByRun;
 use super::canceled::Canceled;
-use super::displaced::Displaced;
 use super::ends::Ends;
 use super::launch_queue::LaunchQueue;
 use super::polled::Polled;
 use super::queued::Queued;
+use super::spares::Spares;
 use super::spend::Spend;
 use crate::model::{
     AttemptId, Cause, ClassName, Machine, MachineId, MachineSpec, Pause, Registration, RunName,
@@ -58,7 +58,7 @@ pub(super) struct Cache {
     pub(super) rows: ListedRegistrations,
     pub(super) seats: Listing<Seats>,
     pub(super) pauses: Listing<Pauses>,
-    pub(super) displaced: Displaced,
+    pub(super) spares: Spares,
     pub(super) canceled: Canceled,
     pub(super) polled: Polled,
     pub(super) breakers: Breakers,
@@ -187,6 +187,7 @@ impl Cache {
         *self.inner() = Inner::default();
         self.rows.forget_times();
         self.polled.forget();
+        self.spares.forget();
         self.breakers.forget();
         self.launch_queue.forget();
         self.queued.forget();

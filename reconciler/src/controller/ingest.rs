@@ -28,7 +28,8 @@ impl Controller {
                         runner.as_deref().and_then(|name| name.parse::<AttemptId>().ok());
                     let run_name = RunName::job(*job_id);
                     if let Some(attempt_id) = &attempt_id {
-                        self.cache.displaced.saw(&run_name, attempt_id);
+                        let now = self.ports.clock.now();
+                        self.cache.spares.took(&run_name, attempt_id, true, now);
                     }
                     let displaced = attempt_id.map(|s| s.run).filter(|name| *name != run_name);
                     for name in std::iter::once(run_name).chain(displaced) {

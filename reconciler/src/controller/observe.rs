@@ -108,13 +108,8 @@ impl Controller {
         seen.forge_read = Some(self.steadiness.read(self.ports.clock.now()));
         self.ask_for_machines(&mut seen).await?;
         self.ask_for_jobs(&mut seen).await;
-        if let Job::Running { runner } = &seen.job
-            && let Ok(attempt_id) = runner.parse()
-        {
-            self.cache.displaced.saw(name, &attempt_id);
-        }
         self.note_canceled(&mut seen);
-        seen.no_replacement = self.has_no_replacement(&seen).await?;
+        seen.no_replacement = self.has_no_replacement(&seen).await;
         Ok(seen)
     }
 

@@ -120,9 +120,7 @@ impl Controller {
             }
             Err(Stop::Port(error)) => fail(&mut reconcile.report, &error),
         }
-        if let Some(run) = &reconcile.stored {
-            self.wake_displaced(run).await;
-        }
+        self.note_displaced(&reconcile.seen, reconcile.stored.as_ref()).await;
         self.wake_canceled(name).await;
         let report = reconcile.close();
         self.wake_first(1).await;
@@ -285,6 +283,8 @@ impl Reconcile<'_> {
         }
         let run = Run { version, ..run };
         self.seen.run = Some(run.clone());
+        // Others count its machine from now on.
+        self.controller.cache.spares.recorded(&run);
         self.stored = Some(run);
         Ok(())
     }

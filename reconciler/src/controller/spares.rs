@@ -1,0 +1,389 @@
+//! Counts the machines that displaced runs may still get.
+//!
+//! A runner takes the oldest job that fits its labels, not the one it was launched for. Machines of
+//! one repository with one set of labels are therefore interchangeable. A machine whose own job
+//! still waits counts for that job; every other one that is live, unused and not late is *spare*,
+//! and goes to a displaced run. This is a cache: losing it costs time, never safety, and whatever is
+//! not known counts as a machine that may come.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use parking_lot::{Mutex, MutexGuard};
+
+use super::by_run::ByRun;
+use super::cache::Machines;
+use crate::model::{
+    AttemptId, ClassName, Machine, ObservedClass, Phase, Registration, Run, RunName,
+};
+use crate::plan::times::older;
+use crate::ports::{OpenRun, WaitingJob};
+
+/// The maximum number of cached runs and used machines; then the cache is cleared.
+const KEPT: usize = 50_000;
+/// What was not heard of for this long is forgotten.
+const FORGOTTEN_AFTER: SignedDuration = SignedDuration::from_hours(1);
+/// A webhook tells within this time which job a machine took. Then its run is not woken for it.
+const TOLD_WITHIN: SignedDuration = SignedDuration::from_secs(2);
+
+/// Machines and jobs that are interchangeable. Sets of labels must be equal: a machine with more
+/// labels may take the job, too, but it was launched for a job that then lacks a machine.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Group {
+    /// The ID of the repository that the runners serve; 0: every repository of the scope.
+    pub(super) repo_id: i64,
+    labels: Arc<[String]>,
+}
+
+impl Group {
+    /// Returns the group of a run's attempt; `None` if it has none.
+    pub(super) fn of(run: &Run) -> Option<Self> {
+        let repo_id = run.status.attempt.as_ref()?.runner.repo_id;
+        Some(Self { repo_id, labels: set_of(&run.spec.runs_on) })
+    }
+
+    /// Returns whether a runner of the group may take a job of this repository; 0: it is not known.
+    fn serves(&self, repo_id: i64) -> bool {
+        self.repo_id == 0 || repo_id == 0 || self.repo_id == repo_id
+    }
+}
+
+fn set_of(labels: &[String]) -> Arc<[String]> {
+    let mut labels = labels.to_vec();
+    labels.sort();
+    labels.dedup();
+    labels.into()
+}
+
+/// What a class says about waits, as a displaced run last saw it.
+#[derive(Clone, Debug)]
+pub(super) struct Terms {
+    class: ClassName,
+    boot_within: SignedDuration,
+    assign_within: SignedDuration,
+}
+
+impl Terms {
+    pub(super) fn of(observed: &ObservedClass) -> Self {
+        let (class, times) = (observed.class.name.clone(), &observed.class.times);
+        Self { class, boot_within: times.boot_within, assign_within: times.assign_within }
+    }
+}
+
+/// Whether a job waits for a runner, as far as it is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wait {
+    /// It waited at this time.
+    Seen(Timestamp),
+    /// It did not wait any more at this time.
+    Over(Timestamp),
+}
+
+/// What is known of a run.
+#[derive(Debug)]
+struct Known {
+    /// The ID of its repository; 0: not known.
+    repo_id: i64,
+    labels: Arc<[String]>,
+    wait: Wait,
+    /// The number of the attempt that has not ended, and when it was decided.
+    attempt: Option<(u32, Timestamp)>,
+    /// Whether the record says that the run makes no further attempt.
+    is_settled: bool,
+    /// When it was last heard of.
+    at: Timestamp,
+}
+
+impl Known {
+    /// Returns whether its job waited at `since` or later.
+    fn waits(&self, since: Timestamp) -> bool {
+        matches!(self.wait, Wait::Seen(at) if at >= since)
+    }
+}
+
+/// A machine that took a job.
+#[derive(Debug)]
+struct Use {
+    /// When it was first seen.
+    since: Timestamp,
+    /// Whether it is known which job it took.
+    is_known: bool,
+    /// Whether it was concluded from a list that does not show its registration.
+    is_absent: bool,
+    /// Whether the run that it was launched for knows it, or was woken.
+    is_told: bool,
+}
+
+/// What this process knows of interchangeable machines and the jobs that they take.
+#[derive(Default)]
+pub(super) struct Spares(Mutex<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    runs: HashMap<RunName, Known>,
+    used: HashMap<AttemptId, Use>,
+    /// When the forge was last asked for its waiting jobs.
+    listed_at: Option<Timestamp>,
+    /// The displaced runs that wait, oldest job first.
+    displaced: BTreeMap<Group, BTreeMap<(i64, RunName), Terms>>,
+}
+
+impl Inner {
+    fn leaves(&mut self, job_id: i64, name: &RunName) {
+        let key = (job_id, name.clone());
+        self.displaced.retain(|_, runs| {
+            runs.remove(&key);
+            !runs.is_empty()
+        });
+    }
+}
+
+impl Spares {
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock()
+    }
+
+    /// Forgets everything.
+    pub(super) fn forget(&self) {
+        *self.inner() = Inner::default();
+    }
+
+    /// Notes the record of a run, and whether its job waits.
+    pub(super) fn observed(&self, run: &Run, waits: bool, at: Timestamp) {
+        {
+            let mut inner = self.inner();
+            if inner.runs.len() >= KEPT {
+                *inner = Inner::default();
+            }
+            let wait = if waits { Wait::Seen(at) } else { Wait::Over(at) };
+            let known = inner.runs.entry(run.name.clone()).or_insert_with(|| Known {
+                repo_id: run.spec.job.repo_id,
+                labels: set_of(&run.spec.runs_on),
+                wait,
+                attempt: None,
+                is_settled: false,
+                at,
+            });
+            // A webhook may have told meanwhile that the job started.
+            known.wait = match known.wait {
+                Wait::Over(over) if !waits || over >= at => Wait::Over(over),
+                _ => wait,
+            };
+            known.at = at;
+        }
+        self.recorded(run);
+    }
+
+    /// Notes the record of a run that is known.
+    pub(super) fn recorded(&self, run: &Run) {
+        let attempt = run.status.attempt.as_ref().filter(|attempt| attempt.ended.is_none());
+        if let Some(known) = self.inner().runs.get_mut(&run.name) {
+            known.attempt = attempt.map(|attempt| (attempt.number, attempt.decided_at));
+            known.is_settled = run.status.phase == Phase::Running || !run.is_open();
+        }
+    }
+
+    /// Notes that the job of a run took the machine of an attempt. Returns whether the run of that
+    /// attempt is another one and has not been woken for it. `is_told`: it is woken anyway.
+    pub(super) fn took(
+        &self,
+        taker: &RunName,
+        attempt_id: &AttemptId,
+        is_told: bool,
+        now: Timestamp,
+    ) -> bool {
+        let mut inner = self.inner();
+        if let Some(known) = inner.runs.get_mut(taker)
+            && matches!(known.wait, Wait::Seen(_))
+        {
+            known.wait = Wait::Over(now);
+        }
+        if inner.used.len() >= KEPT {
+            *inner = Inner::default();
+        }
+        let fresh = || Use { since: now, is_known: true, is_absent: false, is_told: false };
+        let machine = inner.used.entry(attempt_id.clone()).or_insert_with(fresh);
+        machine.is_known = true;
+        machine.is_absent = false;
+        let is_new = !machine.is_told && attempt_id.run != *taker;
+        machine.is_told = true;
+        is_new && !is_told
+    }
+
+    /// Notes a list of registrations that was asked for at `read_at`, by which these machines are
+    /// used or not.
+    pub(super) fn listed_rows<'a>(
+        &self,
+        rows: &ByRun<Registration>,
+        machines: impl Iterator<Item = &'a Machine>,
+        read_at: Timestamp,
+    ) {
+        let mut inner = self.inner();
+        if inner.used.len() >= KEPT {
+            *inner = Inner::default();
+        }
+        for machine in machines.filter(|m| !older(read_at, m.launched_at, FORGOTTEN_AFTER)) {
+            let attempt_id = &machine.attempt_id;
+            let row = rows.of(&attempt_id.run).find(|row| row.id == machine.registration);
+            // A registration is made before the launch.
+            let is_absent = row.is_none() && machine.launched_at < read_at;
+            if is_absent || row.is_some_and(|row| row.busy) {
+                let fresh =
+                    || Use { since: read_at, is_known: false, is_absent, is_told: false };
+                inner.used.entry(attempt_id.clone()).or_insert_with(fresh).is_absent &= is_absent;
+            } else if row.is_some() && inner.used.get(attempt_id).is_some_and(|u| u.is_absent) {
+                inner.used.remove(attempt_id);
+            }
+        }
+    }
+
+    /// Returns the runs whose machine was seen used some time ago and that do not know it, once.
+    pub(super) fn untold(&self, now: Timestamp) -> Vec<RunName> {
+        let mut inner = self.inner();
+        let Inner { runs, used, .. } = &mut *inner;
+        let mut names = Vec::new();
+        for (attempt_id, machine) in used.iter_mut().filter(|(_, machine)| !machine.is_told) {
+            let own = runs.get(&attempt_id.run).and_then(|known| known.attempt);
+            let is_current = own.is_some_and(|(number, _)| number == attempt_id.number);
+            if is_current && older(now, machine.since, TOLD_WITHIN) {
+                machine.is_told = true;
+                names.push(attempt_id.run.clone());
+            }
+        }
+        names.sort();
+        names
+    }
+
+    /// Notes the forge's list of waiting jobs, asked for at `asked_at`, and the open runs. Returns
+    /// the runs whose jobs do not wait any more, of which no webhook told.
+    pub(super) fn listed_jobs(
+        &self,
+        jobs: &[WaitingJob],
+        open: &[OpenRun],
+        asked_at: Timestamp,
+    ) -> Vec<RunName> {
+        let mut inner = self.inner();
+        inner.listed_at = Some(asked_at);
+        inner.used.retain(|_, machine| !older(asked_at, machine.since, FORGOTTEN_AFTER));
+        let waiting: HashMap<RunName, i64> =
+            jobs.iter().map(|job| (RunName::job(job.job.job_id), job.job.repo_id)).collect();
+        for run in open.iter().filter(|run| !run.name.is_push()) {
+            let repo_id = waiting.get(&run.name).copied();
+            let known = inner.runs.entry(run.name.clone()).or_insert_with(|| Known {
+                repo_id: repo_id.unwrap_or_default(),
+                labels: set_of(&run.runs_on),
+                wait: repo_id.map_or(Wait::Over(asked_at), |_| Wait::Seen(asked_at)),
+                attempt: None,
+                is_settled: false,
+                at: asked_at,
+            });
+            known.at = known.at.max(asked_at);
+            known.is_settled |= run.phase == Phase::Running;
+        }
+        inner.runs.retain(|_, known| !older(asked_at, known.at, FORGOTTEN_AFTER));
+        let mut started = Vec::new();
+        for (name, known) in &mut inner.runs {
+            let is_listed = waiting.contains_key(name);
+            match known.wait {
+                Wait::Seen(at) | Wait::Over(at) if at >= asked_at => {}
+                Wait::Over(_) if !is_listed => {}
+                Wait::Seen(_) if !is_listed => {
+                    known.wait = Wait::Over(asked_at);
+                    started.push(name.clone());
+                }
+                _ => known.wait = Wait::Seen(asked_at),
+            }
+        }
+        started.sort();
+        started
+    }
+
+    /// Returns how many machines displaced runs of a group may still get: spare ones, those that may
+    /// be launched yet although their job does not wait, and those taken by jobs that are not known,
+    /// because each of these may have left a spare one.
+    pub(super) fn coming(
+        &self,
+        group: &Group,
+        terms: &Terms,
+        machines: &Machines,
+        now: Timestamp,
+    ) -> usize {
+        let inner = self.inner();
+        let lately = now - terms.assign_within;
+        let since = inner.listed_at.map_or(lately, |at| at.max(lately));
+        let boot_within = terms.boot_within.min(FORGOTTEN_AFTER);
+        let mut coming = 0;
+        let mut launched: HashSet<(&RunName, u32)> = HashSet::new();
+        for machine in machines.all().iter().filter(|m| m.repo_id == group.repo_id) {
+            let attempt_id = &machine.attempt_id;
+            launched.insert((&attempt_id.run, attempt_id.number));
+            let known = inner.runs.get(&attempt_id.run);
+            let fits = known.map_or(machine.class == terms.class, |k| k.labels == group.labels);
+            if !fits || older(now, machine.launched_at, boot_within) {
+                continue;
+            }
+            coming += usize::from(match inner.used.get(attempt_id) {
+                Some(used) => !used.is_known && used.since >= since,
+                None => machine.is_live() && !known.is_some_and(|known| known.waits(since)),
+            });
+        }
+        let may_launch = |(name, known): &(&RunName, &Known)| {
+            let Wait::Over(over) = known.wait else { return false };
+            known.labels == group.labels
+                && group.serves(known.repo_id)
+                && match known.attempt {
+                    Some((number, at)) => {
+                        !older(now, at, boot_within) && !launched.contains(&(*name, number))
+                    }
+                    None => !known.is_settled && over >= lately,
+                }
+        };
+        coming + inner.runs.iter().filter(may_launch).count()
+    }
+
+    /// Notes that a displaced run waits.
+    pub(super) fn waits(&self, run: &Run, group: Group, terms: Terms) {
+        let mut inner = self.inner();
+        let job_id = run.spec.job.job_id;
+        inner.displaced.entry(group).or_default().insert((job_id, run.name.clone()), terms);
+    }
+
+    /// Notes that a run does not wait as a displaced one.
+    pub(super) fn leaves(&self, run: &Run) {
+        self.inner().leaves(run.spec.job.job_id, &run.name);
+    }
+
+    /// Returns how many displaced runs of the group with older jobs wait.
+    pub(super) fn older(&self, group: &Group, run: &Run) -> usize {
+        let own = (run.spec.job.job_id, run.name.clone());
+        self.inner().displaced.get(group).map_or(0, |runs| runs.range(..own).count())
+    }
+
+    /// Returns the groups in which displaced runs wait: all, or those whose machines may take the
+    /// job of this run.
+    pub(super) fn groups(&self, of: Option<&Run>) -> Vec<(Group, Terms)> {
+        let inner = self.inner();
+        if inner.displaced.is_empty() {
+            return Vec::new();
+        }
+        let of = of.map(|run| (set_of(&run.spec.runs_on), run.spec.job.repo_id));
+        let is_of = |group: &Group| {
+            of.as_ref().is_none_or(|(labels, repo)| group.labels == *labels && group.serves(*repo))
+        };
+        let groups = inner.displaced.iter().filter(|(group, _)| is_of(group));
+        groups.filter_map(|(g, runs)| Some((g.clone(), runs.values().next()?.clone()))).collect()
+    }
+
+    /// Removes and returns the displaced runs of a group for which none of so many machines is left.
+    pub(super) fn without_machine(&self, group: &Group, coming: usize) -> Vec<RunName> {
+        let mut inner = self.inner();
+        let Some(runs) = inner.displaced.get_mut(group) else { return Vec::new() };
+        let left: Vec<(i64, RunName)> = runs.keys().skip(coming).cloned().collect();
+        for key in &left {
+            runs.remove(key);
+        }
+        inner.displaced.retain(|_, runs| !runs.is_empty());
+        left.into_iter().map(|(_, name)| name).collect()
+    }
+}
