@@ -17,11 +17,11 @@ mod reconcile;
 mod registration_lists;
 mod report;
 mod settings;
-mod spares;
 mod spend;
 mod steady;
 mod sweep;
 mod true_time;
+mod unclaimed;
 mod unserved;
 
 use std::sync::Arc;

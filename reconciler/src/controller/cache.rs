@@ -16,8 +16,8 @@ use super::ends::Ends;
 use super::launch_queue::LaunchQueue;
 use super::polled::Polled;
 use super::queued::Queued;
-use super::spares::Spares;
 use super::spend::Spend;
+use super::unclaimed::Unclaimed;
 use crate::model::{
     AttemptId, Cause, ClassName, Machine, MachineId, MachineSpec, Pause, Registration, RunName,
     UnavailableOffering,
@@ -58,7 +58,7 @@ pub(super) struct Cache {
     pub(super) rows: ListedRegistrations,
     pub(super) seats: Listing<Seats>,
     pub(super) pauses: Listing<Pauses>,
-    pub(super) spares: Spares,
+    pub(super) unclaimed: Unclaimed,
     pub(super) canceled: Canceled,
     pub(super) polled: Polled,
     pub(super) breakers: Breakers,
@@ -187,7 +187,7 @@ impl Cache {
         *self.inner() = Inner::default();
         self.rows.forget_times();
         self.polled.forget();
-        self.spares.forget();
+        self.unclaimed.forget();
         self.breakers.forget();
         self.launch_queue.forget();
         self.queued.forget();

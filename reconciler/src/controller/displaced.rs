@@ -3,26 +3,24 @@
 use jiff::Timestamp;
 
 use super::Controller;
-use super::spares::{Group, Terms};
+use super::unclaimed::{Group, Terms};
 use crate::model::{AttemptId, End, Job, Observation, Reason, Run, RunName};
 use crate::ports::{OpenRun, RegistrationLists, WaitingJob};
 
 impl Controller {
     /// Notes what was observed of a run. Returns whether it was displaced and there are no more
     /// machines that may come than older displaced runs.
-    pub(super) async fn has_no_replacement(&self, seen: &Observation) -> bool {
+    pub(super) fn has_no_replacement(&self, seen: &Observation) -> bool {
         // Push mode does not tell which job runs where.
         let Some(run) = seen.run.as_ref().filter(|_| seen.job != Job::Unobservable) else {
             return false;
         };
-        let spares = &self.cache.spares;
-        spares.observed(run, seen.job == Job::Waiting, seen.now);
+        let unclaimed = &self.cache.unclaimed;
+        unclaimed.observed(run, seen.job == Job::Waiting, seen.now);
         if let Job::Running { runner } = &seen.job
             && let Ok(attempt_id) = runner.parse::<AttemptId>()
-            && spares.took(&run.name, &attempt_id, false, seen.now)
         {
-            // After a lost wake-up it continues at its due.
-            let _ = self.ports.queue.wake(&attempt_id.run).await;
+            unclaimed.took(&run.name, &attempt_id, seen.now);
         }
         let (Some(group), Some(observed)) = (Group::of(run), &seen.class) else { return false };
         if seen.job != Job::Waiting || !is_used(seen, run) {
@@ -31,11 +29,7 @@ impl Controller {
         let Some(coming) = self.coming(&group, &Terms::of(observed), seen.now) else {
             return false;
         };
-        let none = spares.older(&group, run) >= coming;
-        if none {
-            spares.leaves(run);
-        }
-        none
+        unclaimed.older(&group, run) >= coming
     }
 
     /// Returns how many machines may come for displaced runs of a group, by the last lists; `None` if
@@ -46,32 +40,32 @@ impl Controller {
             RegistrationLists::One => 0,
             RegistrationLists::PerRepository => group.repo_id,
         };
-        self.cache.rows.list(list).known()?.0.as_ref().as_ref()?;
-        Some(self.cache.spares.coming(group, terms, &machines, now))
+        let (rows, _) = self.cache.rows.list(list).known()?;
+        rows.is_some().then(|| self.cache.unclaimed.coming(group, terms, &machines, now))
     }
 
     /// Notes the result of a reconcile, and wakes the displaced runs that get no machine by it.
     pub(super) async fn note_displaced(&self, seen: &Observation, stored: Option<&Run>) {
         let Some(run) = stored else { return };
-        let spares = &self.cache.spares;
-        spares.recorded(run);
+        let unclaimed = &self.cache.unclaimed;
+        unclaimed.recorded(run);
         let waits = run.status.reason() == Some(Reason::MachineReassigned);
         match (Group::of(run), &seen.class) {
             (Some(group), Some(observed)) if waits => {
-                spares.waits(run, group, Terms::of(observed));
+                unclaimed.waits(run, group, Terms::of(observed));
             }
-            _ => spares.leaves(run),
+            _ => unclaimed.leaves(run),
         }
         self.wake_displaced(Some(run)).await;
-        self.wake_each(spares.untold(self.ports.clock.now())).await;
+        self.wake_each(unclaimed.untold(self.ports.clock.now())).await;
     }
 
     /// Wakes the displaced runs that get no machine: all, or those that compete with this run.
     async fn wake_displaced(&self, run: Option<&Run>) {
-        for (group, terms) in self.cache.spares.groups(run) {
+        for (group, terms) in self.cache.unclaimed.groups(run) {
             let now = self.ports.clock.now();
             if let Some(coming) = self.coming(&group, &terms, now) {
-                self.wake_each(self.cache.spares.without_machine(&group, coming)).await;
+                self.wake_each(self.cache.unclaimed.without_machine(&group, coming)).await;
             }
         }
     }
@@ -84,8 +78,8 @@ impl Controller {
         open: &[OpenRun],
         asked_at: Timestamp,
     ) {
-        self.wake_each(self.cache.spares.listed_jobs(jobs, open, asked_at)).await;
-        self.wake_each(self.cache.spares.untold(asked_at)).await;
+        self.wake_each(self.cache.unclaimed.listed_jobs(jobs, open, asked_at)).await;
+        self.wake_each(self.cache.unclaimed.untold(asked_at)).await;
         self.wake_displaced(None).await;
     }
 

@@ -109,7 +109,7 @@ impl Controller {
         self.ask_for_machines(&mut seen).await?;
         self.ask_for_jobs(&mut seen).await;
         self.note_canceled(&mut seen);
-        seen.no_replacement = self.has_no_replacement(&seen).await;
+        seen.no_replacement = self.has_no_replacement(&seen);
         Ok(seen)
     }
 

@@ -88,6 +88,10 @@ impl Controller {
                 return report;
             }
         };
+        if let Some(run) = seen.run.as_ref().filter(|_| seen.no_replacement) {
+            // Others must not count it among those that wait while it makes its next attempt.
+            self.cache.unclaimed.leaves(run);
+        }
         report.events.extend(self.note_clock(seen.clock));
         report.phase_before = seen.run.as_ref().map(|r| r.status.phase);
         report.class = seen.class.as_ref().map(|observed| observed.class.name.clone());
@@ -284,7 +288,7 @@ impl Reconcile<'_> {
         let run = Run { version, ..run };
         self.seen.run = Some(run.clone());
         // Others count its machine from now on.
-        self.controller.cache.spares.recorded(&run);
+        self.controller.cache.unclaimed.recorded(&run);
         self.stored = Some(run);
         Ok(())
     }

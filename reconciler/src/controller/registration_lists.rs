@@ -88,7 +88,8 @@ impl Controller {
         if let Some((machines, _)) = self.cache.machines.known() {
             let all = self.ports.forge.registration_lists() == RegistrationLists::One;
             let shown = machines.all().iter().filter(|m| all || m.repo_id == repo_id);
-            self.cache.spares.listed_rows(&rows, shown, began_at);
+            let read_at = self.ports.clock.now();
+            self.cache.unclaimed.listed_rows(&rows, shown, (began_at, read_at));
         }
         Ok(Some(rows))
     }

@@ -42,6 +42,8 @@ pub(crate) fn with(mutant: Mutant) -> Option<fn(&Observation) -> Plan> {
         Mutant::NoRule26 => |seen| without(seen, Rule::SeatFree),
         Mutant::NoBackoff => no_backoff,
         Mutant::DisplacedWaits => displaced_waits,
+        Mutant::UnclaimedNotCounted => |seen| with_replacement(seen, true),
+        Mutant::NothingUnclaimed => |seen| with_replacement(seen, false),
         Mutant::NoLateRule => |seen| with_times(seen, |times| times.boot_within = FOREVER),
         Mutant::RetireIdleOfFinished => retire_idle_of_finished,
         _ => return None,
@@ -300,6 +302,11 @@ fn with_own(seen: &Observation, mut actions: Vec<Action>) -> Vec<Action> {
 fn displaced_waits(seen: &Observation) -> Plan {
     let seen = Observation { no_replacement: false, ..seen.clone() };
     with_times(&seen, |times| times.assign_within = FOREVER)
+}
+
+/// Shows whether a machine may come for a displaced run, whatever was counted.
+fn with_replacement(seen: &Observation, comes: bool) -> Plan {
+    plan(&Observation { no_replacement: !comes, ..seen.clone() })
 }
 
 fn with_times(seen: &Observation, change: fn(&mut Times)) -> Plan {

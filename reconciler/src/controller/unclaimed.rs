@@ -2,11 +2,11 @@
 //!
 //! A runner takes the oldest job that fits its labels, not the one it was launched for. Machines of
 //! one repository with one set of labels are therefore interchangeable. A machine whose own job
-//! still waits counts for that job; every other one that is live, unused and not late is *spare*,
+//! still waits counts for that job; every other one that is live, unused and not late is *unclaimed*,
 //! and goes to a displaced run. This is a cache: losing it costs time, never safety, and whatever is
 //! not known counts as a machine that may come.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -15,9 +15,9 @@ use parking_lot::{Mutex, MutexGuard};
 use super::by_run::ByRun;
 use super::cache::Machines;
 use crate::model::{
-    AttemptId, ClassName, Machine, ObservedClass, Phase, Registration, Run, RunName,
+    Attempt, AttemptId, ClassName, Machine, ObservedClass, Phase, Registration, Run, RunName,
 };
-use crate::plan::times::older;
+use crate::plan::times::{VISIBLE_WITHIN, older};
 use crate::ports::{OpenRun, WaitingJob};
 
 /// The maximum number of cached runs and used machines; then the cache is cleared.
@@ -82,20 +82,20 @@ enum Wait {
 
 /// What is known of a run.
 #[derive(Debug)]
-struct Known {
+struct RunState {
     /// The ID of its repository; 0: not known.
     repo_id: i64,
     labels: Arc<[String]>,
     wait: Wait,
-    /// The number of the attempt that has not ended, and when it was decided.
-    attempt: Option<(u32, Timestamp)>,
+    /// The attempt that has neither ended nor been refused, and when it was decided.
+    attempt: Option<(AttemptId, Timestamp)>,
     /// Whether the record says that the run makes no further attempt.
     is_settled: bool,
     /// When it was last heard of.
     at: Timestamp,
 }
 
-impl Known {
+impl RunState {
     /// Returns whether its job waited at `since` or later.
     fn waits(&self, since: Timestamp) -> bool {
         matches!(self.wait, Wait::Seen(at) if at >= since)
@@ -105,7 +105,7 @@ impl Known {
 /// A machine that took a job.
 #[derive(Debug)]
 struct Use {
-    /// When it was first seen.
+    /// By when it was first seen.
     since: Timestamp,
     /// Whether it is known which job it took.
     is_known: bool,
@@ -117,11 +117,11 @@ struct Use {
 
 /// What this process knows of interchangeable machines and the jobs that they take.
 #[derive(Default)]
-pub(super) struct Spares(Mutex<Inner>);
+pub(super) struct Unclaimed(Mutex<Inner>);
 
 #[derive(Default)]
 struct Inner {
-    runs: HashMap<RunName, Known>,
+    runs: HashMap<RunName, RunState>,
     used: HashMap<AttemptId, Use>,
     /// When the forge was last asked for its waiting jobs.
     listed_at: Option<Timestamp>,
@@ -129,17 +129,7 @@ struct Inner {
     displaced: BTreeMap<Group, BTreeMap<(i64, RunName), Terms>>,
 }
 
-impl Inner {
-    fn leaves(&mut self, job_id: i64, name: &RunName) {
-        let key = (job_id, name.clone());
-        self.displaced.retain(|_, runs| {
-            runs.remove(&key);
-            !runs.is_empty()
-        });
-    }
-}
-
-impl Spares {
+impl Unclaimed {
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.0.lock()
     }
@@ -157,7 +147,7 @@ impl Spares {
                 *inner = Inner::default();
             }
             let wait = if waits { Wait::Seen(at) } else { Wait::Over(at) };
-            let known = inner.runs.entry(run.name.clone()).or_insert_with(|| Known {
+            let known = inner.runs.entry(run.name.clone()).or_insert_with(|| RunState {
                 repo_id: run.spec.job.repo_id,
                 labels: set_of(&run.spec.runs_on),
                 wait,
@@ -177,22 +167,17 @@ impl Spares {
 
     /// Notes the record of a run that is known.
     pub(super) fn recorded(&self, run: &Run) {
-        let attempt = run.status.attempt.as_ref().filter(|attempt| attempt.ended.is_none());
+        let refused = |a: &Attempt| a.placements.last().is_some_and(|it| it.refused.is_some());
+        let attempt = run.status.attempt.as_ref();
+        let attempt = attempt.filter(|attempt| attempt.ended.is_none() && !refused(attempt));
         if let Some(known) = self.inner().runs.get_mut(&run.name) {
-            known.attempt = attempt.map(|attempt| (attempt.number, attempt.decided_at));
+            known.attempt = attempt.map(|a| (run.attempt_id(a.number), a.decided_at));
             known.is_settled = run.status.phase == Phase::Running || !run.is_open();
         }
     }
 
-    /// Notes that the job of a run took the machine of an attempt. Returns whether the run of that
-    /// attempt is another one and has not been woken for it. `is_told`: it is woken anyway.
-    pub(super) fn took(
-        &self,
-        taker: &RunName,
-        attempt_id: &AttemptId,
-        is_told: bool,
-        now: Timestamp,
-    ) -> bool {
+    /// Notes that the job of a run took the machine of an attempt.
+    pub(super) fn took(&self, taker: &RunName, attempt_id: &AttemptId, now: Timestamp) {
         let mut inner = self.inner();
         if let Some(known) = inner.runs.get_mut(taker)
             && matches!(known.wait, Wait::Seen(_))
@@ -206,18 +191,23 @@ impl Spares {
         let machine = inner.used.entry(attempt_id.clone()).or_insert_with(fresh);
         machine.is_known = true;
         machine.is_absent = false;
-        let is_new = !machine.is_told && attempt_id.run != *taker;
-        machine.is_told = true;
-        is_new && !is_told
+        machine.is_told |= attempt_id.run == *taker;
     }
 
-    /// Notes a list of registrations that was asked for at `read_at`, by which these machines are
-    /// used or not.
+    /// Notes that the run of an attempt is woken because its machine took a job.
+    pub(super) fn told(&self, attempt_id: &AttemptId) {
+        if let Some(machine) = self.inner().used.get_mut(attempt_id) {
+            machine.is_told = true;
+        }
+    }
+
+    /// Notes a list of registrations that was asked for at `began_at` and read by `read_at`, by which
+    /// these machines are used or not.
     pub(super) fn listed_rows<'a>(
         &self,
         rows: &ByRun<Registration>,
         machines: impl Iterator<Item = &'a Machine>,
-        read_at: Timestamp,
+        (began_at, read_at): (Timestamp, Timestamp),
     ) {
         let mut inner = self.inner();
         if inner.used.len() >= KEPT {
@@ -227,7 +217,7 @@ impl Spares {
             let attempt_id = &machine.attempt_id;
             let row = rows.of(&attempt_id.run).find(|row| row.id == machine.registration);
             // A registration is made before the launch.
-            let is_absent = row.is_none() && machine.launched_at < read_at;
+            let is_absent = row.is_none() && machine.launched_at < began_at;
             if is_absent || row.is_some_and(|row| row.busy) {
                 let fresh =
                     || Use { since: read_at, is_known: false, is_absent, is_told: false };
@@ -238,15 +228,17 @@ impl Spares {
         }
     }
 
-    /// Returns the runs whose machine was seen used some time ago and that do not know it, once.
+    /// Returns the runs whose machine took a job and that do not know it, once: if it is known which
+    /// job, or if no webhook told it.
     pub(super) fn untold(&self, now: Timestamp) -> Vec<RunName> {
         let mut inner = self.inner();
         let Inner { runs, used, .. } = &mut *inner;
         let mut names = Vec::new();
         for (attempt_id, machine) in used.iter_mut().filter(|(_, machine)| !machine.is_told) {
-            let own = runs.get(&attempt_id.run).and_then(|known| known.attempt);
-            let is_current = own.is_some_and(|(number, _)| number == attempt_id.number);
-            if is_current && older(now, machine.since, TOLD_WITHIN) {
+            let own = runs.get(&attempt_id.run).and_then(|known| known.attempt.as_ref());
+            let is_current = own.is_some_and(|(own, _)| own == attempt_id);
+            let is_late = machine.is_known || older(now, machine.since, TOLD_WITHIN);
+            if is_current && is_late {
                 machine.is_told = true;
                 names.push(attempt_id.run.clone());
             }
@@ -270,7 +262,7 @@ impl Spares {
             jobs.iter().map(|job| (RunName::job(job.job.job_id), job.job.repo_id)).collect();
         for run in open.iter().filter(|run| !run.name.is_push()) {
             let repo_id = waiting.get(&run.name).copied();
-            let known = inner.runs.entry(run.name.clone()).or_insert_with(|| Known {
+            let known = inner.runs.entry(run.name.clone()).or_insert_with(|| RunState {
                 repo_id: repo_id.unwrap_or_default(),
                 labels: set_of(&run.runs_on),
                 wait: repo_id.map_or(Wait::Over(asked_at), |_| Wait::Seen(asked_at)),
@@ -299,9 +291,9 @@ impl Spares {
         started
     }
 
-    /// Returns how many machines displaced runs of a group may still get: spare ones, those that may
-    /// be launched yet although their job does not wait, and those taken by jobs that are not known,
-    /// because each of these may have left a spare one.
+    /// Returns how many machines displaced runs of a group may still get: unclaimed ones, those that
+    /// may be launched yet although their job does not wait, and those taken by jobs that are not
+    /// known, because each of these may have left an unclaimed one.
     pub(super) fn coming(
         &self,
         group: &Group,
@@ -314,10 +306,8 @@ impl Spares {
         let since = inner.listed_at.map_or(lately, |at| at.max(lately));
         let boot_within = terms.boot_within.min(FORGOTTEN_AFTER);
         let mut coming = 0;
-        let mut launched: HashSet<(&RunName, u32)> = HashSet::new();
         for machine in machines.all().iter().filter(|m| m.repo_id == group.repo_id) {
             let attempt_id = &machine.attempt_id;
-            launched.insert((&attempt_id.run, attempt_id.number));
             let known = inner.runs.get(&attempt_id.run);
             let fits = known.map_or(machine.class == terms.class, |k| k.labels == group.labels);
             if !fits || older(now, machine.launched_at, boot_within) {
@@ -325,16 +315,19 @@ impl Spares {
             }
             coming += usize::from(match inner.used.get(attempt_id) {
                 Some(used) => !used.is_known && used.since >= since,
-                None => machine.is_live() && !known.is_some_and(|known| known.waits(since)),
+                None => machine.is_live() && known.is_none_or(|known| !known.waits(since)),
             });
         }
-        let may_launch = |(name, known): &(&RunName, &Known)| {
+        let may_launch = |(name, known): &(&RunName, &RunState)| {
             let Wait::Over(over) = known.wait else { return false };
             known.labels == group.labels
                 && group.serves(known.repo_id)
-                && match known.attempt {
-                    Some((number, at)) => {
-                        !older(now, at, boot_within) && !launched.contains(&(*name, number))
+                && match &known.attempt {
+                    Some((attempt_id, at)) => {
+                        let mut own = machines.of(name);
+                        !older(now, *at, VISIBLE_WITHIN)
+                            && !inner.used.contains_key(attempt_id)
+                            && !own.any(|machine| machine.attempt_id == *attempt_id)
                     }
                     None => !known.is_settled && over >= lately,
                 }
@@ -351,7 +344,11 @@ impl Spares {
 
     /// Notes that a run does not wait as a displaced one.
     pub(super) fn leaves(&self, run: &Run) {
-        self.inner().leaves(run.spec.job.job_id, &run.name);
+        let own = (run.spec.job.job_id, run.name.clone());
+        self.inner().displaced.retain(|_, runs| {
+            runs.remove(&own);
+            !runs.is_empty()
+        });
     }
 
     /// Returns how many displaced runs of the group with older jobs wait.
