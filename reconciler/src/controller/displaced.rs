@@ -1,11 +1,59 @@
 //! Tells displaced runs whether a machine may still come for them, and wakes them once none does.
 
-use jiff::Timestamp;
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
 
 use super::Controller;
-use super::unclaimed::{Group, Terms};
-use crate::model::{AttemptId, End, Job, Observation, Reason, Run, RunName};
+use crate::model::{
+    AttemptId, ClassName, End, Job, Observation, ObservedClass, Reason, Run, RunName,
+};
 use crate::ports::{OpenRun, RegistrationLists, WaitingJob};
+
+/// Machines and jobs that are interchangeable. Sets of labels must be equal: a machine with more
+/// labels may take the job, too, but it was launched for a job that then lacks a machine.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Group {
+    /// The ID of the repository that the runners serve; 0: every repository of the scope.
+    pub(super) repo_id: i64,
+    pub(super) labels: Arc<[String]>,
+}
+
+impl Group {
+    /// Returns the group of a run's attempt; `None` if it has none.
+    pub(super) fn of(run: &Run) -> Option<Self> {
+        let repo_id = run.status.attempt.as_ref()?.runner.repo_id;
+        Some(Self { repo_id, labels: set_of(&run.spec.runs_on) })
+    }
+
+    /// Returns whether a runner of the group may take a job of this repository; 0: it is not known.
+    pub(super) fn serves(&self, repo_id: i64) -> bool {
+        self.repo_id == 0 || repo_id == 0 || self.repo_id == repo_id
+    }
+}
+
+/// Returns a set of labels, in order.
+pub(super) fn set_of(labels: &[String]) -> Arc<[String]> {
+    let mut labels = labels.to_vec();
+    labels.sort();
+    labels.dedup();
+    labels.into()
+}
+
+/// What a class says about waits, as a displaced run last saw it.
+#[derive(Clone, Debug)]
+pub(super) struct Terms {
+    pub(super) class: ClassName,
+    pub(super) boot_within: SignedDuration,
+    pub(super) assign_within: SignedDuration,
+}
+
+impl Terms {
+    pub(super) fn of(observed: &ObservedClass) -> Self {
+        let (class, times) = (observed.class.name.clone(), &observed.class.times);
+        Self { class, boot_within: times.boot_within, assign_within: times.assign_within }
+    }
+}
 
 impl Controller {
     /// Notes what was observed of a run. Returns whether it was displaced and there are no more
@@ -26,10 +74,12 @@ impl Controller {
         if seen.job != Job::Waiting || !is_used(seen, run) {
             return false;
         }
-        let Some(coming) = self.coming(&group, &Terms::of(observed), seen.now) else {
-            return false;
-        };
-        unclaimed.older(&group, run) >= coming
+        if gave_up_waiting(run) {
+            return true;
+        }
+        let terms = Terms::of(observed);
+        let coming = self.coming(&group, &terms, seen.now);
+        coming.is_some_and(|coming| unclaimed.older(&group, &terms, run, seen.now) >= coming)
     }
 
     /// Returns how many machines may come for displaced runs of a group, by the last lists; `None` if
@@ -65,7 +115,8 @@ impl Controller {
         for (group, terms) in self.cache.unclaimed.groups(run) {
             let now = self.ports.clock.now();
             if let Some(coming) = self.coming(&group, &terms, now) {
-                self.wake_each(self.cache.unclaimed.without_machine(&group, coming)).await;
+                let unclaimed = &self.cache.unclaimed;
+                self.wake_each(unclaimed.without_machine(&group, &terms, coming, now)).await;
             }
         }
     }
@@ -89,6 +140,14 @@ impl Controller {
             let _ = self.ports.queue.wake(&name).await;
         }
     }
+}
+
+/// Returns whether the run was displaced and waits for its next attempt since: it stays with that,
+/// so that it is not written each time that the count changes.
+fn gave_up_waiting(run: &Run) -> bool {
+    let attempt = run.status.attempt.as_ref();
+    attempt.is_some_and(|attempt| attempt.ended.is_some())
+        && run.status.reason().is_some_and(|reason| reason != Reason::MachineReassigned)
 }
 
 /// Returns whether the machine of the run's attempt took a job.

@@ -6,7 +6,7 @@
 //! and goes to a displaced run. This is a cache: losing it costs time, never safety, and whatever is
 //! not known counts as a machine that may come.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -14,9 +14,8 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::by_run::ByRun;
 use super::cache::Machines;
-use crate::model::{
-    Attempt, AttemptId, ClassName, Machine, ObservedClass, Phase, Registration, Run, RunName,
-};
+use super::displaced::{Group, Terms, set_of};
+use crate::model::{Attempt, AttemptId, Machine, Phase, Registration, Run, RunName};
 use crate::plan::times::{VISIBLE_WITHIN, older};
 use crate::ports::{OpenRun, WaitingJob};
 
@@ -26,50 +25,6 @@ const KEPT: usize = 50_000;
 const FORGOTTEN_AFTER: SignedDuration = SignedDuration::from_hours(1);
 /// A webhook tells within this time which job a machine took. Then its run is not woken for it.
 const TOLD_WITHIN: SignedDuration = SignedDuration::from_secs(2);
-
-/// Machines and jobs that are interchangeable. Sets of labels must be equal: a machine with more
-/// labels may take the job, too, but it was launched for a job that then lacks a machine.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Group {
-    /// The ID of the repository that the runners serve; 0: every repository of the scope.
-    pub(super) repo_id: i64,
-    labels: Arc<[String]>,
-}
-
-impl Group {
-    /// Returns the group of a run's attempt; `None` if it has none.
-    pub(super) fn of(run: &Run) -> Option<Self> {
-        let repo_id = run.status.attempt.as_ref()?.runner.repo_id;
-        Some(Self { repo_id, labels: set_of(&run.spec.runs_on) })
-    }
-
-    /// Returns whether a runner of the group may take a job of this repository; 0: it is not known.
-    fn serves(&self, repo_id: i64) -> bool {
-        self.repo_id == 0 || repo_id == 0 || self.repo_id == repo_id
-    }
-}
-
-fn set_of(labels: &[String]) -> Arc<[String]> {
-    let mut labels = labels.to_vec();
-    labels.sort();
-    labels.dedup();
-    labels.into()
-}
-
-/// What a class says about waits, as a displaced run last saw it.
-#[derive(Clone, Debug)]
-pub(super) struct Terms {
-    class: ClassName,
-    boot_within: SignedDuration,
-    assign_within: SignedDuration,
-}
-
-impl Terms {
-    pub(super) fn of(observed: &ObservedClass) -> Self {
-        let (class, times) = (observed.class.name.clone(), &observed.class.times);
-        Self { class, boot_within: times.boot_within, assign_within: times.assign_within }
-    }
-}
 
 /// Whether a job waits for a runner, as far as it is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,6 +84,19 @@ struct Inner {
     displaced: BTreeMap<Group, BTreeMap<(i64, RunName), Terms>>,
 }
 
+impl Inner {
+    /// Returns since when what is known is current: since the last list of waiting jobs.
+    fn since(&self, terms: &Terms, now: Timestamp) -> Timestamp {
+        let lately = now - terms.assign_within;
+        self.listed_at.map_or(lately, |at| at.max(lately))
+    }
+
+    /// Returns whether a run is known to wait; another replica may have reconciled it.
+    fn waits(&self, name: &RunName, since: Timestamp) -> bool {
+        self.runs.get(name).is_some_and(|run| run.waits(since))
+    }
+}
+
 impl Unclaimed {
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.0.lock()
@@ -155,9 +123,10 @@ impl Unclaimed {
                 is_settled: false,
                 at,
             });
-            // A webhook may have told meanwhile that the job started.
-            known.wait = match known.wait {
-                Wait::Over(over) if !waits || over >= at => Wait::Over(over),
+            // A webhook or a poll may have told more meanwhile.
+            known.wait = match (known.wait, wait) {
+                (Wait::Over(over), _) if !waits || over >= at => Wait::Over(over),
+                (Wait::Seen(seen), Wait::Seen(_)) => Wait::Seen(seen.max(at)),
                 _ => wait,
             };
             known.at = at;
@@ -219,8 +188,7 @@ impl Unclaimed {
             // A registration is made before the launch.
             let is_absent = row.is_none() && machine.launched_at < began_at;
             if is_absent || row.is_some_and(|row| row.busy) {
-                let fresh =
-                    || Use { since: read_at, is_known: false, is_absent, is_told: false };
+                let fresh = || Use { since: read_at, is_known: false, is_absent, is_told: false };
                 inner.used.entry(attempt_id.clone()).or_insert_with(fresh).is_absent &= is_absent;
             } else if row.is_some() && inner.used.get(attempt_id).is_some_and(|u| u.is_absent) {
                 inner.used.remove(attempt_id);
@@ -273,6 +241,13 @@ impl Unclaimed {
             known.at = known.at.max(asked_at);
             known.is_settled |= run.phase == Phase::Running;
         }
+        // Another replica may have made their next attempts.
+        let launched = open.iter().filter(|run| run.attempt.is_some()).map(|run| &run.name);
+        let launched: HashSet<&RunName> = launched.collect();
+        inner.displaced.retain(|_, runs| {
+            runs.retain(|(_, name), _| waiting.contains_key(name) && !launched.contains(name));
+            !runs.is_empty()
+        });
         inner.runs.retain(|_, known| !older(asked_at, known.at, FORGOTTEN_AFTER));
         let mut started = Vec::new();
         for (name, known) in &mut inner.runs {
@@ -302,8 +277,7 @@ impl Unclaimed {
         now: Timestamp,
     ) -> usize {
         let inner = self.inner();
-        let lately = now - terms.assign_within;
-        let since = inner.listed_at.map_or(lately, |at| at.max(lately));
+        let (lately, since) = (now - terms.assign_within, inner.since(terms, now));
         let boot_within = terms.boot_within.min(FORGOTTEN_AFTER);
         let mut coming = 0;
         for machine in machines.all().iter().filter(|m| m.repo_id == group.repo_id) {
@@ -352,9 +326,11 @@ impl Unclaimed {
     }
 
     /// Returns how many displaced runs of the group with older jobs wait.
-    pub(super) fn older(&self, group: &Group, run: &Run) -> usize {
-        let own = (run.spec.job.job_id, run.name.clone());
-        self.inner().displaced.get(group).map_or(0, |runs| runs.range(..own).count())
+    pub(super) fn older(&self, group: &Group, terms: &Terms, run: &Run, now: Timestamp) -> usize {
+        let inner = self.inner();
+        let (own, since) = ((run.spec.job.job_id, run.name.clone()), inner.since(terms, now));
+        let older = inner.displaced.get(group).into_iter().flat_map(|runs| runs.range(..own));
+        older.filter(|((_, name), _)| inner.waits(name, since)).count()
     }
 
     /// Returns the groups in which displaced runs wait: all, or those whose machines may take the
@@ -373,14 +349,22 @@ impl Unclaimed {
     }
 
     /// Removes and returns the displaced runs of a group for which none of so many machines is left.
-    pub(super) fn without_machine(&self, group: &Group, coming: usize) -> Vec<RunName> {
+    pub(super) fn without_machine(
+        &self,
+        group: &Group,
+        terms: &Terms,
+        coming: usize,
+        now: Timestamp,
+    ) -> Vec<RunName> {
         let mut inner = self.inner();
-        let Some(runs) = inner.displaced.get_mut(group) else { return Vec::new() };
-        let left: Vec<(i64, RunName)> = runs.keys().skip(coming).cloned().collect();
-        for key in &left {
-            runs.remove(key);
+        let since = inner.since(terms, now);
+        let Some(mut runs) = inner.displaced.remove(group) else { return Vec::new() };
+        let current = runs.keys().filter(|(_, name)| inner.waits(name, since));
+        let left: Vec<(i64, RunName)> = current.skip(coming).cloned().collect();
+        runs.retain(|run, _| !left.contains(run));
+        if !runs.is_empty() {
+            inner.displaced.insert(group.clone(), runs);
         }
-        inner.displaced.retain(|_, runs| !runs.is_empty());
         left.into_iter().map(|(_, name)| name).collect()
     }
 }

@@ -112,9 +112,13 @@ fn machines_of_other_labels_and_repositories_do_not_count() {
     type Case = (&'static str, fn(&mut Run), bool);
     let cases: [Case; 4] = [
         ("of the same", |_| {}, true),
-        ("of the same labels in another order", |run| {
-            run.spec.runs_on = vec!["good".to_owned(), "good".to_owned()];
-        }, true),
+        (
+            "of the same labels in another order",
+            |run| {
+                run.spec.runs_on = vec!["good".to_owned(), "good".to_owned()];
+            },
+            true,
+        ),
         ("of more labels", |run| run.spec.runs_on.push("host".to_owned()), false),
         ("of another repository", |run| run.spec.job.repo_id = 8, false),
     ];

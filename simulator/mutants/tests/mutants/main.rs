@@ -58,9 +58,8 @@ impl Broken {
         let laws = outcome.violations.iter().map(|v| (Self::of(v), v.what.clone()));
         let in_vain = (outcome.waited_in_vain > 0)
             .then(|| (InVain, format!("{} waits in vain", outcome.waited_in_vain)));
-        let surplus = (outcome.machines > outcome.ran).then(|| {
-            (Surplus, format!("{} machines for {} jobs", outcome.machines, outcome.ran))
-        });
+        let surplus = (outcome.machines > outcome.ran)
+            .then(|| (Surplus, format!("{} machines for {} jobs", outcome.machines, outcome.ran)));
         laws.chain(in_vain).chain(surplus).collect()
     }
 
