@@ -1,6 +1,5 @@
 //! A displaced run waits while there are more machines that may come than older displaced runs.
 
-use jiff::SignedDuration;
 use tinqs_ci_reconciler::controller::Hint;
 use tinqs_ci_reconciler::model::{
     Conclusion, End, Ended, Job, MachineState, Phase, Reason, Run, RunName,
@@ -113,7 +112,7 @@ fn machines_of_other_labels_and_repositories_do_not_count() {
     let cases: [Case; 4] = [
         ("of the same", |_| {}, true),
         (
-            "of the same labels in another order",
+            "of the same labels, one of them twice",
             |run| {
                 run.spec.runs_on = vec!["good".to_owned(), "good".to_owned()];
             },
@@ -175,9 +174,8 @@ fn a_launched_machine_that_no_list_shows_counts() {
     let harness = Harness::new();
     let names = started(&harness, 2);
     takes(&harness, &names[1], &names[0]);
-    let hidden = harness.state().machines.iter().find(|m| m.attempt_id.run == names[1]).cloned();
     harness.state().machines.retain(|m| m.attempt_id.run != names[1]);
-    assert!(hidden.is_some() && waits(&harness, &names[0]));
+    assert!(waits(&harness, &names[0]));
     // Its attempt ends without a machine.
     let at = harness.now();
     harness.change(&names[1], |run| {
@@ -271,5 +269,4 @@ fn another_process_counts_what_it_does_not_know_as_machines_that_may_come() {
     let another = harness.another();
     let seen = ready(another.observe(&names[0])).expect("everything can be read");
     assert!(!seen.no_replacement);
-    assert_eq!(seen.now.duration_since(harness.now()), SignedDuration::ZERO);
 }
