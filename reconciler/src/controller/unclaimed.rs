@@ -329,8 +329,8 @@ impl Unclaimed {
     pub(super) fn older(&self, group: &Group, terms: &Terms, run: &Run, now: Timestamp) -> usize {
         let inner = self.inner();
         let (own, since) = ((run.spec.job.job_id, run.name.clone()), inner.since(terms, now));
-        let older = inner.displaced.get(group).into_iter().flat_map(|runs| runs.range(..own));
-        older.filter(|((_, name), _)| inner.waits(name, since)).count()
+        let Some(runs) = inner.displaced.get(group) else { return 0 };
+        runs.range(..own).filter(|((_, name), _)| inner.waits(name, since)).count()
     }
 
     /// Returns the groups in which displaced runs wait: all, or those whose machines may take the
