@@ -23,6 +23,7 @@ mod steady;
 mod sweep;
 mod true_time;
 mod turns;
+mod unclaimed;
 mod unserved;
 
 use std::sync::Arc;

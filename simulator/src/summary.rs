@@ -28,6 +28,10 @@ struct Sums {
     most_writes: u32,
     reconciles: u64,
     longest_wait: i64,
+    longest_to_done: i64,
+    waited_in_vain: u64,
+    /// Seeds with more machines than jobs that ran.
+    surplus: u64,
 }
 
 impl Sums {
@@ -45,6 +49,9 @@ impl Sums {
         self.most_writes = self.most_writes.max(most);
         self.reconciles += outcome.reconciles;
         self.longest_wait = self.longest_wait.max(outcome.longest_wait.as_secs());
+        self.longest_to_done = self.longest_to_done.max(outcome.longest_to_done.as_secs());
+        self.waited_in_vain += outcome.waited_in_vain;
+        self.surplus += u64::from(outcome.machines > outcome.ran);
     }
 }
 
@@ -146,6 +153,14 @@ impl fmt::Display for Summary {
             "faults: {}",
             if faults.is_empty() { "none".into() } else { faults.join(", ") }
         )?;
+        for (name, sums) in &self.profiles {
+            let Sums { waited_in_vain, surplus, longest_to_done, .. } = sums;
+            writeln!(
+                f,
+                "{name}: {waited_in_vain} waits in vain, more machines than jobs in {surplus} \
+                 seeds, at most {longest_to_done} s from queued to done"
+            )?;
+        }
         if self.broken == 0 {
             return writeln!(f, "no law was broken");
         }

@@ -13,13 +13,13 @@ use super::boots::Boots;
 use super::breaker::Breakers;
 use super::by_run::ByRun;
 use super::canceled::Canceled;
-use super::displaced::Displaced;
 use super::ends::Ends;
 use super::launch_queue::LaunchQueue;
 use super::polled::Polled;
 use super::queued::Queued;
 use super::spend::Spend;
 use super::turns::Turns;
+use super::unclaimed::Unclaimed;
 use crate::model::{
     AttemptId, Cause, ClassName, Machine, MachineId, MachineSpec, Pause, Registration, RunName,
     UnavailableOffering,
@@ -60,7 +60,7 @@ pub(super) struct Cache {
     pub(super) rows: ListedRegistrations,
     pub(super) seats: Listing<Seats>,
     pub(super) pauses: Listing<Pauses>,
-    pub(super) displaced: Displaced,
+    pub(super) unclaimed: Unclaimed,
     pub(super) canceled: Canceled,
     pub(super) polled: Polled,
     pub(super) breakers: Breakers,
@@ -199,6 +199,7 @@ impl Cache {
         *self.inner() = Inner::default();
         self.rows.forget_times();
         self.polled.forget();
+        self.unclaimed.forget();
         self.breakers.forget();
         self.launch_queue.forget();
         self.turns.forget();

@@ -1,136 +1,162 @@
-//! Finds which run uses whose machine, and whether a displaced job gets a machine back.
-//!
-//! A runner takes the oldest job that fits its labels, not the one it was launched for. A displaced
-//! job waits for the taker's machine; if the taker never had one (its class was at its limit), that
-//! wait is in vain. This is a cache: losing it costs time, never safety.
+//! Tells displaced runs whether a machine may still come for them, and wakes them once none does.
 
-use std::collections::HashMap;
+use std::sync::Arc;
 
-use parking_lot::{Mutex, MutexGuard};
+use jiff::{SignedDuration, Timestamp};
 
 use super::Controller;
-use crate::model::{AttemptId, End, Job, Observation, Phase, Run, RunName};
-use crate::ports::PortError;
+use crate::model::{
+    AttemptId, ClassName, End, Job, Observation, ObservedClass, Reason, Run, RunName,
+};
+use crate::ports::{OpenRun, RegistrationLists, WaitingJob};
 
-/// The maximum number of cached machines; then the cache is cleared.
-const KEPT: usize = 10_000;
-/// The maximum number of runs that are read in a chain of takers.
-const HOPS: usize = 20;
-
-/// The runs whose jobs took machines of other runs' attempts.
-#[derive(Default)]
-pub(super) struct Displaced(Mutex<Inner>);
-
-#[derive(Default)]
-struct Inner {
-    takers: HashMap<AttemptId, RunName>,
-    /// The reverse, and whether the displaced run was woken because it gets no machine.
-    attempt_ids: HashMap<RunName, (AttemptId, bool)>,
+/// Machines and jobs that are interchangeable. Sets of labels must be equal: a machine with more
+/// labels may take the job, too, but it was launched for a job that then lacks a machine.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Group {
+    /// The ID of the repository that the runners serve; 0: every repository of the scope.
+    pub(super) repo_id: i64,
+    pub(super) labels: Arc<[String]>,
 }
 
-impl Displaced {
-    fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock()
+impl Group {
+    /// Returns the group of a run's attempt; `None` if it has none.
+    pub(super) fn of(run: &Run) -> Option<Self> {
+        let repo_id = run.status.attempt.as_ref()?.runner.repo_id;
+        Some(Self { repo_id, labels: set_of(&run.spec.runs_on) })
     }
 
-    /// Records that the run's job was seen on the machine of an attempt.
-    pub(super) fn saw(&self, taker: &RunName, attempt_id: &AttemptId) {
-        let mut inner = self.inner();
-        if attempt_id.run == *taker || inner.takers.get(attempt_id) == Some(taker) {
-            return;
-        }
-        if inner.takers.len() >= KEPT {
-            *inner = Inner::default();
-        }
-        inner.attempt_ids.insert(taker.clone(), (attempt_id.clone(), false));
-        inner.takers.insert(attempt_id.clone(), taker.clone());
-    }
-
-    /// Returns the run that took the machine of an attempt.
-    fn taker(&self, attempt_id: &AttemptId) -> Option<RunName> {
-        self.inner().takers.get(attempt_id).cloned()
-    }
-
-    /// Returns the attempt whose machine the run took, unless the displaced run was woken already.
-    fn displaced_attempt(&self, taker: &RunName) -> Option<AttemptId> {
-        self.inner()
-            .attempt_ids
-            .get(taker)
-            .filter(|(_, woken)| !woken)
-            .map(|(attempt_id, _)| attempt_id.clone())
-    }
-
-    /// Records that the displaced run is woken.
-    fn mark_woken(&self, taker: &RunName) {
-        if let Some((_, woken)) = self.inner().attempt_ids.get_mut(taker) {
-            *woken = true;
-        }
+    /// Returns whether a runner of the group may take a job of this repository; 0: it is not known.
+    pub(super) fn serves(&self, repo_id: i64) -> bool {
+        self.repo_id == 0 || repo_id == 0 || self.repo_id == repo_id
     }
 }
 
-/// The replacement from a run whose job took another run's machine.
-enum Replacement {
-    /// A machine of its own that nobody has taken yet, or one that may still be requested.
-    Expected,
-    /// A machine that was taken in turn.
-    Displaced(AttemptId),
-    /// No machine.
-    Nothing,
+/// Returns a set of labels, in order.
+pub(super) fn set_of(labels: &[String]) -> Arc<[String]> {
+    let mut labels = labels.to_vec();
+    labels.sort();
+    labels.dedup();
+    labels.into()
 }
 
-impl Replacement {
-    fn of(run: &Run) -> Self {
-        let attempt = run.status.attempt.as_ref();
-        match attempt.map(|attempt| (attempt.number, attempt.ended.map(|ended| ended.why))) {
-            Some((_, None)) => Self::Expected,
-            Some((number, Some(End::Consumed))) => Self::Displaced(run.attempt_id(number)),
-            // While it waits, an attempt may be in preparation and not recorded yet.
-            _ if run.status.phase == Phase::Running || !run.is_open() => Self::Nothing,
-            _ => Self::Expected,
-        }
+/// What a class says about waits, as a displaced run last saw it.
+#[derive(Clone, Debug)]
+pub(super) struct Terms {
+    pub(super) class: ClassName,
+    pub(super) boot_within: SignedDuration,
+    pub(super) assign_within: SignedDuration,
+}
+
+impl Terms {
+    pub(super) fn of(observed: &ObservedClass) -> Self {
+        let (class, times) = (observed.class.name.clone(), &observed.class.times);
+        Self { class, boot_within: times.boot_within, assign_within: times.assign_within }
     }
 }
 
 impl Controller {
-    /// Returns whether the job was displaced and no machine will be reassigned to it.
-    pub(super) async fn has_no_replacement(&self, seen: &Observation) -> Result<bool, PortError> {
-        let (Some(run), Job::Waiting) = (&seen.run, &seen.job) else { return Ok(false) };
-        let Some(attempt) = &run.status.attempt else { return Ok(false) };
-        self.nothing_comes_back(Replacement::Displaced(run.attempt_id(attempt.number))).await
+    /// Notes what was observed of a run. Returns whether it was displaced and there are no more
+    /// machines that may come than older displaced runs.
+    pub(super) fn has_no_replacement(&self, seen: &Observation) -> bool {
+        // Push mode does not tell which job runs where.
+        let Some(run) = seen.run.as_ref().filter(|_| seen.job != Job::Unobservable) else {
+            return false;
+        };
+        let unclaimed = &self.cache.unclaimed;
+        unclaimed.observed(run, seen.job == Job::Waiting, seen.now);
+        if let Job::Running { runner } = &seen.job
+            && let Some(attempt_id) = run.attempt_of(runner)
+        {
+            unclaimed.took(&run.name, &attempt_id, seen.now);
+        }
+        let (Some(group), Some(observed)) = (Group::of(run), &seen.class) else { return false };
+        if seen.job != Job::Waiting || !is_used(seen, run) {
+            return false;
+        }
+        if gave_up_waiting(run) {
+            return true;
+        }
+        let terms = Terms::of(observed);
+        let coming = self.coming(&group, &terms, seen.now);
+        coming.is_some_and(|coming| unclaimed.older(&group, &terms, run, seen.now) >= coming)
     }
 
-    /// Wakes the run whose machine this run's job uses or used, if it gets none back.
-    pub(super) async fn wake_displaced(&self, run: &Run) {
-        if run.status.phase != Phase::Running && run.is_open() {
-            return;
+    /// Returns how many machines may come for displaced runs of a group, by the last lists; `None` if
+    /// the lists do not tell it.
+    fn coming(&self, group: &Group, terms: &Terms, now: Timestamp) -> Option<usize> {
+        let (machines, _) = self.cache.machines.known()?;
+        let list = match self.ports.forge.registration_lists() {
+            RegistrationLists::One => 0,
+            RegistrationLists::PerRepository => group.repo_id,
+        };
+        let (rows, _) = self.cache.rows.list(list).known()?;
+        rows.is_some().then(|| self.cache.unclaimed.coming(group, terms, &machines, now))
+    }
+
+    /// Notes the result of a reconcile, and wakes the displaced runs that get no machine by it.
+    pub(super) async fn note_displaced(&self, seen: &Observation, stored: Option<&Run>) {
+        let Some(run) = stored else { return };
+        let unclaimed = &self.cache.unclaimed;
+        unclaimed.recorded(run);
+        let waits = run.status.reason() == Some(Reason::MachineReassigned);
+        match (Group::of(run), &seen.class) {
+            (Some(group), Some(observed)) if waits => {
+                unclaimed.waits(run, group, Terms::of(observed));
+            }
+            _ => unclaimed.leaves(run),
         }
-        let Some(attempt_id) = self.cache.displaced.displaced_attempt(&run.name) else { return };
-        // After a failed read or a lost wake-up that run continues at its due, within a minute.
-        if let Ok(true) = self.nothing_comes_back(Replacement::of(run)).await {
-            self.cache.displaced.mark_woken(&run.name);
-            let _ = self.ports.queue.wake(&attempt_id.run).await;
+        self.wake_displaced(Some(run)).await;
+        self.wake_each(unclaimed.untold(self.ports.clock.now())).await;
+    }
+
+    /// Wakes the displaced runs that get no machine: all, or those that compete with this run.
+    async fn wake_displaced(&self, run: Option<&Run>) {
+        for (group, terms) in self.cache.unclaimed.groups(run) {
+            let now = self.ports.clock.now();
+            if let Some(coming) = self.coming(&group, &terms, now) {
+                let unclaimed = &self.cache.unclaimed;
+                self.wake_each(unclaimed.without_machine(&group, &terms, coming, now)).await;
+            }
         }
     }
 
-    /// Follows the chain of takers to its end.
-    async fn nothing_comes_back(&self, mut replacement: Replacement) -> Result<bool, PortError> {
-        let mut followed: Vec<AttemptId> = Vec::new();
-        loop {
-            let attempt_id = match replacement {
-                Replacement::Nothing => return Ok(true),
-                Replacement::Expected => return Ok(false),
-                Replacement::Displaced(attempt_id) => attempt_id,
-            };
-            let taker = self.cache.displaced.taker(&attempt_id);
-            // In a cycle each has another's machine: none of them waits.
-            let Some(taker) =
-                taker.filter(|_| followed.len() < HOPS && !followed.contains(&attempt_id))
-            else {
-                return Ok(false);
-            };
-            let run = self.ports.store.get(&taker).await?;
-            replacement = run.map_or(Replacement::Nothing, |run| Replacement::of(&run));
-            followed.push(attempt_id);
+    /// Notes the forge's waiting jobs. Wakes the runs whose jobs or machines have started without a
+    /// webhook, and the displaced runs that get no machine.
+    pub(super) async fn note_waiting(
+        &self,
+        jobs: &[WaitingJob],
+        open: &[OpenRun],
+        asked_at: Timestamp,
+    ) {
+        self.wake_each(self.cache.unclaimed.listed_jobs(jobs, open, asked_at)).await;
+        self.wake_each(self.cache.unclaimed.untold(asked_at)).await;
+        self.wake_displaced(None).await;
+    }
+
+    /// Wakes runs. After a lost wake-up they continue at their due, within a minute.
+    pub(super) async fn wake_each(&self, names: Vec<RunName>) {
+        for name in names {
+            let _ = self.ports.queue.wake(&name).await;
         }
     }
+}
+
+/// Returns whether the run was displaced and waits for its next attempt since: it stays with that,
+/// so that it is not written each time that the count changes.
+fn gave_up_waiting(run: &Run) -> bool {
+    let attempt = run.status.attempt.as_ref();
+    attempt.is_some_and(|attempt| attempt.ended.is_some())
+        && run.status.reason().is_some_and(|reason| reason != Reason::MachineReassigned)
+}
+
+/// Returns whether the machine of the run's attempt took a job.
+fn is_used(seen: &Observation, run: &Run) -> bool {
+    run.status.attempt.as_ref().is_some_and(|attempt| match attempt.ended {
+        Some(ended) => ended.why == End::Consumed,
+        None => {
+            let row = seen.registrations.by_id(attempt.runner.id);
+            row.is_some_and(|row| row.busy || row.missing_since.is_some())
+        }
+    })
 }

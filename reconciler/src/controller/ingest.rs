@@ -30,7 +30,9 @@ impl Controller {
                     let attempt_id = attempt_id.filter(|it| !it.is_of_another(&own));
                     let run_name = RunName::job(*job_id);
                     if let Some(attempt_id) = &attempt_id {
-                        self.cache.displaced.saw(&run_name, attempt_id);
+                        let now = self.ports.clock.now();
+                        self.cache.unclaimed.took(&run_name, attempt_id, now);
+                        self.cache.unclaimed.told(attempt_id);
                     }
                     let displaced = attempt_id.map(|s| s.run).filter(|name| *name != run_name);
                     for name in std::iter::once(run_name).chain(displaced) {

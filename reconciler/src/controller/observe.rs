@@ -109,13 +109,8 @@ impl Controller {
         seen.forge_read = Some(self.steadiness.read(self.ports.clock.now()));
         self.ask_for_machines(&mut seen).await?;
         self.ask_for_jobs(&mut seen).await;
-        if let (Some(run), Job::Running { runner }) = (&seen.run, &seen.job)
-            && let Some(attempt_id) = run.attempt_of(runner)
-        {
-            self.cache.displaced.saw(name, &attempt_id);
-        }
         self.note_canceled(&mut seen);
-        seen.no_replacement = self.has_no_replacement(&seen).await?;
+        seen.no_replacement = self.has_no_replacement(&seen);
         Ok(seen)
     }
 

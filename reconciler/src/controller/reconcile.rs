@@ -92,6 +92,10 @@ impl Controller {
                 return report;
             }
         };
+        if let Some(run) = seen.run.as_ref().filter(|_| seen.no_replacement) {
+            // Others must not count it among those that wait while it makes its next attempt.
+            self.cache.unclaimed.leaves(run);
+        }
         report.events.extend(self.note_clock(seen.clock));
         report.phase_before = seen.run.as_ref().map(|r| r.status.phase);
         report.class = seen.class.as_ref().map(|observed| observed.class.name.clone());
@@ -126,9 +130,7 @@ impl Controller {
             }
             Err(Stop::Port(error)) => fail(&mut reconcile.report, &error),
         }
-        if let Some(run) = &reconcile.stored {
-            self.wake_displaced(run).await;
-        }
+        self.note_displaced(&reconcile.seen, reconcile.stored.as_ref()).await;
         self.wake_canceled(name).await;
         self.wake_others(&reconcile.seen).await;
         let report = reconcile.close();
@@ -301,6 +303,8 @@ impl Reconcile<'_> {
         }
         let run = Run { version, ..run };
         self.seen.run = Some(run.clone());
+        // Others count its machine from now on.
+        self.controller.cache.unclaimed.recorded(&run);
         self.stored = Some(run);
         Ok(())
     }

@@ -94,10 +94,15 @@ impl Controller {
         let began_at = self.ports.clock.now();
         let listed = self.ports.forge.registrations(repo_id).await?;
         self.cache.rows.list(repo_id).reads_at(began_at);
-        Ok(match listed {
-            Registrations::Unknown => None,
-            Registrations::Seen(rows) => Some(ByRun::new(rows, |r| &r.attempt_id)),
-        })
+        let Registrations::Seen(rows) = listed else { return Ok(None) };
+        let rows = ByRun::new(rows, |r| &r.attempt_id);
+        if let Some((machines, _)) = self.cache.machines.known() {
+            let all = self.ports.forge.registration_lists() == RegistrationLists::One;
+            let shown = machines.all().iter().filter(|m| all || m.repo_id == repo_id);
+            let read_at = self.ports.clock.now();
+            self.cache.unclaimed.listed_rows(&rows, shown, (began_at, read_at));
+        }
+        Ok(Some(rows))
     }
 
     /// Reads the lists of a sweep, and returns the attempt IDs of their registrations. Those of

@@ -26,6 +26,7 @@ impl Controller {
         let mut report = SweepReport::default();
         let now = self.ports.clock.now();
         // When idle, only the forge's list is read: reads of the store cost money.
+        let mut asked_at = now;
         let mut waiting = None;
         if self.cache.nothing_open(now) {
             let jobs = self.ports.forge.waiting().await;
@@ -48,10 +49,14 @@ impl Controller {
         }
         let waiting = match waiting {
             Some(waiting) => waiting,
-            None => self.ports.forge.waiting().await,
+            None => {
+                asked_at = self.ports.clock.now();
+                self.ports.forge.waiting().await
+            }
         };
         match waiting {
             Ok(Some(jobs)) => {
+                self.note_waiting(&jobs, &open, asked_at).await;
                 self.demand(&jobs, &open, now, &mut report).await;
                 self.cache.queued.listed(&jobs, now);
             }

@@ -5,9 +5,9 @@ use std::collections::VecDeque;
 
 use jiff::Timestamp;
 use tinqs_ci_reconciler::model::{
-    AttemptId, BootPromise, ClassName, ClockCheck, InstallationId, Job as SeenJob, JobTimes, Machine,
-    MachineId, MachineState, Observation, ObservedClass, Phase, Placement, Reason, Registration,
-    Registrations, Run,
+    AttemptId, BootPromise, ClassName, ClockCheck, InstallationId, Job as SeenJob, JobTimes,
+    Machine, MachineId, MachineState, Observation, ObservedClass, Phase, Placement, Reason,
+    Registration, Registrations, Run,
 };
 use tinqs_ci_reconciler::plan::{Action, Plan, Prepare, Rule, VISIBLE_WITHIN};
 

@@ -102,6 +102,8 @@ struct Drive<'a> {
     /// Jobs seen running: since when they had waited, and whether they ran on their own machine.
     starts: BTreeMap<(i64, Timestamp), bool>,
     queued: BTreeSet<(i64, Timestamp)>,
+    /// The longest time from being queued to being done.
+    longest_to_done: SignedDuration,
     settled_calls: u64,
     idle_calls: u64,
 }
@@ -178,6 +180,7 @@ impl<'a> Drive<'a> {
             groups: 0,
             starts: BTreeMap::new(),
             queued: BTreeSet::new(),
+            longest_to_done: SignedDuration::ZERO,
             settled_calls: 0,
             idle_calls: 0,
         };

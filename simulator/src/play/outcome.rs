@@ -38,6 +38,8 @@ pub struct Outcome {
     pub calls_in_settled_day: u64,
     /// The longest wait of a job for its runner.
     pub longest_wait: SignedDuration,
+    /// The longest time of a job from being queued to being done.
+    pub longest_to_done: SignedDuration,
     /// The number of times that a run waited all of `assign_within` for the machine of the job that
     /// displaced its own, and then needed another machine.
     pub waited_in_vain: u64,

@@ -69,6 +69,19 @@ impl Profile {
         }
     }
 
+    /// Bursts of 20 jobs of one second, and no webhook: many jobs are done before their own machine
+    /// is up.
+    pub fn short() -> Self {
+        Self {
+            name: "short",
+            faults: |_| FaultProfile { webhook_lost: 1.0, ..FaultProfile::default() },
+            user_actions: user_actions::short_bursts,
+            replicas: (1, 1),
+            waits_at_most: minutes(5),
+            ..Self::steal()
+        }
+    }
+
     /// Six hours, three replicas and actions of people: the base of most profiles.
     fn mixed(name: &'static str, faults: fn(&mut Rng) -> FaultProfile, waits_at_most: i64) -> Self {
         let waits_at_most = minutes(waits_at_most);
@@ -329,6 +342,7 @@ impl Profile {
             Self::scrambled(),
             Self::chaos(),
             Self::few(),
+            Self::short(),
             Self::hijack(),
             Self::rogue(),
             Self::flood(),

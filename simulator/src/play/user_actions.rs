@@ -70,6 +70,16 @@ pub(super) fn bursts(rng: &mut Rng) -> UserActions {
         .collect()
 }
 
+/// Six bursts of 20 jobs of one second.
+pub(super) fn short_bursts(rng: &mut Rng) -> UserActions {
+    let mut user_actions = bursts(rng);
+    for (_, user_action) in &mut user_actions {
+        let UserAction::Push { jobs, .. } = user_action else { continue };
+        jobs.iter_mut().for_each(|job| job.work = seconds(1));
+    }
+    user_actions
+}
+
 /// Pushes of one to six jobs over six hours: at least 36 jobs.
 pub(super) fn pushes(rng: &mut Rng) -> UserActions {
     let mut at = seconds(5);

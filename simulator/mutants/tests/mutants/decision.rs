@@ -49,6 +49,8 @@ pub(crate) fn with(mutant: Mutant) -> Option<fn(&Observation) -> Plan> {
         Mutant::RefusalsCountAsBoots => |seen| counting(seen, is_refused),
         Mutant::ReclaimsCountAsBoots => |seen| counting(seen, is_reclaimed),
         Mutant::DisplacedWaits => displaced_waits,
+        Mutant::UnclaimedNotCounted => |seen| with_replacement(seen, true),
+        Mutant::NothingUnclaimed => |seen| with_replacement(seen, false),
         Mutant::NoLateRule => |seen| with_times(seen, |times| times.boot_within = FOREVER),
         Mutant::RetireIdleOfFinished => retire_idle_of_finished,
         Mutant::CredentialsKept => credentials_kept,
@@ -401,6 +403,11 @@ fn dropped_not_ended(seen: &Observation) -> Plan {
 fn displaced_waits(seen: &Observation) -> Plan {
     let seen = Observation { no_replacement: false, ..seen.clone() };
     with_times(&seen, |times| times.assign_within = FOREVER)
+}
+
+/// Shows whether a machine may come for a displaced run, whatever was counted.
+fn with_replacement(seen: &Observation, comes: bool) -> Plan {
+    plan(&Observation { no_replacement: !comes, ..seen.clone() })
 }
 
 fn with_times(seen: &Observation, change: fn(&mut Times)) -> Plan {

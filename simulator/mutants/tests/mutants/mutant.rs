@@ -78,6 +78,12 @@ mutants! {
     NoBackoff,
     /// A displaced job waits for a reassigned machine forever.
     DisplacedWaits,
+    /// Displaced jobs wait for reassigned machines however few there are.
+    UnclaimedNotCounted,
+    /// No displaced job waits for a reassigned machine.
+    NothingUnclaimed,
+    /// Machines whose own jobs still wait count as unclaimed, too.
+    EveryMachineUnclaimed,
     /// A live machine is never late.
     NoLateRule,
     /// A given-up run is reopened while its job waits.

@@ -97,6 +97,7 @@ impl Drive<'_> {
             mutating_calls_in_settled_day: self.settled_calls,
             calls_in_settled_day: self.idle_calls,
             longest_wait: world.laws.longest_wait().0,
+            longest_to_done: self.longest_to_done,
             waited_in_vain: world.laws.waited_in_vain(),
             drift: world.laws.drift_seen().clone(),
             counted: world.laws.counted(),

@@ -62,6 +62,12 @@ impl Drive<'_> {
                     }
                     self.starts.insert((id, at), own);
                 }
+                ("completed", Some(job)) => {
+                    let (id, at) = (job.id, job.updated_at);
+                    let queued = self.queued.range((id, Timestamp::MIN)..=(id, at)).next_back();
+                    let took = queued.map_or(SignedDuration::ZERO, |q| at.duration_since(q.1));
+                    self.longest_to_done = self.longest_to_done.max(took);
+                }
                 _ => {}
             }
             let faults = world.faults.at(now);

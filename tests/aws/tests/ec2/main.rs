@@ -3,8 +3,8 @@
 #[path = "../cloud/mod.rs"]
 mod cloud;
 mod foreign;
-mod runner;
 mod lists;
+mod runner;
 
 use std::sync::Arc;
 
