@@ -167,6 +167,7 @@ mod tests {
             repo_id: 0,
             ended_by: Some(ended_by),
             ended_at: None,
+            state_reason: None,
             class: ClassName("linux".to_owned()),
             kind: "c7a.large".to_owned(),
             zone: "eu-west-1b".to_owned(),

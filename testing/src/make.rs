@@ -120,6 +120,7 @@ pub fn attempt(
         ended: None,
         hung_since: None,
         boot_result: None,
+        state_reason: None,
         log: None,
     }
 }

@@ -38,6 +38,7 @@ pub fn prepared(
         ended: None,
         hung_since: None,
         boot_result: None,
+        state_reason: None,
         log: None,
     });
     status.next = attempt_id.number.saturating_add(1);

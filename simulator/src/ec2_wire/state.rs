@@ -297,6 +297,7 @@ fn attempt(
         ended: None,
         hung_since: None,
         boot_result: None,
+        state_reason: None,
         log: None,
     };
     (attempt_id, 0, attempt)

@@ -1,6 +1,6 @@
 //! EC2's error codes and what helps against each. The only list of them.
 
-use tinqs_ci_reconciler::model::Cause;
+use tinqs_ci_reconciler::model::{Cause, Refusal};
 use tinqs_ci_reconciler::ports::ErrorKind::{
     self, Denied, Invalid, Limit, NoCapacity, Throttled, Unavailable,
 };
@@ -27,6 +27,29 @@ pub fn is_unknown_instance(code: &str) -> bool {
 pub fn has_no_latest_console(code: &str) -> bool {
     matches!(code, "UnsupportedOperation" | "IncorrectInstanceState")
 }
+
+/// Returns what a state reason would have been as a refusal, and the remedy: the launch failed
+/// after EC2 had accepted it. `None` for any other reason.
+pub fn failed_launch(state_reason: &str) -> Option<(Refusal, &'static str)> {
+    Some(match state_reason {
+        "Client.InternalError" => (
+            Refusal::Invalid,
+            "usually the KMS key of its disks may not be used: let the controller's role and, for \
+             spot, the role AWSServiceRoleForEC2Spot use the key (key policy or grants)",
+        ),
+        "Client.InvalidSnapshot.NotFound" => (
+            Refusal::Invalid,
+            "the snapshot of the class's `image` is gone or not shared with this account: make \
+             the image again",
+        ),
+        "Client.VolumeLimitExceeded" => (Refusal::Limit, VOLUMES),
+        _ => return None,
+    })
+}
+
+/// The remedy for the quota of volumes.
+const VOLUMES: &str =
+    "the account's quota of volumes is used up: raise it (Service Quotas, EBS), or delete volumes";
 
 /// Codes whose HTTP status is misleading, or that are worth naming.
 const CODES: &[(&str, ErrorKind)] = &[
@@ -135,9 +158,7 @@ fn remedy(code: &str, message: &str) -> &'static str {
             "the account's quota of on-demand vCPUs is used up: raise it (Service Quotas, EC2), or \
              lower the class's `limit`"
         }
-        "VolumeLimitExceeded" | "MaxIOPSLimitExceeded" => {
-            "the account's quota of volumes is used up: raise it (Service Quotas, EBS)"
-        }
+        "VolumeLimitExceeded" | "MaxIOPSLimitExceeded" => VOLUMES,
         "Unsupported" => {
             "this zone or market lacks the instance type: check the class's `kinds` and `subnets`"
         }
