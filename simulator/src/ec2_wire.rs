@@ -102,6 +102,10 @@ pub struct Ec2Options {
     pub listed_after_end: SignedDuration,
     /// Whether client tokens are honored.
     pub tokens: bool,
+    /// Whether a token whose machines are all terminated is refused
+    /// (`IdempotentInstanceTerminated`). If not, the answer shows those machines. AWS documents
+    /// both.
+    pub refuses_used_tokens: bool,
     /// Whether dry runs are recognized, as in EC2 but not in some emulators.
     pub dry_run: bool,
     /// The time for which a token is kept after the end of its machines.
@@ -143,6 +147,7 @@ impl Default for Ec2Options {
             list_lag: SignedDuration::ZERO,
             listed_after_end: LISTED_AFTER_END,
             tokens: true,
+            refuses_used_tokens: false,
             dry_run: true,
             token_kept: TOKEN_KEPT,
             buckets: Buckets::usual(),
