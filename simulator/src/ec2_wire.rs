@@ -98,6 +98,8 @@ pub struct Ec2Options {
     pub visible_within: SignedDuration,
     /// Age of every reading. Not shortened by `speed`.
     pub list_lag: SignedDuration,
+    /// From the end of a machine until its console shows what it printed.
+    pub console_lag: SignedDuration,
     /// The time for which an ended machine is listed.
     pub listed_after_end: SignedDuration,
     /// Whether client tokens are honored.
@@ -145,6 +147,7 @@ impl Default for Ec2Options {
             ends_within: SignedDuration::from_secs(5),
             visible_within: SignedDuration::from_secs(5),
             list_lag: SignedDuration::ZERO,
+            console_lag: SignedDuration::ZERO,
             listed_after_end: LISTED_AFTER_END,
             tokens: true,
             refuses_used_tokens: false,

@@ -15,6 +15,7 @@ use super::by_run::ByRun;
 use super::canceled::Canceled;
 use super::displaced::Displaced;
 use super::ends::Ends;
+use super::late_logs::LateLogs;
 use super::launch_queue::LaunchQueue;
 use super::polled::Polled;
 use super::queued::Queued;
@@ -66,6 +67,7 @@ pub(super) struct Cache {
     pub(super) launch_queue: LaunchQueue,
     pub(super) queued: Queued,
     pub(super) ends: Ends,
+    pub(super) late_logs: LateLogs,
     pub(super) spend: Spend,
     /// Reads of what was counted today, and of prices, which go into `spend`.
     pub(super) counted: Listing<()>,

@@ -63,6 +63,15 @@ pub fn printed(status: &mut Status, lines: String) {
     }
 }
 
+/// Records what the machine of an ended attempt of this number printed, current or past.
+pub fn printed_late(status: &mut Status, number: u32, lines: String) {
+    if status.attempt.as_ref().is_some_and(|attempt| attempt.number == number) {
+        printed(status, lines);
+    } else if let Some(past) = status.past.iter_mut().find(|past| past.number == number) {
+        past.log = Some(lines);
+    }
+}
+
 /// Sets the status of a run that got no seat.
 pub fn at_limit(status: &mut Status, prepare: &Prepare, now: Timestamp) {
     status.phase = Phase::Waiting;
