@@ -104,9 +104,7 @@ pub struct Ec2Options {
     pub listed_after_end: SignedDuration,
     /// Whether client tokens are honored.
     pub tokens: bool,
-    /// Whether a token whose machines are all terminated is refused
-    /// (`IdempotentInstanceTerminated`). If not, the answer shows those machines. AWS documents
-    /// both.
+    /// Whether a token whose machines are all terminated is refused, or shows them: AWS says both.
     pub refuses_used_tokens: bool,
     /// Whether dry runs are recognized, as in EC2 but not in some emulators.
     pub dry_run: bool,
