@@ -68,6 +68,7 @@ pub(crate) fn finished(job: i64, now: Timestamp) -> Run {
         ended: Some(Ended { why: End::Consumed, at: now }),
         hung_since: None,
         boot_result: None,
+        state_reason: None,
         log: None,
     });
     status.phase = Phase::Finished;

@@ -94,6 +94,7 @@ fn attempt(
         ended: None,
         hung_since: None,
         boot_result: None,
+        state_reason: None,
         log: None,
     }
 }

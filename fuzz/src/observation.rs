@@ -316,6 +316,7 @@ fn launch(seen: &mut Observation, placement: u32, how: usize) {
         promise: None,
         ended_by: None,
         ended_at: None,
+        state_reason: None,
         class: attempt.class.clone(),
         kind: String::new(),
         zone: String::new(),

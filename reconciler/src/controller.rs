@@ -9,6 +9,7 @@ mod displaced;
 mod drift;
 mod ends;
 mod ingest;
+mod late_logs;
 mod launch_queue;
 mod observe;
 mod pauses;

@@ -224,6 +224,7 @@ impl World {
             promise: None,
             ended_by: None,
             ended_at: None,
+            state_reason: None,
             class: attempt.class.clone(),
             kind: String::new(),
             zone: String::new(),

@@ -98,10 +98,14 @@ pub struct Ec2Options {
     pub visible_within: SignedDuration,
     /// Age of every reading. Not shortened by `speed`.
     pub list_lag: SignedDuration,
+    /// From the end of a machine until its console shows what it printed.
+    pub console_lag: SignedDuration,
     /// The time for which an ended machine is listed.
     pub listed_after_end: SignedDuration,
     /// Whether client tokens are honored.
     pub tokens: bool,
+    /// Whether a token whose machines are all terminated is refused, or shows them: AWS says both.
+    pub refuses_used_tokens: bool,
     /// Whether dry runs are recognized, as in EC2 but not in some emulators.
     pub dry_run: bool,
     /// The time for which a token is kept after the end of its machines.
@@ -141,8 +145,10 @@ impl Default for Ec2Options {
             ends_within: SignedDuration::from_secs(5),
             visible_within: SignedDuration::from_secs(5),
             list_lag: SignedDuration::ZERO,
+            console_lag: SignedDuration::ZERO,
             listed_after_end: LISTED_AFTER_END,
             tokens: true,
+            refuses_used_tokens: false,
             dry_run: true,
             token_kept: TOKEN_KEPT,
             buckets: Buckets::usual(),

@@ -161,7 +161,8 @@ pub struct AttemptExplained {
     pub hourly_micro_usd: Option<u64>,
     /// The refusals of the cloud, by placement.
     pub refusals: Vec<String>,
-    /// The reason why the attempt ended; `null` if it continues.
+    /// The reason why the attempt ended, with what the cloud said about the end of its machine;
+    /// `null` if it continues.
     pub ended: Option<String>,
     /// The end of what its machine printed before it ended without a job.
     #[serde(default)]

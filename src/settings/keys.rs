@@ -323,7 +323,7 @@ pub(super) const TOKEN: &[Key] = &[
     key(
         "may",
         Form::Word(&["read", "operate"]),
-        "`read` shows runs, machines, logs and metrics; `operate` also changes them and reloads the configuration.",
+        "`read` shows runs, machines and metrics; `operate` also shows what machines printed, changes them and reloads the configuration.",
     )
     .required(),
 ];

@@ -133,7 +133,7 @@ pub struct Token {
 /// The right of a token of the API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Right {
-    /// To see runs, machines, logs and metrics.
+    /// To see runs, machines and metrics.
     Read,
     /// To change them too, and to have the configuration read again.
     Operate,

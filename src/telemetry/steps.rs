@@ -1,4 +1,5 @@
-//! What a record that this process wrote tells for metrics: the steps of the path, interruptions.
+//! What a record that this process wrote tells for metrics and the log: the steps of the path,
+//! interruptions.
 
 use tinqs_ci_reconciler::model::{End, EndedBy, Happened, Machine, Milestone, Run, serving};
 
@@ -12,6 +13,7 @@ impl Telemetry {
         for (index, milestone) in timeline.iter().enumerate().skip(first) {
             self.step(run, &timeline[..index], milestone);
             self.interruption(run, &milestone.what);
+            log_state_reason(run, &milestone.what);
         }
     }
 
@@ -66,6 +68,22 @@ impl Telemetry {
         if let Some(machine) = taken.find(|machine| is_it(machine)) {
             self.metrics.launches.interrupted(machine);
         }
+    }
+}
+
+/// Logs what the cloud says about a machine that ended before it got a job.
+fn log_state_reason(run: &Run, what: &Happened) {
+    let Happened::AttemptEnded { attempt: number, why: End::MachineGone } = what else { return };
+    let status = &run.status;
+    let current = status.attempt.iter().map(|it| (it.number, &it.state_reason));
+    let past = status.past.iter().map(|it| (it.number, &it.state_reason));
+    let own = current.chain(past).find(|(of, _)| of == number);
+    let Some((_, Some(reason))) = own else { return };
+    let (run, attempt) = (run.name.as_str(), *number);
+    if reason.refusal.is_some() {
+        tracing::warn!(run, attempt, error = %reason, "launch failed after it was accepted");
+    } else {
+        tracing::info!(run, attempt, %reason, "the cloud ended a machine before it got a job");
     }
 }
 
@@ -167,6 +185,7 @@ mod tests {
             repo_id: 0,
             ended_by: Some(ended_by),
             ended_at: None,
+            state_reason: None,
             class: ClassName("linux".to_owned()),
             kind: "c7a.large".to_owned(),
             zone: "eu-west-1b".to_owned(),

@@ -233,7 +233,7 @@ fn machines_that_never_come_online_show_a_breaker_of_their_own() {
         line.unwrap_or_else(|| panic!("{series} is shown from the start")).to_owned()
     };
     assert_eq!(shown("never_online"), "0");
-    let stop = BootStop { machines: 3, since: now(), until: now() };
+    let stop = BootStop { machines: 3, since: now(), until: now(), launch_failed: false };
     telemetry.note_boot_stops(&[(ClassName("class-1".to_owned()), stop)]);
     assert_eq!((shown("never_online"), shown("refused")), ("1800000000".into(), "0".into()));
     telemetry.note_boot_stops(&[]);
@@ -281,6 +281,7 @@ fn the_snapshot_counts_runs_and_machines_by_class_and_drops_what_is_gone() {
         promise: None,
         ended_by: None,
         ended_at: None,
+        state_reason: None,
         class: ClassName("class-1".to_owned()),
         kind: "process".to_owned(),
         zone: String::new(),

@@ -121,6 +121,7 @@ pub fn attempt(
         ended: None,
         hung_since: None,
         boot_result: None,
+        state_reason: None,
         log: None,
     }
 }

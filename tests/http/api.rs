@@ -170,6 +170,7 @@ pub(crate) fn attempt(run: &Run) -> Attempt {
         ended: None,
         hung_since: None,
         boot_result: None,
+        state_reason: None,
         log: None,
     }
 }

@@ -70,6 +70,11 @@ async fn a_token_that_may_read_is_refused_by_every_change() {
     assert_unchanged(&server);
     for (method, path) in operations().into_iter().filter(|(method, _)| method == "GET") {
         let answer = server.ask(&method, &path, &reads, Body::empty()).await;
+        // A job may have written there.
+        if path.ends_with("/log") {
+            assert_eq!(answer.status, StatusCode::FORBIDDEN, "{answer:?}");
+            continue;
+        }
         let denied = [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN];
         assert!(!denied.contains(&answer.status), "{method} {path}: {answer:?}");
     }

@@ -176,6 +176,7 @@ async fn the_cost_per_hour_is_missing_while_a_price_is_unknown() {
         repo_id: 1,
         ended_by: None,
         ended_at: None,
+        state_reason: None,
         class: ClassName("linux".to_owned()),
         kind: kind.to_owned(),
         zone: String::new(),

@@ -231,6 +231,7 @@ fn make_machine(attempt_id: AttemptId, launched_at: Timestamp, now: Timestamp) -
         repo_id: 1,
         ended_by: None,
         ended_at: None,
+        state_reason: None,
         class: ClassName("linux".to_owned()),
         kind: "c7a.medium".to_owned(),
         zone: "eu-west-1b".to_owned(),

@@ -294,6 +294,7 @@ impl Compute for Processes {
             promise: attempt.boot.promise(),
             ended_by: None,
             ended_at: None,
+            state_reason: None,
             class: attempt.class.clone(),
             kind: requested.machine.kind.clone(),
             zone: String::new(),

@@ -89,7 +89,7 @@ impl Inner {
         }
         let online = self.online.get(class).map(|at| ClassBoot {
             class: class.clone(),
-            result: BootResult { at: *at, online: true },
+            result: BootResult { at: *at, online: true, launch_failed: false },
         });
         let finished = self.finished.iter().filter(|(name, _)| !self.failed.contains_key(*name));
         let finished = finished.flat_map(|(_, boots)| boots);

@@ -14,6 +14,7 @@ use super::breaker::Breakers;
 use super::by_run::ByRun;
 use super::canceled::Canceled;
 use super::ends::Ends;
+use super::late_logs::LateLogs;
 use super::launch_queue::LaunchQueue;
 use super::polled::Polled;
 use super::queued::Queued;
@@ -38,8 +39,8 @@ const SWEPT_EVERY: SignedDuration = SignedDuration::from_mins(5);
 const AUDITED_EVERY: SignedDuration = SignedDuration::from_hours(1);
 /// The maximum number of cached missing registrations.
 const MISSING_KEPT: usize = 10_000;
-/// The maximum number of cached reclaimed machines.
-const RECLAIMED_KEPT: usize = 10_000;
+/// The maximum number of cached ended machines.
+const ENDED_KEPT: usize = 10_000;
 
 /// Machines by the run of their attempt ID.
 pub(super) type Machines = ByRun<Machine>;
@@ -70,6 +71,7 @@ pub(super) struct Cache {
     pub(super) open: Listing<()>,
     pub(super) queued: Queued,
     pub(super) ends: Ends,
+    pub(super) late_logs: LateLogs,
     pub(super) spend: Spend,
     /// Reads of what was counted today, and of prices, which go into `spend`.
     pub(super) counted: Listing<()>,
@@ -85,8 +87,8 @@ pub(super) struct Cache {
 struct Inner {
     missing: HashMap<i64, Timestamp>,
     unavailable: Vec<UnavailableOffering>,
-    /// Machines that were seen reclaimed: each counts once.
-    reclaimed: BTreeSet<MachineId>,
+    /// Machines whose end said something about offerings: each counts once.
+    ended: BTreeSet<MachineId>,
     dues: BTreeMap<RunName, Timestamp>,
     woken: HashMap<RunName, Timestamp>,
     /// The classes of the last listed machines.
@@ -148,17 +150,24 @@ impl Cache {
         inner.unavailable.push(UnavailableOffering { machine: machine.clone(), until, cause });
     }
 
-    /// Records that the cloud reclaimed a machine. It is listed for an hour, and counts once.
-    pub(super) fn reclaimed(&self, id: &MachineId, machine: &MachineSpec, now: Timestamp) {
+    /// Records what the end of a machine says about offerings. It is listed for an hour, and counts
+    /// once.
+    pub(super) fn ended(
+        &self,
+        id: &MachineId,
+        offerings: &[MachineSpec],
+        cause: Cause,
+        now: Timestamp,
+    ) {
         let first = {
             let mut inner = self.inner();
-            if inner.reclaimed.len() >= RECLAIMED_KEPT {
-                inner.reclaimed.clear();
+            if inner.ended.len() >= ENDED_KEPT {
+                inner.ended.clear();
             }
-            inner.reclaimed.insert(id.clone())
+            inner.ended.insert(id.clone())
         };
-        if first {
-            self.skip(machine, Cause::Reclaimed, now);
+        for machine in offerings.iter().filter(|_| first) {
+            self.skip(machine, cause, now);
         }
     }
 

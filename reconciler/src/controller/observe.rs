@@ -11,8 +11,9 @@ use super::by_run::ByRun;
 use super::cache::{Machines, Seats};
 use super::ends::ListRead;
 use crate::model::{
-    AtWork, AttemptId, Class, ClassName, Conclusion, EndedBy, Job, Machine, Observation,
-    ObservedClass, Outcome, Phase, Registration, Registrations, Run, RunName, nearest, serving,
+    AtWork, AttemptId, Cause, Class, ClassName, Conclusion, EndedBy, Job, Machine, Observation,
+    ObservedClass, Outcome, Phase, Refusal, Registration, Registrations, Run, RunName, nearest,
+    serving,
 };
 use crate::plan::hung::suspects;
 use crate::ports::{ErrorKind, PortError, SeenJob};
@@ -93,7 +94,7 @@ impl Controller {
             nearest,
             run,
         };
-        self.cache_reclaimed(&seen);
+        self.cache_ends(&seen);
         if let Some(class) = class {
             let paused = self.pause_of(&class.name, ticket).await?;
             if class.budget.is_some() && !seen.machines.iter().any(Machine::is_live) {
@@ -146,18 +147,27 @@ impl Controller {
         ObservedClass { class, unavailable, breaker, paused: None, budget_stop: None, boot_stop }
     }
 
-    /// Caches reclaimed machines, so that other offerings are preferred. Only the record has the
-    /// subnet.
-    fn cache_reclaimed(&self, seen: &Observation) {
+    /// Caches machines that the cloud reclaimed, so that other offerings are preferred, and limits
+    /// of the account that ended machines. Only the record has the subnet.
+    fn cache_ends(&self, seen: &Observation) {
         let Some(run) = &seen.run else { return };
         let Some(attempt) = &run.status.attempt else { return };
         let attempt_id = run.attempt_id(attempt.number);
         let ended = |m: &&Machine| m.attempt_id == attempt_id && !m.is_live();
-        let by_cloud = |m: &&Machine| m.ended_by == Some(EndedBy::Cloud);
-        for machine in seen.machines.iter().filter(ended).filter(by_cloud) {
-            let index = usize::try_from(machine.placement).ok();
-            if let Some(placement) = index.and_then(|at| attempt.placements.get(at)) {
-                self.cache.reclaimed(&machine.id, &placement.machine, seen.now);
+        for machine in seen.machines.iter().filter(ended) {
+            let refusal = machine.state_reason.as_ref().and_then(|reason| reason.refusal);
+            if refusal == Some(Refusal::Limit) {
+                // A limit of the account, whatever the machine is.
+                let settings = self.settings();
+                let class = settings.classes.iter().find(|class| class.name == attempt.class);
+                let all = class.map(|class| class.machines.as_slice()).unwrap_or_default();
+                self.cache.ended(&machine.id, all, Cause::Quota, seen.now);
+            } else if machine.ended_by == Some(EndedBy::Cloud) {
+                let index = usize::try_from(machine.placement).ok();
+                let placement = index.and_then(|at| attempt.placements.get(at));
+                let spec = placement.map(|placement| &placement.machine);
+                let reclaimed = spec.map(std::slice::from_ref).unwrap_or_default();
+                self.cache.ended(&machine.id, reclaimed, Cause::Reclaimed, seen.now);
             }
         }
     }

@@ -207,6 +207,7 @@ impl Reconcile<'_> {
                 self.release_probe().await;
             }
         }
+        self.keep_late_lines().await;
         self.put(rule).await?;
         if rule == Rule::NextPlacement {
             self.recorded();

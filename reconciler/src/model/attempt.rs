@@ -9,6 +9,7 @@ use super::class::ClassName;
 use super::friendly::Friendly;
 use super::machine::{MachineSpec, Refusal};
 use super::names::MachineId;
+use super::outcome::StateReason;
 use super::secret::Secret;
 
 /// One try to get a machine for a job, with everything that the machine is given.
@@ -39,6 +40,10 @@ pub struct Attempt {
     /// a job, and again if the runner comes online after that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub boot_result: Option<BootResult>,
+    /// What the cloud says about the end of its machine, if that ended without a job and did not
+    /// end itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state_reason: Option<StateReason>,
     /// The end of what its machine printed before it ended without a job: at most 512 bytes, safe
     /// for terminals, without credentials.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -106,6 +111,9 @@ pub struct BootResult {
     pub at: Timestamp,
     /// Whether it came online, or was used.
     pub online: bool,
+    /// Whether its launch failed after the cloud had accepted it, so that no image was started.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub launch_failed: bool,
 }
 
 /// An attempt that is no longer current.
@@ -143,6 +151,10 @@ pub struct PastAttempt {
     /// a job, and again if the runner comes online after that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub boot_result: Option<BootResult>,
+    /// What the cloud says about the end of its machine, if that ended without a job and did not
+    /// end itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state_reason: Option<StateReason>,
     /// The end of what its machine printed before it ended without a job: at most 512 bytes, safe
     /// for terminals, without credentials.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -328,6 +340,7 @@ impl Attempt {
             ended: recorded,
             hung_since,
             boot_result,
+            state_reason,
             log,
         } = self;
         PastAttempt {
@@ -348,6 +361,7 @@ impl Attempt {
             ended: recorded.unwrap_or(ended),
             hung_since,
             boot_result,
+            state_reason,
             log,
         }
     }

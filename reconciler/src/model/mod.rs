@@ -46,7 +46,7 @@ pub use observation::{
     AtWork, Conclusion, ForgeRead, Job, JobRunner, Machine, MachineState, Observation,
     ObservedClass, Registration, Registrations,
 };
-pub use outcome::{EndedBy, Outcome};
+pub use outcome::{EndedBy, Outcome, StateReason};
 pub use pause::{Pause, paused};
 pub use redactor::Redactor;
 pub use repos::{owner_of, pattern_problem, same_owner};

@@ -11,7 +11,7 @@ use super::clock_check::ClockCheck;
 use super::job_times::JobTimes;
 use super::machine::{Cause, MachineSpec, Market, OpenBreaker, UnavailableOffering};
 use super::names::{AttemptId, InstallationId, MachineId, RunName};
-use super::outcome::{EndedBy, Outcome};
+use super::outcome::{EndedBy, Outcome, StateReason};
 use super::pause::Pause;
 use super::run::Run;
 
@@ -278,6 +278,9 @@ pub struct Machine {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schemars", schemars(with = "Option<String>"))]
     pub ended_at: Option<Timestamp>,
+    /// What the cloud says about its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state_reason: Option<StateReason>,
     /// Its class, from its tags. Informational.
     pub class: ClassName,
     /// Its kind. Informational.

@@ -1,6 +1,10 @@
 //! How runs and machines end.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
+
+use super::machine::Refusal;
 
 /// The outcome of a finished run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -37,4 +41,26 @@ pub enum EndedBy {
     Request,
     /// The cloud reclaimed it.
     Cloud,
+}
+
+/// What the cloud says about the end of a machine. Its texts are safe for terminals.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
+pub struct StateReason {
+    /// The cloud's code: `Client.InternalError`.
+    pub code: String,
+    /// The cloud's message, with what to do if that is known; empty if there is none.
+    #[serde(default)]
+    pub message: String,
+    /// Of a launch that failed after the cloud had accepted it: what a refusal would have said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<Refusal>,
+}
+
+/// Code and message in one line: the only place that words it.
+impl fmt::Display for StateReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { code, message, refusal: _ } = self;
+        if message.is_empty() { f.write_str(code) } else { write!(f, "{code}: {message}") }
+    }
 }

@@ -11,7 +11,7 @@ use super::times::{
     after, launch_by, older,
 };
 use crate::model::{
-    Attempt, BootStop, Cause, End, Ended, Happened, MachineSpec, ObservedClass, OpenBreaker, Phase,
+    Attempt, Cause, End, Ended, Happened, MachineSpec, ObservedClass, OpenBreaker, Phase,
     Placement, Reason, Refusal,
 };
 
@@ -200,10 +200,15 @@ impl<'a> Decision<'a> {
         observed.choose(self.now(), |machine| !tried(machine)).cloned()
     }
 
-    /// Returns what the machine of the last attempt printed at its end.
+    /// Returns what the cloud says about the end of the last attempt's machine, and what that
+    /// printed.
     fn own_line(&self) -> Option<String> {
-        let printed = self.status.attempt.as_ref()?.log.as_deref()?;
-        telling_line(printed)
+        let attempt = self.status.attempt.as_ref()?;
+        let said = attempt.state_reason.as_ref().map(ToString::to_string);
+        match (said, attempt.log.as_deref().and_then(telling_line)) {
+            (Some(said), Some(line)) => Some(format!("{said}: {line}")),
+            (said, line) => said.or(line),
+        }
     }
 
     /// Rule 15: records why the next attempt must wait, and returns until when.
@@ -317,7 +322,7 @@ fn stopped(observed: &ObservedClass, now: Timestamp) -> Option<Stopped> {
         return Some(Stopped { reason: Reason::Budget, message, again: again.min(stop.until) });
     }
     let stop = observed.boot_stop(now)?;
-    let message = BootStop::message(name);
+    let message = stop.message(name);
     Some(Stopped { reason: Reason::BreakerOpen, message, again: again.min(stop.until) })
 }
 

@@ -2,18 +2,21 @@
 //!
 //! The ground is in the records of past attempts alone, so that the verdict is the same in each
 //! replica and after a restart. Refused launches, machines that the cloud or a person ended, and
-//! registrations that are missing or not listed say nothing about an image.
+//! registrations that are missing or not listed say nothing about an image. A launch that failed
+//! after the cloud had accepted it, for a reason that a person must remove, counts as well.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 
 use super::times::{BREAKER_RETRIES_AFTER, after, older};
 use crate::model::{
     Attempt, AttemptId, BootResult, BootStop, ClassBoot, ClassName, End, EndedBy, Machine,
-    Observation, Registration, Run, Status, Times,
+    Observation, Refusal, Registration, Run, StateReason, Status, Times,
 };
 
 /// The class launches one at a time once so many machines in a row never came online.
 const NEVER_ONLINE: usize = 3;
+/// The same for launches that failed after the cloud had accepted them.
+const LAUNCHES_FAILED: usize = 2;
 /// For so long after its end, a runner that was online still looks so: the forge's flag falls after a
 /// minute.
 const STILL_ONLINE: SignedDuration = SignedDuration::from_secs(45);
@@ -27,15 +30,39 @@ pub(super) fn result(
     why: End,
     times: &Times,
 ) -> Option<BootResult> {
-    let row = seen.registrations.by_id(attempt.runner.id)?;
     let attempt_id = run.attempt_id(attempt.number);
+    if why == End::MachineGone && launch_failed(seen, &attempt_id) {
+        return Some(BootResult { at: seen.now, online: false, launch_failed: true });
+    }
+    let row = seen.registrations.by_id(attempt.runner.id)?;
     let never_online = match why {
         End::NeverReady => is_offline(row),
         End::MachineGone => is_offline(row) && ended_itself(seen, attempt, &attempt_id, times),
         _ => false,
     };
     let idle = why == End::NotAssigned && is_online(row);
-    (never_online || idle).then_some(BootResult { at: seen.now, online: idle })
+    let result = BootResult { at: seen.now, online: idle, launch_failed: false };
+    (never_online || idle).then_some(result)
+}
+
+/// Returns the machine of an attempt; if it has several, that of the last placement.
+fn machine_of<'a>(seen: &'a Observation, attempt_id: &AttemptId) -> Option<&'a Machine> {
+    let own = seen.machines.iter().filter(|machine| machine.attempt_id == *attempt_id);
+    own.max_by_key(|machine| machine.placement)
+}
+
+/// Returns what the cloud says about the end of an attempt's machine; `None` if the machine ended
+/// itself.
+pub(super) fn state_reason(seen: &Observation, attempt_id: &AttemptId) -> Option<StateReason> {
+    let machine = machine_of(seen, attempt_id)?;
+    machine.state_reason.clone().filter(|_| machine.ended_by != Some(EndedBy::Itself))
+}
+
+/// Whether the launch failed after the cloud had accepted it, for a reason that a person must
+/// remove.
+fn launch_failed(seen: &Observation, attempt_id: &AttemptId) -> bool {
+    let refusal = state_reason(seen, attempt_id).and_then(|reason| reason.refusal);
+    matches!(refusal, Some(Refusal::Denied | Refusal::Invalid))
 }
 
 fn is_online(row: &Registration) -> bool {
@@ -63,8 +90,7 @@ fn ended_itself(
         let steady = seen.forge_read.is_some_and(|it| it.steady_since <= machine.launched_at);
         machine.ended_by == Some(EndedBy::Itself) && steady && (early || at_once)
     };
-    let own = seen.machines.iter().filter(|machine| machine.attempt_id == *attempt_id);
-    own.max_by_key(|machine| machine.placement).is_some_and(is_told)
+    machine_of(seen, attempt_id).is_some_and(is_told)
 }
 
 /// Corrects attempts whose runner came online after all.
@@ -74,7 +100,7 @@ pub(super) fn note(status: &mut Status, seen: &Observation) {
     let past = status.past.iter_mut().map(|it| (it.registration, &mut it.boot_result));
     for (registration, result) in current.chain(past) {
         if result.is_some_and(|result| !result.online) && came(registration) {
-            *result = Some(BootResult { at: seen.now, online: true });
+            *result = Some(BootResult { at: seen.now, online: true, launch_failed: false });
         }
     }
 }
@@ -88,13 +114,16 @@ pub fn boot_stop<'a>(
     let own = boots.filter(|boot| boot.class == *class).map(|boot| boot.result);
     let mut results: Vec<BootResult> = own.collect();
     results.sort_by_key(|result| std::cmp::Reverse(*result));
-    let never: Vec<Timestamp> =
-        results.iter().take_while(|result| !result.online).map(|result| result.at).collect();
-    let (last, third) = (never.first()?, never.len().checked_sub(NEVER_ONLINE)?);
+    let never: Vec<BootResult> = results.into_iter().take_while(|result| !result.online).collect();
+    let failed = never.iter().take_while(|result| result.launch_failed).count();
+    let launch_failed = failed >= LAUNCHES_FAILED;
+    let many = if launch_failed { LAUNCHES_FAILED } else { NEVER_ONLINE };
+    let (last, opened) = (never.first()?, never.len().checked_sub(many)?);
     Some(BootStop {
         machines: u32::try_from(never.len()).unwrap_or(u32::MAX),
-        since: *never.get(third)?,
-        until: after(*last, BREAKER_RETRIES_AFTER),
+        since: never.get(opened)?.at,
+        until: after(last.at, BREAKER_RETRIES_AFTER),
+        launch_failed,
     })
 }
 
@@ -107,6 +136,8 @@ pub(crate) fn probe_lasts(times: &Times) -> SignedDuration {
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
+
     use super::*;
 
     fn linux() -> ClassName {
@@ -120,7 +151,7 @@ mod tests {
     fn boots(of: &str, results: &[(i64, bool)]) -> Vec<ClassBoot> {
         let boot = |(at, online): &(i64, bool)| ClassBoot {
             class: ClassName(of.to_owned()),
-            result: BootResult { at: minute(*at), online: *online },
+            result: BootResult { at: minute(*at), online: *online, launch_failed: false },
         };
         results.iter().map(boot).collect()
     }
@@ -134,7 +165,8 @@ mod tests {
         assert_eq!(stop(&[]), None);
         assert_eq!(stop(&[(1, false), (2, false)]), None, "two say too little");
         let three = stop(&[(2, false), (6, false), (1, false), (0, true)]).expect("three");
-        let expected = BootStop { machines: 3, since: minute(6), until: minute(11) };
+        let (since, until) = (minute(6), minute(11));
+        let expected = BootStop { machines: 3, since, until, launch_failed: false };
         assert_eq!(three, expected, "one that came online before does not matter");
         let five = stop(&[(2, false), (9, false), (1, false), (6, false), (20, false)]);
         let five = five.expect("five");
@@ -146,6 +178,25 @@ mod tests {
         assert_eq!(stop(&[(1, false), (2, false), (3, false), (4, true)]), None);
         assert_eq!(stop(&[(1, false), (2, false), (3, false), (3, true)]), None, "a tie");
         assert_eq!(stop(&[(1, true), (2, false), (3, false), (0, false)]), None);
+    }
+
+    #[test]
+    fn two_launches_that_failed_in_a_row_open_it() {
+        let stop = |failed: &[(i64, bool)], others: &[(i64, bool)]| {
+            let mut all = boots("linux", failed);
+            all.iter_mut().for_each(|boot| boot.result.launch_failed = true);
+            all.extend(boots("linux", others));
+            boot_stop(&linux(), all.iter())
+        };
+        assert_eq!(stop(&[(1, false)], &[]), None);
+        let two = stop(&[(3, false), (1, false)], &[(0, true)]).expect("two");
+        let (since, until) = (minute(3), minute(8));
+        assert_eq!(two, BootStop { machines: 2, since, until, launch_failed: true });
+        assert_eq!(stop(&[(1, false), (3, false)], &[(2, true)]), None, "one came online between");
+        assert_eq!(stop(&[(1, false), (3, false)], &[(4, true)]), None, "one came online since");
+        assert_eq!(stop(&[(1, false)], &[(2, false)]), None, "one of each says too little");
+        let mixed = stop(&[(1, false), (2, false)], &[(3, false)]).expect("three");
+        assert!(!mixed.launch_failed, "the latest one was up");
     }
 
     #[test]

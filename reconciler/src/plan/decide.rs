@@ -332,6 +332,9 @@ impl Decision<'_> {
         attempt.boot_result = boots::result(self.seen, self.run, attempt, why, &self.times);
         let number = attempt.number;
         let attempt_id = self.run.attempt_id(number);
+        if why == End::MachineGone {
+            attempt.state_reason = boots::state_reason(self.seen, &attempt_id);
+        }
         // That its own job runs on it is told as the start of the job.
         if why != End::Consumed || !runs_on(&self.seen.job, &attempt_id) {
             self.happened(Happened::AttemptEnded { attempt: number, why });

@@ -9,6 +9,8 @@ use crate::text::{cut, escape};
 pub const LAST_LINES_READ: usize = 4096;
 /// The most bytes that are kept.
 const KEPT: usize = 512;
+/// The most lines that are kept.
+const LINES: usize = 40;
 /// Begins each line of the boot script.
 const SCRIPT: &str = "tinqs-ci: ";
 /// What the boot script says around each start of the runner, which tells the least.
@@ -32,7 +34,7 @@ pub fn last_lines(log: &MachineLog, redactor: &Redactor) -> Option<String> {
         .filter(|line| !line.is_empty() && (!log.cut || line.contains(SCRIPT)))
         .map(escape)
         .collect();
-    let mut kept = lines.join("\n");
+    let mut kept = lines[lines.len().saturating_sub(LINES)..].join("\n");
     if kept.len() > KEPT {
         let excess = kept.len() - KEPT;
         // Whole lines, or else the beginning of the last one, which says what it is about.
@@ -121,10 +123,12 @@ mod tests {
     }
 
     #[test]
-    fn at_most_512_bytes_are_kept() {
+    fn at_most_40_lines_and_512_bytes_are_kept() {
         let line = "x".repeat(200);
         let text = format!("1{line}\n2{line}\n3{line}\n");
         assert_eq!(kept(&text, false), Some(format!("2{line}\n3{line}")));
+        let short = kept(&"x\n".repeat(100), false).unwrap();
+        assert_eq!(short.lines().count(), LINES);
         let endless = kept(&"ü".repeat(2_000), false).unwrap();
         assert_eq!(endless, "ü".repeat(256));
         let path =

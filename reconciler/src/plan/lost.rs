@@ -136,7 +136,10 @@ fn describe(machine: &Machine, by_age: bool) -> String {
         Some(EndedBy::Itself) => format!("machine {id} ended by itself while the job ran"),
         None => format!("machine {id} is gone; how it ended is not known"),
     };
-    format!("{what}. Gitea usually fails the job 10 to 15 min after that; re-run it there")
+    let said = machine.state_reason.as_ref();
+    let said = said.filter(|_| !by_age && machine.ended_by != Some(EndedBy::Itself));
+    let said = said.map(|reason| format!(" ({reason})")).unwrap_or_default();
+    format!("{what}{said}. Gitea usually fails the job 10 to 15 min after that; re-run it there")
 }
 
 /// Returns the machine of a canceled job that is still up. It ends with its registration.

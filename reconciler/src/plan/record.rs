@@ -38,6 +38,7 @@ pub fn prepared(
         ended: None,
         hung_since: None,
         boot_result: None,
+        state_reason: None,
         log: None,
     });
     status.next = attempt_id.number.saturating_add(1);
@@ -69,6 +70,15 @@ pub(super) fn at_limit_because(class: &ClassName) -> String {
         "class {class} is at its limit of machines, in total, for this repository or for its \
          owner, or its next machines are for other jobs"
     )
+}
+
+/// Records what the machine of an ended attempt of this number printed, current or past.
+pub fn printed_late(status: &mut Status, number: u32, lines: String) {
+    if status.attempt.as_ref().is_some_and(|attempt| attempt.number == number) {
+        printed(status, lines);
+    } else if let Some(past) = status.past.iter_mut().find(|past| past.number == number) {
+        past.log = Some(lines);
+    }
 }
 
 /// Sets the status of a run that got no seat.

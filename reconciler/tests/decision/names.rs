@@ -83,6 +83,7 @@ pub(super) fn run(job_id: i64) -> Run {
         ended: None,
         hung_since: None,
         boot_result: None,
+        state_reason: None,
         log: None,
     });
     run
@@ -105,6 +106,7 @@ fn backs_off(job_id: i64, failures_before: u32) -> Option<SignedDuration> {
         promise: None,
         ended_by: None,
         ended_at: None,
+        state_reason: None,
         class: ClassName("linux".to_owned()),
         kind: String::new(),
         zone: String::new(),

@@ -233,6 +233,7 @@ fn attempt_of(choice: u64, end: u64, age: i64, attempt_id: &AttemptId) -> Option
         ended: why.map(|why| Ended { why, at: ago(30) }),
         hung_since: None,
         boot_result: None,
+        state_reason: None,
         log: None,
     })
 }
@@ -250,6 +251,7 @@ fn seen_machine(attempt_id: &AttemptId, state: MachineState, launched_at: Timest
         promise: None,
         ended_by: None,
         ended_at: None,
+        state_reason: None,
         class: ClassName("linux".to_owned()),
         kind: "a".to_owned(),
         zone: String::new(),
@@ -351,6 +353,7 @@ fn others(choice: u64, seen: &mut Observation) {
                 ended: Ended { why: End::NeverReady, at: ago(400) },
                 hung_since: None,
                 boot_result: None,
+                state_reason: None,
                 log: None,
             });
             let attempt_id = run.attempt_id(6);
@@ -400,6 +403,7 @@ fn hung(read: bool, run: &mut Run, machines: &mut Vec<Machine>) {
         ended: Ended { why: End::NeverReady, at: ago(2_200) },
         hung_since: read.then(|| ago(300)),
         boot_result: None,
+        state_reason: None,
         log: None,
     });
     machines.push(Machine {

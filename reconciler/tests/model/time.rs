@@ -312,6 +312,7 @@ fn visit_run(run: &mut Run, f: Visit<'_>) {
             ended,
             hung_since,
             boot_result,
+            state_reason: _,
             log: _,
         } = past;
         let open = placements.iter().any(|p| p.answered.is_none() && p.refused.is_none());

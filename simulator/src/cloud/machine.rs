@@ -177,6 +177,7 @@ impl SimulatedMachine {
             promise: self.boot.promise(),
             ended_by: self.ended_by.filter(|_| over),
             ended_at: self.ended_at().filter(|_| over),
+            state_reason: None,
             class: self.class.clone(),
             kind: self.spec.kind.clone(),
             zone: String::new(),

@@ -67,6 +67,7 @@ fn place() -> Place {
         ended: None,
         hung_since: None,
         boot_result: None,
+        state_reason: None,
         log: None,
     };
     Place { cloud: Cloud::new(Config::default()), forge, attempt_id, attempt }

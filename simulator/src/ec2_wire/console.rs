@@ -13,6 +13,7 @@ use super::outcome::Outcome;
 use super::params::Params;
 use super::state::{Shared, State};
 use super::xml::{Element, leaf};
+use crate::cloud::machine::SimulatedMachine;
 
 /// Returns the output of a machine. Before it has booted there is none.
 pub(super) fn console(shared: &Shared, params: &Params) -> Outcome {
@@ -44,9 +45,13 @@ fn output(shared: &Shared, state: &State, params: &Params) -> Result<Vec<Element
         let message = "This instance type does not support retrieving the latest console logs.";
         return Err(Fault::new("UnsupportedOperation", message));
     }
-    // Otherwise the output is what was posted last: when the machine ended.
+    // Otherwise the output is what was posted last: some time after the machine ended.
+    let lag = shared.options.quick(shared.options.console_lag);
+    let ended_at = state.cloud.machine(&machine).and_then(SimulatedMachine::ended_at);
+    let is_posted = ended_at.is_none_or(|ended_at| now >= ended_at + lag);
+    let posted = || if is_posted { record.console.clone() } else { String::new() };
     let live = record.guest.as_ref().filter(|_| latest);
-    let text = live.map_or_else(|| record.console.clone(), |guest| tail(guest.output()));
+    let text = live.map_or_else(posted, |guest| tail(guest.output()));
     let mut parts = vec![leaf("instanceId", id), leaf("timestamp", time(now))];
     if !text.is_empty() {
         parts.push(leaf("output", BASE64_STANDARD.encode(text)));

@@ -39,7 +39,7 @@ pub(super) fn groups(account: &Account, recipe: &Recipe) -> Element {
 /// Returns why a machine ended: code and text. Empty while live.
 pub(super) fn reason(record: &Record, ended_by: Option<EndedBy>) -> (String, &'static str) {
     if let Some(reason) = &record.reason {
-        return (reason.clone(), "simulated");
+        return (reason.clone(), said(reason));
     }
     let (code, text) = match ended_by {
         None => ("", ""),
@@ -53,6 +53,19 @@ pub(super) fn reason(record: &Record, ended_by: Option<EndedBy>) -> (String, &'s
         Some(EndedBy::Cloud) => ("Server.InternalError", "Internal error on launch"),
     };
     (code.to_owned(), text)
+}
+
+/// Returns EC2's text for a code.
+fn said(code: &str) -> &'static str {
+    match code {
+        "Client.InternalError" => "Client error on launch",
+        "Client.InvalidSnapshot.NotFound" => "The specified snapshot was not found",
+        "Client.VolumeLimitExceeded" => "Volume limit exceeded",
+        "Server.InsufficientInstanceCapacity" => "There was insufficient instance capacity",
+        "Server.InternalError" => "Internal error on launch",
+        "Server.SpotInstanceTermination" => "Spot instance termination",
+        _ => "simulated",
+    }
 }
 
 /// Returns a machine in a state. `None` if it does not exist.
@@ -117,6 +130,7 @@ pub(super) fn instance(
             .ended_at()
             .map_or_else(String::new, |at| format!("{} GMT", at.strftime("%Y-%m-%d %H:%M:%S")));
         parts.push(leaf("reason", format!("{message} ({at})")));
+        let message = format!("{code}: {message}");
         parts.push(node("stateReason", [leaf("code", code), leaf("message", message)]));
     }
     Some(parts)

@@ -40,6 +40,11 @@ pub(super) fn launch(shared: &Shared, params: &Params, caller: &str) -> Outcome 
                 state.breaks("same token, same bytes", what);
             }
         })?;
+        let (ids, made) = &launched;
+        if options.refuses_used_tokens && !made && are_terminated(&state, ids) {
+            let message = "The instance of this client token has been terminated.";
+            return Err(Fault::new("IdempotentInstanceTerminated", message));
+        }
         Ok(launched)
     })();
     shared.changed.notify_one();
@@ -49,6 +54,11 @@ pub(super) fn launch(shared: &Shared, params: &Params, caller: &str) -> Outcome 
         }
         Err(fault) => Outcome::from(fault).taking(tokens),
     }
+}
+
+fn are_terminated(state: &State, ids: &[MachineId]) -> bool {
+    let mut states = ids.iter().filter_map(|id| Some(state.cloud.machine(id)?.state()));
+    states.all(|state| state == MachineState::Gone)
 }
 
 /// Returns new machines in their first state, earlier ones in their current state.

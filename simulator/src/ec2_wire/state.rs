@@ -279,6 +279,7 @@ fn attempt(
         image: recipe.image.clone(),
         security_groups: recipe.security_groups.clone(),
         instance_profile: recipe.profile.clone(),
+        runner: None,
     };
     let placement = Placement { machine, asked_again: false, answered: None, refused: None };
     let attempt = Attempt {
@@ -297,6 +298,7 @@ fn attempt(
         ended: None,
         hung_since: None,
         boot_result: None,
+        state_reason: None,
         log: None,
     };
     (attempt_id, 0, attempt)

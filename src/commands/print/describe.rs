@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use jiff::Timestamp;
-use tinqs_ci_reconciler::model::{Attempt, Ended, PastAttempt, Run};
+use tinqs_ci_reconciler::model::{Attempt, Ended, PastAttempt, Run, StateReason};
 
 use super::lists::{Detail, Machines, doing, job, machine, status, waited};
 use super::{age, span, timeline};
@@ -136,6 +136,7 @@ fn attempts(page: &mut Page, run: &Run, detail: Detail, now: Timestamp) {
             ended,
             hung_since: _,
             boot_result: _,
+            state_reason,
             log,
         } = past;
         let registration = match detail {
@@ -154,6 +155,7 @@ fn attempts(page: &mut Page, run: &Run, detail: Detail, now: Timestamp) {
             let refused = placement.refused.map(|refused| refused.why.to_string());
             page.item(&format!("   {}", placed(answered, refused)));
         }
+        said(page, state_reason.as_ref());
         printed(page, log.as_deref());
     }
     if let Some(attempt) = &status.attempt {
@@ -183,6 +185,7 @@ fn newest(page: &mut Page, attempt: &Attempt, position: usize, detail: Detail, n
         ended,
         hung_since: _,
         boot_result: _,
+        state_reason,
         log,
     } = attempt;
     let registration = match detail {
@@ -210,7 +213,15 @@ fn newest(page: &mut Page, attempt: &Attempt, position: usize, detail: Detail, n
             placed(answered, refused)
         ));
     }
+    said(page, state_reason.as_ref());
     printed(page, log.as_deref());
+}
+
+/// What the cloud said about the end of the machine.
+fn said(page: &mut Page, reason: Option<&StateReason>) {
+    if let Some(reason) = reason {
+        page.item(&format!("   cloud: {}", escape(&reason.to_string())));
+    }
 }
 
 /// What the machine printed at its end.

@@ -86,6 +86,7 @@ fn attempt(run: &Run, number: u32, id: Option<&str>) -> Attempt {
         ended: None,
         hung_since: None,
         boot_result: None,
+        state_reason: None,
         log: None,
     }
 }

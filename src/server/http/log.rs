@@ -1,16 +1,18 @@
 //! `GET /v1/machines/{id}/log`: the end of what a machine printed.
 
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Extension, Path, Query, State};
 use axum::http::{HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use tinqs_ci_reconciler::model::{AttemptId, Machine, MachineState, Redactor, Secret};
 use tinqs_ci_reconciler::ports::PortError;
 
+use super::guard::Identity;
 use super::sides::{machine_id, unknown_machine};
 use super::{App, Ctx, Refusal};
 use crate::api::{LOG_CUT, LOG_TAIL_LIMIT, MACHINE_STATE};
+use crate::settings::Right;
 
 /// The default number of bytes.
 const TAIL: usize = 64 * 1024;
@@ -36,12 +38,15 @@ impl LogQuery {
 }
 
 /// `GET /v1/machines/{id}/log[?tail=BYTES]`: plain text without the credentials of the attempt and
-/// of the configuration; 204 if the machine has printed nothing yet.
+/// of the configuration; 204 if the machine has printed nothing yet. A job may have written to it,
+/// so the right to read is not enough.
 pub(super) async fn log(
     State(app): Ctx,
+    Extension(caller): Extension<Identity>,
     Path(id): Path<String>,
     query: Result<Query<LogQuery>, QueryRejection>,
 ) -> Result<Response, Refusal> {
+    caller.needs(Right::Operate)?;
     let Query(query) = query.map_err(|_| {
         let detail = "invalid query: the only known parameter is `tail`";
         Refusal::new(StatusCode::BAD_REQUEST, detail)

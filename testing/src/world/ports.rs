@@ -369,6 +369,7 @@ impl Compute for TestWorld {
             promise: attempt.boot.promise(),
             ended_by: None,
             ended_at: None,
+            state_reason: None,
             class,
             kind: asked.kind,
             zone: String::new(),

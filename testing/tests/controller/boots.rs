@@ -4,7 +4,7 @@
 use jiff::SignedDuration;
 use tinqs_ci_reconciler::controller::Controller;
 use tinqs_ci_reconciler::model::{
-    BootStop, ClassName, EndedBy, Job, MachineState, Phase, Reason, RunName,
+    BootStop, ClassName, EndedBy, Job, MachineState, Phase, Reason, Refusal, RunName, StateReason,
 };
 use tinqs_ci_reconciler::ports::{ErrorKind, PortError, Seat};
 use tinqs_ci_testing::{LaunchAnswer, ready};
@@ -198,6 +198,68 @@ fn a_reading_of_the_forge_that_failed_meanwhile_says_that_no_runner_could_come()
         harness.reconcile(name);
         machine_ends(harness, name, Some(EndedBy::Itself));
     }));
+}
+
+/// The launch of a run's machine fails after the cloud has accepted it.
+fn launch_fails(harness: &Harness, name: &RunName, refusal: Refusal) {
+    let mut state = harness.state();
+    for machine in state.machines.iter_mut().filter(|m| m.attempt_id.run == *name) {
+        machine.state = MachineState::Gone;
+        machine.state_reason = Some(StateReason {
+            code: "Client.InternalError".to_owned(),
+            message: "Client error on launch: check the key".to_owned(),
+            refusal: Some(refusal),
+        });
+    }
+}
+
+#[test]
+fn two_launches_that_fail_after_the_cloud_accepted_them_stop_the_class() {
+    let harness = Harness::new();
+    let names = harness.jobs(2, "bad");
+    harness.reconcile(&names[0]);
+    launch_fails(&harness, &names[0], Refusal::Invalid);
+    harness.pass(SECOND);
+    harness.reconcile(&names[0]);
+    assert_eq!((harness.launches("bad"), told(&harness.controller)), (2, None), "one says little");
+    launch_fails(&harness, &names[0], Refusal::Invalid);
+    harness.pass(SECOND);
+    harness.reconcile(&names[0]);
+    let stop = told(&harness.controller).expect("two say enough");
+    assert!(stop.launch_failed && stop.machines == 2, "{stop:?}");
+    assert!(stop.detail().contains("key that encrypts their disks"), "{}", stop.detail());
+    harness.reconcile_each(&names);
+    assert_eq!(harness.launches("bad"), 2);
+    let message = |name| {
+        let status = harness.run(name).status;
+        assert_eq!(status.reason(), Some(Reason::BreakerOpen));
+        status.conditions[0].message.clone()
+    };
+    assert!(message(&names[1]).ends_with("and the image's snapshot"), "{}", message(&names[1]));
+    let said = ": Client.InternalError: Client error on launch: check the key";
+    assert!(message(&names[0]).ends_with(said), "{}", message(&names[0]));
+    harness.pass(5 * MINUTE);
+    harness.reconcile_each(&names);
+    assert_eq!(harness.launches("bad"), 3, "one tries");
+}
+
+#[test]
+fn a_limit_that_ends_a_machine_holds_its_class_for_a_minute() {
+    let harness = Harness::new();
+    let name = harness.jobs(1, "bad").remove(0);
+    harness.reconcile(&name);
+    launch_fails(&harness, &name, Refusal::Limit);
+    harness.pass(SECOND);
+    harness.reconcile(&name);
+    assert_eq!(harness.launches("bad"), 1);
+    let status = harness.run(&name).status;
+    assert_eq!(status.reason(), Some(Reason::NoCapacity));
+    assert!(status.conditions[0].message.contains("limit is reached"), "{status:?}");
+    let reason = status.attempt.and_then(|attempt| attempt.state_reason).expect("it is kept");
+    assert_eq!(reason.refusal, Some(Refusal::Limit));
+    harness.pass(MINUTE + SECOND);
+    harness.reconcile(&name);
+    assert_eq!((harness.launches("bad"), told(&harness.controller)), (2, None));
 }
 
 #[test]

@@ -81,6 +81,47 @@ fn a_log_that_cannot_be_read_changes_nothing() {
     assert_eq!(silent.run(&name), failing.run(&name));
 }
 
+/// A machine ends, and its log is not there yet.
+fn fail_silently(harness: &Harness, name: &RunName) {
+    harness.state().runner_token = "runner-token".to_owned();
+    harness.reconcile(name);
+    harness.take_back(name);
+    harness.pass(SECOND);
+    harness.reconcile(name);
+    assert_eq!((harness.calls("log"), kept(harness, name)), (1, vec![None, None]));
+}
+
+#[test]
+fn a_log_that_comes_late_is_kept_without_credentials() {
+    let harness = Harness::new();
+    let name = harness.jobs(1, "good").remove(0);
+    fail_silently(&harness, &name);
+    prints(&harness, &name, 1, "tinqs-ci: no runner-token\n");
+    harness.pass(MINUTE);
+    harness.reconcile(&name);
+    assert_eq!(harness.calls("log"), 1, "it is not due");
+    harness.pass(MINUTE);
+    harness.reconcile(&name);
+    // The record of a past attempt has no credentials any more.
+    assert_eq!(kept(&harness, &name)[0].as_deref(), Some("tinqs-ci: no [secret]"));
+    harness.pass(2 * MINUTE);
+    harness.reconcile(&name);
+    assert_eq!(harness.calls("log"), 2, "it was found");
+}
+
+#[test]
+fn a_log_that_never_comes_is_read_again_twice() {
+    let harness = Harness::new();
+    let name = harness.jobs(1, "good").remove(0);
+    fail_silently(&harness, &name);
+    for (minutes, calls) in [(2_i32, 2), (1, 2), (2, 3)] {
+        harness.pass(minutes * MINUTE);
+        harness.reconcile(&name);
+        assert_eq!(harness.calls("log"), calls, "{minutes} min later");
+    }
+    assert_eq!(kept(&harness, &name)[0], None);
+}
+
 #[test]
 fn the_log_of_a_machine_that_executed_a_job_is_not_read() {
     let harness = Harness::new();

@@ -47,6 +47,7 @@ fn a_machine_that_must_be_visible_and_is_not_found_is_gone() {
         promise: recorded.boot.promise(),
         ended_by: None,
         ended_at: None,
+        state_reason: None,
         class: ClassName("good".to_owned()),
         kind: "small".to_owned(),
         zone: String::new(),
@@ -160,6 +161,7 @@ fn the_machine_of_a_past_attempt_is_asked_for_as_long_as_it_holds_something() {
             ended: Ended { why: End::NeverSeen, at },
             hung_since: None,
             boot_result: None,
+            state_reason: None,
             log: None,
         }];
         attempt(run).placements[0].answered = None;
@@ -188,6 +190,7 @@ fn the_machine_of_a_past_attempt_is_asked_for_as_long_as_it_holds_something() {
         promise: None,
         ended_by: None,
         ended_at: None,
+        state_reason: None,
         class,
         kind: String::new(),
         zone: String::new(),

@@ -2,10 +2,19 @@
 
 use aws_sdk_ec2::types::{Instance as Seen, InstanceLifecycleType, InstanceStateName};
 use jiff::Timestamp;
-use tinqs_ci_reconciler::model::{AttemptId, EndedBy, Machine, MachineId, MachineState, Market};
+use tinqs_ci_reconciler::model::{
+    AttemptId, EndedBy, Machine, MachineId, MachineState, Market, StateReason,
+};
+use tinqs_ci_reconciler::text::cut;
 
 use super::request::Ask;
 use super::tags::{self, Tagged};
+use crate::errors::ec2 as codes;
+
+/// Columns of a code that EC2 sends.
+const CODE: usize = 80;
+/// Columns of a message that EC2 sends.
+const MESSAGE: usize = 200;
 
 /// Who owns an instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,6 +67,7 @@ fn machine(id: MachineId, tagged: Tagged, seen: &Seen) -> Machine {
         promise,
         ended_by: ended_by(seen, state),
         ended_at: ended_at(seen, state),
+        state_reason: state_reason(seen, state),
         class,
         kind: kind(seen),
         zone: zone(seen),
@@ -82,6 +92,7 @@ pub(super) fn launched(ask: &Ask<'_>, seen: &Seen, now: Timestamp) -> Machine {
         promise: attempt.boot.promise(),
         ended_by: ended_by(seen, state),
         ended_at: ended_at(seen, state),
+        state_reason: state_reason(seen, state),
         class: attempt.class.clone(),
         kind: machine.kind.clone(),
         zone: zone(seen),
@@ -101,24 +112,43 @@ fn state(seen: &Seen) -> MachineState {
 }
 
 fn ended_by(seen: &Seen, state: MachineState) -> Option<EndedBy> {
-    if !matches!(state, MachineState::Ending | MachineState::Gone) {
+    if !is_over(state) {
         return None;
     }
     match seen.state_reason()?.code()? {
         "Client.InstanceInitiatedShutdown" => Some(EndedBy::Itself),
         "Client.UserInitiatedShutdown" => Some(EndedBy::Request),
-        // Interrupted, or a launch that failed after EC2 accepted it.
-        "Client.InternalError"
-        | "Client.VolumeLimitExceeded"
-        | "Client.InvalidSnapshot.NotFound" => Some(EndedBy::Cloud),
+        // Interrupted, or out of capacity after EC2 had accepted the launch.
         code if code.starts_with("Server.") => Some(EndedBy::Cloud),
+        // A launch that failed after EC2 had accepted it: `state_reason` says why.
         _ => None,
     }
 }
 
+fn is_over(state: MachineState) -> bool {
+    matches!(state, MachineState::Ending | MachineState::Gone)
+}
+
+/// A machine that is up may still show a reason of its past.
+fn state_reason(seen: &Seen, state: MachineState) -> Option<StateReason> {
+    let reason = seen.state_reason().filter(|_| is_over(state))?;
+    let code = reason.code().filter(|code| !code.is_empty())?;
+    let said = reason.message().unwrap_or_default();
+    // EC2 repeats the code before its message.
+    let said = said.strip_prefix(code).map_or(said, |rest| rest.trim_start_matches([':', ' ']));
+    let mut message = cut(said, MESSAGE);
+    let failed = codes::failed_launch(code);
+    if let Some((_, remedy)) = failed {
+        let colon = if message.is_empty() { "" } else { ": " };
+        message = format!("{message}{colon}{remedy}");
+    }
+    let refusal = failed.map(|(refusal, _)| refusal);
+    Some(StateReason { code: cut(code, CODE), message, refusal })
+}
+
 /// EC2 tells it as text, and not of every end: `User initiated (2026-11-30 10:02:03 GMT)`.
 fn ended_at(seen: &Seen, state: MachineState) -> Option<Timestamp> {
-    if !matches!(state, MachineState::Ending | MachineState::Gone) {
+    if !is_over(state) {
         return None;
     }
     let (_, rest) = seen.state_transition_reason()?.rsplit_once('(')?;

@@ -1,6 +1,6 @@
 //! EC2's error codes and what helps against each. The only list of them.
 
-use tinqs_ci_reconciler::model::Cause;
+use tinqs_ci_reconciler::model::{Cause, Refusal};
 use tinqs_ci_reconciler::ports::ErrorKind::{
     self, Denied, Invalid, Limit, NoCapacity, Throttled, Unavailable,
 };
@@ -28,6 +28,29 @@ pub fn has_no_latest_console(code: &str) -> bool {
     matches!(code, "UnsupportedOperation" | "IncorrectInstanceState")
 }
 
+/// Returns what a state reason would have been as a refusal, and the remedy: the launch failed
+/// after EC2 had accepted it. `None` for any other reason.
+pub fn failed_launch(state_reason: &str) -> Option<(Refusal, &'static str)> {
+    Some(match state_reason {
+        "Client.InternalError" => (
+            Refusal::Invalid,
+            "usually the KMS key of its disks may not be used: let the controller's role and, for \
+             spot, the role AWSServiceRoleForEC2Spot use the key (key policy or grants)",
+        ),
+        "Client.InvalidSnapshot.NotFound" => (
+            Refusal::Invalid,
+            "the snapshot of the class's `image` is gone or not shared with this account: make \
+             the image again",
+        ),
+        "Client.VolumeLimitExceeded" => (Refusal::Limit, VOLUMES),
+        _ => return None,
+    })
+}
+
+/// The remedy for the quota of volumes.
+const VOLUMES: &str =
+    "the account's quota of volumes is used up: raise it (Service Quotas, EBS), or delete volumes";
+
 /// Codes whose HTTP status is misleading, or that are worth naming.
 const CODES: &[(&str, ErrorKind)] = &[
     // It may have happened.
@@ -35,6 +58,9 @@ const CODES: &[(&str, ErrorKind)] = &[
     ("InternalFailure", Unavailable),
     ("ServiceUnavailable", Unavailable),
     ("Unavailable", Unavailable),
+    ("RetryableError", Unavailable),
+    ("ConcurrentTagAccess", Unavailable),
+    ("CreditSpecificationUpdateInProgress", Unavailable),
     // Nothing was done.
     ("RequestLimitExceeded", Throttled),
     ("Throttling", Throttled),
@@ -46,7 +72,10 @@ const CODES: &[(&str, ErrorKind)] = &[
     ("InsufficientHostCapacity", NoCapacity),
     ("UnfulfillableCapacity", NoCapacity),
     ("ReservationCapacityExceeded", NoCapacity),
+    ("InsufficientVolumeCapacity", NoCapacity),
+    ("InsufficientAddressCapacity", NoCapacity),
     ("Unsupported", NoCapacity),
+    ("VolumeTypeNotAvailableInZone", NoCapacity),
     ("InsufficientFreeAddressesInSubnet", NoCapacity),
     ("SpotMaxPriceTooLow", NoCapacity),
     // Limits of the whole account.
@@ -55,6 +84,10 @@ const CODES: &[(&str, ErrorKind)] = &[
     ("InstanceLimitExceeded", Limit),
     ("VolumeLimitExceeded", Limit),
     ("MaxIOPSLimitExceeded", Limit),
+    ("VolumeIOPSLimit", Limit),
+    ("NetworkInterfaceLimitExceeded", Limit),
+    ("ResourceLimitExceeded", Limit),
+    ("ResourceCountExceeded", Limit),
     ("MaxFleetCountExceeded", Limit),
     // Our bug, or a mistake in the configuration.
     (MISMATCH, Invalid),
@@ -85,12 +118,16 @@ const CODES: &[(&str, ErrorKind)] = &[
     ("AuthFailure.ServiceLinkedRoleCreationNotPermitted", Denied),
     ("InvalidClientTokenId", Denied),
     ("SignatureDoesNotMatch", Denied),
+    ("MissingAuthenticationToken", Denied),
     ("ExpiredToken", Denied),
     ("RequestExpired", Denied),
     ("RequestTimeTooSkewed", Denied),
     ("OptInRequired", Denied),
     ("PendingVerification", Denied),
     ("Blocked", Denied),
+    ("AccountDisabled", Denied),
+    ("CustomerKeyHasBeenRevoked", Denied),
+    ("TagPolicyViolation", Denied),
     ("OperationNotPermitted", Denied),
 ];
 
@@ -101,7 +138,7 @@ fn kind(code: &str) -> Option<ErrorKind> {
 /// The cause of codes that affect less, or more, or for longer, than their kind says.
 fn cause(code: &str) -> Option<Cause> {
     Some(match code {
-        "Unsupported" => Cause::Unsupported,
+        "Unsupported" | "VolumeTypeNotAvailableInZone" => Cause::Unsupported,
         "InsufficientFreeAddressesInSubnet" => Cause::Addresses,
         // Only spot machines need that role.
         "AuthFailure.ServiceLinkedRoleCreationNotPermitted" => Cause::Market,
@@ -112,21 +149,54 @@ fn cause(code: &str) -> Option<Cause> {
 }
 
 fn remedy(code: &str, message: &str) -> &'static str {
-    match code {
+    let told = denied_remedy(code, message).or_else(|| quota_remedy(code));
+    told.or_else(|| request_remedy(code, message)).unwrap_or_default()
+}
+
+/// What a person must allow, enable or renew.
+fn denied_remedy(code: &str, message: &str) -> Option<&'static str> {
+    Some(match code {
         "UnauthorizedOperation" => "allow the controller's role this call",
         "AuthFailure.ServiceLinkedRoleCreationNotPermitted" => {
             "the account has never used spot: run `aws iam create-service-linked-role \
              --aws-service-name spot.amazonaws.com` once"
         }
+        "AuthFailure" if message.contains("image") => {
+            "share the class's `image` and its snapshot with this account"
+        }
         "AuthFailure" | "InvalidClientTokenId" | "SignatureDoesNotMatch" => {
             "check the credentials of this process"
         }
-        "ExpiredToken" | "RequestExpired" | "RequestTimeTooSkewed" => {
+        "MissingAuthenticationToken" => "the call carried no credentials: configure some",
+        "RequestExpired" => {
+            "renew the credentials, or fix this host's clock: it is off by more than 15 minutes"
+        }
+        "ExpiredToken" | "RequestTimeTooSkewed" => {
             "renew the credentials, or fix this host's clock: it is off by more than 5 minutes"
+        }
+        "OptInRequired" if message.contains("Marketplace") => {
+            "the class's `image` is from AWS Marketplace: accept its terms and subscribe with this \
+             account"
         }
         "OptInRequired" | "PendingVerification" | "Blocked" => {
             "AWS has not enabled this for the account: contact AWS support"
         }
+        "AccountDisabled" => "AWS has disabled the account: contact AWS support",
+        "CustomerKeyHasBeenRevoked" => {
+            "the KMS key of the disks may not be used any more: enable it and restore its grants"
+        }
+        "TagPolicyViolation" => {
+            "a tag policy of the organization forbids our tags: allow `tinqs-ci` and `tinqs-ci/*`"
+        }
+        "OperationNotPermitted" => {
+            "the instance has termination protection: remove it, termination is tried again"
+        }
+        _ => return None,
+    })
+}
+
+fn quota_remedy(code: &str) -> Option<&'static str> {
+    Some(match code {
         "MaxSpotInstanceCountExceeded" => {
             "the account's quota of spot vCPUs is used up: raise it (Service Quotas, EC2, \"All \
              Standard Spot Instance Requests\"), or lower the class's `limit`"
@@ -135,13 +205,39 @@ fn remedy(code: &str, message: &str) -> &'static str {
             "the account's quota of on-demand vCPUs is used up: raise it (Service Quotas, EC2), or \
              lower the class's `limit`"
         }
-        "VolumeLimitExceeded" | "MaxIOPSLimitExceeded" => {
-            "the account's quota of volumes is used up: raise it (Service Quotas, EBS)"
+        "VolumeLimitExceeded" => VOLUMES,
+        "MaxIOPSLimitExceeded" | "VolumeIOPSLimit" => {
+            "the account's quota of IOPS is used up: raise it (Service Quotas, EBS)"
         }
+        "NetworkInterfaceLimitExceeded" => {
+            "the account's quota of network interfaces is used up: raise it (Service Quotas, VPC), \
+             or lower the class's `limit`"
+        }
+        "ResourceLimitExceeded" | "ResourceCountExceeded" => {
+            "the quota that the message names is used up: raise it (Service Quotas), or lower the \
+             class's `limit`"
+        }
+        _ => return None,
+    })
+}
+
+/// What helps against a request that EC2 cannot fulfill as it is.
+fn request_remedy(code: &str, message: &str) -> Option<&'static str> {
+    Some(match code {
         "Unsupported" => {
             "this zone or market lacks the instance type: check the class's `kinds` and `subnets`"
         }
+        "VolumeTypeNotAvailableInZone" => {
+            "this zone lacks the type of disk: use `subnets` of another zone"
+        }
+        "InsufficientVolumeCapacity" => {
+            "this zone has no room for the disk now: add a subnet of another zone to `subnets`"
+        }
+        "InsufficientAddressCapacity" => {
+            "EC2 has no public address now: use `subnets` that give none"
+        }
         "InsufficientFreeAddressesInSubnet" => "the subnet is full: add another to `subnets`",
+        TERMINATED => "the machine of this attempt has ended: the next attempt gets another one",
         "InvalidAMIID.NotFound" | "InvalidAMIID.Malformed" | "InvalidAMIID.Unavailable" => {
             "check the class's `image`; it must be in this region"
         }
@@ -152,11 +248,8 @@ fn remedy(code: &str, message: &str) -> &'static str {
         "InvalidParameterValue" if message.contains("IAM Instance Profile") => {
             "check the class's `instance_profile`"
         }
-        "OperationNotPermitted" => {
-            "the instance has termination protection: remove it, termination is tried again"
-        }
-        _ => "",
-    }
+        _ => return None,
+    })
 }
 
 #[cfg(test)]
@@ -171,6 +264,9 @@ mod tests {
         ("ServiceUnavailable", 503, Unavailable),
         ("ServiceUnavailable", 500, Unavailable),
         ("Unavailable", 503, Unavailable),
+        ("RetryableError", 400, Unavailable),
+        ("ConcurrentTagAccess", 400, Unavailable),
+        ("CreditSpecificationUpdateInProgress", 400, Unavailable),
         ("SomethingNew", 500, Unavailable),
         ("SomethingNew", 502, Unavailable),
         ("", 504, Unavailable),
@@ -185,7 +281,10 @@ mod tests {
         ("InsufficientHostCapacity", 400, NoCapacity),
         ("UnfulfillableCapacity", 400, NoCapacity),
         ("ReservationCapacityExceeded", 400, NoCapacity),
+        ("InsufficientVolumeCapacity", 500, NoCapacity),
+        ("InsufficientAddressCapacity", 500, NoCapacity),
         ("Unsupported", 400, NoCapacity),
+        ("VolumeTypeNotAvailableInZone", 400, NoCapacity),
         ("InsufficientFreeAddressesInSubnet", 400, NoCapacity),
         ("SpotMaxPriceTooLow", 400, NoCapacity),
         ("MaxSpotInstanceCountExceeded", 400, Limit),
@@ -193,6 +292,10 @@ mod tests {
         ("InstanceLimitExceeded", 400, Limit),
         ("VolumeLimitExceeded", 400, Limit),
         ("MaxIOPSLimitExceeded", 400, Limit),
+        ("VolumeIOPSLimit", 400, Limit),
+        ("NetworkInterfaceLimitExceeded", 400, Limit),
+        ("ResourceLimitExceeded", 400, Limit),
+        ("ResourceCountExceeded", 400, Limit),
         ("MaxFleetCountExceeded", 400, Limit),
         ("IdempotentParameterMismatch", 400, Invalid),
         ("IdempotentInstanceTerminated", 400, Invalid),
@@ -218,6 +321,7 @@ mod tests {
         ("AuthFailure", 403, Denied),
         ("InvalidClientTokenId", 403, Denied),
         ("SignatureDoesNotMatch", 403, Denied),
+        ("MissingAuthenticationToken", 403, Denied),
         ("AuthFailure.ServiceLinkedRoleCreationNotPermitted", 403, Denied),
         ("ExpiredToken", 400, Denied),
         ("RequestExpired", 400, Denied),
@@ -225,6 +329,9 @@ mod tests {
         ("OptInRequired", 403, Denied),
         ("PendingVerification", 400, Denied),
         ("Blocked", 403, Denied),
+        ("AccountDisabled", 403, Denied),
+        ("CustomerKeyHasBeenRevoked", 400, Denied),
+        ("TagPolicyViolation", 400, Denied),
         ("DryRunOperation", 412, Invalid),
         ("SomethingNew", 400, Invalid),
         ("SomethingNew", 403, Invalid),
@@ -255,6 +362,7 @@ mod tests {
         let told: Vec<(&str, Cause)> = told.collect();
         let reaches = [
             ("Unsupported", Cause::Unsupported),
+            ("VolumeTypeNotAvailableInZone", Cause::Unsupported),
             ("InsufficientFreeAddressesInSubnet", Cause::Addresses),
             (MISMATCH, Cause::Attempt),
             (TERMINATED, Cause::Attempt),
@@ -274,5 +382,14 @@ mod tests {
         let profile = remedy("InvalidParameterValue", "Invalid IAM Instance Profile name");
         assert!(profile.contains("instance_profile"), "{profile}");
         assert_eq!(remedy("InvalidParameterValue", "other"), "");
+        let cases = [
+            ("AuthFailure", "Not authorized for images: [ami-0123]", "share the class's `image`"),
+            ("AuthFailure", "AWS was not able to validate the credentials", "credentials"),
+            ("OptInRequired", "In order to use this AWS Marketplace product", "subscribe"),
+            ("OptInRequired", "You are not subscribed to this service", "contact AWS support"),
+        ];
+        for (code, message, told) in cases {
+            assert!(remedy(code, message).contains(told), "{code}: {message}");
+        }
     }
 }

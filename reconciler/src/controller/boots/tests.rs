@@ -10,7 +10,8 @@ fn at(second: i64) -> Timestamp {
 }
 
 fn boot(second: i64, online: bool) -> ClassBoot {
-    ClassBoot { class: linux(), result: BootResult { at: at(second), online } }
+    let result = BootResult { at: at(second), online, launch_failed: false };
+    ClassBoot { class: linux(), result }
 }
 
 fn run(job: i64) -> Run {
@@ -36,7 +37,8 @@ fn past(attempt_id: &AttemptId) -> PastAttempt {
         placements: Vec::new(),
         ended: Ended { why: End::NeverReady, at: at(3) },
         hung_since: None,
-        boot_result: Some(BootResult { at: at(3), online: false }),
+        boot_result: Some(BootResult { at: at(3), online: false, launch_failed: false }),
+        state_reason: None,
         log: None,
     }
 }

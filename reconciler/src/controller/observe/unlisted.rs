@@ -94,6 +94,7 @@ fn machine_of(run: &Run, attempt: &Attempt) -> Machine {
         promise: attempt.boot.promise(),
         ended_by: None,
         ended_at: None,
+        state_reason: None,
         class: attempt.class.clone(),
         kind: machine.map(|m| m.kind.clone()).unwrap_or_default(),
         zone: String::new(),
@@ -115,6 +116,7 @@ fn machine_of_past(run: &Run, past: &PastAttempt, max_age: SignedDuration) -> Ma
         promise: past.promise,
         ended_by: None,
         ended_at: None,
+        state_reason: None,
         class: past.class.clone(),
         kind: String::new(),
         zone: String::new(),
@@ -153,6 +155,7 @@ mod tests {
             ended: Ended { why: End::Consumed, at: now },
             hung_since: None,
             boot_result: None,
+            state_reason: None,
             log: None,
         };
         run.status.past = vec![past(1, Timestamp::MAX), past(2, Timestamp::MIN)];

@@ -30,6 +30,7 @@ fn machine(id: &str, launched_at: i64, state: MachineState, ended_at: Option<i64
         promise: None,
         ended_by: None,
         ended_at: ended_at.map(at),
+        state_reason: None,
         class: linux(),
         kind: "small".to_owned(),
         zone: String::new(),

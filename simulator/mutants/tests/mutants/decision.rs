@@ -173,6 +173,7 @@ fn gone(id: MachineId, attempt_id: AttemptId, placement: u32, registration: i64)
         promise: None,
         ended_by: None,
         ended_at: None,
+        state_reason: None,
         class: ClassName(String::new()),
         kind: String::new(),
         zone: String::new(),
@@ -286,7 +287,8 @@ fn boot_breaker_never_closes(seen: &Observation) -> Plan {
         && let Some(class) = &mut shown.class
     {
         let until = seen.now + SignedDuration::from_mins(5);
-        class.boot_stop = Some(BootStop { machines: 3, since: seen.now, until });
+        let since = seen.now;
+        class.boot_stop = Some(BootStop { machines: 3, since, until, launch_failed: false });
     }
     plan(&shown)
 }
@@ -299,7 +301,8 @@ fn counting(seen: &Observation, wrong: fn(&Observation, End) -> bool) -> Plan {
         && let Some(ended) = attempt.ended.filter(|ended| ended.at == seen.now)
         && wrong(seen, ended.why)
     {
-        attempt.boot_result = Some(BootResult { at: seen.now, online: false });
+        let result = BootResult { at: seen.now, online: false, launch_failed: false };
+        attempt.boot_result = Some(result);
     }
     plan
 }

@@ -327,7 +327,7 @@ fn registrations_and_classes_are_listed() {
     "#]]
     .assert_eq(&shown(std::slice::from_ref(&class), Detail::Wide));
     let at = Timestamp::UNIX_EPOCH;
-    class.boot_stop = Some(BootStop { machines: 4, since: at, until: at });
+    class.boot_stop = Some(BootStop { machines: 4, since: at, until: at, launch_failed: false });
     let text = shown(&[class], Detail::Wide);
     let known = "BackingOff, 4 machines never came online (next one 1970-01-01T00:00:00Z)";
     assert!(text.contains(known), "{text}");

@@ -201,7 +201,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         method: "get",
         path: "/v1/machines/{id}/log",
         id: "getMachineLog",
-        about: "The end of what a machine printed, without credentials.",
+        about: "The end of what a machine printed, for a token that may operate.",
         parameters: &[
             MACHINE_ID,
             query(
@@ -219,7 +219,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
                 headers: OF_LOG,
             },
         ],
-        errors: &[409],
+        errors: &[403, 409],
     },
     Operation {
         method: "get",

@@ -2,7 +2,7 @@
 
 use tinqs_ci_reconciler::model::{
     Answer, Attempt, Ended, Machine, MachineId, MachineSpec, Market, MicroUsd, PastAttempt,
-    Refused, Run,
+    Refused, Run, StateReason,
 };
 
 use super::App;
@@ -38,7 +38,7 @@ fn of_past(app: &App, run: &Run, listed: &[Machine], past: &PastAttempt) -> Atte
         zone: known.zone,
         hourly_micro_usd: known.price.map(|price| price.0),
         refusals: past.placements.iter().filter_map(|p| refusal(p.refused)).collect(),
-        ended: Some(ended(past.ended)),
+        ended: Some(ended(past.ended, past.state_reason.as_ref())),
         log: past.log.clone(),
     }
 }
@@ -59,7 +59,7 @@ fn of_current(app: &App, run: &Run, listed: &[Machine], attempt: &Attempt) -> At
         zone: known.zone,
         hourly_micro_usd: known.price.map(|price| price.0),
         refusals: placements.iter().filter_map(|p| refusal(p.refused)).collect(),
-        ended: attempt.ended.map(ended),
+        ended: attempt.ended.map(|it| ended(it, attempt.state_reason.as_ref())),
         log: attempt.log.clone(),
     }
 }
@@ -75,8 +75,11 @@ fn refusal(refused: Option<Refused>) -> Option<String> {
     refused.map(|refused| refused.why.to_string())
 }
 
-fn ended(ended: Ended) -> String {
-    ended.why.to_string()
+fn ended(ended: Ended, reason: Option<&StateReason>) -> String {
+    match reason {
+        Some(reason) => format!("{}: {reason}", ended.why),
+        None => ended.why.to_string(),
+    }
 }
 
 /// Collects what the last listing, the attempt and the record's notes of usage tell.

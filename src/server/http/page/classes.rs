@@ -272,7 +272,7 @@ mod tests {
         for part in ["BreakerOpen", "the cloud denied the launch", ">in 4m00s</time>"] {
             assert!(text.contains(part), "{part}: {text}");
         }
-        let stop = BootStop { machines: 4, since: at(0), until: at(120) };
+        let stop = BootStop { machines: 4, since: at(0), until: at(120), launch_failed: false };
         let text = Stopped { boots: Some(&stop), ..Stopped::default() }.show(at(60)).into_string();
         for part in ["BreakerOpen", "he last 4 machines started", ">in 1m00s</time>"] {
             assert!(text.contains(part), "{part}: {text}");

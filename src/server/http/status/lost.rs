@@ -72,6 +72,7 @@ mod tests {
             promise: None,
             ended_by: None,
             ended_at: None,
+            state_reason: None,
             class: ClassName("linux".to_owned()),
             kind: "process".to_owned(),
             zone: String::new(),

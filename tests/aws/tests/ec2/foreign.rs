@@ -10,6 +10,7 @@ use tinqs_ci_reconciler::model::{AttemptId, Cause, MachineId, MachineState};
 use tinqs_ci_reconciler::ports::{Compute as _, ErrorKind};
 use tinqs_ci_simulator::aws_wire::When;
 use tinqs_ci_simulator::ec2_wire::Ec2Wire;
+use tinqs_ci_testing::make::until;
 use tokio::task::JoinSet;
 
 use crate::cloud::{INSTALLATION, UNPACED, ask, is_clean, machines, wire};
@@ -208,16 +209,28 @@ async fn a_launch_does_not_adopt_a_foreign_instance_with_its_token() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_token_of_a_terminated_machine_returns_that_machine() {
+    for refuses_used_tokens in [false, true] {
+        let wire = wire(|options| options.refuses_used_tokens = refuses_used_tokens);
+        let machines = machines(&wire, UNPACED).await;
+        let (attempt_id, attempt) = ask(1);
+        let first = machines.launch(&attempt_id, 0, &attempt).await.unwrap();
+        wire.power_off(&first.id);
+        until("it is gone", async || {
+            let found = machines.find(&first.id).await.unwrap();
+            found.filter(|machine| machine.state == MachineState::Gone)
+        })
+        .await;
+        let again = machines.launch(&attempt_id, 0, &attempt).await.unwrap();
+        assert_eq!((again.id, again.state), (first.id, MachineState::Gone));
+        assert_eq!(wire.machines().len(), 1);
+        is_clean(&wire);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_token_of_a_terminated_machine_that_is_not_shown_ends_its_attempt_alone() {
     let wire = wire(|_| {});
     let machines = machines(&wire, UNPACED).await;
-    let (attempt_id, attempt) = ask(1);
-    rule(&wire, "RunInstances", When::Nth(2), error("IdempotentInstanceTerminated", 400));
-    let first = machines.launch(&attempt_id, 0, &attempt).await.unwrap();
-    wire.power_off(&first.id);
-    let again = machines.launch(&attempt_id, 0, &attempt).await.unwrap();
-    assert_eq!(again.id, first.id);
-    assert!(again.state >= MachineState::Ending, "{:?}", again.state);
-    // If the machine is not found, the refusal ends this attempt and no other of its class.
     rule(&wire, "RunInstances", When::Always, error("IdempotentInstanceTerminated", 400));
     let (attempt_id, attempt) = ask(2);
     let refused =

@@ -4,6 +4,7 @@
 mod cloud;
 mod foreign;
 mod lists;
+mod reasons;
 mod runner;
 
 use std::sync::Arc;

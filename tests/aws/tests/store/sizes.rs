@@ -72,6 +72,7 @@ fn attempt(run: &Run, number: u32, now: Timestamp, placements: Vec<Placement>) -
         ended: None,
         hung_since: None,
         boot_result: None,
+        state_reason: None,
         log: None,
     }
 }

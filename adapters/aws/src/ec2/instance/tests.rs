@@ -3,7 +3,7 @@ use aws_sdk_ec2::types::{
 };
 use aws_smithy_types::DateTime;
 use proptest::prelude::*;
-use tinqs_ci_reconciler::model::{BootPromise, ClassName};
+use tinqs_ci_reconciler::model::{BootPromise, ClassName, Refusal};
 
 use super::super::request::tests::{attempt, attempt_id};
 use super::*;
@@ -54,6 +54,7 @@ fn a_machine_of_ours_reads_back_as_launched() {
         }),
         ended_by: None,
         ended_at: None,
+        state_reason: None,
         class: ClassName("linux".to_owned()),
         kind: "c7a.medium".to_owned(),
         zone: "eu-central-1b".to_owned(),
@@ -83,9 +84,10 @@ fn ec2_states_and_reasons_are_mapped() {
         ("terminated", "Server.SpotInstanceShutdown", Gone, Some(Cloud)),
         ("terminated", "Server.InsufficientInstanceCapacity", Gone, Some(Cloud)),
         ("terminated", "Server.InternalError", Gone, Some(Cloud)),
-        ("terminated", "Client.InternalError", Gone, Some(Cloud)),
-        ("terminated", "Client.VolumeLimitExceeded", Gone, Some(Cloud)),
-        ("terminated", "Client.InvalidSnapshot.NotFound", Gone, Some(Cloud)),
+        // Its launch failed: nobody ended it.
+        ("terminated", "Client.InternalError", Gone, None),
+        ("terminated", "Client.VolumeLimitExceeded", Gone, None),
+        ("terminated", "Client.InvalidSnapshot.NotFound", Gone, None),
         ("terminated", "Something.New", Gone, None),
         ("terminated", "", Gone, None),
         ("stopping", "Client.UserInitiatedShutdown", Ending, Some(Request)),
@@ -99,6 +101,38 @@ fn ec2_states_and_reasons_are_mapped() {
             (!reason.is_empty()).then(|| StateReason::builder().code(reason).build());
         let machine = ours(INSTALLATION, &instance).unwrap();
         assert_eq!((machine.state, machine.ended_by), (state, ended_by), "{name} {reason}");
+    }
+}
+
+#[test]
+fn the_reason_of_an_end_is_told_with_its_remedy() {
+    let told = |name: &str, code: Option<&str>, message: Option<&str>| {
+        let mut instance = seen(our_tags());
+        instance.state = Some(SeenState::builder().name(name.into()).build());
+        let (code, message) = (code.map(str::to_owned), message.map(str::to_owned));
+        let reason = StateReason::builder().set_code(code).set_message(message).build();
+        instance.state_reason = Some(reason);
+        ours(INSTALLATION, &instance).unwrap().state_reason
+    };
+    let spot = Some("Server.SpotInstanceTermination");
+    let full = Some("Server.SpotInstanceTermination: Spot instance termination");
+    let reason = told("terminated", spot, full).expect("it is over");
+    assert_eq!(reason.to_string(), full.unwrap(), "EC2 repeats the code");
+    assert_eq!(reason.refusal, None);
+    assert_eq!(told("running", spot, full), None, "a reason of its past");
+    assert_eq!(told("terminated", None, full), None);
+    let bare = told("shutting-down", spot, None).expect("it ends");
+    assert_eq!(bare.to_string(), "Server.SpotInstanceTermination");
+    let cases = [
+        ("Client.InternalError", Refusal::Invalid, "KMS key"),
+        ("Client.InvalidSnapshot.NotFound", Refusal::Invalid, "`image`"),
+        ("Client.VolumeLimitExceeded", Refusal::Limit, "Service Quotas, EBS"),
+    ];
+    for (code, refusal, remedy) in cases {
+        let reason = told("terminated", Some(code), Some("a\nsentence")).expect("it is over");
+        assert_eq!((reason.code.as_str(), reason.refusal), (code, Some(refusal)));
+        let begins = reason.message.starts_with("a\\u{a}sentence: ");
+        assert!(begins && reason.message.contains(remedy), "{reason}");
     }
 }
 

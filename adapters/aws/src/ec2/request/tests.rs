@@ -45,6 +45,7 @@ pub(in super::super) fn attempt(placements: usize) -> Attempt {
         ended: None,
         hung_since: None,
         boot_result: None,
+        state_reason: None,
         log: None,
     }
 }
