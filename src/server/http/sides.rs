@@ -44,7 +44,9 @@ pub(super) async fn list_if_late(app: &App) {
     if listed_at.is_some_and(|at| now.duration_since(at) <= every) {
         return;
     }
-    let listed = tokio::time::timeout(LIST_WITHIN, Box::pin(app.controller.list_sides())).await;
+    // As if there were open runs: the answer needs the lists of now.
+    let lists = Box::pin(app.controller.list_sides(true));
+    let listed = tokio::time::timeout(LIST_WITHIN, lists).await;
     if listed.is_err() {
         tracing::warn!("cannot list machines and registrations for an answer within 3 s");
     }
