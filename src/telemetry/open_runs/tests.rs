@@ -1,4 +1,3 @@
-use tinqs_ci_reconciler::model::Phase;
 use tinqs_ci_reconciler::ports::{ErrorKind, Expect};
 use tinqs_ci_testing::{TestWorld, make};
 use tokio::task::JoinSet;
