@@ -210,6 +210,10 @@ fn class_keys(before: &Class, after: &Class) -> Vec<&'static str> {
         ("image", machines(|spec| spec.image.clone())),
         ("security_groups", machines(|spec| spec.security_groups.join(","))),
         ("instance_profile", machines(|spec| spec.instance_profile.clone())),
+        ("disk_gib", machines(|spec| format!("{:?}", spec.options.disk_gib))),
+        ("disk_iops", machines(|spec| format!("{:?}", spec.options.disk_iops))),
+        ("disk_throughput", machines(|spec| format!("{:?}", spec.options.disk_throughput))),
+        ("disk_encryption", machines(|spec| format!("{:?}", spec.options.disk_encryption))),
     ];
     differs.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
 }

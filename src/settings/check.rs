@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use tinqs_ci_reconciler::model::{
-    Class, ClassName, HOST, MachineSpec, Market, MicroUsd, SeatLimits, Times, label_name,
-    pattern_problem,
+    Class, ClassName, HOST, MicroUsd, SeatLimits, Times, label_name, pattern_problem,
 };
 
 use super::ec2;
 use super::forge::{HOUR, forge, not_of_form};
+use super::machines::{machines, process};
 use super::prices::{budget, prices};
 use super::reader::Reader;
 use super::server::server;
@@ -302,51 +302,6 @@ fn check_labels(r: &Reader<'_>, labels: &[String]) {
     if names.contains(HOST) {
         r.warn("labels", "`host` jobs may also be taken by runners on the forge's own host");
     }
-}
-
-fn process() -> MachineSpec {
-    MachineSpec {
-        kind: "process".to_owned(),
-        subnet: String::new(),
-        market: Market::OnDemand,
-        image: String::new(),
-        security_groups: Vec::new(),
-        instance_profile: String::new(),
-    }
-}
-
-fn machines(r: &Reader<'_>, in_ec2: bool) -> Vec<MachineSpec> {
-    let texts = |name: &str| r.texts(name);
-    let text = |name: &str| r.text(name).map(std::borrow::Cow::into_owned).unwrap_or_default();
-    let markets = texts("markets").unwrap_or_else(|| vec!["on-demand".to_owned()]);
-    let kinds = texts("kinds").unwrap_or_else(|| vec![process().kind]);
-    let subnets = texts("subnets").unwrap_or_else(|| vec![String::new()]);
-    let spec = MachineSpec {
-        image: text("image"),
-        security_groups: texts("security_groups").unwrap_or_default(),
-        instance_profile: text("instance_profile"),
-        ..process()
-    };
-    for (name, list) in [("markets", &markets), ("kinds", &kinds), ("subnets", &subnets)] {
-        let distinct: BTreeSet<&String> = list.iter().collect();
-        if distinct.len() < list.len() {
-            r.mistake(name, "lists a value twice");
-        }
-    }
-    let mut machines = Vec::new();
-    for market in &markets {
-        let market = if market == "spot" { Market::Spot } else { Market::OnDemand };
-        for kind in &kinds {
-            for subnet in &subnets {
-                let (kind, subnet) = (kind.clone(), subnet.clone());
-                machines.push(MachineSpec { kind, subnet, market, ..spec.clone() });
-            }
-        }
-    }
-    if in_ec2 {
-        ec2::check(r, &machines);
-    }
-    machines
 }
 
 /// The class used when the configuration has none: serves any labels except `host`.

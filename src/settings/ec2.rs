@@ -1,7 +1,7 @@
 //! Checks the settings for EC2 and SQS without calling AWS.
 
 use reqwest::Url;
-use tinqs_ci_reconciler::model::{MachineSpec, Market};
+use tinqs_ci_reconciler::model::{MachineOptions, MachineSpec, Market};
 
 use super::reader::Reader;
 use super::types::{AWS, ComputeUrl, QueueUrl};
@@ -84,7 +84,7 @@ const PROFILE: &str = "expected the name or ARN of an instance profile";
 
 /// Lists the problems of a machine spec for EC2: the key, and the message.
 fn problems(machine: &MachineSpec) -> Vec<(&'static str, String)> {
-    let MachineSpec { kind, subnet, market: _, image, security_groups, instance_profile } = machine;
+    let MachineSpec { kind, subnet, image, security_groups, instance_profile, .. } = machine;
     let mut found = Vec::new();
     let mut check = |fits: bool, key: &'static str, value: &str, expected: &str| {
         if !fits {
@@ -162,6 +162,7 @@ pub(super) fn of_variables(top: &Reader<'_>) -> Vec<MachineSpec> {
                 image: text("RUNNER_AMI"),
                 security_groups: list("SECURITY_GROUP"),
                 instance_profile: text("INSTANCE_PROFILE"),
+                options: MachineOptions::default(),
             });
         }
     }

@@ -36,10 +36,19 @@ pub enum Form {
     Duration,
     /// A whole number from 1.
     Count,
+    /// A whole number in this range.
+    CountIn(u32, u32),
     /// A whole number from 1, or this word for no limit.
     CountOr(&'static str),
     /// `true` or `false`.
     Switch,
+    /// `true`, `false`, or a string that matches this pattern.
+    SwitchOr {
+        /// A regular expression (ECMA 262) for the whole string.
+        pattern: &'static str,
+        /// A description that follows "expected".
+        expected: &'static str,
+    },
     /// `{ env = "NAME" }`, `{ file = "path" }`, or the credential itself.
     Secret,
     /// A list of strings that match this pattern.
@@ -65,11 +74,14 @@ impl Form {
     /// Returns a description that follows "expected".
     pub fn expected(self) -> String {
         match self {
-            Self::Text { expected, .. } | Self::Texts { expected, .. } => expected.to_owned(),
+            Self::Text { expected, .. }
+            | Self::Texts { expected, .. }
+            | Self::SwitchOr { expected, .. } => expected.to_owned(),
             Self::Word(words) => one_of(words),
             Self::Words(words) => format!("a list of {}", one_of(words)),
             Self::Duration => "a duration such as \"90s\", \"5m\" or \"1h 30m\"".to_owned(),
             Self::Count => "a whole number from 1".to_owned(),
+            Self::CountIn(least, most) => format!("a whole number from {least} to {most}"),
             Self::CountOr(word) => format!("a whole number from 1, or \"{word}\""),
             Self::Switch => "true or false".to_owned(),
             Self::Secret => {

@@ -10,6 +10,8 @@ mod forge;
 mod keys;
 mod load;
 mod log_filter;
+mod machine_options;
+mod machines;
 mod mistake;
 mod prices;
 mod reader;

@@ -231,6 +231,21 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Returns a whole number in the range of its form.
+    pub(super) fn count_in(&self, name: &str) -> Option<u32> {
+        let Form::CountIn(least, most) = self.key(name).form else { return self.count(name) };
+        let node = self.node(name)?;
+        let Value::Number(number) = node.value else {
+            self.wrong_type(name, node);
+            return None;
+        };
+        let count = u32::try_from(number).ok().filter(|count| (least..=most).contains(count));
+        if count.is_none() {
+            self.mistake(name, &format!("{number} is not valid: from {least} to {most}"));
+        }
+        count
+    }
+
     /// Returns `true` or `false`.
     pub(super) fn switch(&self, name: &str) -> bool {
         let Some(node) = self.node(name) else { return self.key(name).default == Some("true") };

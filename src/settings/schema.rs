@@ -39,11 +39,18 @@ fn property(key: &Key) -> Value {
         Form::Word(words) => json!({ "enum": words }),
         Form::Duration => json!({ "type": "string", "pattern": "^[^-].*[0-9a-zA-Z]$" }),
         Form::Count => json!({ "type": "integer", "minimum": 1, "maximum": u32::MAX }),
+        Form::CountIn(least, most) => {
+            json!({ "type": "integer", "minimum": least, "maximum": most })
+        }
         Form::CountOr(word) => json!({ "anyOf": [
             { "type": "integer", "minimum": 1, "maximum": u32::MAX },
             { "enum": [word] },
         ]}),
         Form::Switch => json!({ "type": "boolean" }),
+        Form::SwitchOr { pattern, .. } => json!({ "anyOf": [
+            { "type": "boolean" },
+            { "type": "string", "pattern": pattern },
+        ]}),
         Form::Secret => json!({ "$ref": "#/$defs/secret" }),
         Form::Secrets => {
             let secret = json!({ "$ref": "#/$defs/secret" });
@@ -68,9 +75,13 @@ fn property(key: &Key) -> Value {
 fn default_value(form: Form, text: &str) -> Value {
     match form {
         // These TOML values are valid JSON.
-        Form::Words(_) | Form::Texts { .. } | Form::Switch | Form::Count | Form::CountOr(_) => {
-            serde_json::from_str(text).unwrap_or(Value::Null)
-        }
+        Form::Words(_)
+        | Form::Texts { .. }
+        | Form::Switch
+        | Form::SwitchOr { .. }
+        | Form::Count
+        | Form::CountIn(..)
+        | Form::CountOr(_) => serde_json::from_str(text).unwrap_or(Value::Null),
         _ => text.into(),
     }
 }

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
-    Attempt, AttemptId, Boot, Class, ClassName, Happened, JobRef, MachineId, MachineSpec, Market,
-    Milestone, Outcome, Phase, Placement, Run, RunName, Runner, Secret, SeenBy, Spec, Times,
+    Attempt, AttemptId, Boot, Class, ClassName, Happened, JobRef, MachineId, MachineOptions,
+    MachineSpec, Market, Milestone, Outcome, Phase, Placement, Run, RunName, Runner, Secret,
+    SeenBy, Spec, Times,
 };
 
 /// Returns the name of a job's run.
@@ -69,6 +70,7 @@ pub fn process() -> MachineSpec {
         image: String::new(),
         security_groups: Vec::new(),
         instance_profile: String::new(),
+        options: MachineOptions::default(),
     }
 }
 

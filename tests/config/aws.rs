@@ -101,6 +101,7 @@ fn the_predecessors_variables_configure_machines_in_ec2() {
         image: "ami-1".into(),
         security_groups: vec!["sg-1".into()],
         instance_profile: "p".into(),
+        options: tinqs_ci_reconciler::model::MachineOptions::default(),
     };
     assert_eq!(class.machines, [machine]);
 

@@ -65,3 +65,13 @@ fn limits_that_others_make_useless_cause_warnings() {
     assert_eq!(warned("limit = 9\nowner_limit = 10"), 1);
     assert_eq!(warned("limit = 9\nrepo_limit = 4\nowner_limit = 5"), 0);
 }
+
+#[test]
+fn options_of_machines_on_this_host_have_no_effect() {
+    let text = "[[class]]\nname = \"a\"\nlabels = [\"a\"]\n[class.machines]\ndisk_gib = 40\n";
+    let mut warnings = good(&with(text), &TOKEN).warnings;
+    warnings.retain(|warning| warning.contains("has no effect"));
+    let expected =
+        "ci.toml:5: class \"a\": machines.disk_gib: has no effect: machines run on this host";
+    assert_eq!(warnings, [expected]);
+}

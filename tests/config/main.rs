@@ -15,6 +15,8 @@ use tinqs_ci_reconciler::model::{Market, Secret, Times};
 mod aws;
 mod budget;
 mod classes;
+#[cfg(feature = "aws")]
+mod machine_options;
 mod prices;
 mod process;
 mod server;

@@ -173,7 +173,7 @@ impl Compute for Machines {
         attempt: &Attempt,
     ) -> Result<Machine, PortError> {
         let ask = Ask::new(&self.calls.installation, attempt_id, placement, attempt)?;
-        let disks = self.disks.of(&self.calls, &ask.machine.image, self.clock.now()).await?;
+        let disks = self.disks.of(&self.calls, ask.machine, self.clock.now()).await?;
         let lane = &self.calls.pace.launch;
         if let Err(wait) = lane.turn().await {
             let message = format!(

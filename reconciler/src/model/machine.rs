@@ -5,6 +5,8 @@ use std::fmt;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::machine_options::MachineOptions;
+
 /// A machine spec: what the cloud is asked for. Kind, subnet and market identify the offering.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
@@ -26,6 +28,9 @@ pub struct MachineSpec {
     /// The instance profile; empty for none.
     #[serde(default)]
     pub instance_profile: String,
+    /// What else is asked of the cloud.
+    #[serde(default, skip_serializing_if = "MachineOptions::is_default")]
+    pub options: MachineOptions,
 }
 
 impl MachineSpec {

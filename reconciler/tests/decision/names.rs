@@ -3,9 +3,9 @@
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
     About, Answer, Attempt, AttemptId, Boot, Class, ClassName, ClockCheck, InstallationId, Job,
-    JobRef, JobTimes, Machine, MachineId, MachineSpec, MachineState, Market, Observation,
-    Placement, Registrations, Run, RunName, Runner, Secret, SeenBy, Spec, Times, Uid8, decode,
-    encode,
+    JobRef, JobTimes, Machine, MachineId, MachineOptions, MachineSpec, MachineState, Market,
+    Observation, Placement, Registrations, Run, RunName, Runner, Secret, SeenBy, Spec, Times, Uid8,
+    decode, encode,
 };
 use tinqs_ci_reconciler::plan::{Rule, plan};
 
@@ -24,6 +24,7 @@ fn machine() -> MachineSpec {
         image: "ami-1".to_owned(),
         security_groups: vec!["sg-1".to_owned()],
         instance_profile: "runner".to_owned(),
+        options: MachineOptions::default(),
     }
 }
 

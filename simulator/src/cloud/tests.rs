@@ -1,7 +1,7 @@
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
-    Attempt, AttemptId, Boot, ClassName, EndedBy, MachineSpec, MachineState, Market, Placement,
-    RunName, Runner, Secret, Uid,
+    Attempt, AttemptId, Boot, ClassName, EndedBy, MachineOptions, MachineSpec, MachineState,
+    Market, Placement, RunName, Runner, Secret, Uid,
 };
 use tinqs_ci_reconciler::ports::ErrorKind;
 
@@ -22,6 +22,7 @@ fn spec() -> MachineSpec {
         image: String::new(),
         security_groups: Vec::new(),
         instance_profile: String::new(),
+        options: MachineOptions::default(),
     }
 }
 

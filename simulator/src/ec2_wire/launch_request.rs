@@ -84,8 +84,14 @@ pub struct Disk {
     pub kind: String,
     /// Size in GiB; 0: as large as the image's.
     pub size_gib: usize,
+    /// Operations per second; 0: those of every volume.
+    pub iops: usize,
+    /// MiB per second; 0: that of every volume.
+    pub throughput: usize,
     /// Whether it is encrypted.
     pub encrypted: bool,
+    /// The KMS key; empty for the account's default key.
+    pub key: String,
     /// Whether it is deleted with its machine.
     pub delete_on_termination: bool,
 }
@@ -173,13 +179,22 @@ fn disk(params: &Params, n: u32) -> Result<Disk, Fault> {
     if !["gp2", "gp3", "io1", "io2", "st1", "sc1", "standard"].contains(&kind) {
         return Err(Fault::new("InvalidBlockDeviceMapping", format!("unknown volume type {kind}")));
     }
-    Ok(Disk {
+    let disk = Disk {
         device: params.need(&name("DeviceName"))?.to_owned(),
         kind: kind.to_owned(),
         size_gib: params.number(&name("Ebs.VolumeSize"))?.unwrap_or_default(),
+        iops: params.number(&name("Ebs.Iops"))?.unwrap_or_default(),
+        throughput: params.number(&name("Ebs.Throughput"))?.unwrap_or_default(),
         encrypted: params.flag(&name("Ebs.Encrypted"))?.unwrap_or_default(),
+        key: params.get(&name("Ebs.KmsKeyId")).unwrap_or_default().to_owned(),
         delete_on_termination: params.flag(&name("Ebs.DeleteOnTermination"))?.unwrap_or(true),
-    })
+    };
+    if !disk.key.is_empty() && !disk.encrypted {
+        let message = "KmsKeyId needs the parameter Encrypted";
+        return Err(Fault::new("InvalidParameterCombination", message));
+    }
+    check::disk_speed(&disk)?;
+    Ok(disk)
 }
 
 impl Recipe {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::{Mutex, MutexGuard};
 use tinqs_ci_reconciler::model::{
-    Attempt, AttemptId, Boot, ClassName, MachineId, MachineSpec as Kind, MachineState, Market,
-    Placement, RunName, Runner, Secret, Uid8,
+    Attempt, AttemptId, Boot, ClassName, MachineId, MachineOptions, MachineSpec as Kind,
+    MachineState, Market, Placement, RunName, Runner, Secret, Uid8,
 };
 
 use super::bucket::Buckets;
@@ -184,11 +184,16 @@ impl State {
         let (ids, made) = self.cloud.run(now, &wanted, ask, &outcome)?;
         if made {
             self.reservations += 1;
+            // EC2 checks keys only when it makes the disks.
+            let failing = if recipe.disks.iter().any(|disk| !options.account.has_key(&disk.key)) {
+                Some("Client.InternalError".to_owned())
+            } else {
+                (self.failing.0 > 0).then(|| self.failing.1.clone())
+            };
             for (index, id) in ids.iter().enumerate() {
                 self.keep(options, now, recipe, id, index, foreign);
-                if self.failing.0 > 0 {
-                    let reason = self.failing.1.clone();
-                    self.end_by_cloud(now, id, &reason);
+                if let Some(reason) = &failing {
+                    self.end_by_cloud(now, id, reason);
                 }
             }
             self.failing.0 = self.failing.0.saturating_sub(1);
@@ -279,6 +284,8 @@ fn attempt(
         image: recipe.image.clone(),
         security_groups: recipe.security_groups.clone(),
         instance_profile: recipe.profile.clone(),
+        // The model of the cloud has no use for them.
+        options: MachineOptions::default(),
     };
     let placement = Placement { machine, asked_again: false, answered: None, refused: None };
     let attempt = Attempt {

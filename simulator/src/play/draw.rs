@@ -1,7 +1,7 @@
 //! Shared values for drawing histories: times, chance, and the default class.
 
 use jiff::SignedDuration;
-use tinqs_ci_reconciler::model::{Class, ClassName, MachineSpec, Market, Times};
+use tinqs_ci_reconciler::model::{Class, ClassName, MachineOptions, MachineSpec, Market, Times};
 
 use crate::faults::Rng;
 
@@ -38,6 +38,7 @@ pub fn linux(keep: SignedDuration) -> Class {
         image: "ami-1".to_owned(),
         security_groups: vec!["sg-1".to_owned()],
         instance_profile: String::new(),
+        options: MachineOptions::default(),
     };
     Class {
         name: ClassName("linux".to_owned()),

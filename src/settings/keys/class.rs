@@ -74,6 +74,9 @@ pub(in crate::settings) const CLASS: &[Key] = &[
     ),
 ];
 
+/// The least and the most GiB of a gp3 volume.
+pub(in crate::settings) const DISK_GIB: (u32, u32) = (1, 65_536);
+
 /// `[class.machines]`.
 pub(in crate::settings) const MACHINES: &[Key] = &[
     key("markets", Form::Words(&["spot", "on-demand"]), "The purchase options.")
@@ -84,4 +87,28 @@ pub(in crate::settings) const MACHINES: &[Key] = &[
     key("image", ANY_TEXT, "The image ID."),
     key("security_groups", ANY_TEXTS, "The security group IDs."),
     key("instance_profile", ANY_TEXT, "The instance profile of the machines."),
+    key(
+        "disk_gib",
+        Form::CountIn(DISK_GIB.0, DISK_GIB.1),
+        "The size of the root disk in GiB. The default is that of the image, and it cannot be smaller.",
+    ),
+    key(
+        "disk_iops",
+        Form::CountIn(3_000, 80_000),
+        "Operations per second of the root disk, a gp3 volume; above 3000 at most 500 per GiB. The default is AWS's own, 3000.",
+    ),
+    key(
+        "disk_throughput",
+        Form::CountIn(125, 2_000),
+        "Throughput of the root disk in MiB/s, at most a quarter of its `disk_iops`. The default is AWS's own, 125.",
+    ),
+    key(
+        "disk_encryption",
+        Form::SwitchOr {
+            pattern: "^arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:(key|alias)/[A-Za-z0-9/_-]+$",
+            expected: "true, false, or the ARN of a KMS key such as \"arn:aws:kms:eu-central-1:111122223333:key/0a1b\"",
+        },
+        "Whether the disks are encrypted: `true` with the account's default key, or with the KMS key of this ARN. With `false` nothing is asked for, and the settings of the image and of the account apply.",
+    )
+    .or("true"),
 ];

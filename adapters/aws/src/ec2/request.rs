@@ -90,7 +90,7 @@ impl<'a> Ask<'a> {
     /// CPU credits: a T instance in `standard` mode starts without any, at a fifth of its CPU.
     pub fn request(&self, disks: &[BlockDeviceMapping]) -> RunInstancesInputBuilder {
         let Self { installation, attempt_id, placement, attempt, machine, user_data } = self;
-        let MachineSpec { kind, subnet, market, image, security_groups, instance_profile } =
+        let MachineSpec { kind, subnet, market, image, security_groups, instance_profile, .. } =
             machine;
         let spot = *market == Market::Spot;
         let tags = tags::write(installation, attempt_id, *placement, attempt);

@@ -9,8 +9,8 @@ use crate::ports::ErrorKind;
 
 fn machine(kind: &str, subnet: &str, market: Market) -> MachineSpec {
     let (kind, subnet) = (kind.to_owned(), subnet.to_owned());
-    let (image, instance_profile, security_groups) = Default::default();
-    MachineSpec { kind, subnet, market, image, security_groups, instance_profile }
+    let (image, instance_profile, security_groups, options) = Default::default();
+    MachineSpec { kind, subnet, market, image, security_groups, instance_profile, options }
 }
 
 /// Returns the machines of a class that are available after a number of seconds.

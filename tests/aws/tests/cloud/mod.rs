@@ -8,7 +8,7 @@ use tinqs_ci_aws::client;
 use tinqs_ci_aws::ec2::{Clients, Machines};
 use tinqs_ci_aws::pace::{Rate, Rates};
 use tinqs_ci_local::SystemClock;
-use tinqs_ci_reconciler::model::{Attempt, AttemptId, MachineSpec, Market};
+use tinqs_ci_reconciler::model::{Attempt, AttemptId, MachineOptions, MachineSpec, Market};
 use tinqs_ci_simulator::ec2_wire::{Ec2Options, Ec2Wire};
 use tinqs_ci_testing::conformance::compute;
 use tinqs_ci_testing::make;
@@ -56,6 +56,7 @@ pub(crate) fn recipe() -> MachineSpec {
         image: "ami-0123".to_owned(),
         security_groups: vec!["sg-1".to_owned()],
         instance_profile: "tinqs-ci-runner".to_owned(),
+        options: MachineOptions::default(),
     }
 }
 

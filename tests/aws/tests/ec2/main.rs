@@ -3,6 +3,7 @@
 #[path = "../cloud/mod.rs"]
 mod cloud;
 mod foreign;
+mod options;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

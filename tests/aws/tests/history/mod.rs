@@ -21,8 +21,8 @@ use tinqs_ci_aws::queue::{self, Options, Sqs};
 use tinqs_ci_aws::store::DynamoStore;
 use tinqs_ci_reconciler::controller::{Controller, ReconcileOutcome, Settings};
 use tinqs_ci_reconciler::model::{
-    AttemptId, Class, ClassName, Conclusion, MachineSpec, MachineState, Market, Phase, Run,
-    RunName, Times,
+    AttemptId, Class, ClassName, Conclusion, MachineOptions, MachineSpec, MachineState, Market,
+    Phase, Run, RunName, Times,
 };
 use tinqs_ci_reconciler::ports::{Clock as _, Ports, RunStore as _};
 use tinqs_ci_simulator::clock::Virtual;
@@ -66,6 +66,7 @@ impl Setup {
             image: "ami-0123".to_owned(),
             security_groups: vec!["sg-1".to_owned()],
             instance_profile: "tinqs-ci-runner".to_owned(),
+            options: MachineOptions::default(),
         };
         Class {
             name: ClassName(CLASS.to_owned()),

@@ -10,8 +10,8 @@ use tinqs_ci_aws::events::Owners as _;
 use tinqs_ci_aws::pace::Rates;
 use tinqs_ci_local::SystemClock;
 use tinqs_ci_reconciler::model::{
-    Attempt, AttemptId, Class, ClassName, EndedBy, Machine, MachineId, MachineSpec, MachineState,
-    Market, Times,
+    Attempt, AttemptId, Class, ClassName, EndedBy, Machine, MachineId, MachineOptions, MachineSpec,
+    MachineState, Market, Times,
 };
 use tinqs_ci_reconciler::ports::{Compute as _, ErrorKind};
 use tinqs_ci_testing::conformance::compute;
@@ -43,6 +43,7 @@ fn named() -> Option<MachineSpec> {
         kind: read(KIND)?,
         market: Market::Spot,
         instance_profile: String::new(),
+        options: MachineOptions::default(),
     })
 }
 

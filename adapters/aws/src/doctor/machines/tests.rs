@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use aws_sdk_ec2::types::{ArchitectureValues, IpRange};
-use tinqs_ci_reconciler::model::{ClassName, Times};
+use tinqs_ci_reconciler::model::{ClassName, MachineOptions, Times};
 
 use super::*;
 
@@ -66,6 +66,7 @@ fn class() -> Class {
         image: "ami-1".to_owned(),
         security_groups: vec!["sg-1".to_owned()],
         instance_profile: String::new(),
+        options: MachineOptions::default(),
     };
     Class {
         name: ClassName("linux".to_owned()),

@@ -1,7 +1,9 @@
 use aws_sdk_ec2::types::EbsBlockDevice;
 use aws_sdk_ec2::types::{DeviceType, Image, VolumeType};
 use jiff::SignedDuration;
-use tinqs_ci_reconciler::model::{Boot, ClassName, Placement, RunName, Runner, Secret, Uid8};
+use tinqs_ci_reconciler::model::{
+    Boot, ClassName, DiskEncryption, MachineOptions, Placement, RunName, Runner, Secret, Uid8,
+};
 
 use super::super::disks::disks;
 use super::*;
@@ -18,6 +20,7 @@ pub(in super::super) fn attempt(placements: usize) -> Attempt {
         image: "ami-1".to_owned(),
         security_groups: vec!["sg-1".to_owned(), "sg-2".to_owned()],
         instance_profile: "tinqs-ci-runner".to_owned(),
+        options: MachineOptions::default(),
     };
     let placement = Placement { machine, asked_again: false, answered: None, refused: None };
     let at = |text: &str| text.parse().unwrap();
@@ -139,7 +142,7 @@ fn burstable_machines_keep_the_default_credit_setting() {
 
 #[test]
 fn the_same_record_gives_the_same_bytes() {
-    let disks = disks(&image());
+    let disks = disks(&image(), &MachineOptions::default());
     assert_eq!(input(&attempt(1), &disks), input(&attempt(1), &disks));
 }
 
@@ -222,7 +225,8 @@ fn image() -> Image {
 
 #[test]
 fn disks_are_encrypted_and_deleted_with_the_machine() {
-    let disks = disks(&image());
+    let none = MachineOptions::default();
+    let disks = disks(&image(), &none);
     let told: Vec<_> = disks
         .iter()
         .map(|disk| {
@@ -245,9 +249,38 @@ fn disks_are_encrypted_and_deleted_with_the_machine() {
             ("/dev/sdf", None, yes, yes, Some(8), None)
         ]
     );
-    assert!(super::super::disks::disks(&Image::builder().build()).is_empty());
+    assert!(super::super::disks::disks(&Image::builder().build(), &none).is_empty());
     let bare = Image::builder().root_device_name("/dev/sda1").root_device_type(DeviceType::Ebs);
-    let disks = super::super::disks::disks(&bare.build());
+    let disks = super::super::disks::disks(&bare.build(), &none);
     assert_eq!(disks[0].device_name(), Some("/dev/sda1"));
     assert_eq!(disks[0].ebs().and_then(EbsBlockDevice::volume_type), Some(&VolumeType::Gp3));
+}
+
+#[test]
+fn options_of_disks_are_those_of_the_root_disk_and_encryption_is_of_all() {
+    let key = "arn:aws:kms:eu-central-1:111122223333:key/0a1b";
+    let options = MachineOptions {
+        disk_gib: Some(40),
+        disk_iops: Some(4_000),
+        disk_throughput: Some(250),
+        disk_encryption: DiskEncryption::Key(key.to_owned()),
+        ..MachineOptions::default()
+    };
+    let disks = |options: &MachineOptions| {
+        let disks = disks(&image(), options);
+        disks.iter().map(|disk| disk.ebs().unwrap().clone()).collect::<Vec<_>>()
+    };
+    let told = |ebs: &EbsBlockDevice| (ebs.volume_size(), ebs.iops(), ebs.throughput());
+    let [root, other] = &disks(&options)[..] else { panic!("two disks") };
+    assert_eq!(told(root), (Some(40), Some(4_000), Some(250)));
+    assert_eq!(told(other), (Some(8), None, None));
+    for ebs in [root, other] {
+        assert_eq!((ebs.encrypted(), ebs.kms_key_id()), (Some(true), Some(key)));
+        assert_eq!(ebs.delete_on_termination(), Some(true));
+    }
+    let plain =
+        MachineOptions { disk_encryption: DiskEncryption::NotAsked, ..MachineOptions::default() };
+    for ebs in disks(&plain) {
+        assert_eq!((ebs.encrypted(), ebs.kms_key_id()), (None, None));
+    }
 }

@@ -1,0 +1,48 @@
+//! Options of a machine: kept, checked against each other, and refused as by EC2.
+
+use tinqs_ci_simulator::ec2_wire::Ec2Options;
+
+use super::Cloud;
+
+const IOPS: &str = "BlockDeviceMapping.1.Ebs.Iops";
+const THROUGHPUT: &str = "BlockDeviceMapping.1.Ebs.Throughput";
+const SIZE: &str = "BlockDeviceMapping.1.Ebs.VolumeSize";
+const KIND: &str = "BlockDeviceMapping.1.Ebs.VolumeType";
+const KEY: &str = "BlockDeviceMapping.1.Ebs.KmsKeyId";
+
+#[tokio::test]
+async fn the_size_and_speed_of_a_disk_fit_each_other() {
+    let cloud = Cloud::new(Ec2Options::instant());
+    let wrong = "InvalidParameterValue";
+    let cases: &[(&[(&str, &str)], &str)] = &[
+        (&[(SIZE, "65537")], wrong),
+        (&[(IOPS, "2999")], wrong),
+        (&[(IOPS, "80001")], wrong),
+        (&[(SIZE, "8"), (IOPS, "4001")], wrong),
+        (&[(THROUGHPUT, "124")], wrong),
+        (&[(THROUGHPUT, "751")], wrong),
+        (&[(SIZE, "100"), (IOPS, "10000"), (THROUGHPUT, "2001")], wrong),
+        (&[(KIND, "gp2"), (IOPS, "3000")], "InvalidParameterCombination"),
+        (&[(KEY, "a"), ("BlockDeviceMapping.1.Ebs.Encrypted", "")], "InvalidParameterCombination"),
+    ];
+    for (changed, code) in cases {
+        let answer = cloud.launch("t-1", changed).await;
+        assert_eq!(answer.error(), (400, (*code).to_owned()), "{changed:?}");
+    }
+    assert!(cloud.wire.machines().is_empty());
+    let made = cloud.launch("t-2", &[(SIZE, "8"), (IOPS, "4000"), (THROUGHPUT, "1000")]).await;
+    assert_eq!(made.status, 200, "{}", made.body);
+    let disk = cloud.wire.machines()[0].recipe.disks[0].clone();
+    assert_eq!((disk.size_gib, disk.iops, disk.throughput), (8, 4_000, 1_000));
+}
+
+#[tokio::test]
+async fn a_key_that_does_not_exist_ends_the_machine_after_its_launch() {
+    let cloud = Cloud::new(Ec2Options::instant());
+    let gone = cloud.launch("t-1", &[(KEY, "arn:aws:kms:us-east-1:123456789012:key/gone")]).await;
+    assert_eq!(gone.status, 200, "{}", gone.body);
+    let good = cloud.launch("t-2", &[(KEY, "arn:aws:kms:us-east-1:123456789012:key/0a1b")]).await;
+    assert_eq!(good.status, 200, "{}", good.body);
+    let ended: Vec<String> = cloud.wire.machines().into_iter().map(|made| made.reason).collect();
+    assert_eq!(ended, ["Client.InternalError", ""]);
+}

@@ -1,0 +1,117 @@
+//! The options of `[class.machines]`, checked without calling AWS.
+
+use tinqs_ci_reconciler::model::{DiskEncryption, MachineOptions};
+
+use super::reader::Reader;
+use super::tree::Value;
+
+/// Operations per second of every gp3 volume.
+const BASE_IOPS: u32 = 3_000;
+/// The most operations per second for each GiB, beyond those of every volume.
+const IOPS_PER_GIB: u32 = 500;
+/// Operations per second that each MiB/s needs.
+const IOPS_PER_MIB: u32 = 4;
+
+/// The keys of options, which only EC2 knows.
+const OPTIONS: [&str; 4] = ["disk_gib", "disk_iops", "disk_throughput", "disk_encryption"];
+
+/// Reads the options of a class's machines.
+pub(super) fn options(r: &Reader<'_>, in_ec2: bool) -> MachineOptions {
+    let options = MachineOptions {
+        disk_gib: r.count_in("disk_gib"),
+        disk_iops: r.count_in("disk_iops"),
+        disk_throughput: r.count_in("disk_throughput"),
+        disk_encryption: disk_encryption(r),
+    };
+    check_disk(r, &options);
+    for key in OPTIONS.into_iter().filter(|key| !in_ec2 && r.has(key)) {
+        r.warn(key, "has no effect: machines run on this host");
+    }
+    options
+}
+
+fn disk_encryption(r: &Reader<'_>) -> DiskEncryption {
+    let name = "disk_encryption";
+    let Some(node) = r.node(name) else { return DiskEncryption::DefaultKey };
+    match &node.value {
+        Value::Switch(true) => DiskEncryption::DefaultKey,
+        Value::Switch(false) => DiskEncryption::NotAsked,
+        Value::Text(arn) => {
+            if !is_key(arn) {
+                r.not_of_form(name, arn);
+            }
+            DiskEncryption::Key(arn.clone())
+        }
+        _ => {
+            r.wrong_type(name, node);
+            DiskEncryption::DefaultKey
+        }
+    }
+}
+
+/// Whether `text` is the ARN of a KMS key, or of an alias of one.
+fn is_key(text: &str) -> bool {
+    let parts: Vec<&str> = text.splitn(6, ':').collect();
+    let &["arn", partition, "kms", region, account, resource] = parts.as_slice() else {
+        return false;
+    };
+    let name = resource.strip_prefix("key/").or_else(|| resource.strip_prefix("alias/"));
+    let all = |text: &str, fits: fn(char) -> bool| !text.is_empty() && text.chars().all(fits);
+    all(partition, |c| c.is_ascii_lowercase() || c == '-')
+        && all(region, |c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+        && account.len() == 12
+        && all(account, |c| c.is_ascii_digit())
+        && name.is_some_and(|name| all(name, |c| c.is_ascii_alphanumeric() || "/_-".contains(c)))
+}
+
+/// Reports a speed that EC2 refuses for a disk of that size.
+fn check_disk(r: &Reader<'_>, options: &MachineOptions) {
+    let MachineOptions { disk_gib, disk_iops, disk_throughput, .. } = options;
+    if let (Some(iops), Some(gib)) = (disk_iops, disk_gib)
+        && *iops > BASE_IOPS.max(gib.saturating_mul(IOPS_PER_GIB))
+    {
+        let most = BASE_IOPS.max(gib.saturating_mul(IOPS_PER_GIB));
+        let message = format!(
+            "{iops} is too many for {gib} GiB, which may have {most}: lower it, or raise `disk_gib`"
+        );
+        r.mistake("disk_iops", &message);
+    }
+    let iops = disk_iops.unwrap_or(BASE_IOPS);
+    if let Some(throughput) = disk_throughput
+        && throughput.saturating_mul(IOPS_PER_MIB) > iops
+    {
+        let (needed, most) = (throughput.saturating_mul(IOPS_PER_MIB), iops / IOPS_PER_MIB);
+        let message = format!(
+            "{throughput} is too much for {iops} operations per second, which may have {most} \
+             MiB/s: lower it, or set `disk_iops` to {needed}"
+        );
+        r.mistake("disk_throughput", &message);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_arns_of_kms_keys_and_aliases_are_keys() {
+        for text in [
+            "arn:aws:kms:eu-central-1:111122223333:key/0a1b2c3d-0000",
+            "arn:aws-cn:kms:cn-north-1:111122223333:alias/ci/disks",
+        ] {
+            assert!(is_key(text), "{text}");
+        }
+        for text in [
+            "",
+            "alias/ci",
+            "0a1b2c3d-0000",
+            "arn:aws:kms:eu-central-1:1111:key/0a1b",
+            "arn:aws:kms:eu-central-1:111122223333:key/",
+            "arn:aws:kms:eu-central-1:111122223333:grant/0a1b",
+            "arn:aws:kms:eu-central-1:111122223333:key/a:b",
+            "arn:aws:iam::111122223333:role/x",
+        ] {
+            assert!(!is_key(text), "{text}");
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! Reads the machine specs of a class.
+
+use std::collections::BTreeSet;
+
+use tinqs_ci_reconciler::model::{MachineOptions, MachineSpec, Market};
+
+use super::ec2;
+use super::machine_options::options;
+use super::reader::Reader;
+
+/// Returns the spec of a machine on this host.
+pub(super) fn process() -> MachineSpec {
+    MachineSpec {
+        kind: "process".to_owned(),
+        subnet: String::new(),
+        market: Market::OnDemand,
+        image: String::new(),
+        security_groups: Vec::new(),
+        instance_profile: String::new(),
+        options: MachineOptions::default(),
+    }
+}
+
+/// Reads `[class.machines]`: every combination, ordered by market, kind, subnet.
+pub(super) fn machines(r: &Reader<'_>, in_ec2: bool) -> Vec<MachineSpec> {
+    let texts = |name: &str| r.texts(name);
+    let text = |name: &str| r.text(name).map(std::borrow::Cow::into_owned).unwrap_or_default();
+    let markets = texts("markets").unwrap_or_else(|| vec!["on-demand".to_owned()]);
+    let kinds = texts("kinds").unwrap_or_else(|| vec![process().kind]);
+    let subnets = texts("subnets").unwrap_or_else(|| vec![String::new()]);
+    let spec = MachineSpec {
+        image: text("image"),
+        security_groups: texts("security_groups").unwrap_or_default(),
+        instance_profile: text("instance_profile"),
+        options: options(r, in_ec2),
+        ..process()
+    };
+    for (name, list) in [("markets", &markets), ("kinds", &kinds), ("subnets", &subnets)] {
+        let distinct: BTreeSet<&String> = list.iter().collect();
+        if distinct.len() < list.len() {
+            r.mistake(name, "lists a value twice");
+        }
+    }
+    let mut machines = Vec::new();
+    for market in &markets {
+        let market = if market == "spot" { Market::Spot } else { Market::OnDemand };
+        for kind in &kinds {
+            for subnet in &subnets {
+                let (kind, subnet) = (kind.clone(), subnet.clone());
+                machines.push(MachineSpec { kind, subnet, market, ..spec.clone() });
+            }
+        }
+    }
+    if in_ec2 {
+        ec2::check(r, &machines);
+    }
+    machines
+}

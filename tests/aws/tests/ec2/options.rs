@@ -1,0 +1,91 @@
+//! Options of a machine arrive at EC2, and a repeated launch asks for the same.
+
+use tinqs_ci_reconciler::model::{Attempt, AttemptId, DiskEncryption, EndedBy, MachineOptions};
+use tinqs_ci_reconciler::ports::{Compute as _, ErrorKind};
+use tinqs_ci_simulator::aws_wire::When;
+use tinqs_ci_simulator::ec2_wire::Recipe;
+
+use super::cloud::{UNPACED, ask, is_clean, machines, wire};
+use super::{error, rule};
+
+const KEY: &str = "arn:aws:kms:us-east-1:123456789012:key/0a1b";
+
+fn asking(options: &MachineOptions) -> (AttemptId, Attempt) {
+    let (attempt_id, mut attempt) = ask(1);
+    attempt.placements[0].machine.options = options.clone();
+    (attempt_id, attempt)
+}
+
+/// Launches, and launches again in another process. Returns what EC2 was asked for.
+async fn launched(options: &MachineOptions) -> Recipe {
+    let wire = wire(|_| {});
+    let (attempt_id, attempt) = asking(options);
+    let first = machines(&wire, UNPACED).await.launch(&attempt_id, 0, &attempt).await.unwrap();
+    let again = machines(&wire, UNPACED).await.launch(&attempt_id, 0, &attempt).await.unwrap();
+    assert_eq!(first.id, again.id);
+    is_clean(&wire);
+    let seen = wire.machines();
+    let [made] = &seen[..] else { panic!("{seen:?}") };
+    (*made.recipe).clone()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_size_speed_and_encryption_of_the_disk_arrive() {
+    let options = MachineOptions {
+        disk_gib: Some(40),
+        disk_iops: Some(4_000),
+        disk_throughput: Some(250),
+        disk_encryption: DiskEncryption::Key(KEY.to_owned()),
+        ..MachineOptions::default()
+    };
+    let made = launched(&options).await;
+    let [disk] = &made.disks[..] else { panic!("{:?}", made.disks) };
+    assert_eq!((disk.size_gib, disk.iops, disk.throughput), (40, 4_000, 250));
+    assert_eq!((disk.kind.as_str(), disk.key.as_str()), ("gp3", KEY));
+    assert!(disk.encrypted && disk.delete_on_termination);
+
+    let plain =
+        MachineOptions { disk_encryption: DiskEncryption::NotAsked, ..MachineOptions::default() };
+    let made = launched(&plain).await;
+    let [disk] = &made.disks[..] else { panic!("{:?}", made.disks) };
+    assert_eq!((disk.encrypted, disk.key.as_str(), disk.size_gib), (false, "", 8));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_that_ec2_refuses_is_invalid_and_a_missing_key_ends_the_machine() {
+    let wire = wire(|_| {});
+    let machines = machines(&wire, UNPACED).await;
+    let small = MachineOptions { disk_gib: Some(7), ..MachineOptions::default() };
+    let (attempt_id, attempt) = asking(&small);
+    let refused = machines.launch(&attempt_id, 0, &attempt).await.expect_err("it is too small");
+    assert_eq!(refused.kind, ErrorKind::Invalid, "{refused}");
+    assert!(refused.message.contains("smaller than its snapshot"), "{refused}");
+    assert!(wire.machines().is_empty());
+
+    let gone = DiskEncryption::Key(format!("{KEY}-gone"));
+    let keyed = MachineOptions { disk_encryption: gone, ..MachineOptions::default() };
+    let (attempt_id, attempt) = asking(&keyed);
+    machines.launch(&attempt_id, 0, &attempt).await.unwrap();
+    let listed = machines.list().await.unwrap();
+    let ended: Vec<_> = listed.iter().map(|machine| machine.ended_by).collect();
+    assert_eq!(ended, [Some(EndedBy::Cloud)]);
+    is_clean(&wire);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn options_of_a_disk_that_is_not_known_launch_nothing() {
+    let wire = wire(|_| {});
+    rule(&wire, "DescribeImages", When::Always, error("UnauthorizedOperation", 403));
+    let machines = machines(&wire, UNPACED).await;
+    let large = MachineOptions { disk_gib: Some(40), ..MachineOptions::default() };
+    let (attempt_id, attempt) = asking(&large);
+    let refused = machines.launch(&attempt_id, 0, &attempt).await.expect_err("not known");
+    assert_eq!(refused.kind, ErrorKind::Invalid, "{refused}");
+    assert!(refused.message.contains("allow ec2:DescribeImages"), "{refused}");
+    assert_eq!(wire.ledger().count("RunInstances"), 0);
+    // Without options the image's own settings apply.
+    let (attempt_id, attempt) = asking(&MachineOptions::default());
+    machines.launch(&attempt_id, 0, &attempt).await.unwrap();
+    assert!(wire.machines()[0].recipe.disks.is_empty());
+    is_clean(&wire);
+}

@@ -1,0 +1,80 @@
+//! Options of the machines of a class in EC2.
+
+use expect_test::{Expect, expect};
+use tinqs_ci::settings::Loaded;
+use tinqs_ci_reconciler::model::{DiskEncryption, MachineOptions};
+
+use crate::{bad_top, good, with};
+
+/// Nine lines, then the options of a class with two machine specs in EC2.
+fn class(options: &str) -> String {
+    format!(
+        "compute = \"ec2:eu-central-1\"\n[[class]]\nname = \"a\"\nlabels = [\"a\"]\n\
+         [class.machines]\nimage = \"ami-1\"\nkinds = [\"c7a.medium\", \"t3.small\"]\n\
+         subnets = [\"subnet-a\"]\nsecurity_groups = [\"sg-1\"]\n{options}"
+    )
+}
+
+fn loaded(options: &str) -> Loaded {
+    good(&with(&class(options)), &[("HOME_TOKEN", "long-token")])
+}
+
+fn options(text: &str) -> MachineOptions {
+    let Loaded { settings, .. } = loaded(text);
+    let machines = &settings.classes[0].machines;
+    assert_eq!(machines.len(), 2);
+    assert_eq!(machines[0].options, machines[1].options);
+    machines[0].options.clone()
+}
+
+#[track_caller]
+fn refused(options: &str, expected: &Expect) {
+    bad_top(&class(options), expected);
+}
+
+#[test]
+fn nothing_is_asked_for_by_default() {
+    assert!(options("").is_default());
+}
+
+#[test]
+fn disks_have_a_size_a_speed_and_a_key() {
+    let text = "disk_gib = 40\ndisk_iops = 4000\ndisk_throughput = 1000\ndisk_encryption = true";
+    let expected = MachineOptions {
+        disk_gib: Some(40),
+        disk_iops: Some(4_000),
+        disk_throughput: Some(1_000),
+        ..MachineOptions::default()
+    };
+    assert_eq!(options(text), expected);
+    assert_eq!(options("disk_encryption = false").disk_encryption, DiskEncryption::NotAsked);
+    let arn = "arn:aws:kms:eu-central-1:111122223333:key/0a1b";
+    let keyed = options(&format!("disk_encryption = \"{arn}\""));
+    assert_eq!(keyed.disk_encryption, DiskEncryption::Key(arn.to_owned()));
+    // A small disk may have the speed that every disk has.
+    assert_eq!(options("disk_gib = 1\ndisk_iops = 3000").disk_iops, Some(3_000));
+}
+
+#[test]
+fn a_disk_that_ec2_refuses_is_a_mistake() {
+    refused(
+        "disk_gib = 0\ndisk_iops = 2999\ndisk_throughput = \"fast\"\ndisk_encryption = \"alias/ci\"",
+        &expect![[r#"
+            ci.toml:10: class "a": machines.disk_gib: 0 is not valid: from 1 to 65536
+            ci.toml:11: class "a": machines.disk_iops: 2999 is not valid: from 3000 to 80000
+            ci.toml:12: class "a": machines.disk_throughput: expected a whole number from 125 to 2000, not a string
+            ci.toml:13: class "a": machines.disk_encryption: "alias/ci" is not valid: expected true, false, or the ARN of a KMS key such as "arn:aws:kms:eu-central-1:111122223333:key/0a1b""#]],
+    );
+    refused(
+        "disk_gib = 8\ndisk_iops = 4001\ndisk_throughput = 1001\ndisk_encryption = 1",
+        &expect![[r#"
+            ci.toml:11: class "a": machines.disk_iops: 4001 is too many for 8 GiB, which may have 4000: lower it, or raise `disk_gib`
+            ci.toml:12: class "a": machines.disk_throughput: 1001 is too much for 4001 operations per second, which may have 1000 MiB/s: lower it, or set `disk_iops` to 4004
+            ci.toml:13: class "a": machines.disk_encryption: expected true, false, or the ARN of a KMS key such as "arn:aws:kms:eu-central-1:111122223333:key/0a1b", not a number"#]],
+    );
+    refused(
+        "disk_throughput = 751",
+        &expect![[r#"
+            ci.toml:10: class "a": machines.disk_throughput: 751 is too much for 3000 operations per second, which may have 750 MiB/s: lower it, or set `disk_iops` to 3004"#]],
+    );
+}
