@@ -66,6 +66,8 @@ pub enum Form {
     Tables(&'static str, &'static [Key]),
     /// One credential, or a list of them.
     Secrets,
+    /// A table of tags of machines, at most this many.
+    Tags(usize),
     /// A table of prices per hour by the kind of a machine.
     Prices,
 }
@@ -88,6 +90,7 @@ impl Form {
                 "{ env = \"NAME\" }, { file = \"path\" } or the credential as a string".to_owned()
             }
             Self::Table(_) => "a table".to_owned(),
+            Self::Tags(_) => "a table of tags such as { CostCenter = \"ci\" }".to_owned(),
             Self::Prices => "a table of prices such as \"c7a.medium\" = \"$0.0513/h\"".to_owned(),
             Self::Secrets => format!("{}, or a list of these", Self::Secret.expected()),
             Self::Tables(heading, _) => format!("tables in the file, each under {heading}"),

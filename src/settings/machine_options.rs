@@ -1,5 +1,7 @@
 //! The options of `[class.machines]`, checked without calling AWS.
 
+use std::collections::BTreeMap;
+
 use tinqs_ci_reconciler::model::{DiskEncryption, MachineOptions};
 
 use super::reader::Reader;
@@ -13,7 +15,7 @@ const IOPS_PER_GIB: u32 = 500;
 const IOPS_PER_MIB: u32 = 4;
 
 /// The keys of options, which only EC2 knows.
-const OPTIONS: [&str; 4] = ["disk_gib", "disk_iops", "disk_throughput", "disk_encryption"];
+const OPTIONS: [&str; 5] = ["disk_gib", "disk_iops", "disk_throughput", "disk_encryption", "tags"];
 
 /// Reads the options of a class's machines.
 pub(super) fn options(r: &Reader<'_>, in_ec2: bool) -> MachineOptions {
@@ -22,6 +24,7 @@ pub(super) fn options(r: &Reader<'_>, in_ec2: bool) -> MachineOptions {
         disk_iops: r.count_in("disk_iops"),
         disk_throughput: r.count_in("disk_throughput"),
         disk_encryption: disk_encryption(r),
+        tags: tags(r),
     };
     check_disk(r, &options);
     for key in OPTIONS.into_iter().filter(|key| !in_ec2 && r.has(key)) {
@@ -87,6 +90,62 @@ fn check_disk(r: &Reader<'_>, options: &MachineOptions) {
         );
         r.mistake("disk_throughput", &message);
     }
+}
+
+/// Reads the tags. Ours cannot be set.
+fn tags(r: &Reader<'_>) -> BTreeMap<String, String> {
+    let mut tags = BTreeMap::new();
+    for (key, node) in r.entries("tags") {
+        let name = format!("tags.{}", if key.is_empty() { "\"\"" } else { key });
+        let value = match &node.value {
+            Value::Text(value) => value,
+            other => {
+                r.mistake_at(&node.at, &name, &format!("expected a string, not {}", other.kind()));
+                continue;
+            }
+        };
+        if let Some(problem) = tag_problem(key, value) {
+            r.mistake_at(&node.at, &name, &problem);
+        }
+        tags.insert(key.to_owned(), value.clone());
+    }
+    let most = MachineOptions::MOST_TAGS;
+    if tags.len() > most {
+        let message = format!("are {}: EC2 takes {most} beside ours", tags.len());
+        r.mistake("tags", &message);
+    }
+    tags
+}
+
+/// Says what is wrong with a tag, and what to do.
+fn tag_problem(key: &str, value: &str) -> Option<String> {
+    // IAM compares keys without case.
+    let lower = key.to_lowercase();
+    if lower == "name" {
+        return Some("is set by tinqs-ci, to the attempt: choose another key".to_owned());
+    }
+    for (prefix, whose) in [("tinqs-ci", "tinqs-ci"), ("aws:", "AWS")] {
+        if lower.starts_with(prefix) {
+            return Some(format!("begins with `{prefix}`, which is {whose}'s: choose another key"));
+        }
+    }
+    if key.is_empty() {
+        return Some("is an empty key: expected 1 to 128 characters".to_owned());
+    }
+    for (what, text, most) in [("key", key, 128), ("value", value, 256)] {
+        let length = text.chars().count();
+        if length > most {
+            return Some(format!("has a {what} of {length} characters: at most {most}"));
+        }
+        let fits = |c: char| c.is_alphanumeric() || " +-=._:/@".contains(c);
+        if let Some(odd) = text.chars().find(|c| !fits(*c)) {
+            let odd = odd.escape_debug();
+            return Some(format!(
+                "has \"{odd}\" in its {what}: expected letters, digits, spaces and + - = . _ : / @"
+            ));
+        }
+    }
+    None
 }
 
 #[cfg(test)]

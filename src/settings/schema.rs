@@ -4,6 +4,9 @@ use serde_json::{Map, Value, json};
 
 use super::keys::{Form, Key, SECRET, TOP};
 
+/// The characters of tags.
+const TAG: &str = "^[\\p{L}\\p{N} +=._:/@-]*$";
+
 /// Returns the JSON Schema (draft 2020-12) of `tinqs-ci.toml`.
 pub fn schema() -> Value {
     let mut schema = object(TOP);
@@ -58,6 +61,12 @@ fn property(key: &Key) -> Value {
         }
         Form::Texts { pattern, .. } => list(json!({ "type": "string", "pattern": pattern })),
         Form::Words(words) => list(json!({ "enum": words })),
+        Form::Tags(most) => json!({
+            "type": "object",
+            "maxProperties": most,
+            "propertyNames": { "pattern": TAG, "minLength": 1, "maxLength": 128 },
+            "additionalProperties": { "type": "string", "pattern": TAG, "maxLength": 256 },
+        }),
         Form::Prices => json!({
             "type": "object",
             "additionalProperties": { "type": "string", "pattern": "^\\$[0-9]{1,9}(\\.[0-9]{1,6})?/h$" },

@@ -47,10 +47,10 @@ impl Lister<'_> {
                 (Form::Tables(_, keys), Some(Node { value: Value::List(items), .. })) => {
                     self.tables(keys, &name, items);
                 }
-                (Form::Prices, Some(Node { value: Value::Table(prices), .. })) => {
-                    for (kind, (_, price)) in prices {
-                        let value = shown(key, &price.value);
-                        self.add(format!("{name}.{}", quoted(kind)), value, self.origin(&price.at));
+                (Form::Prices | Form::Tags(_), Some(Node { value: Value::Table(entries), .. })) => {
+                    for (entry, (_, node)) in entries {
+                        let value = shown(key, &node.value);
+                        self.add(format!("{name}.{}", quoted(entry)), value, self.origin(&node.at));
                     }
                 }
                 (Form::Tables(..), None) => {

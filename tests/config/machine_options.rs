@@ -78,3 +78,40 @@ fn a_disk_that_ec2_refuses_is_a_mistake() {
             ci.toml:10: class "a": machines.disk_throughput: 751 is too much for 3000 operations per second, which may have 750 MiB/s: lower it, or set `disk_iops` to 3004"#]],
     );
 }
+
+#[test]
+fn tags_are_kept_beside_ours() {
+    let kept = options("tags = { CostCenter = \"ci\", \"Über uns\" = \"\" }").tags;
+    let kept: Vec<_> = kept.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+    assert_eq!(kept, [("CostCenter", "ci"), ("Über uns", "")]);
+}
+
+#[test]
+fn tags_that_are_ours_or_that_ec2_refuses_are_mistakes() {
+    let long = "x".repeat(257);
+    refused(
+        &format!(
+            "[class.machines.tags]\nname = \"a\"\n\"Tinqs-CI/run\" = \"a\"\n\"aws:x\" = \"a\"\n\
+             \"a;b\" = \"a\"\nOk = \"a\\nb\"\nLong = \"{long}\"\nNumber = 5\n\"\" = \"a\""
+        ),
+        &expect![[r#"
+            ci.toml:11: class "a": machines.tags.name: is set by tinqs-ci, to the attempt: choose another key
+            ci.toml:12: class "a": machines.tags.Tinqs-CI/run: begins with `tinqs-ci`, which is tinqs-ci's: choose another key
+            ci.toml:13: class "a": machines.tags.aws:x: begins with `aws:`, which is AWS's: choose another key
+            ci.toml:14: class "a": machines.tags.a;b: has ";" in its key: expected letters, digits, spaces and + - = . _ : / @
+            ci.toml:15: class "a": machines.tags.Ok: has "\n" in its value: expected letters, digits, spaces and + - = . _ : / @
+            ci.toml:16: class "a": machines.tags.Long: has a value of 257 characters: at most 256
+            ci.toml:17: class "a": machines.tags.Number: expected a string, not a number
+            ci.toml:18: class "a": machines.tags."": is an empty key: expected 1 to 128 characters"#]],
+    );
+    let many: Vec<String> = (0..39).map(|n| format!("T{n} = \"\"")).collect();
+    refused(
+        &format!("tags = {{ {} }}", many.join(", ")),
+        &expect![[r#"ci.toml:10: class "a": machines.tags: are 39: EC2 takes 38 beside ours"#]],
+    );
+    refused(
+        "tags = \"CostCenter\"",
+        &expect![[r#"
+            ci.toml:10: class "a": machines.tags: expected a table of tags such as { CostCenter = "ci" }, not a string"#]],
+    );
+}

@@ -30,6 +30,7 @@ PLACEHOLDERS = {
     "forge_token": "forge",
     "webhook_secret": f"{NAME}/webhook",
     "function": NAME,
+    "tag_key": "CostCenter",
 }
 PARAMETERS = {
     "Installation": NAME,
@@ -39,6 +40,7 @@ PARAMETERS = {
     "Subnets": ["subnet-a"],
     "Image": "ami-0123",
     "InstanceTypes": ["c7a.medium"],
+    "TagKeys": ["CostCenter"],
 }
 PSEUDO = {"AWS::Region": REGION, "AWS::AccountId": ACCOUNT, "AWS::Partition": "aws"}
 NOTHING = object()

@@ -101,8 +101,8 @@ fn launches() -> Vec<Case> {
     let may = |name, call| case("controller", name, true, call);
     let not = |name, call| case("controller", name, false, call);
     let tag = "aws:RequestTag/tinqs-ci";
-    let mut more: Vec<&str> = TAGS.to_vec();
-    more.push("Owner");
+    let with = |tag: &'static str| [&TAGS[..], &[tag]].concat();
+    let (more, configured) = (with("Owner"), with("CostCenter"));
     let elsewhere = "arn:aws:ec2:us-east-1:111122223333:instance/i-0a";
     vec![
         may("launch: the machine", launch(INSTANCE, &[])),
@@ -116,6 +116,9 @@ fn launches() -> Vec<Case> {
         not("launch without our tag", launch(INSTANCE, &[(tag, &[]), ("aws:TagKeys", &["Name"])])),
         not("launch with another installation's tag", launch(INSTANCE, &[(tag, &["other"])])),
         not("launch with an additional tag", launch(INSTANCE, &[("aws:TagKeys", &more)])),
+        may("launch with a configured tag", launch(INSTANCE, &[("aws:TagKeys", &configured)])),
+        may("its volume with that tag", launch(VOLUME, &[("aws:TagKeys", &configured)])),
+        not("a volume with an additional tag", launch(VOLUME, &[("aws:TagKeys", &more)])),
         not("a volume without our tag", launch(VOLUME, &[(tag, &[])])),
         not("a spot request without our tag", launch(SPOT, &[(tag, &[])])),
         not("launch of another type", launch(INSTANCE, &[("ec2:InstanceType", &["p5.48xlarge"])])),

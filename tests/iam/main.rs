@@ -10,7 +10,7 @@ use std::path::Path;
 use evaluate::{Call, Policy};
 
 /// Values of the placeholders.
-const VALUES: [(&str, &str); 15] = [
+const VALUES: [(&str, &str); 16] = [
     ("region", "eu-central-1"),
     ("account", "111122223333"),
     ("installation", "tinqs-ci"),
@@ -26,6 +26,7 @@ const VALUES: [(&str, &str); 15] = [
     ("forge_token", "tinqs-ci/forge"),
     ("webhook_secret", "tinqs-ci/webhook"),
     ("function", "tinqs-ci-controller"),
+    ("tag_key", "CostCenter"),
 ];
 
 fn folder() -> std::path::PathBuf {

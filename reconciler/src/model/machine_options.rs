@@ -1,5 +1,7 @@
 //! Options of a machine: what a class asks of the cloud beyond kind, image and place.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// Options of a machine. What is left out is the cloud's own default. Recorded with each attempt,
@@ -20,9 +22,15 @@ pub struct MachineOptions {
     /// Encryption of every disk.
     #[serde(skip_serializing_if = "DiskEncryption::is_default")]
     pub disk_encryption: DiskEncryption,
+    /// Tags beside ours, at most [`MachineOptions::MOST_TAGS`].
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub tags: BTreeMap<String, String>,
 }
 
 impl MachineOptions {
+    /// The most tags beside ours: EC2 takes 50, and ours are up to 12.
+    pub const MOST_TAGS: usize = 38;
+
     /// Returns whether every option is the default.
     pub fn is_default(&self) -> bool {
         *self == Self::default()

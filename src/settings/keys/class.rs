@@ -1,5 +1,7 @@
 //! The keys of a class.
 
+use tinqs_ci_reconciler::model::MachineOptions;
+
 use super::{ANY_TEXT, ANY_TEXTS, Form, Key, NAMED, key};
 
 /// `[[class]]`.
@@ -111,4 +113,9 @@ pub(in crate::settings) const MACHINES: &[Key] = &[
         "Whether the disks are encrypted: `true` with the account's default key, or with the KMS key of this ARN. With `false` nothing is asked for, and the settings of the image and of the account apply.",
     )
     .or("true"),
+    key(
+        "tags",
+        Form::Tags(MachineOptions::MOST_TAGS),
+        "Tags of the machine, its disks, its network interface and its spot request, beside those of tinqs-ci: `{ CostCenter = \"ci\" }`. The role needs the right to set them (`tag_key` in `deploy/aws/iam`).",
+    ),
 ];

@@ -32,8 +32,8 @@ pub(super) fn not_tried(class: &Class) -> Check {
     Check::warn(NAME, message, "fix the failures above, then run doctor again")
 }
 
-/// The fewest machine specs that cover each instance type, subnet, market, image, profile and set of
-/// options.
+/// The fewest machine specs that cover each instance type, subnet, market, image, profile and set
+/// of options.
 fn covering(machines: &[MachineSpec]) -> Vec<&MachineSpec> {
     let mut chosen: Vec<&MachineSpec> = Vec::new();
     for machine in machines {

@@ -89,3 +89,33 @@ async fn options_of_a_disk_that_is_not_known_launch_nothing() {
     assert!(wire.machines()[0].recipe.disks.is_empty());
     is_clean(&wire);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tags_of_the_class_are_on_everything_beside_ours() {
+    let tags = [("CostCenter", "ci"), ("Über uns", "a+b=c @ d:e/f_g.h-i")];
+    let tags = tags.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let options = MachineOptions { tags: tags.clone().into(), ..MachineOptions::default() };
+    let made = launched(&options).await;
+    assert_eq!(made.tags.len(), 4);
+    for (resource, tagged) in &made.tags {
+        for (key, value) in &tags {
+            assert_eq!(tagged.get(key), Some(value), "{resource}");
+        }
+        assert_eq!(tagged.get("tinqs-ci").map(String::as_str), Some("tinqs-ci"), "{resource}");
+    }
+
+    // A machine with more tags is ours all the same, also by another process.
+    let wire = wire(|_| {});
+    let (attempt_id, attempt) = asking(&options);
+    machines(&wire, UNPACED).await.launch(&attempt_id, 0, &attempt).await.unwrap();
+    let listed = machines(&wire, UNPACED).await.list().await.unwrap();
+    assert_eq!(listed.iter().map(|one| &one.attempt_id).collect::<Vec<_>>(), [&attempt_id]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn as_many_tags_as_ec2_takes_can_be_set() {
+    let many = |most: usize| (1..=most).map(|n| (format!("Own{n}"), String::new())).collect();
+    let most = MachineOptions::MOST_TAGS;
+    let options = MachineOptions { tags: many(most), ..MachineOptions::default() };
+    assert!(launched(&options).await.instance_tags().len() <= 50);
+}

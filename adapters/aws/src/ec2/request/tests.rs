@@ -284,3 +284,21 @@ fn options_of_disks_are_those_of_the_root_disk_and_encryption_is_of_all() {
         assert_eq!((ebs.encrypted(), ebs.kms_key_id()), (None, None));
     }
 }
+
+#[test]
+fn tags_of_the_class_follow_ours_and_never_replace_them() {
+    let mut attempt = attempt(1);
+    attempt.runner.repo_id = 5;
+    let ours = tags::write("tinqs-ci", &attempt_id(), 0, &attempt);
+    assert_eq!(ours.len() + MachineOptions::MOST_TAGS, 50, "EC2 takes 50");
+    let options = &mut attempt.placements[0].machine.options;
+    for key in ["CostCenter", "Name", "tinqs-ci", "tinqs-ci/run", "tinqs-ci/new"] {
+        options.tags.insert(key.to_owned(), "x".to_owned());
+    }
+    let written = tags::write("tinqs-ci", &attempt_id(), 0, &attempt);
+    let own = aws_sdk_ec2::types::Tag::builder().key("CostCenter").value("x").build();
+    assert_eq!(written, [ours, vec![own]].concat());
+    let asked = input(&attempt, &[]);
+    assert!(asked.tag_specifications().iter().all(|tagged| *tagged.tags() == *written));
+    assert!(tags::read("tinqs-ci", &written).is_some());
+}
