@@ -15,7 +15,8 @@ const IOPS_PER_GIB: u32 = 500;
 const IOPS_PER_MIB: u32 = 4;
 
 /// The keys of options, which only EC2 knows.
-const OPTIONS: [&str; 5] = ["disk_gib", "disk_iops", "disk_throughput", "disk_encryption", "tags"];
+const OPTIONS: &[&str] =
+    &["disk_gib", "disk_iops", "disk_throughput", "disk_encryption", "public_address", "tags"];
 
 /// Reads the options of a class's machines.
 pub(super) fn options(r: &Reader<'_>, in_ec2: bool) -> MachineOptions {
@@ -25,9 +26,10 @@ pub(super) fn options(r: &Reader<'_>, in_ec2: bool) -> MachineOptions {
         disk_throughput: r.count_in("disk_throughput"),
         disk_encryption: disk_encryption(r),
         tags: tags(r),
+        public_address: r.has("public_address").then(|| r.switch("public_address")),
     };
     check_disk(r, &options);
-    for key in OPTIONS.into_iter().filter(|key| !in_ec2 && r.has(key)) {
+    for key in OPTIONS.iter().filter(|key| !in_ec2 && r.has(key)) {
         r.warn(key, "has no effect: machines run on this host");
     }
     options

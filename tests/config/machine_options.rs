@@ -115,3 +115,15 @@ fn tags_that_are_ours_or_that_ec2_refuses_are_mistakes() {
             ci.toml:10: class "a": machines.tags: expected a table of tags such as { CostCenter = "ci" }, not a string"#]],
     );
 }
+
+#[test]
+fn a_public_address_is_asked_for_only_if_it_is_set() {
+    assert_eq!(options("").public_address, None);
+    assert_eq!(options("public_address = true").public_address, Some(true));
+    assert_eq!(options("public_address = false").public_address, Some(false));
+    refused(
+        "public_address = \"no\"",
+        &expect![[r#"
+            ci.toml:10: class "a": machines.public_address: expected true or false, not a string"#]],
+    );
+}

@@ -25,6 +25,9 @@ pub struct MachineOptions {
     /// Tags beside ours, at most [`MachineOptions::MOST_TAGS`].
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub tags: BTreeMap<String, String>,
+    /// Whether the machine gets a public address; `None`: as the subnet says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub public_address: Option<bool>,
 }
 
 impl MachineOptions {

@@ -29,6 +29,8 @@ pub struct Recipe {
     pub subnet: String,
     /// `sg-…`.
     pub security_groups: Vec<String>,
+    /// Whether it gets a public address; `None`: as the subnet says.
+    pub public_address: Option<bool>,
     /// Spot or on demand.
     pub market: Market,
     /// `one-time` or `persistent`; empty on demand.
@@ -111,6 +113,8 @@ impl Recipe {
         let subnet = params.get("SubnetId").or(params.get(&format!("{network}.SubnetId")));
         let mut groups = params.list("SecurityGroupId");
         groups.extend(params.list(&format!("{network}.SecurityGroupId")));
+        let public_address = params.flag(&format!("{network}.AssociatePublicIpAddress"))?;
+        check::network(params)?;
         let market = check::market(params)?;
         let spot = "InstanceMarketOptions.SpotOptions";
         let disks = params.members("BlockDeviceMapping");
@@ -121,6 +125,7 @@ impl Recipe {
             kind: params.need("InstanceType")?.to_owned(),
             subnet: subnet.map_or_else(|| params.need("SubnetId"), Ok)?.to_owned(),
             security_groups: groups.into_iter().map(str::to_owned).collect(),
+            public_address,
             market,
             spot_type: text(&format!("{spot}.SpotInstanceType")),
             interruption: text(&format!("{spot}.InstanceInterruptionBehavior")),
@@ -206,6 +211,7 @@ impl Recipe {
             kind: account.types.first().map_or(String::new(), |t| t.name.clone()),
             subnet: account.subnets.first().map_or(String::new(), |s| s.id.clone()),
             security_groups: Vec::new(),
+            public_address: None,
             market: Market::OnDemand,
             spot_type: String::new(),
             interruption: String::new(),

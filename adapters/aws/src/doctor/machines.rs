@@ -121,7 +121,9 @@ fn subnet_check(class: &Class, ids: &[&str], subnets: &[&Subnet]) -> Check {
         format!("{id} in {} with {} free addresses", zone.unwrap_or("?"), free(subnet))
     });
     let mut message = format!("{name}: {}", told.collect::<Vec<_>>().join(", "));
-    if subnets.iter().any(|subnet| subnet.map_public_ip_on_launch() == Some(false)) {
+    let asked = class.machines.first().and_then(|machine| machine.options.public_address);
+    let is_private = |subnet: &&Subnet| subnet.map_public_ip_on_launch() == Some(false);
+    if asked.map_or_else(|| subnets.iter().any(is_private), |is_public| !is_public) {
         message += "; machines get no public address and need a NAT or endpoint to reach the forge";
     }
     let all: i64 = subnets.iter().map(|subnet| free(subnet)).sum();

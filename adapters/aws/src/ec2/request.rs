@@ -5,8 +5,9 @@ use aws_sdk_ec2::operation::run_instances::builders::RunInstancesInputBuilder;
 use aws_sdk_ec2::types::{
     BlockDeviceMapping, HttpTokensState, IamInstanceProfileSpecification,
     InstanceInterruptionBehavior, InstanceMarketOptionsRequest, InstanceMetadataEndpointState,
-    InstanceMetadataOptionsRequest, InstanceMetadataTagsState, InstanceType, MarketType,
-    ResourceType, ShutdownBehavior, SpotInstanceType, SpotMarketOptions, TagSpecification,
+    InstanceMetadataOptionsRequest, InstanceMetadataTagsState,
+    InstanceNetworkInterfaceSpecification, InstanceType, MarketType, ResourceType,
+    ShutdownBehavior, SpotInstanceType, SpotMarketOptions, TagSpecification,
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -90,7 +91,7 @@ impl<'a> Ask<'a> {
     /// CPU credits: a T instance in `standard` mode starts without any, at a fifth of its CPU.
     pub fn request(&self, disks: &[BlockDeviceMapping]) -> RunInstancesInputBuilder {
         let Self { installation, attempt_id, placement, attempt, machine, user_data } = self;
-        let MachineSpec { kind, subnet, market, image, security_groups, instance_profile, .. } =
+        let MachineSpec { kind, subnet, market, image, security_groups, instance_profile, options } =
             machine;
         let spot = *market == Market::Spot;
         let tags = tags::write(installation, attempt_id, *placement, attempt);
@@ -100,14 +101,26 @@ impl<'a> Ask<'a> {
             .map(|what| {
                 TagSpecification::builder().resource_type(what).set_tags(Some(tags.clone())).build()
             });
+        let groups = (!security_groups.is_empty()).then(|| security_groups.clone());
+        // An address can be asked for with an interface only, which then has subnet and groups.
+        let interface = options.public_address.map(|is_public| {
+            InstanceNetworkInterfaceSpecification::builder()
+                .device_index(0)
+                .subnet_id(subnet)
+                .set_groups(groups.clone())
+                .associate_public_ip_address(is_public)
+                .delete_on_termination(true)
+                .build()
+        });
         RunInstancesInput::builder()
             .min_count(1)
             .max_count(1)
             .client_token(tags::token(installation, attempt_id, *placement))
             .image_id(image)
             .instance_type(InstanceType::from(kind.as_str()))
-            .subnet_id(subnet)
-            .set_security_group_ids((!security_groups.is_empty()).then(|| security_groups.clone()))
+            .set_subnet_id(interface.is_none().then(|| subnet.clone()))
+            .set_security_group_ids(groups.filter(|_| interface.is_none()))
+            .set_network_interfaces(interface.map(|interface| vec![interface]))
             .set_iam_instance_profile(profile(instance_profile))
             .instance_initiated_shutdown_behavior(ShutdownBehavior::Terminate)
             .set_instance_market_options(spot.then(one_time_spot))

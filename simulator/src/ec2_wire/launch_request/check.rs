@@ -70,6 +70,26 @@ pub(super) fn market(params: &Params) -> Result<Market, Fault> {
     }
 }
 
+/// Checks that subnet and groups are those of the call or of its one network interface.
+pub(super) fn network(params: &Params) -> Result<(), Fault> {
+    let interfaces = params.members("NetworkInterface");
+    if interfaces.is_empty() {
+        return Ok(());
+    }
+    let combination = |message: &str| Err(Fault::new("InvalidParameterCombination", message));
+    if interfaces.len() > 1 {
+        return combination("A public address can be associated with a single interface only");
+    }
+    if params.get("SubnetId").is_some() || !params.list("SecurityGroupId").is_empty() {
+        return combination(
+            "Network interfaces and an instance-level subnet ID or security groups may not be \
+             specified on the same request",
+        );
+    }
+    params.need("NetworkInterface.1.DeviceIndex")?;
+    Ok(())
+}
+
 pub(super) fn shutdown(params: &Params, market: Market) -> Result<String, Fault> {
     let name = "InstanceInitiatedShutdownBehavior";
     let persistent =

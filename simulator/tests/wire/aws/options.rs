@@ -2,7 +2,7 @@
 
 use tinqs_ci_simulator::ec2_wire::Ec2Options;
 
-use super::Cloud;
+use super::{Answer, Cloud};
 
 const IOPS: &str = "BlockDeviceMapping.1.Ebs.Iops";
 const THROUGHPUT: &str = "BlockDeviceMapping.1.Ebs.Throughput";
@@ -45,4 +45,35 @@ async fn a_key_that_does_not_exist_ends_the_machine_after_its_launch() {
     assert_eq!(good.status, 200, "{}", good.body);
     let ended: Vec<String> = cloud.wire.machines().into_iter().map(|made| made.reason).collect();
     assert_eq!(ended, ["Client.InternalError", ""]);
+}
+
+#[tokio::test]
+async fn a_public_address_is_that_of_the_call_or_of_the_subnet() {
+    let mut options = Ec2Options::instant();
+    options.account.subnets[2].public_addresses = false;
+    let cloud = Cloud::new(options);
+    let address = |answer: &Answer| !answer.one("ipAddress").is_empty();
+    assert!(address(&cloud.launch("t-1", &[]).await));
+    assert!(!address(&cloud.launch("t-2", &[("SubnetId", "subnet-b")]).await));
+    for (token, subnet, public) in [("t-3", "subnet-a", "false"), ("t-4", "subnet-b", "true")] {
+        let interface = [
+            ("SubnetId", ""),
+            ("SecurityGroupId.1", ""),
+            ("NetworkInterface.1.DeviceIndex", "0"),
+            ("NetworkInterface.1.SubnetId", subnet),
+            ("NetworkInterface.1.SecurityGroupId.1", "sg-1"),
+            ("NetworkInterface.1.AssociatePublicIpAddress", public),
+        ];
+        let made = cloud.launch(token, &interface).await;
+        assert_eq!(made.status, 200, "{}", made.body);
+        assert_eq!(address(&made), public == "true");
+        assert_eq!(address(&cloud.describe(&made.one("instanceId")).await), public == "true");
+        // Subnet and groups of the call exclude an interface.
+        for kept in 0..2 {
+            let mut both = interface.to_vec();
+            both.remove(kept);
+            let refused = cloud.launch("t-5", &both).await;
+            assert_eq!(refused.error(), (400, "InvalidParameterCombination".to_owned()));
+        }
+    }
 }

@@ -119,3 +119,17 @@ async fn as_many_tags_as_ec2_takes_can_be_set() {
     let options = MachineOptions { tags: many(most), ..MachineOptions::default() };
     assert!(launched(&options).await.instance_tags().len() <= 50);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_public_address_is_asked_for_or_refused() {
+    assert_eq!(launched(&MachineOptions::default()).await.public_address, None);
+    for is_public in [true, false] {
+        let options =
+            MachineOptions { public_address: Some(is_public), ..MachineOptions::default() };
+        let made = launched(&options).await;
+        assert_eq!(made.public_address, Some(is_public));
+        assert_eq!(made.subnet, "subnet-a");
+        assert_eq!(made.security_groups, ["sg-1"]);
+        assert!(made.tags.contains_key("network-interface"));
+    }
+}

@@ -158,3 +158,21 @@ fn instance_types_must_exist_fit_and_be_offered() {
     let nowhere = broken(|account| account.zones = Some(BTreeMap::new()));
     assert_eq!((nowhere.0, nowhere.1), (KINDS, Outcome::Fail));
 }
+
+#[test]
+fn machines_without_a_public_address_need_another_way_to_the_forge() {
+    let told = |asked: Option<bool>, of_subnet: bool| {
+        let (mut class, mut account) = (class(), account());
+        for machine in &mut class.machines {
+            machine.options.public_address = asked;
+        }
+        for subnet in account.subnets.iter_mut().flat_map(BTreeMap::values_mut) {
+            subnet.map_public_ip_on_launch = Some(of_subnet);
+        }
+        let checks = class_checks(&class, &account);
+        let check = checks.iter().find(|check| check.name == SUBNETS).unwrap();
+        check.message.contains("machines get no public address and need a NAT")
+    };
+    assert_eq!((told(None, true), told(None, false)), (false, true));
+    assert_eq!((told(Some(true), false), told(Some(false), true)), (false, true));
+}

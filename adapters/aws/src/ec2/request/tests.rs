@@ -302,3 +302,19 @@ fn tags_of_the_class_follow_ours_and_never_replace_them() {
     assert!(asked.tag_specifications().iter().all(|tagged| *tagged.tags() == *written));
     assert!(tags::read("tinqs-ci", &written).is_some());
 }
+
+#[test]
+fn an_address_is_asked_for_with_an_interface_that_has_subnet_and_groups() {
+    for is_public in [true, false] {
+        let mut attempt = attempt(1);
+        attempt.placements[0].machine.options.public_address = Some(is_public);
+        let asked = input(&attempt, &[]);
+        assert_eq!((asked.subnet_id(), asked.security_group_ids().len()), (None, 0));
+        let [interface] = asked.network_interfaces() else { panic!("one interface") };
+        assert_eq!(interface.associate_public_ip_address(), Some(is_public));
+        assert_eq!((interface.device_index(), interface.subnet_id()), (Some(0), Some("subnet-1")));
+        assert_eq!(interface.groups(), ["sg-1", "sg-2"]);
+        assert_eq!(interface.delete_on_termination(), Some(true));
+    }
+    assert!(input(&attempt(1), &[]).network_interfaces().is_empty());
+}
