@@ -1,7 +1,7 @@
 //! Checks the settings for EC2 and SQS without calling AWS.
 
 use reqwest::Url;
-use tinqs_ci_reconciler::model::{MachineOptions, MachineSpec, Market};
+use tinqs_ci_reconciler::model::{CpuCredits, MachineOptions, MachineSpec, Market};
 
 use super::reader::Reader;
 use super::types::{AWS, ComputeUrl, QueueUrl};
@@ -118,22 +118,33 @@ pub(super) fn check(r: &Reader<'_>, machines: &[MachineSpec]) {
     if !r.has("security_groups") {
         r.warn("security_groups", "is not set: machines get the VPC's default group");
     }
-    if let Some(machine) = machines.iter().find(|machine| is_burstable(&machine.kind)) {
-        let kind = cut(&machine.kind, 30);
-        r.warn(
-            "kinds",
-            &format!(
-                "{kind} is burstable: AWS bills CPU use beyond its credits (t2 is slowed down \
-                 instead); c and m families have no such limit"
-            ),
-        );
-    }
+    check_credits(r, machines);
 }
 
-/// Whether the instance type is burstable (T family).
-fn is_burstable(kind: &str) -> bool {
-    let mut letters = kind.chars();
-    letters.next() == Some('t') && letters.next().is_some_and(|c| c.is_ascii_digit())
+/// Checks `cpu_credits`, and warns of what credits mean.
+fn check_credits(r: &Reader<'_>, machines: &[MachineSpec]) {
+    let burstable = machines.iter().find(|machine| machine.is_burstable());
+    let asked = machines.first().and_then(|machine| machine.options.cpu_credits);
+    let means = match (burstable, asked) {
+        (None, None) | (Some(_), Some(CpuCredits::Unlimited)) => return,
+        (None, Some(_)) => {
+            let message =
+                "has no effect: only T kinds such as t3.small have CPU credits; remove it";
+            r.mistake("cpu_credits", message);
+            return;
+        }
+        (Some(_), Some(CpuCredits::Standard)) => {
+            "with `cpu_credits = \"standard\"` a new machine has no credits, and starts at a fraction \
+             of its CPU"
+        }
+        (Some(_), None) => {
+            "AWS bills CPU use beyond its credits (t2 is slowed down instead); `cpu_credits` says \
+             which is meant"
+        }
+    };
+    let kind = burstable.map(|machine| cut(&machine.kind, 30)).unwrap_or_default();
+    let message = format!("{kind} is burstable: {means}; c and m families have no such limit");
+    r.warn("kinds", &message);
 }
 
 /// Builds the machine specs of the predecessor's variables: spot, each type in each subnet.
@@ -213,7 +224,6 @@ mod tests {
         ] {
             assert_eq!(is_profile(text), fits, "{text}");
         }
-        assert!(is_burstable("t4g.nano") && !is_burstable("trn1.2xlarge"));
     }
 
     #[cfg(feature = "aws")]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tinqs_ci_reconciler::model::{DiskEncryption, MachineOptions};
+use tinqs_ci_reconciler::model::{CpuCredits, DiskEncryption, MachineOptions};
 
 use super::reader::Reader;
 use super::tree::Value;
@@ -15,8 +15,15 @@ const IOPS_PER_GIB: u32 = 500;
 const IOPS_PER_MIB: u32 = 4;
 
 /// The keys of options, which only EC2 knows.
-const OPTIONS: &[&str] =
-    &["disk_gib", "disk_iops", "disk_throughput", "disk_encryption", "public_address", "tags"];
+const OPTIONS: &[&str] = &[
+    "disk_gib",
+    "disk_iops",
+    "disk_throughput",
+    "disk_encryption",
+    "public_address",
+    "cpu_credits",
+    "tags",
+];
 
 /// Reads the options of a class's machines.
 pub(super) fn options(r: &Reader<'_>, in_ec2: bool) -> MachineOptions {
@@ -27,6 +34,10 @@ pub(super) fn options(r: &Reader<'_>, in_ec2: bool) -> MachineOptions {
         disk_encryption: disk_encryption(r),
         tags: tags(r),
         public_address: r.has("public_address").then(|| r.switch("public_address")),
+        cpu_credits: r.text("cpu_credits").map(|word| match &*word {
+            "standard" => CpuCredits::Standard,
+            _ => CpuCredits::Unlimited,
+        }),
     };
     check_disk(r, &options);
     for key in OPTIONS.iter().filter(|key| !in_ec2 && r.has(key)) {

@@ -191,5 +191,5 @@ fn machines_in_ec2_are_checked() {
     assert_eq!(loaded.settings.classes[0].machines.len(), 2);
     expect![[r#"
         ci.toml:9: class "a": machines.security_groups: is not set: machines get the VPC's default group
-        ci.toml:11: class "a": machines.kinds: t3.small is burstable: AWS bills CPU use beyond its credits (t2 is slowed down instead); c and m families have no such limit"#]].assert_eq(&loaded.warnings.join("\n"));
+        ci.toml:11: class "a": machines.kinds: t3.small is burstable: AWS bills CPU use beyond its credits (t2 is slowed down instead); `cpu_credits` says which is meant; c and m families have no such limit"#]].assert_eq(&loaded.warnings.join("\n"));
 }

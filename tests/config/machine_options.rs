@@ -2,7 +2,7 @@
 
 use expect_test::{Expect, expect};
 use tinqs_ci::settings::Loaded;
-use tinqs_ci_reconciler::model::{DiskEncryption, MachineOptions};
+use tinqs_ci_reconciler::model::{CpuCredits, DiskEncryption, MachineOptions};
 
 use crate::{bad_top, good, with};
 
@@ -126,4 +126,32 @@ fn a_public_address_is_asked_for_only_if_it_is_set() {
         &expect![[r#"
             ci.toml:10: class "a": machines.public_address: expected true or false, not a string"#]],
     );
+}
+
+#[test]
+fn credits_are_those_of_t_kinds() {
+    let credits = |word: &str| format!("cpu_credits = \"{word}\"");
+    assert_eq!(options("").cpu_credits, None);
+    assert_eq!(options(&credits("standard")).cpu_credits, Some(CpuCredits::Standard));
+    assert_eq!(options(&credits("unlimited")).cpu_credits, Some(CpuCredits::Unlimited));
+    refused(
+        &credits("unlimitd"),
+        &expect![[r#"
+            ci.toml:10: class "a": machines.cpu_credits: "unlimitd" is not valid: expected "unlimited" or "standard"; did you mean "unlimited"?"#]],
+    );
+    let none = class(&credits("standard")).replace(", \"t3.small\"", "");
+    bad_top(
+        &none,
+        &expect![[r#"
+            ci.toml:10: class "a": machines.cpu_credits: has no effect: only T kinds such as t3.small have CPU credits; remove it"#]],
+    );
+    // The warning that T kinds have credits says what this mode means, or that none is chosen.
+    let warned = |text: &str| {
+        let warnings = loaded(text).warnings;
+        warnings.into_iter().find(|warning| warning.contains("burstable")).unwrap_or_default()
+    };
+    assert!(warned("").contains("`cpu_credits` says which is meant"), "{}", warned(""));
+    let standard = warned(&credits("standard"));
+    assert!(standard.contains("starts at a fraction of its CPU"), "{standard}");
+    assert_eq!(warned(&credits("unlimited")), "");
 }

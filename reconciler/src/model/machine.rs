@@ -34,6 +34,12 @@ pub struct MachineSpec {
 }
 
 impl MachineSpec {
+    /// Returns whether its kind has CPU credits, as the T families of EC2.
+    pub fn is_burstable(&self) -> bool {
+        let mut letters = self.kind.chars();
+        letters.next() == Some('t') && letters.next().is_some_and(|c| c.is_ascii_digit())
+    }
+
     /// Returns whether `other` draws on the same capacity.
     pub fn same_capacity(&self, other: &MachineSpec) -> bool {
         self.kind == other.kind && self.subnet == other.subnet && self.market == other.market

@@ -119,6 +119,11 @@ pub(in crate::settings) const MACHINES: &[Key] = &[
         "Whether machines get a public IPv4 address, which AWS bills by the hour. Without one they need a NAT gateway or an endpoint to reach the forge. The default is the setting of the subnet.",
     ),
     key(
+        "cpu_credits",
+        Form::Word(&["unlimited", "standard"]),
+        "For T kinds: `unlimited` bills CPU use beyond the credits, `standard` slows the machine down instead, a new one from its start. The default is AWS's own, `unlimited` for all but T2.",
+    ),
+    key(
         "tags",
         Form::Tags(MachineOptions::MOST_TAGS),
         "Tags of the machine, its disks, its network interface and its spot request, beside those of tinqs-ci: `{ CostCenter = \"ci\" }`. The role needs the right to set them (`tag_key` in `deploy/aws/iam`).",

@@ -3,15 +3,15 @@
 use aws_sdk_ec2::operation::run_instances::RunInstancesInput;
 use aws_sdk_ec2::operation::run_instances::builders::RunInstancesInputBuilder;
 use aws_sdk_ec2::types::{
-    BlockDeviceMapping, HttpTokensState, IamInstanceProfileSpecification,
-    InstanceInterruptionBehavior, InstanceMarketOptionsRequest, InstanceMetadataEndpointState,
-    InstanceMetadataOptionsRequest, InstanceMetadataTagsState,
+    BlockDeviceMapping, CreditSpecificationRequest, HttpTokensState,
+    IamInstanceProfileSpecification, InstanceInterruptionBehavior, InstanceMarketOptionsRequest,
+    InstanceMetadataEndpointState, InstanceMetadataOptionsRequest, InstanceMetadataTagsState,
     InstanceNetworkInterfaceSpecification, InstanceType, MarketType, ResourceType,
     ShutdownBehavior, SpotInstanceType, SpotMarketOptions, TagSpecification,
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use tinqs_ci_reconciler::model::{Attempt, AttemptId, Cause, MachineSpec, Market};
+use tinqs_ci_reconciler::model::{Attempt, AttemptId, Cause, CpuCredits, MachineSpec, Market};
 use tinqs_ci_reconciler::ports::{ErrorKind, PortError};
 
 use super::tags;
@@ -87,8 +87,7 @@ impl<'a> Ask<'a> {
         Ok(Self { installation, attempt_id, placement, attempt, machine, user_data })
     }
 
-    /// Returns the request. The same record and the same disks give the same bytes. It does not set
-    /// CPU credits: a T instance in `standard` mode starts without any, at a fifth of its CPU.
+    /// Returns the request. The same record and the same disks give the same bytes.
     pub fn request(&self, disks: &[BlockDeviceMapping]) -> RunInstancesInputBuilder {
         let Self { installation, attempt_id, placement, attempt, machine, user_data } = self;
         let MachineSpec { kind, subnet, market, image, security_groups, instance_profile, options } =
@@ -125,6 +124,7 @@ impl<'a> Ask<'a> {
             .instance_initiated_shutdown_behavior(ShutdownBehavior::Terminate)
             .set_instance_market_options(spot.then(one_time_spot))
             .metadata_options(metadata())
+            .set_credit_specification(credits(machine))
             .set_block_device_mappings((!disks.is_empty()).then(|| disks.to_vec()))
             .set_tag_specifications(Some(tagged.collect()))
             .user_data(STANDARD.encode(&user_data.0))
@@ -138,6 +138,17 @@ fn profile(name: &str) -> Option<IamInstanceProfileSpecification> {
         arn if arn.starts_with("arn:") => Some(profile.arn(arn).build()),
         name => Some(profile.name(name).build()),
     }
+}
+
+/// Only if asked for, and of kinds that have credits: EC2 refuses it for others. A T kind in
+/// `standard` mode starts without any, at a fifth of its CPU.
+fn credits(machine: &MachineSpec) -> Option<CreditSpecificationRequest> {
+    let asked = machine.options.cpu_credits.filter(|_| machine.is_burstable())?;
+    let word = match asked {
+        CpuCredits::Standard => "standard",
+        CpuCredits::Unlimited => "unlimited",
+    };
+    Some(CreditSpecificationRequest::builder().cpu_credits(word).build())
 }
 
 /// Without a price: the on-demand price is the cap, and no additional refusal is possible.

@@ -1,6 +1,8 @@
 //! Options of a machine arrive at EC2, and a repeated launch asks for the same.
 
-use tinqs_ci_reconciler::model::{Attempt, AttemptId, DiskEncryption, EndedBy, MachineOptions};
+use tinqs_ci_reconciler::model::{
+    Attempt, AttemptId, CpuCredits, DiskEncryption, EndedBy, MachineOptions,
+};
 use tinqs_ci_reconciler::ports::{Compute as _, ErrorKind};
 use tinqs_ci_simulator::aws_wire::When;
 use tinqs_ci_simulator::ec2_wire::Recipe;
@@ -131,5 +133,22 @@ async fn a_public_address_is_asked_for_or_refused() {
         assert_eq!(made.subnet, "subnet-a");
         assert_eq!(made.security_groups, ["sg-1"]);
         assert!(made.tags.contains_key("network-interface"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn credits_arrive_for_kinds_that_have_some() {
+    for (kind, asked, arrived) in [
+        ("t3.small", CpuCredits::Standard, "standard"),
+        ("t3.small", CpuCredits::Unlimited, "unlimited"),
+        ("c7a.medium", CpuCredits::Standard, ""),
+    ] {
+        let wire = wire(|_| {});
+        let options = MachineOptions { cpu_credits: Some(asked), ..MachineOptions::default() };
+        let (attempt_id, mut attempt) = asking(&options);
+        attempt.placements[0].machine.kind = kind.to_owned();
+        machines(&wire, UNPACED).await.launch(&attempt_id, 0, &attempt).await.unwrap();
+        assert_eq!(wire.machines()[0].recipe.credits, arrived, "{kind}");
+        is_clean(&wire);
     }
 }

@@ -318,3 +318,16 @@ fn an_address_is_asked_for_with_an_interface_that_has_subnet_and_groups() {
     }
     assert!(input(&attempt(1), &[]).network_interfaces().is_empty());
 }
+
+#[test]
+fn credits_are_sent_for_kinds_that_have_some() {
+    for (kind, sent) in [("t3.small", Some("unlimited")), ("c7a.medium", None), ("trn1.2x", None)] {
+        let mut attempt = attempt(1);
+        let machine = &mut attempt.placements[0].machine;
+        machine.kind = kind.to_owned();
+        machine.options.cpu_credits = Some(CpuCredits::Unlimited);
+        let asked = input(&attempt, &[]);
+        let credits = asked.credit_specification().and_then(|asked| asked.cpu_credits());
+        assert_eq!(credits, sent, "{kind}");
+    }
+}
