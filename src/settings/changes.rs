@@ -216,6 +216,7 @@ fn class_keys(before: &Class, after: &Class) -> Vec<&'static str> {
         ("disk_encryption", machines(|spec| format!("{:?}", spec.options.disk_encryption))),
         ("public_address", machines(|spec| format!("{:?}", spec.options.public_address))),
         ("cpu_credits", machines(|spec| format!("{:?}", spec.options.cpu_credits))),
+        ("hop_limit", machines(|spec| format!("{:?}", spec.options.hop_limit))),
         ("tags", machines(|spec| format!("{:?}", spec.options.tags))),
     ];
     differs.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()

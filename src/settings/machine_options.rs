@@ -22,6 +22,7 @@ const OPTIONS: &[&str] = &[
     "disk_encryption",
     "public_address",
     "cpu_credits",
+    "hop_limit",
     "tags",
 ];
 
@@ -32,6 +33,8 @@ pub(super) fn options(r: &Reader<'_>, in_ec2: bool) -> MachineOptions {
         disk_iops: r.count_in("disk_iops"),
         disk_throughput: r.count_in("disk_throughput"),
         disk_encryption: disk_encryption(r),
+        // One hop is the default, also if it is written.
+        hop_limit: r.count_in("hop_limit").filter(|hops| *hops != 1),
         tags: tags(r),
         public_address: r.has("public_address").then(|| r.switch("public_address")),
         cpu_credits: r.text("cpu_credits").map(|word| match &*word {
@@ -40,6 +43,10 @@ pub(super) fn options(r: &Reader<'_>, in_ec2: bool) -> MachineOptions {
         }),
     };
     check_disk(r, &options);
+    if in_ec2 && options.hop_limit.is_some() {
+        let means = "lets a job in a container read the user data and the rights of its machine";
+        r.warn("hop_limit", &format!("{means}; 1 does not"));
+    }
     for key in OPTIONS.iter().filter(|key| !in_ec2 && r.has(key)) {
         r.warn(key, "has no effect: machines run on this host");
     }

@@ -155,3 +155,22 @@ fn credits_are_those_of_t_kinds() {
     assert!(standard.contains("starts at a fraction of its CPU"), "{standard}");
     assert_eq!(warned(&credits("unlimited")), "");
 }
+
+#[test]
+fn a_second_hop_is_a_warning_and_a_third_a_mistake() {
+    let warned = |text: &str| {
+        let warnings = loaded(text).warnings;
+        warnings.into_iter().find(|warning| warning.contains("hop_limit"))
+    };
+    assert_eq!((options("").hop_limit, warned("")), (None, None));
+    assert_eq!((options("hop_limit = 1").hop_limit, warned("hop_limit = 1")), (None, None));
+    assert_eq!(options("hop_limit = 2").hop_limit, Some(2));
+    expect![[r#"
+        ci.toml:10: class "a": machines.hop_limit: lets a job in a container read the user data and the rights of its machine; 1 does not"#]]
+    .assert_eq(&warned("hop_limit = 2").unwrap_or_default());
+    refused(
+        "hop_limit = 3",
+        &expect![[r#"
+            ci.toml:10: class "a": machines.hop_limit: 3 is not valid: from 1 to 2"#]],
+    );
+}

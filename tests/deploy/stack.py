@@ -31,6 +31,7 @@ PLACEHOLDERS = {
     "webhook_secret": f"{NAME}/webhook",
     "function": NAME,
     "tag_key": "CostCenter",
+    "hop_limit": "1",
 }
 PARAMETERS = {
     "Installation": NAME,

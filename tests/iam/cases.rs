@@ -13,7 +13,7 @@ pub(crate) struct Case {
     pub(crate) boundary: bool,
 }
 
-const INSTANCE: &str = "arn:aws:ec2:eu-central-1:111122223333:instance/i-0a";
+pub(crate) const INSTANCE: &str = "arn:aws:ec2:eu-central-1:111122223333:instance/i-0a";
 const VOLUME: &str = "arn:aws:ec2:eu-central-1:111122223333:volume/vol-0a";
 const NIC: &str = "arn:aws:ec2:eu-central-1:111122223333:network-interface/eni-0a";
 const SPOT: &str = "arn:aws:ec2:eu-central-1:111122223333:spot-instances-request/sir-0a";
@@ -49,7 +49,7 @@ const TAGS: [&str; 12] = [
 ];
 
 /// A context key and its values; no values remove the key.
-type Change<'a> = (&'a str, &'a [&'a str]);
+pub(crate) type Change<'a> = (&'a str, &'a [&'a str]);
 
 fn call(action: &str, resource: &str, changes: &[Change]) -> Call {
     let mut context =
@@ -65,7 +65,7 @@ fn call(action: &str, resource: &str, changes: &[Change]) -> Call {
 }
 
 /// Returns the adapter's launch call with changes.
-fn launch(resource: &str, changes: &[Change]) -> Call {
+pub(crate) fn launch(resource: &str, changes: &[Change]) -> Call {
     let mut all: Vec<Change> = vec![
         ("aws:RequestTag/tinqs-ci", &["tinqs-ci"]),
         ("aws:TagKeys", &TAGS),

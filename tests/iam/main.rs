@@ -10,7 +10,7 @@ use std::path::Path;
 use evaluate::{Call, Policy};
 
 /// Values of the placeholders.
-const VALUES: [(&str, &str); 16] = [
+const VALUES: [(&str, &str); 17] = [
     ("region", "eu-central-1"),
     ("account", "111122223333"),
     ("installation", "tinqs-ci"),
@@ -27,6 +27,7 @@ const VALUES: [(&str, &str); 16] = [
     ("webhook_secret", "tinqs-ci/webhook"),
     ("function", "tinqs-ci-controller"),
     ("tag_key", "CostCenter"),
+    ("hop_limit", "1"),
 ];
 
 fn folder() -> std::path::PathBuf {
@@ -35,9 +36,14 @@ fn folder() -> std::path::PathBuf {
 
 /// Reads a policy with its placeholders filled in.
 fn policy(name: &str) -> Policy {
+    policy_with(name, &[])
+}
+
+/// Reads a policy with these values for some of its placeholders.
+fn policy_with(name: &str, values: &[(&str, &str)]) -> Policy {
     let path = folder().join(format!("{name}.json"));
     let mut text = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    for (placeholder, value) in VALUES {
+    for (placeholder, value) in values.iter().chain(&VALUES) {
         text = text.replace(&format!("${{{placeholder}}}"), value);
     }
     assert!(!text.contains("${"), "{name}: a placeholder without a value");
@@ -75,6 +81,21 @@ fn each_role_has_exactly_its_rights() {
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
     assert!(allowed >= 20 && denied >= 40, "{allowed} allowed, {denied} denied: too few cases");
+}
+
+/// A class with a second hop needs a policy that says so.
+#[test]
+fn a_second_hop_is_allowed_where_the_policy_says_so() {
+    let wide = [policy_with("controller", &[("hop_limit", "2")]), policy("boundary")];
+    for (hops, narrow_allows, wide_allows) in
+        [("1", true, true), ("2", false, true), ("3", false, false)]
+    {
+        let values = [hops];
+        let asked = [("ec2:MetadataHttpPutResponseHopLimit", values.as_slice())];
+        let call = cases::launch(cases::INSTANCE, &asked);
+        assert_eq!(allows(&role("controller"), &call), narrow_allows, "{call:?}");
+        assert_eq!(allows(&wide, &call), wide_allows, "{call:?}");
+    }
 }
 
 /// The boundary alone denies calls that a wider policy might allow in the future.

@@ -32,6 +32,10 @@ pub struct MachineOptions {
     /// no credits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu_credits: Option<CpuCredits>,
+    /// How many network hops the answer of the metadata service may take; `None`: one, which does
+    /// not reach into a container.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hop_limit: Option<u32>,
 }
 
 impl MachineOptions {

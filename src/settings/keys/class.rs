@@ -124,6 +124,12 @@ pub(in crate::settings) const MACHINES: &[Key] = &[
         "For T kinds: `unlimited` bills CPU use beyond the credits, `standard` slows the machine down instead, a new one from its start. The default is AWS's own, `unlimited` for all but T2.",
     ),
     key(
+        "hop_limit",
+        Form::CountIn(1, 2),
+        "How many network hops the answer of the instance metadata service may take. With 2 a job in a container reads the user data and the rights of its machine.",
+    )
+    .or("1"),
+    key(
         "tags",
         Form::Tags(MachineOptions::MOST_TAGS),
         "Tags of the machine, its disks, its network interface and its spot request, beside those of tinqs-ci: `{ CostCenter = \"ci\" }`. The role needs the right to set them (`tag_key` in `deploy/aws/iam`).",

@@ -11,7 +11,9 @@ use aws_sdk_ec2::types::{
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use tinqs_ci_reconciler::model::{Attempt, AttemptId, Cause, CpuCredits, MachineSpec, Market};
+use tinqs_ci_reconciler::model::{
+    Attempt, AttemptId, Cause, CpuCredits, MachineOptions, MachineSpec, Market,
+};
 use tinqs_ci_reconciler::ports::{ErrorKind, PortError};
 
 use super::tags;
@@ -123,7 +125,7 @@ impl<'a> Ask<'a> {
             .set_iam_instance_profile(profile(instance_profile))
             .instance_initiated_shutdown_behavior(ShutdownBehavior::Terminate)
             .set_instance_market_options(spot.then(one_time_spot))
-            .metadata_options(metadata())
+            .metadata_options(metadata(options))
             .set_credit_specification(credits(machine))
             .set_block_device_mappings((!disks.is_empty()).then(|| disks.to_vec()))
             .set_tag_specifications(Some(tagged.collect()))
@@ -163,12 +165,13 @@ fn one_time_spot() -> InstanceMarketOptionsRequest {
         .build()
 }
 
-/// Requires a session token, and a hop limit of one: a job in a container reads neither the user
-/// data nor the machine's role.
-fn metadata() -> InstanceMetadataOptionsRequest {
+/// Requires a session token, and a hop limit of one unless the class asks for more: a job in a
+/// container then reads neither the user data nor the machine's role.
+fn metadata(options: &MachineOptions) -> InstanceMetadataOptionsRequest {
+    let hops = options.hop_limit.and_then(|hops| i32::try_from(hops).ok()).unwrap_or(1);
     InstanceMetadataOptionsRequest::builder()
         .http_tokens(HttpTokensState::Required)
-        .http_put_response_hop_limit(1)
+        .http_put_response_hop_limit(hops)
         .http_endpoint(InstanceMetadataEndpointState::Enabled)
         .instance_metadata_tags(InstanceMetadataTagsState::Disabled)
         .build()

@@ -77,3 +77,14 @@ async fn a_public_address_is_that_of_the_call_or_of_the_subnet() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_second_hop_breaks_a_rule_unless_it_is_allowed() {
+    let hops = [("MetadataOptions.HttpPutResponseHopLimit", "2")];
+    for (most_hops, broken) in [(1, vec!["metadata by token, few hops"]), (2, vec![])] {
+        let cloud = Cloud::new(Ec2Options { most_hops, ..Ec2Options::instant() });
+        let made = cloud.launch("t-1", &hops).await;
+        assert_eq!(made.one("httpPutResponseHopLimit"), "2");
+        assert_eq!(cloud.rules_broken(), broken);
+    }
+}

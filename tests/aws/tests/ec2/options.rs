@@ -152,3 +152,14 @@ async fn credits_arrive_for_kinds_that_have_some() {
         is_clean(&wire);
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_hop_arrives() {
+    let wire = wire(|options| options.most_hops = 2);
+    let options = MachineOptions { hop_limit: Some(2), ..MachineOptions::default() };
+    let (attempt_id, attempt) = asking(&options);
+    machines(&wire, UNPACED).await.launch(&attempt_id, 0, &attempt).await.unwrap();
+    let metadata = &wire.machines()[0].recipe.metadata;
+    assert_eq!((metadata.hop_limit, metadata.tokens.as_str()), (2, "required"));
+    is_clean(&wire);
+}

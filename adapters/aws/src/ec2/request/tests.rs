@@ -331,3 +331,13 @@ fn credits_are_sent_for_kinds_that_have_some() {
         assert_eq!(credits, sent, "{kind}");
     }
 }
+
+#[test]
+fn a_second_hop_is_allowed_only_if_the_class_asks_for_it() {
+    let mut attempt = attempt(1);
+    attempt.placements[0].machine.options.hop_limit = Some(2);
+    let asked = input(&attempt, &[]);
+    let metadata = asked.metadata_options().unwrap();
+    assert_eq!(metadata.http_put_response_hop_limit(), Some(2));
+    assert_eq!(metadata.http_tokens(), Some(&HttpTokensState::Required));
+}
