@@ -1,8 +1,9 @@
 //! Checks the settings for EC2 and SQS without calling AWS.
 
 use reqwest::Url;
-use tinqs_ci_reconciler::model::{CpuCredits, MachineOptions, MachineSpec, Market};
+use tinqs_ci_reconciler::model::{CpuCredits, MachineSpec, Market};
 
+use super::machine_options::options_of_variables;
 use super::reader::Reader;
 use super::types::{AWS, ComputeUrl, QueueUrl};
 use tinqs_ci_reconciler::text::cut;
@@ -163,6 +164,7 @@ pub(super) fn of_variables(top: &Reader<'_>) -> Vec<MachineSpec> {
     if kinds.is_empty() {
         kinds.push("t3.small".to_owned());
     }
+    let options = options_of_variables(top);
     let mut machines = Vec::new();
     for kind in &kinds {
         for subnet in list("SUBNET") {
@@ -173,7 +175,7 @@ pub(super) fn of_variables(top: &Reader<'_>) -> Vec<MachineSpec> {
                 image: text("RUNNER_AMI"),
                 security_groups: list("SECURITY_GROUP"),
                 instance_profile: text("INSTANCE_PROFILE"),
-                options: MachineOptions::default(),
+                options: options.clone(),
             });
         }
     }

@@ -3,7 +3,7 @@
 
 mod class;
 
-pub(super) use class::{CLASS, MACHINES};
+pub(super) use class::{CLASS, DISK_GIB, MACHINES};
 
 /// A configuration key.
 #[derive(Clone, Copy, Debug)]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use tinqs_ci_reconciler::model::{CpuCredits, DiskEncryption, MachineOptions};
 
+use super::keys::DISK_GIB;
 use super::reader::Reader;
 use super::tree::Value;
 
@@ -51,6 +52,27 @@ pub(super) fn options(r: &Reader<'_>, in_ec2: bool) -> MachineOptions {
         r.warn(key, "has no effect: machines run on this host");
     }
     options
+}
+
+/// Reads the options that the predecessor's variables have.
+pub(super) fn options_of_variables(top: &Reader<'_>) -> MachineOptions {
+    let disk_gib = top.variable("DISK_GIB").and_then(|text| {
+        let (least, most) = DISK_GIB;
+        let gib = text.trim().parse::<u32>().ok().filter(|gib| (least..=most).contains(gib));
+        if gib.is_none() {
+            let expected = format!("expected a whole number from {least} to {most}");
+            top.variable_mistake("DISK_GIB", "disk_gib", &expected);
+        }
+        gib
+    });
+    let public_address = top.variable("PUBLIC_ADDRESS").and_then(|text| {
+        let is_public = text.trim().parse::<bool>().ok();
+        if is_public.is_none() {
+            top.variable_mistake("PUBLIC_ADDRESS", "public_address", "expected true or false");
+        }
+        is_public
+    });
+    MachineOptions { disk_gib, public_address, ..MachineOptions::default() }
 }
 
 fn disk_encryption(r: &Reader<'_>) -> DiskEncryption {
