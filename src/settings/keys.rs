@@ -38,6 +38,8 @@ pub enum Form {
     Count,
     /// A whole number in this range.
     CountIn(u32, u32),
+    /// A number in this range, also with a decimal point.
+    DecimalIn(f64, f64),
     /// A whole number from 1, or this word for no limit.
     CountOr(&'static str),
     /// `true` or `false`.
@@ -84,6 +86,7 @@ impl Form {
             Self::Duration => "a duration such as \"90s\", \"5m\" or \"1h 30m\"".to_owned(),
             Self::Count => "a whole number from 1".to_owned(),
             Self::CountIn(least, most) => format!("a whole number from {least} to {most}"),
+            Self::DecimalIn(least, most) => format!("a number from {least} to {most}"),
             Self::CountOr(word) => format!("a whole number from 1, or \"{word}\""),
             Self::Switch => "true or false".to_owned(),
             Self::Secret => {
@@ -168,6 +171,7 @@ pub const TOP: &[Key] = &[
     )
     .or("process:"),
     key("process", Form::Table(PROCESS), "As whom `process:` machines run."),
+    key("aws", Form::Table(AWS), "How fast machines are launched in EC2."),
     key("server", Form::Table(SERVER), "The addresses that the server listens on, and who may use them."),
     key(
         "prices",
@@ -254,6 +258,22 @@ pub(super) const PROCESS: &[Key] = &[
         ANY_TEXT,
         "The directory in which the machines of that user work, which belongs to it. The default is `machines` in its home directory.",
     ),
+];
+
+/// `[aws]`.
+pub(super) const AWS: &[Key] = &[
+    key(
+        "launch_rate",
+        Form::DecimalIn(0.1, 100.0),
+        "Launches per second after a burst. EC2 allows an account 2; raise it with that quota of yours (`RunInstances` requests). Each process has its own.",
+    )
+    .or("1.9"),
+    key(
+        "launch_burst",
+        Form::CountIn(1, 1_000),
+        "Launches at once. EC2 allows an account 5.",
+    )
+    .or("4"),
 ];
 
 /// `[server]`.

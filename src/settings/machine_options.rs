@@ -1,4 +1,4 @@
-//! The options of `[class.machines]`, checked without calling AWS.
+//! The options of `[class.machines]`, and `[aws]`, checked without calling AWS.
 
 use std::collections::BTreeMap;
 
@@ -7,6 +7,7 @@ use tinqs_ci_reconciler::model::{CpuCredits, DiskEncryption, MachineOptions};
 use super::keys::DISK_GIB;
 use super::reader::Reader;
 use super::tree::Value;
+use super::types::{ComputeUrl, LaunchRate};
 
 /// Operations per second of every gp3 volume.
 const BASE_IOPS: u32 = 3_000;
@@ -52,6 +53,15 @@ pub(super) fn options(r: &Reader<'_>, in_ec2: bool) -> MachineOptions {
         r.warn(key, "has no effect: machines run on this host");
     }
     options
+}
+
+/// Reads `[aws]`.
+pub(super) fn launch_rate(r: &Reader<'_>, compute: &ComputeUrl) -> LaunchRate {
+    let in_ec2 = matches!(compute, ComputeUrl::Ec2(_));
+    for key in ["launch_rate", "launch_burst"].into_iter().filter(|key| !in_ec2 && r.has(key)) {
+        r.warn(key, "has no effect: machines run on this host");
+    }
+    LaunchRate { per_second: r.decimal_in("launch_rate"), burst: r.count_in("launch_burst") }
 }
 
 /// Reads the options that the predecessor's variables have.

@@ -2,11 +2,11 @@
 
 use std::borrow::Cow;
 use std::cell::RefCell;
-use std::str::FromStr;
+use std::str::FromStr as _;
 
 use jiff::SignedDuration;
 
-use super::keys::{CLASS, FORGE, Form, Key, MACHINES, SERVER, TLS, TOKEN, TOP};
+use super::keys::{AWS, CLASS, FORGE, Form, Key, MACHINES, SERVER, TLS, TOKEN, TOP};
 use super::mistake::Mistake;
 use super::renamed::renamed;
 use super::secret_file::SecretFile;
@@ -55,7 +55,8 @@ impl<'a> Reader<'a> {
         reader
     }
 
-    fn key(&self, name: &str) -> &'static Key {
+    /// Returns the key with this name.
+    pub(super) fn key(&self, name: &str) -> &'static Key {
         let key = self.keys.iter().find(|key| key.name == name);
         key.unwrap_or_else(|| panic!("bug: `{name}` is missing in the table of keys"))
     }
@@ -188,77 +189,6 @@ impl<'a> Reader<'a> {
         self.parsed(name, parse).unwrap_or_default()
     }
 
-    /// Parses a value that an environment variable gives as text.
-    fn from_variable<T: FromStr>(node: &Node) -> Option<T> {
-        match (&node.value, &node.at) {
-            (Value::Text(text), Place::Variable(_)) => text.trim().parse().ok(),
-            _ => None,
-        }
-    }
-
-    /// Returns a whole number from 1, or its default; `None` for the word that means no limit.
-    pub(super) fn count_or(&self, name: &str) -> Option<u32> {
-        let key = self.key(name);
-        let Form::CountOr(word) = key.form else { return self.count(name) };
-        match self.node(name).map(|node| &node.value) {
-            None => key.default.and_then(|default| default.parse().ok()),
-            Some(Value::Text(text)) if text == word => None,
-            Some(_) => self.count(name),
-        }
-    }
-
-    /// Returns a whole number from 1.
-    pub(super) fn count(&self, name: &str) -> Option<u32> {
-        let node = self.node(name)?;
-        let number = match &node.value {
-            Value::Number(number) => Some(*number),
-            _ => Self::from_variable(node),
-        };
-        let Some(number) = number else {
-            self.wrong_type(name, node);
-            return None;
-        };
-        match u32::try_from(number) {
-            Ok(count) if count > 0 => Some(count),
-            Ok(_) => {
-                self.mistake(name, "0 would allow none: remove the key for its default");
-                None
-            }
-            Err(_) => {
-                self.mistake(name, &format!("{number} is not valid: from 1 to {}", u32::MAX));
-                None
-            }
-        }
-    }
-
-    /// Returns a whole number in the range of its form.
-    pub(super) fn count_in(&self, name: &str) -> Option<u32> {
-        let Form::CountIn(least, most) = self.key(name).form else { return self.count(name) };
-        let node = self.node(name)?;
-        let Value::Number(number) = node.value else {
-            self.wrong_type(name, node);
-            return None;
-        };
-        let count = u32::try_from(number).ok().filter(|count| (least..=most).contains(count));
-        if count.is_none() {
-            self.mistake(name, &format!("{number} is not valid: from {least} to {most}"));
-        }
-        count
-    }
-
-    /// Returns `true` or `false`.
-    pub(super) fn switch(&self, name: &str) -> bool {
-        let Some(node) = self.node(name) else { return self.key(name).default == Some("true") };
-        let switch = match &node.value {
-            Value::Switch(switch) => Some(*switch),
-            _ => Self::from_variable(node),
-        };
-        if switch.is_none() {
-            self.wrong_type(name, node);
-        }
-        switch.unwrap_or_default()
-    }
-
     /// Returns a list of strings, not empty if it is set. Variables separate them by commas.
     pub(super) fn texts(&self, name: &str) -> Option<Vec<String>> {
         let Some(node) = self.node(name) else {
@@ -369,6 +299,7 @@ fn unknown(keys: &[Key], name: &str) -> String {
     let elsewhere = [
         (TOP, "at the top of the file, before the first [table]"),
         (FORGE, "in [forge]"),
+        (AWS, "in [aws]"),
         (SERVER, "in [server]"),
         (TOKEN, "in a [[server.token]]"),
         (TLS, "in [server.tls]"),

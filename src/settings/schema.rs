@@ -45,6 +45,9 @@ fn property(key: &Key) -> Value {
         Form::CountIn(least, most) => {
             json!({ "type": "integer", "minimum": least, "maximum": most })
         }
+        Form::DecimalIn(least, most) => {
+            json!({ "type": "number", "minimum": least, "maximum": most })
+        }
         Form::CountOr(word) => json!({ "anyOf": [
             { "type": "integer", "minimum": 1, "maximum": u32::MAX },
             { "enum": [word] },
@@ -90,6 +93,7 @@ fn default_value(form: Form, text: &str) -> Value {
         | Form::SwitchOr { .. }
         | Form::Count
         | Form::CountIn(..)
+        | Form::DecimalIn(..)
         | Form::CountOr(_) => serde_json::from_str(text).unwrap_or(Value::Null),
         _ => text.into(),
     }

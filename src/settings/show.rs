@@ -122,6 +122,7 @@ fn shown(key: &Key, value: &Value) -> String {
     match value {
         Value::Text(text) => quoted(text),
         Value::Number(number) => number.to_string(),
+        Value::Decimal(number) => number.to_string(),
         Value::Switch(switch) => switch.to_string(),
         Value::List(items) => {
             let items: Vec<String> = items.iter().map(|item| shown(key, &item.value)).collect();

@@ -1,7 +1,7 @@
 //! Options of the machines of a class in EC2.
 
 use expect_test::{Expect, expect};
-use tinqs_ci::settings::Loaded;
+use tinqs_ci::settings::{LaunchRate, Loaded};
 use tinqs_ci_reconciler::model::{CpuCredits, DiskEncryption, MachineOptions};
 
 use crate::{bad_top, good, with};
@@ -173,4 +173,42 @@ fn a_second_hop_is_a_warning_and_a_third_a_mistake() {
         &expect![[r#"
             ci.toml:10: class "a": machines.hop_limit: 3 is not valid: from 1 to 2"#]],
     );
+}
+
+#[test]
+fn launches_have_a_rate_and_a_burst() {
+    let launches = |text: &str| loaded(text).settings.launches;
+    assert_eq!(launches(""), LaunchRate::default(), "those of the adapter");
+    let set = LaunchRate { per_second: Some(9.5), burst: Some(30) };
+    assert_eq!(launches("[aws]\nlaunch_rate = 9.5\nlaunch_burst = 30"), set);
+    let whole = LaunchRate { per_second: Some(5.0), burst: None };
+    assert_eq!(launches("[aws]\nlaunch_rate = 5"), whole);
+    let variables = [
+        ("HOME_TOKEN", "long-token"),
+        ("TINQS_CI_AWS__LAUNCH_RATE", "9.5"),
+        ("TINQS_CI_AWS__LAUNCH_BURST", "30"),
+    ];
+    assert_eq!(good(&with(&class("")), &variables).settings.launches, set);
+    refused(
+        "[aws]\nlaunch_rate = 0\nlaunch_burst = 0",
+        &expect![[r#"
+            ci.toml:11: aws.launch_rate: 0 is not valid: from 0.1 to 100
+            ci.toml:12: aws.launch_burst: 0 is not valid: from 1 to 1000"#]],
+    );
+    refused(
+        "[aws]\nlaunch_rate = \"fast\"\nlaunch_burst = 1.5",
+        &expect![[r#"
+            ci.toml:11: aws.launch_rate: expected a number from 0.1 to 100, not a string
+            ci.toml:12: aws.launch_burst: expected a whole number from 1 to 1000, not a decimal number"#]],
+    );
+    refused(
+        "[aws]\nlaunch_rate = nan",
+        &expect![[r#"ci.toml:11: aws.launch_rate: NaN is not valid: from 0.1 to 100"#]],
+    );
+    let here = good(&with("[aws]\nlaunch_rate = 3.0"), &[("HOME_TOKEN", "long-token")]);
+    let warned = here
+        .warnings
+        .iter()
+        .any(|one| one == "ci.toml:2: aws.launch_rate: has no effect: machines run on this host");
+    assert!(warned, "{:?}", here.warnings);
 }
