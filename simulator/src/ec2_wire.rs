@@ -18,6 +18,7 @@ mod instance;
 mod launch;
 mod launch_request;
 mod outcome;
+mod parameters;
 mod params;
 mod service;
 mod state;

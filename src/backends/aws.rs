@@ -45,7 +45,7 @@ pub(super) async fn ec2(
 ) -> Result<(Arc<dyn Compute>, Arc<dyn Owners>), BackendError> {
     let config =
         client::load(Some(region)).await.map_err(|error| BackendError::new("compute", &error))?;
-    let clients = ec2::Clients { launch: client::ec2_launch(&config), ask: client::ec2(&config) };
+    let clients = ec2::Clients::of(&config);
     let rates = rates(settings.launches);
     let machines = Machines::new(clients, &settings.installation, clock.clone(), rates);
     let machines = Arc::new(machines);

@@ -62,6 +62,18 @@ fn is_id(text: &str, prefix: &str) -> bool {
     !rest.is_empty() && rest.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit())
 }
 
+/// Whether `text` names a parameter of Systems Manager, perhaps with a version or a label.
+fn is_parameter(text: &str) -> bool {
+    let Some(name) = text.strip_prefix("ssm:") else { return false };
+    let (path, version) = name.split_once(':').unwrap_or((name, "1"));
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    let parts = path.strip_prefix('/').unwrap_or_default();
+    name.len() <= 1_000
+        && parts.split('/').all(|part| !part.is_empty() && part.chars().all(plain))
+        && !version.is_empty()
+        && version.chars().all(plain)
+}
+
 fn is_kind(text: &str) -> bool {
     let plain = |part: &str| {
         let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
@@ -77,7 +89,8 @@ fn is_profile(text: &str) -> bool {
     path && (1..=128).contains(&name.len()) && name.chars().all(fits)
 }
 
-const IMAGE: &str = "expected an image ID such as \"ami-0123456789abcdef0\"";
+const IMAGE: &str = "expected an image ID such as \"ami-0123456789abcdef0\", or \"ssm:/PATH\" of a \
+                     parameter that holds one";
 const KIND: &str = "expected an instance type such as \"c7a.medium\"";
 const SUBNET: &str = "expected a subnet ID such as \"subnet-0123456789abcdef0\"";
 const GROUP: &str = "expected a security group ID such as \"sg-0123456789abcdef0\"";
@@ -92,7 +105,7 @@ fn problems(machine: &MachineSpec) -> Vec<(&'static str, String)> {
             found.push((key, format!("\"{}\" is not valid: {expected}", cut(value, 60))));
         }
     };
-    check(is_id(image, "ami-"), "image", image, IMAGE);
+    check(is_id(image, "ami-") || is_parameter(image), "image", image, IMAGE);
     check(is_kind(kind), "kinds", kind, KIND);
     check(is_id(subnet, "subnet-"), "subnets", subnet, SUBNET);
     for group in security_groups {
@@ -206,6 +219,19 @@ mod tests {
         assert!(is_id("ami-0123", "ami-") && is_id("subnet-a", "subnet-"));
         for text in ["", "ami-", "ami-A", "sg-1", "ami-1 ", "ami-1;x"] {
             assert!(!is_id(text, "ami-"), "{text}");
+        }
+        for (text, fits) in [
+            ("ssm:/ci/image", true),
+            ("ssm:/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64", true),
+            ("ssm:/ci/image:7", true),
+            ("ssm:ci", false),
+            ("ssm:/", false),
+            ("ssm:/ci//x", false),
+            ("ssm:/ci/image:", false),
+            ("ssm:/a b", false),
+            ("resolve:ssm:/ci", false),
+        ] {
+            assert_eq!(is_parameter(text), fits, "{text}");
         }
         for (text, fits) in [
             ("c7a.medium", true),

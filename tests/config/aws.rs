@@ -165,7 +165,7 @@ fn machines_in_ec2_are_checked() {
         ),
         &expect![[r#"
             ci.toml:6: class "a": machines.kinds: "small" is not valid: expected an instance type such as "c7a.medium"
-            ci.toml:7: class "a": machines.image: "latest" is not valid: expected an image ID such as "ami-0123456789abcdef0"
+            ci.toml:7: class "a": machines.image: "latest" is not valid: expected an image ID such as "ami-0123456789abcdef0", or "ssm:/PATH" of a parameter that holds one
             ci.toml:8: class "a": machines.subnets: "eu-central-1a" is not valid: expected a subnet ID such as "subnet-0123456789abcdef0"
             ci.toml:9: class "a": machines.security_groups: "default" is not valid: expected a security group ID such as "sg-0123456789abcdef0"
             ci.toml:10: class "a": machines.instance_profile: "a b" is not valid: expected the name or ARN of an instance profile"#]],

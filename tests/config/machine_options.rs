@@ -212,3 +212,15 @@ fn launches_have_a_rate_and_a_burst() {
         .any(|one| one == "ci.toml:2: aws.launch_rate: has no effect: machines run on this host");
     assert!(warned, "{:?}", here.warnings);
 }
+
+#[test]
+fn an_image_may_be_named_by_a_parameter() {
+    let text = with(&class("")).replace("\"ami-1\"", "\"ssm:/ci/image\"");
+    let loaded = good(&text, &[("HOME_TOKEN", "long-token")]);
+    assert_eq!(loaded.settings.classes[0].machines[0].image, "ssm:/ci/image");
+    bad_top(
+        &class("").replace("\"ami-1\"", "\"ssm:ci\""),
+        &expect![[r#"
+            ci.toml:6: class "a": machines.image: "ssm:ci" is not valid: expected an image ID such as "ami-0123456789abcdef0", or "ssm:/PATH" of a parameter that holds one"#]],
+    );
+}

@@ -32,6 +32,7 @@ PLACEHOLDERS = {
     "function": NAME,
     "tag_key": "CostCenter",
     "hop_limit": "1",
+    "image_parameter": "ci/image",
 }
 PARAMETERS = {
     "Installation": NAME,
@@ -42,6 +43,7 @@ PARAMETERS = {
     "Image": "ami-0123",
     "InstanceTypes": ["c7a.medium"],
     "TagKeys": ["CostCenter"],
+    "ImageParameter": "ci/image",
 }
 PSEUDO = {"AWS::Region": REGION, "AWS::AccountId": ACCOUNT, "AWS::Partition": "aws"}
 NOTHING = object()

@@ -30,6 +30,8 @@ const HOOK: &str =
 const LOG_GROUP: &str =
     "arn:aws:logs:eu-central-1:111122223333:log-group:/aws/lambda/tinqs-ci-controller:*";
 const LOG_STREAM: &str = "arn:aws:logs:eu-central-1:111122223333:log-group:/aws/lambda/tinqs-ci-controller:log-stream:2026/11/29/[$LATEST]0a";
+const PARAMETER: &str = "arn:aws:ssm:eu-central-1:111122223333:parameter/ci/image";
+const OTHER_PARAMETER: &str = "arn:aws:ssm:eu-central-1:111122223333:parameter/ci/token";
 const RUNNER: &str = "arn:aws:iam::111122223333:role/tinqs-ci-runner";
 
 /// The tags that the EC2 adapter gives a machine.
@@ -211,6 +213,14 @@ fn machines() -> Vec<Case> {
         not("stop a machine", call("ec2:StopInstances", INSTANCE, &[ours])),
         not("start a machine", call("ec2:StartInstances", INSTANCE, &[ours])),
         stopped("open a shell on a machine", call("ssm:StartSession", INSTANCE, &[ours])),
+        may("read the parameter of the image", call("ssm:GetParameter", PARAMETER, &[])),
+        not("read another parameter", call("ssm:GetParameter", OTHER_PARAMETER, &[])),
+        stopped(
+            "read it in another region",
+            call("ssm:GetParameter", PARAMETER, &[("aws:RequestedRegion", &["us-east-1"])]),
+        ),
+        stopped("change the parameter", call("ssm:PutParameter", PARAMETER, &[])),
+        stopped("send a command to a machine", call("ssm:SendCommand", INSTANCE, &[ours])),
         may("pass the runner's role", call("iam:PassRole", RUNNER, &[to_ec2])),
         not(
             "pass it to another service",

@@ -10,7 +10,7 @@ use std::path::Path;
 use evaluate::{Call, Policy};
 
 /// Values of the placeholders.
-const VALUES: [(&str, &str); 17] = [
+const VALUES: [(&str, &str); 18] = [
     ("region", "eu-central-1"),
     ("account", "111122223333"),
     ("installation", "tinqs-ci"),
@@ -28,6 +28,7 @@ const VALUES: [(&str, &str); 17] = [
     ("function", "tinqs-ci-controller"),
     ("tag_key", "CostCenter"),
     ("hop_limit", "1"),
+    ("image_parameter", "ci/image"),
 ];
 
 fn folder() -> std::path::PathBuf {

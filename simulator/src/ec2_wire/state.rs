@@ -59,6 +59,8 @@ pub(super) struct State {
     pub(super) stopped: bool,
     /// Number of launches that end at once, and the reason.
     pub(super) failing: (usize, String),
+    /// Values of parameters of Systems Manager, by their names.
+    pub(super) parameters: BTreeMap<String, String>,
     /// For machines unknown to any forge.
     nobodys: Forge,
     made: u64,
@@ -95,6 +97,7 @@ impl Shared {
             events: Events::default(),
             stopped: false,
             failing: (0, String::new()),
+            parameters: BTreeMap::new(),
             nobodys: Forge::new(crate::forge::Config::default()),
             made: 0,
             reservations: 0,

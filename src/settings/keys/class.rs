@@ -86,7 +86,11 @@ pub(in crate::settings) const MACHINES: &[Key] = &[
     key("kinds", ANY_TEXTS, "The instance types; for child processes any name.")
         .or("[\"process\"]"),
     key("subnets", ANY_TEXTS, "The subnet IDs."),
-    key("image", ANY_TEXT, "The image ID."),
+    key(
+        "image",
+        ANY_TEXT,
+        "The image ID, or `ssm:/PATH`: a parameter of AWS Systems Manager that holds one, read when an attempt is decided.",
+    ),
     key("security_groups", ANY_TEXTS, "The security group IDs."),
     key("instance_profile", ANY_TEXT, "The instance profile of the machines."),
     key(

@@ -1,5 +1,6 @@
 //! Options of a machine: kept, checked against each other, and refused as by EC2.
 
+use serde_json::{Value, json};
 use tinqs_ci_simulator::ec2_wire::Ec2Options;
 
 use super::{Answer, Cloud};
@@ -87,4 +88,30 @@ async fn a_second_hop_breaks_a_rule_unless_it_is_allowed() {
         assert_eq!(made.one("httpPutResponseHopLimit"), "2");
         assert_eq!(cloud.rules_broken(), broken);
     }
+}
+
+/// Asks for a parameter. Returns status and body.
+async fn parameter(cloud: &Cloud, name: &str, authorization: &str) -> (u16, Value) {
+    let call = cloud.http.post(cloud.wire.url()).header("x-amz-target", "AmazonSSM.GetParameter");
+    let call = call.header("authorization", authorization);
+    let answer = call.body(json!({ "Name": name }).to_string()).send().await.unwrap();
+    let status = answer.status().as_u16();
+    (status, serde_json::from_str(&answer.text().await.unwrap()).unwrap())
+}
+
+#[tokio::test]
+async fn parameters_are_answered_in_json() {
+    let signed = "AWS4-HMAC-SHA256 Credential=AKID/20260101/us-east-1/ssm/aws4_request";
+    let cloud = Cloud::new(Ec2Options::instant());
+    cloud.wire.set_parameter("/ci/image", "ami-0123");
+    let (status, found) = parameter(&cloud, "/ci/image", signed).await;
+    assert_eq!((status, &found["Parameter"]["Value"]), (200, &json!("ami-0123")));
+    let (status, gone) = parameter(&cloud, "/ci/gone", signed).await;
+    assert_eq!((status, &gone["__type"]), (400, &json!("ParameterNotFound")));
+    let (status, unsigned) = parameter(&cloud, "/ci/image", "none").await;
+    assert_eq!((status, &unsigned["__type"]), (400, &json!("UnrecognizedClientException")));
+    let denied = vec!["ssm:GetParameter".to_owned()];
+    let cloud = Cloud::new(Ec2Options { denied, ..Ec2Options::instant() });
+    let (status, denied) = parameter(&cloud, "/ci/image", signed).await;
+    assert_eq!((status, &denied["__type"]), (400, &json!("AccessDeniedException")));
 }

@@ -31,7 +31,7 @@ pub(crate) async fn clients(url: &str) -> Clients {
         .endpoint_url(url)
         .credentials_provider(SharedCredentialsProvider::new(credentials))
         .build();
-    Clients { launch: client::ec2_launch(&config), ask: client::ec2(&config) }
+    Clients::of(&config)
 }
 
 /// Starts a wire that is fast and unlimited by default.

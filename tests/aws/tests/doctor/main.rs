@@ -267,6 +267,20 @@ async fn the_options_of_a_class_are_tried() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_parameter_must_hold_an_image() {
+    let place = Place::new().await;
+    let named = [("RUNNER_AMI", "ssm:/ci/image".to_owned())];
+    let report = place.doctor(&named).await;
+    fails(&report, "class: image", "ParameterNotFound", "create the parameter");
+    assert_eq!(report.one("class: launch").status, "warn", "{report:#?}");
+    place.ec2.set_parameter("/ci/image", "ami-0123");
+    let report = place.doctor(&named).await;
+    assert!(report.one("class: image").message.contains("ami-0123 is available"), "{report:#?}");
+    assert_eq!(report.one("class: launch").status, "ok", "{report:#?}");
+    place.nothing_was_launched();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn resources_of_another_region_are_missing() {
     let place = Place::of(|options| {
         options.account.region = "us-west-2".to_owned();

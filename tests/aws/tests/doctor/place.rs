@@ -133,6 +133,7 @@ impl Place {
             ("AWS_ENDPOINT_URL_DYNAMODB", self.dynamodb.endpoint.clone()),
             ("AWS_ENDPOINT_URL_EC2", self.ec2.url()),
             ("AWS_ENDPOINT_URL_STS", self.ec2.url()),
+            ("AWS_ENDPOINT_URL_SSM", self.ec2.url()),
             ("AWS_ENDPOINT_URL_SQS", self.sqs.url()),
             ("AWS_ACCESS_KEY_ID", "AKIDDOCTOR".to_owned()),
             ("AWS_SECRET_ACCESS_KEY", KEY.to_owned()),

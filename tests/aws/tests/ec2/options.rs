@@ -4,13 +4,18 @@ use tinqs_ci_reconciler::model::{
     Attempt, AttemptId, CpuCredits, DiskEncryption, EndedBy, MachineOptions,
 };
 use tinqs_ci_reconciler::ports::{Compute as _, ErrorKind};
-use tinqs_ci_simulator::aws_wire::When;
-use tinqs_ci_simulator::ec2_wire::Recipe;
+use tinqs_ci_simulator::aws_wire::{Kind, Rule, When};
+use tinqs_ci_simulator::ec2_wire::{Ec2Wire, Recipe};
 
-use super::cloud::{UNPACED, ask, is_clean, machines, wire};
-use super::{error, rule};
+use super::cloud::{INSTALLATION, UNPACED, ask, clients, is_clean, machines, wire};
+use super::{Moved, error, rule};
 
 const KEY: &str = "arn:aws:kms:us-east-1:123456789012:key/0a1b";
+
+/// A fault of Systems Manager.
+fn parameter_rule(wire: &Ec2Wire, op: &str, when: When, kind: Kind) {
+    wire.faults(|rules| rules.add(Rule::new("ssm", op, when, kind)));
+}
 
 fn asking(options: &MachineOptions) -> (AttemptId, Attempt) {
     let (attempt_id, mut attempt) = ask(1);
@@ -162,4 +167,66 @@ async fn a_second_hop_arrives() {
     let metadata = &wire.machines()[0].recipe.metadata;
     assert_eq!((metadata.hop_limit, metadata.tokens.as_str()), (2, "required"));
     is_clean(&wire);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_parameter_stands_for_the_image_that_it_holds() {
+    const NAMED: &str = "ssm:/ci/image";
+    let wire = wire(|_| {});
+    let clock = Arc::new(Moved::default());
+    let clients = clients(&wire.url()).await;
+    let machines = Machines::new(clients, INSTALLATION, clock.clone(), UNPACED);
+    let later = || clock.0.fetch_add(60, Ordering::SeqCst);
+    assert_eq!(machines.image("ami-0123").await.unwrap(), "ami-0123");
+    assert_eq!(wire.ledger().count("GetParameter"), 0, "an ID stands for itself");
+    wire.set_parameter("/ci/image", " ami-0123\n");
+    assert_eq!(machines.image(NAMED).await.unwrap(), "ami-0123");
+    // It is read once a minute.
+    wire.set_parameter("/ci/image", "ami-0456");
+    assert_eq!(machines.image(NAMED).await.unwrap(), "ami-0123");
+    assert_eq!(wire.ledger().count("GetParameter"), 1);
+    later();
+    assert_eq!(machines.image(NAMED).await.unwrap(), "ami-0456");
+    // What cannot be read now stays as it was.
+    later();
+    parameter_rule(&wire, "GetParameter", When::First(1), error("InternalServerError", 500));
+    assert_eq!(machines.image(NAMED).await.unwrap(), "ami-0456");
+    // A value that is no image ID may be a secret.
+    later();
+    wire.set_parameter("/ci/image", "s3cret");
+    let refused = machines.image(NAMED).await.expect_err("no image");
+    assert_eq!(refused.kind, ErrorKind::Invalid);
+    assert!(refused.message.contains("does not hold an image ID"), "{refused}");
+    assert!(!refused.message.contains("s3cret"), "{refused}");
+    is_clean(&wire);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_parameter_that_was_never_read_is_an_error_and_launches_nothing() {
+    let wire = wire(|options| options.denied = vec!["ssm:GetParameter".to_owned()]);
+    let machines = machines(&wire, UNPACED).await;
+    let (attempt_id, mut attempt) = ask(1);
+    attempt.placements[0].machine.image = "ssm:/ci/image".to_owned();
+    let refused = machines.launch(&attempt_id, 0, &attempt).await.expect_err("no right");
+    assert_eq!((refused.kind, refused.cause), (ErrorKind::Denied, None), "{refused}");
+    assert!(refused.message.contains("statement ImageParameters"), "{refused}");
+    parameter_rule(&wire, "GetParameter", When::First(1), error("ThrottlingException", 400));
+    let passing = machines.image("ssm:/ci/other").await.expect_err("throttled");
+    assert_eq!(passing.kind, ErrorKind::Throttled, "{passing}");
+    let again = machines.image("ssm:/ci/other").await.expect_err("asked again");
+    assert_eq!(again.kind, ErrorKind::Denied, "{again}");
+    assert_eq!(wire.ledger().count("RunInstances"), 0);
+    is_clean(&wire);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_attempt_that_recorded_a_parameter_ends_although_it_is_known_now() {
+    let wire = wire(|_| {});
+    wire.set_parameter("/ci/image", "ami-0123");
+    let (attempt_id, mut attempt) = ask(1);
+    attempt.placements[0].machine.image = "ssm:/ci/image".to_owned();
+    let machines = machines(&wire, UNPACED).await;
+    let refused = machines.launch(&attempt_id, 0, &attempt).await.expect_err("recorded");
+    assert_eq!((refused.kind, refused.cause), (ErrorKind::Invalid, Some(Cause::Attempt)));
+    assert!(wire.machines().is_empty());
 }

@@ -142,7 +142,7 @@ fn ec2(config: &SdkConfig, of: &str) -> ec2::Clients {
     let made = client::ec2(config);
     let own = made.config().to_builder().retry_config(hasty(made.config().retry_config()));
     let ask = own.retry_partition(RetryPartition::new(of.to_owned())).build();
-    ec2::Clients { launch: client::ec2_launch(config), ask: aws_sdk_ec2::Client::from_conf(ask) }
+    ec2::Clients { ask: aws_sdk_ec2::Client::from_conf(ask), ..ec2::Clients::of(config) }
 }
 
 fn sqs(config: &SdkConfig, of: &str) -> queue::Clients {

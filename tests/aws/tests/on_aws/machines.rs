@@ -66,7 +66,7 @@ async fn until<T>(what: &str, mut so: impl AsyncFnMut() -> Option<T>) -> T {
 async fn the_laws_on_ec2() {
     let Some(machine) = named() else { return };
     let config = client::load(None).await.expect("a region and credentials");
-    let clients = Clients { launch: client::ec2_launch(&config), ask: client::ec2(&config) };
+    let clients = Clients::of(&config);
     let installation = format!("tinqs-ci-test-{}", Timestamp::now().as_second());
     println!("machines carry the tag tinqs-ci={installation}");
     let rates = Rates::default();
