@@ -33,6 +33,7 @@ PLACEHOLDERS = {
     "tag_key": "CostCenter",
     "hop_limit": "1",
     "image_parameter": "ci/image",
+    "disk_key": "0a1b",
 }
 PARAMETERS = {
     "Installation": NAME,
@@ -44,6 +45,7 @@ PARAMETERS = {
     "InstanceTypes": ["c7a.medium"],
     "TagKeys": ["CostCenter"],
     "ImageParameter": "ci/image",
+    "DiskKey": "0a1b",
 }
 PSEUDO = {"AWS::Region": REGION, "AWS::AccountId": ACCOUNT, "AWS::Partition": "aws"}
 NOTHING = object()

@@ -92,6 +92,7 @@ fn stopped(name: &'static str, call: Call) -> Case {
 pub(crate) fn all() -> Vec<Case> {
     let mut all = launches();
     all.extend(machines());
+    all.extend(disks());
     all.extend(records());
     all.extend(logs());
     all.extend(others());
@@ -232,6 +233,26 @@ fn machines() -> Vec<Case> {
         ),
         stopped("make a role", call("iam:CreateRole", "arn:aws:iam::111122223333:role/new", &[])),
         stopped("widen the runner's role", call("iam:PutRolePolicy", RUNNER, &[])),
+    ]
+}
+
+/// EC2 asks for the key of a disk on behalf of the caller.
+fn disks() -> Vec<Case> {
+    let key = "arn:aws:kms:eu-central-1:111122223333:key/0a1b";
+    let other = "arn:aws:kms:eu-central-1:111122223333:key/9f8e";
+    let via: Change = ("kms:ViaService", &["ec2.eu-central-1.amazonaws.com"]);
+    let may = |name, action| case("controller", name, true, call(action, key, &[via]));
+    vec![
+        may("encrypt a disk: grant", "kms:CreateGrant"),
+        may("encrypt a disk: its data key", "kms:GenerateDataKeyWithoutPlaintext"),
+        case(
+            "controller",
+            "encrypt a disk by another key",
+            false,
+            call("kms:CreateGrant", other, &[via]),
+        ),
+        case("controller", "use the key itself", false, call("kms:Decrypt", key, &[])),
+        stopped("administer the key", call("kms:PutKeyPolicy", key, &[via])),
     ]
 }
 

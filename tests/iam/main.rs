@@ -10,7 +10,7 @@ use std::path::Path;
 use evaluate::{Call, Policy};
 
 /// Values of the placeholders.
-const VALUES: [(&str, &str); 18] = [
+const VALUES: [(&str, &str); 19] = [
     ("region", "eu-central-1"),
     ("account", "111122223333"),
     ("installation", "tinqs-ci"),
@@ -29,6 +29,7 @@ const VALUES: [(&str, &str); 18] = [
     ("tag_key", "CostCenter"),
     ("hop_limit", "1"),
     ("image_parameter", "ci/image"),
+    ("disk_key", "0a1b"),
 ];
 
 fn folder() -> std::path::PathBuf {

@@ -124,7 +124,8 @@ async fn as_many_tags_as_ec2_takes_can_be_set() {
     let many = |most: usize| (1..=most).map(|n| (format!("Own{n}"), String::new())).collect();
     let most = MachineOptions::MOST_TAGS;
     let options = MachineOptions { tags: many(most), ..MachineOptions::default() };
-    assert!(launched(&options).await.instance_tags().len() <= 50);
+    let tags = launched(&options).await.instance_tags();
+    assert!(tags.len() <= 50 && tags.contains_key(&format!("Own{most}")), "{tags:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
