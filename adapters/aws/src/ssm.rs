@@ -5,9 +5,10 @@
 
 use std::convert::Infallible;
 use std::error::Error;
+use std::fmt;
 use std::time::SystemTime;
 
-use aws_config::SdkConfig;
+use aws_config::{BehaviorVersion, SdkConfig};
 use aws_credential_types::provider::ProvideCredentials as _;
 use aws_sigv4::http_request::{
     SignableBody, SignableRequest, SigningParams, SigningSettings, sign,
@@ -37,6 +38,18 @@ pub struct Parameters {
     config: SdkConfig,
 }
 
+/// A signed call. Its headers hold a session token.
+struct SignedCall {
+    headers: Vec<(String, String)>,
+    body: String,
+}
+
+impl fmt::Debug for SignedCall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(TARGET)
+    }
+}
+
 /// A response: its status and body.
 #[derive(Debug)]
 struct Reply {
@@ -61,12 +74,12 @@ impl Parameters {
     /// `Unavailable`, `Throttled`: it cannot be read now. `Denied`: no right to read it. `Invalid`:
     /// it does not exist.
     pub async fn get(&self, name: &str) -> Result<String, PortError> {
-        let request = self.signed(&json!({ "Name": name }).to_string()).await;
-        let request = request.map_err(|error| {
+        let call = self.signed(json!({ "Name": name }).to_string()).await;
+        let call = call.map_err(|error| {
             let why = format!("not asked for: {}", cut(&chain(&*error), 300));
             failed(name, ErrorKind::Unavailable, &why)
         })?;
-        let reply = self.operation().invoke(request).await.map_err(|error| {
+        let reply = self.operation().invoke(call).await.map_err(|error| {
             let why = format!("no response: {}", cut(&chain(&error), 300));
             failed(name, ErrorKind::Unavailable, &why)
         })?;
@@ -89,7 +102,7 @@ impl Parameters {
     }
 
     /// Signs a call with this body.
-    async fn signed(&self, body: &str) -> Result<HttpRequest, Box<dyn Error + Send + Sync>> {
+    async fn signed(&self, body: String) -> Result<SignedCall, Box<dyn Error + Send + Sync>> {
         let provider = self.config.credentials_provider().ok_or("no source of credentials")?;
         let identity: Identity = provider.provide_credentials().await?.into();
         let params: SigningParams<'_> = v4::SigningParams::builder()
@@ -109,21 +122,18 @@ impl Parameters {
             SignableBody::Bytes(body.as_bytes()),
         )?;
         let (instructions, _) = sign(signable, &params)?.into_parts();
-        let mut request = HttpRequest::new(SdkBody::from(body));
-        request.set_method("POST")?;
-        request.set_uri("/")?;
-        for (name, value) in headers.into_iter().chain(instructions.headers()) {
-            request.headers_mut().insert(name.to_owned(), value.to_owned());
-        }
-        Ok(request)
+        let headers = headers.into_iter().chain(instructions.headers());
+        let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        Ok(SignedCall { headers, body })
     }
 
     /// Sends a signed call. Not repeated: who needs the value asks again later.
-    fn operation(&self) -> Operation<HttpRequest, Reply, Infallible> {
+    fn operation(&self) -> Operation<SignedCall, Reply, Infallible> {
         let config = &self.config;
         let mut call = Operation::builder()
             .service_name("ssm")
             .operation_name("GetParameter")
+            .behavior_version(BehaviorVersion::v2026_01_12())
             .endpoint_url(&self.endpoint())
             .no_auth()
             .no_retry();
@@ -143,8 +153,19 @@ impl Parameters {
             let body = response.body().bytes().unwrap_or_default().to_vec();
             Ok(Reply { status: response.status().as_u16(), body })
         };
-        call.serializer(|request: HttpRequest| Ok(request)).deserializer(reply).build()
+        call.serializer(request).deserializer(reply).build()
     }
+}
+
+/// Makes the HTTP request of a call.
+fn request(call: SignedCall) -> Result<HttpRequest, Box<dyn Error + Send + Sync>> {
+    let mut request = HttpRequest::new(SdkBody::from(call.body));
+    request.set_method("POST")?;
+    request.set_uri("/")?;
+    for (name, value) in call.headers {
+        request.headers_mut().insert(name, value);
+    }
+    Ok(request)
 }
 
 /// Reads a response. A value is never part of a message: it may be a secret.
