@@ -9,7 +9,7 @@ use std::fmt;
 use std::time::SystemTime;
 
 use aws_config::{BehaviorVersion, SdkConfig};
-use aws_credential_types::provider::ProvideCredentials as _;
+use aws_sdk_dynamodb::config::ProvideCredentials as _;
 use aws_sigv4::http_request::{
     SignableBody, SignableRequest, SigningParams, SigningSettings, sign,
 };
