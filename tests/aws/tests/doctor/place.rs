@@ -118,6 +118,13 @@ impl Place {
         std::fs::write(self.dir.path().join("tinqs-ci.toml"), text).expect("the configuration");
     }
 
+    /// Writes the AWS configuration file of the user.
+    pub(crate) fn configure_aws(&self, text: &str) {
+        let folder = self.dir.path().join(".aws");
+        std::fs::create_dir_all(&folder).expect("a folder");
+        std::fs::write(folder.join("config"), text).expect("the configuration");
+    }
+
     /// Runs the program. An empty value in `variables` unsets that variable.
     pub(crate) async fn run(&self, args: &[&str], variables: &[(&str, String)]) -> CommandOutput {
         let usual = [
