@@ -6,8 +6,9 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_local::store::Store;
 use tinqs_ci_reconciler::model::{
-    About, Answer, Attempt, Boot, ClassName, Condition, End, Ended, JobRef, MachineId, MachineSpec,
-    Market, Outcome, Phase, Placement, Reason, Run, RunName, Runner, Secret, SeenBy, Spec,
+    About, Answer, Attempt, Boot, ClassName, Condition, End, Ended, JobRef, MachineId,
+    MachineOptions, MachineSpec, Market, Outcome, Phase, Placement, Reason, Run, RunName, Runner,
+    Secret, SeenBy, Spec,
 };
 use tinqs_ci_reconciler::ports::{Expect, RunStore};
 use tokio::task::JoinSet;
@@ -41,6 +42,7 @@ pub(crate) fn finished(job: i64, now: Timestamp) -> Run {
         security_groups: Vec::new(),
         instance_profile: String::new(),
         runner: None,
+        options: MachineOptions::default(),
     };
     let answered = Some(Answer { id: MachineId(attempt_id.token(0)), at: now });
     let placement = Placement { machine, asked_again: false, answered, refused: None };

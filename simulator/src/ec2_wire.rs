@@ -18,6 +18,7 @@ mod instance;
 mod launch;
 mod launch_request;
 mod outcome;
+mod parameters;
 mod params;
 mod service;
 mod state;
@@ -127,6 +128,8 @@ pub struct Ec2Options {
     pub outcome: MachineOutcome,
     /// Called at each launch.
     pub recorded: Option<Recorded>,
+    /// The most hops of the metadata service that a launch of ours may ask for.
+    pub most_hops: usize,
     /// Actions denied to every caller: `ec2:DescribeSubnets`, `ec2:RunInstances`, `ec2:CreateTags`,
     /// `iam:PassRole`.
     pub denied: Vec<String>,
@@ -165,6 +168,7 @@ impl Default for Ec2Options {
                 ..MachineOutcome::default()
             },
             recorded: None,
+            most_hops: 1,
             denied: Vec::new(),
         }
     }

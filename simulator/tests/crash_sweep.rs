@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use jiff::SignedDuration;
 use parking_lot::Mutex;
-use tinqs_ci_reconciler::model::{Class, ClassName, MachineSpec, Market, Times};
+use tinqs_ci_reconciler::model::{Class, ClassName, MachineOptions, MachineSpec, Market, Times};
 use tinqs_ci_reconciler::ports::RegistrationLists;
 use tinqs_ci_simulator::faults::{FaultProfile, Rng};
 use tinqs_ci_simulator::forge::{JobSpec, Line};
@@ -30,6 +30,7 @@ fn class() -> Class {
         security_groups: Vec::new(),
         instance_profile: String::new(),
         runner: None,
+        options: MachineOptions::default(),
     };
     Class {
         name: ClassName("linux".to_owned()),

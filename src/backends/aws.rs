@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tinqs_ci_aws::client;
 use tinqs_ci_aws::ec2::{self, Machines};
 use tinqs_ci_aws::events::Owners;
-use tinqs_ci_aws::pace::Rates;
+use tinqs_ci_aws::pace::{Rate, Rates};
 use tinqs_ci_aws::queue::{self, Sqs};
 use tinqs_ci_aws::setup::{self, SetupError, SetupReport, SetupRequest};
 use tinqs_ci_aws::store::DynamoStore;
@@ -13,7 +13,7 @@ use tinqs_ci_reconciler::ports::check::Check;
 use tinqs_ci_reconciler::ports::{Clock, Compute, Inbox, Queue, RunStore};
 
 use super::{BackendError, Start, in_aws};
-use crate::settings::{ComputeUrl, Settings};
+use crate::settings::{ComputeUrl, LaunchRate, Settings};
 
 /// Builds the `DynamoDB` store. Unless nothing may be asked, creates the table if it is missing and
 /// completes its indexes and expiry if permitted.
@@ -49,14 +49,26 @@ async fn complete(store: &DynamoStore, table: &str) -> Result<(), BackendError> 
 /// Builds the EC2 compute, and the lookup from an instance to its run.
 pub(super) async fn ec2(
     region: &str,
-    installation: &str,
+    settings: &Settings,
     clock: &Arc<dyn Clock>,
 ) -> Result<(Arc<dyn Compute>, Arc<dyn Owners>), BackendError> {
     let config =
         client::load(Some(region)).await.map_err(|error| BackendError::new("compute", &error))?;
-    let clients = ec2::Clients { launch: client::ec2_launch(&config), ask: client::ec2(&config) };
-    let machines = Arc::new(Machines::new(clients, installation, clock.clone(), Rates::default()));
+    let clients = ec2::Clients::of(&config);
+    let rates = rates(settings.launches);
+    let machines = Machines::new(clients, &settings.installation, clock.clone(), rates);
+    let machines = Arc::new(machines);
     Ok((machines.clone(), machines))
+}
+
+/// Returns the rates of calls, with the configured one of launches.
+fn rates(launches: LaunchRate) -> Rates {
+    let usual = Rates::default();
+    let launch = Rate {
+        capacity: launches.burst.map_or(usual.launch.capacity, f64::from),
+        per_second: launches.per_second.unwrap_or(usual.launch.per_second),
+    };
+    Rates { launch, ..usual }
 }
 
 /// Builds the SQS queue.
@@ -93,4 +105,18 @@ pub(super) async fn set_up(
     let request = SetupRequest { queue_name, dry_run };
     let done = Box::pin(setup::run(&in_aws(settings), &request, &mut report)).await;
     (report, done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn launches_have_the_configured_rate_and_other_calls_their_own() {
+        let usual = Rates::default();
+        assert_eq!(rates(LaunchRate::default()), usual);
+        let rates = rates(LaunchRate { per_second: Some(9.5), burst: Some(30) });
+        assert_eq!(rates.launch, Rate { capacity: 30.0, per_second: 9.5 });
+        assert_eq!((rates.terminate, rates.describe), (usual.terminate, usual.describe));
+    }
 }

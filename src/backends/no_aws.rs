@@ -24,7 +24,7 @@ pub(super) async fn dynamodb(
 #[expect(clippy::unused_async, reason = "the same signature as with AWS")]
 pub(super) async fn ec2(
     _region: &str,
-    _installation: &str,
+    _settings: &Settings,
     _clock: &Arc<dyn Clock>,
 ) -> Result<(Arc<dyn Compute>, Infallible), BackendError> {
     Err(absent("compute", "EC2", "compute = \"process:\""))

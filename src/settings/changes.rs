@@ -48,13 +48,24 @@ impl Changes {
 /// cannot change while the server runs stays as in `before`.
 pub fn merge(before: &Settings, after: Settings) -> (Settings, Changes) {
     let mut changes = Changes::default();
-    let Settings { installation, forge, store, queue, compute, process, server, prices, classes } =
-        after;
+    let Settings {
+        installation,
+        forge,
+        store,
+        queue,
+        compute,
+        process,
+        launches,
+        server,
+        prices,
+        classes,
+    } = after;
     changes.at_restart("installation", before.installation != installation);
     changes.at_restart("store", before.store != store);
     changes.at_restart("queue", before.queue != queue);
     changes.at_restart("compute", before.compute != compute);
     changes.at_restart("process", before.process != process);
+    changes.at_restart("aws", before.launches != launches);
     changes.key("prices", before.prices != prices);
     let forge = merge_forge(&before.forge, forge, &mut changes);
     let more = |server: &Server| server.webhook_secrets.clone();
@@ -79,6 +90,7 @@ pub fn merge(before: &Settings, after: Settings) -> (Settings, Changes) {
         queue: before.queue.clone(),
         compute: before.compute.clone(),
         process: before.process.clone(),
+        launches: before.launches,
         server,
         prices,
         classes,
@@ -212,6 +224,14 @@ fn class_keys(before: &Class, after: &Class) -> Vec<&'static str> {
         ("security_groups", machines(|spec| spec.security_groups.join(","))),
         ("instance_profile", machines(|spec| spec.instance_profile.clone())),
         ("runner", runners(before) != runners(after)),
+        ("disk_gib", machines(|spec| format!("{:?}", spec.options.disk_gib))),
+        ("disk_iops", machines(|spec| format!("{:?}", spec.options.disk_iops))),
+        ("disk_throughput", machines(|spec| format!("{:?}", spec.options.disk_throughput))),
+        ("disk_encryption", machines(|spec| format!("{:?}", spec.options.disk_encryption))),
+        ("public_address", machines(|spec| format!("{:?}", spec.options.public_address))),
+        ("cpu_credits", machines(|spec| format!("{:?}", spec.options.cpu_credits))),
+        ("hop_limit", machines(|spec| format!("{:?}", spec.options.hop_limit))),
+        ("tags", machines(|spec| format!("{:?}", spec.options.tags))),
     ];
     differs.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
 }
@@ -245,6 +265,14 @@ mod tests {
         let (merged, changes) = merge(&before, before.clone());
         assert_eq!(changes, Changes::default());
         assert_eq!(merged.classes, before.classes);
+    }
+
+    #[test]
+    fn the_rate_of_launches_changes_at_the_next_start() {
+        let before = settings("");
+        let (merged, changes) = merge(&before, settings("[aws]\nlaunch_rate = 5"));
+        assert_eq!((changes.restart, changes.changed), (vec!["aws".to_owned()], Vec::new()));
+        assert_eq!(merged.launches, before.launches);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use tinqs_ci_reconciler::model::{
 
 use super::ec2;
 use super::forge::{HOUR, forge, not_of_form};
+use super::machine_options::launch_rate;
 use super::machines::{machines, process};
 use super::prices::{budget, prices};
 use super::reader::Reader;
@@ -33,6 +34,7 @@ pub(super) fn settings(top: &Reader<'_>, file: Option<&Path>) -> Settings {
         forge,
         queue: top.parsed("queue", queue).unwrap_or(QueueUrl::Memory),
         process: process_user(top, &compute),
+        launches: launch_rate(&top.table("aws"), &compute),
         server: server(&top.table("server"), webhook_secrets),
         classes: classes(top, file.is_some(), &compute, &prices),
         prices,

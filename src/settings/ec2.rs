@@ -1,8 +1,9 @@
 //! Checks the settings for EC2 and SQS without calling AWS.
 
 use reqwest::Url;
-use tinqs_ci_reconciler::model::{MachineSpec, Market};
+use tinqs_ci_reconciler::model::{CpuCredits, MachineSpec, Market};
 
+use super::machine_options::options_of_variables;
 use super::reader::Reader;
 use super::runner;
 use super::types::{AWS, ComputeUrl, QueueUrl};
@@ -62,6 +63,18 @@ fn is_id(text: &str, prefix: &str) -> bool {
     !rest.is_empty() && rest.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit())
 }
 
+/// Whether `text` names a parameter of Systems Manager, perhaps with a version or a label.
+fn is_parameter(text: &str) -> bool {
+    let Some(name) = text.strip_prefix("ssm:") else { return false };
+    let (path, version) = name.split_once(':').unwrap_or((name, "1"));
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    let parts = path.strip_prefix('/').unwrap_or_default();
+    name.len() <= 1_000
+        && parts.split('/').all(|part| !part.is_empty() && part.chars().all(plain))
+        && !version.is_empty()
+        && version.chars().all(plain)
+}
+
 fn is_kind(text: &str) -> bool {
     let plain = |part: &str| {
         let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
@@ -77,7 +90,8 @@ fn is_profile(text: &str) -> bool {
     path && (1..=128).contains(&name.len()) && name.chars().all(fits)
 }
 
-const IMAGE: &str = "expected an image ID such as \"ami-0123456789abcdef0\"";
+const IMAGE: &str = "expected an image ID such as \"ami-0123456789abcdef0\", or \"ssm:/PATH\" of a \
+                     parameter that holds one";
 const KIND: &str = "expected an instance type such as \"c7a.medium\"";
 const SUBNET: &str = "expected a subnet ID such as \"subnet-0123456789abcdef0\"";
 const GROUP: &str = "expected a security group ID such as \"sg-0123456789abcdef0\"";
@@ -85,22 +99,14 @@ const PROFILE: &str = "expected the name or ARN of an instance profile";
 
 /// Lists the problems of a machine spec for EC2: the key, and the message.
 fn problems(machine: &MachineSpec) -> Vec<(&'static str, String)> {
-    let MachineSpec {
-        kind,
-        subnet,
-        market: _,
-        image,
-        security_groups,
-        instance_profile,
-        runner: _,
-    } = machine;
+    let MachineSpec { kind, subnet, image, security_groups, instance_profile, .. } = machine;
     let mut found = Vec::new();
     let mut check = |fits: bool, key: &'static str, value: &str, expected: &str| {
         if !fits {
             found.push((key, format!("\"{}\" is not valid: {expected}", cut(value, 60))));
         }
     };
-    check(is_id(image, "ami-"), "image", image, IMAGE);
+    check(is_id(image, "ami-") || is_parameter(image), "image", image, IMAGE);
     check(is_kind(kind), "kinds", kind, KIND);
     check(is_id(subnet, "subnet-"), "subnets", subnet, SUBNET);
     for group in security_groups {
@@ -127,22 +133,33 @@ pub(super) fn check(r: &Reader<'_>, machines: &[MachineSpec]) {
     if !r.has("security_groups") {
         r.warn("security_groups", "is not set: machines get the VPC's default group");
     }
-    if let Some(machine) = machines.iter().find(|machine| is_burstable(&machine.kind)) {
-        let kind = cut(&machine.kind, 30);
-        r.warn(
-            "kinds",
-            &format!(
-                "{kind} is burstable: AWS bills CPU use beyond its credits (t2 is slowed down \
-                 instead); c and m families have no such limit"
-            ),
-        );
-    }
+    check_credits(r, machines);
 }
 
-/// Whether the instance type is burstable (T family).
-fn is_burstable(kind: &str) -> bool {
-    let mut letters = kind.chars();
-    letters.next() == Some('t') && letters.next().is_some_and(|c| c.is_ascii_digit())
+/// Checks `cpu_credits`, and warns of what credits mean.
+fn check_credits(r: &Reader<'_>, machines: &[MachineSpec]) {
+    let burstable = machines.iter().find(|machine| machine.is_burstable());
+    let asked = machines.first().and_then(|machine| machine.options.cpu_credits);
+    let means = match (burstable, asked) {
+        (None, None) | (Some(_), Some(CpuCredits::Unlimited)) => return,
+        (None, Some(_)) => {
+            let message =
+                "has no effect: only T kinds such as t3.small have CPU credits; remove it";
+            r.mistake("cpu_credits", message);
+            return;
+        }
+        (Some(_), Some(CpuCredits::Standard)) => {
+            "with `cpu_credits = \"standard\"` a new machine has no credits, and starts at a fraction \
+             of its CPU"
+        }
+        (Some(_), None) => {
+            "AWS bills CPU use beyond its credits (t2 is slowed down instead); `cpu_credits` says \
+             which is meant"
+        }
+    };
+    let kind = burstable.map(|machine| cut(&machine.kind, 30)).unwrap_or_default();
+    let message = format!("{kind} is burstable: {means}; c and m families have no such limit");
+    r.warn("kinds", &message);
 }
 
 /// Builds the machine specs of the predecessor's variables: spot, each type in each subnet.
@@ -162,6 +179,7 @@ pub(super) fn of_variables(top: &Reader<'_>) -> Vec<MachineSpec> {
         kinds.push("t3.small".to_owned());
     }
     let runner = runner::of_variables(top).map(Box::new);
+    let options = options_of_variables(top);
     let mut machines = Vec::new();
     for kind in &kinds {
         for subnet in list("SUBNET") {
@@ -173,6 +191,7 @@ pub(super) fn of_variables(top: &Reader<'_>) -> Vec<MachineSpec> {
                 security_groups: list("SECURITY_GROUP"),
                 instance_profile: text("INSTANCE_PROFILE"),
                 runner: runner.clone(),
+                options: options.clone(),
             });
         }
     }
@@ -205,6 +224,19 @@ mod tests {
             assert!(!is_id(text, "ami-"), "{text}");
         }
         for (text, fits) in [
+            ("ssm:/ci/image", true),
+            ("ssm:/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64", true),
+            ("ssm:/ci/image:7", true),
+            ("ssm:ci", false),
+            ("ssm:/", false),
+            ("ssm:/ci//x", false),
+            ("ssm:/ci/image:", false),
+            ("ssm:/a b", false),
+            ("resolve:ssm:/ci", false),
+        ] {
+            assert_eq!(is_parameter(text), fits, "{text}");
+        }
+        for (text, fits) in [
             ("c7a.medium", true),
             ("u-6tb1.metal", true),
             ("c7i.metal-24xl", true),
@@ -223,7 +255,6 @@ mod tests {
         ] {
             assert_eq!(is_profile(text), fits, "{text}");
         }
-        assert!(is_burstable("t4g.nano") && !is_burstable("trn1.2xlarge"));
     }
 
     #[cfg(feature = "aws")]

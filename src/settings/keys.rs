@@ -4,7 +4,7 @@
 mod class;
 mod runner;
 
-pub(super) use class::{CLASS, MACHINES};
+pub(super) use class::{CLASS, DISK_GIB, MACHINES};
 pub(super) use runner::{CACHE, CONFIG, CONTAINER, DOWNLOAD, OPTIONS, RUNNER};
 
 /// A configuration key.
@@ -38,10 +38,21 @@ pub enum Form {
     Duration,
     /// A whole number from 1.
     Count,
+    /// A whole number in this range.
+    CountIn(u32, u32),
+    /// A number in this range, also with a decimal point.
+    DecimalIn(f64, f64),
     /// A whole number from 1, or this word for no limit.
     CountOr(&'static str),
     /// `true` or `false`.
     Switch,
+    /// `true`, `false`, or a string that matches this pattern.
+    SwitchOr {
+        /// A regular expression (ECMA 262) for the whole string.
+        pattern: &'static str,
+        /// A description that follows "expected".
+        expected: &'static str,
+    },
     /// `{ env = "NAME" }`, `{ file = "path" }`, or the credential itself.
     Secret,
     /// A list of strings that match this pattern.
@@ -59,6 +70,8 @@ pub enum Form {
     Tables(&'static str, &'static [Key]),
     /// One credential, or a list of them.
     Secrets,
+    /// A table of tags of machines, at most this many.
+    Tags(usize),
     /// A table of prices per hour by the kind of a machine.
     Prices,
     /// A table of environment variables.
@@ -69,17 +82,22 @@ impl Form {
     /// Returns a description that follows "expected".
     pub fn expected(self) -> String {
         match self {
-            Self::Text { expected, .. } | Self::Texts { expected, .. } => expected.to_owned(),
+            Self::Text { expected, .. }
+            | Self::Texts { expected, .. }
+            | Self::SwitchOr { expected, .. } => expected.to_owned(),
             Self::Word(words) => one_of(words),
             Self::Words(words) => format!("a list of {}", one_of(words)),
             Self::Duration => "a duration such as \"90s\", \"5m\" or \"1h 30m\"".to_owned(),
             Self::Count => "a whole number from 1".to_owned(),
+            Self::CountIn(least, most) => format!("a whole number from {least} to {most}"),
+            Self::DecimalIn(least, most) => format!("a number from {least} to {most}"),
             Self::CountOr(word) => format!("a whole number from 1, or \"{word}\""),
             Self::Switch => "true or false".to_owned(),
             Self::Secret => {
                 "{ env = \"NAME\" }, { file = \"path\" } or the credential as a string".to_owned()
             }
             Self::Table(_) => "a table".to_owned(),
+            Self::Tags(_) => "a table of tags such as { CostCenter = \"ci\" }".to_owned(),
             Self::Prices => "a table of prices such as \"c7a.medium\" = \"$0.0513/h\"".to_owned(),
             Self::Variables => "a table of variables such as PROXY = \"10.0.0.1\"".to_owned(),
             Self::Secrets => format!("{}, or a list of these", Self::Secret.expected()),
@@ -162,6 +180,7 @@ pub const TOP: &[Key] = &[
     )
     .or("process:"),
     key("process", Form::Table(PROCESS), "As whom `process:` machines run."),
+    key("aws", Form::Table(AWS), "How fast machines are launched in EC2."),
     key("server", Form::Table(SERVER), "The addresses that the server listens on, and who may use them."),
     key(
         "prices",
@@ -245,6 +264,22 @@ pub(super) const PROCESS: &[Key] = &[
         ANY_TEXT,
         "The directory in which the machines of that user work, which belongs to it. The default is `machines` in its home directory.",
     ),
+];
+
+/// `[aws]`.
+pub(super) const AWS: &[Key] = &[
+    key(
+        "launch_rate",
+        Form::DecimalIn(0.1, 100.0),
+        "Launches per second after a burst. EC2 allows an account 2; raise it with that quota of yours (`RunInstances` requests). Each process has its own.",
+    )
+    .or("1.9"),
+    key(
+        "launch_burst",
+        Form::CountIn(1, 1_000),
+        "Launches at once. EC2 allows an account 5.",
+    )
+    .or("4"),
 ];
 
 /// `[server]`.

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use tinqs_ci_reconciler::model::{MachineSpec, Market};
+use tinqs_ci_reconciler::model::{MachineOptions, MachineSpec, Market};
 
+use super::machine_options::options;
 use super::reader::Reader;
 use super::{ec2, runner};
 
@@ -17,10 +18,11 @@ pub(super) fn process() -> MachineSpec {
         security_groups: Vec::new(),
         instance_profile: String::new(),
         runner: None,
+        options: MachineOptions::default(),
     }
 }
 
-/// Reads the machine specs of a class: every combination.
+/// Reads the machine specs of a class: every combination, ordered by market, kind, subnet.
 pub(super) fn machines(class: &Reader<'_>, in_ec2: bool) -> Vec<MachineSpec> {
     let r = &class.table("machines");
     let texts = |name: &str| r.texts(name);
@@ -33,6 +35,7 @@ pub(super) fn machines(class: &Reader<'_>, in_ec2: bool) -> Vec<MachineSpec> {
         security_groups: texts("security_groups").unwrap_or_default(),
         instance_profile: text("instance_profile"),
         runner: runner::setup(class, in_ec2).map(Box::new),
+        options: options(r, in_ec2),
         ..process()
     };
     for (name, list) in [("markets", &markets), ("kinds", &kinds), ("subnets", &subnets)] {

@@ -10,8 +10,10 @@ mod forge;
 mod keys;
 mod load;
 mod log_filter;
+mod machine_options;
 mod machines;
 mod mistake;
+mod numbers;
 mod prices;
 mod reader;
 mod renamed;
@@ -41,4 +43,6 @@ pub(crate) use server::listen;
 pub use show::Setting;
 pub use tree::Env;
 pub(crate) use tree::nearest;
-pub use types::{AWS, ComputeUrl, ProcessUser, QueueUrl, Right, Server, Settings, StoreUrl, Token};
+pub use types::{
+    AWS, ComputeUrl, LaunchRate, ProcessUser, QueueUrl, Right, Server, Settings, StoreUrl, Token,
+};

@@ -2,12 +2,12 @@
 
 use std::borrow::Cow;
 use std::cell::RefCell;
-use std::str::FromStr;
+use std::str::FromStr as _;
 
 use jiff::SignedDuration;
 
 use super::keys::{
-    CACHE, CLASS, CONFIG, CONTAINER, DOWNLOAD, FORGE, Form, Key, MACHINES, OPTIONS, PROCESS,
+    AWS, CACHE, CLASS, CONFIG, CONTAINER, DOWNLOAD, FORGE, Form, Key, MACHINES, OPTIONS, PROCESS,
     RUNNER, SERVER, TLS, TOKEN, TOP,
 };
 use super::mistake::Mistake;
@@ -60,7 +60,8 @@ impl<'a> Reader<'a> {
         reader
     }
 
-    fn key(&self, name: &str) -> &'static Key {
+    /// Returns the key with this name.
+    pub(super) fn key(&self, name: &str) -> &'static Key {
         let key = self.keys.iter().find(|key| key.name == name);
         key.unwrap_or_else(|| panic!("bug: `{name}` is missing in the table of keys"))
     }
@@ -193,62 +194,6 @@ impl<'a> Reader<'a> {
         self.parsed(name, parse).unwrap_or_default()
     }
 
-    /// Parses a value that an environment variable gives as text.
-    fn from_variable<T: FromStr>(node: &Node) -> Option<T> {
-        match (&node.value, &node.at) {
-            (Value::Text(text), Place::Variable(_)) => text.trim().parse().ok(),
-            _ => None,
-        }
-    }
-
-    /// Returns a whole number from 1, or its default; `None` for the word that means no limit.
-    pub(super) fn count_or(&self, name: &str) -> Option<u32> {
-        let key = self.key(name);
-        let Form::CountOr(word) = key.form else { return self.count(name) };
-        match self.node(name).map(|node| &node.value) {
-            None => key.default.and_then(|default| default.parse().ok()),
-            Some(Value::Text(text)) if text == word => None,
-            Some(_) => self.count(name),
-        }
-    }
-
-    /// Returns a whole number from 1.
-    pub(super) fn count(&self, name: &str) -> Option<u32> {
-        let node = self.node(name)?;
-        let number = match &node.value {
-            Value::Number(number) => Some(*number),
-            _ => Self::from_variable(node),
-        };
-        let Some(number) = number else {
-            self.wrong_type(name, node);
-            return None;
-        };
-        match u32::try_from(number) {
-            Ok(count) if count > 0 => Some(count),
-            Ok(_) => {
-                self.mistake(name, "0 would allow none: remove the key for its default");
-                None
-            }
-            Err(_) => {
-                self.mistake(name, &format!("{number} is not valid: from 1 to {}", u32::MAX));
-                None
-            }
-        }
-    }
-
-    /// Returns `true` or `false`.
-    pub(super) fn switch(&self, name: &str) -> bool {
-        let Some(node) = self.node(name) else { return self.key(name).default == Some("true") };
-        let switch = match &node.value {
-            Value::Switch(switch) => Some(*switch),
-            _ => Self::from_variable(node),
-        };
-        if switch.is_none() {
-            self.wrong_type(name, node);
-        }
-        switch.unwrap_or_default()
-    }
-
     /// Returns a list of strings, not empty if it is set. Variables separate them by commas.
     pub(super) fn texts(&self, name: &str) -> Option<Vec<String>> {
         let Some(node) = self.node(name) else {
@@ -360,6 +305,7 @@ fn unknown(keys: &[Key], name: &str) -> String {
         (TOP, "at the top of the file, before the first [table]"),
         (FORGE, "in [forge]"),
         (PROCESS, "in [process]"),
+        (AWS, "in [aws]"),
         (SERVER, "in [server]"),
         (TOKEN, "in a [[server.token]]"),
         (TLS, "in [server.tls]"),

@@ -4,6 +4,9 @@ use serde_json::{Map, Value, json};
 
 use super::keys::{Form, Key, SECRET, TOP};
 
+/// The characters of tags.
+const TAG: &str = "^[\\p{L}\\p{N} +=._:/@-]*$";
+
 /// Returns the JSON Schema (draft 2020-12) of `tinqs-ci.toml`.
 pub fn schema() -> Value {
     let mut schema = object(TOP);
@@ -39,11 +42,21 @@ fn property(key: &Key) -> Value {
         Form::Word(words) => json!({ "enum": words }),
         Form::Duration => json!({ "type": "string", "pattern": "^[^-].*[0-9a-zA-Z]$" }),
         Form::Count => json!({ "type": "integer", "minimum": 1, "maximum": u32::MAX }),
+        Form::CountIn(least, most) => {
+            json!({ "type": "integer", "minimum": least, "maximum": most })
+        }
+        Form::DecimalIn(least, most) => {
+            json!({ "type": "number", "minimum": least, "maximum": most })
+        }
         Form::CountOr(word) => json!({ "anyOf": [
             { "type": "integer", "minimum": 1, "maximum": u32::MAX },
             { "enum": [word] },
         ]}),
         Form::Switch => json!({ "type": "boolean" }),
+        Form::SwitchOr { pattern, .. } => json!({ "anyOf": [
+            { "type": "boolean" },
+            { "type": "string", "pattern": pattern },
+        ]}),
         Form::Secret => json!({ "$ref": "#/$defs/secret" }),
         Form::Secrets => {
             let secret = json!({ "$ref": "#/$defs/secret" });
@@ -51,6 +64,12 @@ fn property(key: &Key) -> Value {
         }
         Form::Texts { pattern, .. } => list(json!({ "type": "string", "pattern": pattern })),
         Form::Words(words) => list(json!({ "enum": words })),
+        Form::Tags(most) => json!({
+            "type": "object",
+            "maxProperties": most,
+            "propertyNames": { "pattern": TAG, "minLength": 1, "maxLength": 128 },
+            "additionalProperties": { "type": "string", "pattern": TAG, "maxLength": 256 },
+        }),
         Form::Prices => json!({
             "type": "object",
             "additionalProperties": { "type": "string", "pattern": "^\\$[0-9]{1,9}(\\.[0-9]{1,6})?/h$" },
@@ -73,9 +92,14 @@ fn property(key: &Key) -> Value {
 fn default_value(form: Form, text: &str) -> Value {
     match form {
         // These TOML values are valid JSON.
-        Form::Words(_) | Form::Texts { .. } | Form::Switch | Form::Count | Form::CountOr(_) => {
-            serde_json::from_str(text).unwrap_or(Value::Null)
-        }
+        Form::Words(_)
+        | Form::Texts { .. }
+        | Form::Switch
+        | Form::SwitchOr { .. }
+        | Form::Count
+        | Form::CountIn(..)
+        | Form::DecimalIn(..)
+        | Form::CountOr(_) => serde_json::from_str(text).unwrap_or(Value::Null),
         _ => text.into(),
     }
 }

@@ -47,10 +47,10 @@ impl Lister<'_> {
                 (Form::Tables(_, keys), Some(Node { value: Value::List(items), .. })) => {
                     self.tables(keys, &name, items);
                 }
-                (Form::Prices, Some(Node { value: Value::Table(prices), .. })) => {
-                    for (kind, (_, price)) in prices {
-                        let value = shown(key, &price.value);
-                        self.add(format!("{name}.{}", quoted(kind)), value, self.origin(&price.at));
+                (Form::Prices | Form::Tags(_), Some(Node { value: Value::Table(entries), .. })) => {
+                    for (entry, (_, node)) in entries {
+                        let value = shown(key, &node.value);
+                        self.add(format!("{name}.{}", quoted(entry)), value, self.origin(&node.at));
                     }
                 }
                 // Any of them may be a credential.
@@ -129,6 +129,7 @@ fn shown(key: &Key, value: &Value) -> String {
     match value {
         Value::Text(text) => quoted(text),
         Value::Number(number) => number.to_string(),
+        Value::Decimal(number) => number.to_string(),
         Value::Switch(switch) => switch.to_string(),
         Value::List(items) => {
             let items: Vec<String> = items.iter().map(|item| shown(key, &item.value)).collect();

@@ -32,6 +32,7 @@ pub(super) struct Node {
 pub(super) enum Value {
     Text(String),
     Number(i64),
+    Decimal(f64),
     Switch(bool),
     List(Vec<Node>),
     Table(Table),
@@ -48,6 +49,7 @@ impl Value {
         match self {
             Self::Text(_) => "a string",
             Self::Number(_) => "a number",
+            Self::Decimal(_) => "a decimal number",
             Self::Switch(_) => "true or false",
             Self::List(_) => "a list",
             Self::Table(_) => "a table",
@@ -105,7 +107,9 @@ fn node(value: &Spanned<DeValue<'_>>, lines: &Lines) -> Node {
         DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
             .map_or(Value::Other("a number this large"), Value::Number),
         DeValue::Boolean(switch) => Value::Switch(*switch),
-        DeValue::Float(_) => Value::Other("a decimal number"),
+        DeValue::Float(number) => {
+            number.as_str().parse().map_or(Value::Other("a decimal number"), Value::Decimal)
+        }
         DeValue::Datetime(_) => Value::Other("a date"),
         DeValue::Array(items) => Value::List(items.iter().map(|i| node(i, lines)).collect()),
         DeValue::Table(inner) => Value::Table(table(inner, lines)),

@@ -26,6 +26,8 @@ pub struct Settings {
     pub compute: ComputeUrl,
     /// As whom machines on this host run.
     pub process: ProcessUser,
+    /// How fast machines are launched in EC2.
+    pub launches: LaunchRate,
     /// The HTTP server.
     pub server: Server,
     /// The price per hour of each kind on demand.
@@ -74,6 +76,15 @@ pub enum ComputeUrl {
     Process(PathBuf),
     /// `ec2:REGION`.
     Ec2(String),
+}
+
+/// How fast machines are launched in EC2; `None`: slightly below what EC2 allows every account.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct LaunchRate {
+    /// Launches per second after a burst.
+    pub per_second: Option<f64>,
+    /// Launches at once.
+    pub burst: Option<u32>,
 }
 
 /// As whom machines on this host run.

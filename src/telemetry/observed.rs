@@ -298,6 +298,9 @@ impl Compute for Observed<dyn Compute> {
     fn room(&self) -> bool {
         self.inner.room()
     }
+    async fn image(&self, named: &str) -> Result<String, PortError> {
+        self.inner.image(named).await
+    }
     async fn read_prices(&self, kinds: &[String]) {
         self.inner.read_prices(kinds).await;
     }

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
-    Attempt, AttemptId, Boot, Class, ClassName, Happened, JobRef, MachineId, MachineSpec, Market,
-    Milestone, Outcome, Phase, Placement, Run, RunName, Runner, Secret, SeenBy, Spec, Times,
+    Attempt, AttemptId, Boot, Class, ClassName, Happened, JobRef, MachineId, MachineOptions,
+    MachineSpec, Market, Milestone, Outcome, Phase, Placement, Run, RunName, Runner, Secret,
+    SeenBy, Spec, Times,
 };
 
 /// Returns the name of a job's run.
@@ -70,6 +71,7 @@ pub fn process() -> MachineSpec {
         security_groups: Vec::new(),
         instance_profile: String::new(),
         runner: None,
+        options: MachineOptions::default(),
     }
 }
 

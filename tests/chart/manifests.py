@@ -273,12 +273,13 @@ def check_dashboards(checks, what, config, values):
 
 
 def python_patterns(value):
-    """The schema's patterns are those of ECMA 262; Python has no `\\P{Cc}`."""
+    """The schema's patterns are those of ECMA 262; Python has no `\\p{…}`."""
     if isinstance(value, dict):
         return {key: python_patterns(item) for key, item in value.items()}
     if isinstance(value, list):
         return [python_patterns(item) for item in value]
     if isinstance(value, str):
+        value = value.replace("\\p{L}\\p{N}", "\\w")
         return value.replace("\\P{Cc}", "[^\\x00-\\x1f\\x7f-\\x9f]")
     return value
 

@@ -48,6 +48,8 @@ fn config_show_names_the_origin_of_every_value_and_hides_credentials() {
         store = "redb:./data"                         # default
         queue = "memory:"                             # default
         compute = "process:"                          # default
+        aws.launch_rate = 1.9                         # default
+        aws.launch_burst = 4                          # default
         server.webhooks = "127.0.0.1:8080"            # default
         server.api = "127.0.0.1:8081"                 # default
         server.token = [secret]                       # TINQS_CI_SERVER__TOKEN
@@ -65,6 +67,8 @@ fn config_show_names_the_origin_of_every_value_and_hides_credentials() {
         class "big".keep = "168h"                     # default
         class "big".machines.markets = ["on-demand"]  # default
         class "big".machines.kinds = ["process"]      # default
+        class "big".machines.disk_encryption = true   # default
+        class "big".machines.hop_limit = 1            # default
     "#]]
     .assert_eq(&said.out);
     assert!(!said.out.contains("0123456789"), "{}", said.out);

@@ -102,6 +102,7 @@ fn the_predecessors_variables_configure_machines_in_ec2() {
         security_groups: vec!["sg-1".into()],
         instance_profile: "p".into(),
         runner: None,
+        options: tinqs_ci_reconciler::model::MachineOptions::default(),
     };
     assert_eq!(class.machines, [machine]);
 
@@ -205,7 +206,7 @@ fn machines_in_ec2_are_checked() {
         ),
         &expect![[r#"
             ci.toml:6: class "a": machines.kinds: "small" is not valid: expected an instance type such as "c7a.medium"
-            ci.toml:7: class "a": machines.image: "latest" is not valid: expected an image ID such as "ami-0123456789abcdef0"
+            ci.toml:7: class "a": machines.image: "latest" is not valid: expected an image ID such as "ami-0123456789abcdef0", or "ssm:/PATH" of a parameter that holds one
             ci.toml:8: class "a": machines.subnets: "eu-central-1a" is not valid: expected a subnet ID such as "subnet-0123456789abcdef0"
             ci.toml:9: class "a": machines.security_groups: "default" is not valid: expected a security group ID such as "sg-0123456789abcdef0"
             ci.toml:10: class "a": machines.instance_profile: "a b" is not valid: expected the name or ARN of an instance profile"#]],
@@ -231,5 +232,31 @@ fn machines_in_ec2_are_checked() {
     assert_eq!(loaded.settings.classes[0].machines.len(), 2);
     expect![[r#"
         ci.toml:9: class "a": machines.security_groups: is not set: machines get the VPC's default group
-        ci.toml:11: class "a": machines.kinds: t3.small is burstable: AWS bills CPU use beyond its credits (t2 is slowed down instead); c and m families have no such limit"#]].assert_eq(&loaded.warnings.join("\n"));
+        ci.toml:11: class "a": machines.kinds: t3.small is burstable: AWS bills CPU use beyond its credits (t2 is slowed down instead); `cpu_credits` says which is meant; c and m families have no such limit"#]].assert_eq(&loaded.warnings.join("\n"));
+}
+
+#[cfg(feature = "aws")]
+#[test]
+fn the_predecessors_variables_have_a_disk_and_a_public_address() {
+    let mut env = predecessor();
+    let options = |env: &BTreeMap<String, String>| {
+        let settings = settings::parse("", None, env).expect("a configuration").settings;
+        settings.classes[0].machines[0].options.clone()
+    };
+    assert!(options(&env).is_default());
+    env.insert("DISK_GIB".into(), " 40 ".into());
+    env.insert("PUBLIC_ADDRESS".into(), "false".into());
+    let set = options(&env);
+    assert_eq!((set.disk_gib, set.public_address), (Some(40), Some(false)));
+    // As the stack passes on what is not set.
+    env.insert("DISK_GIB".into(), String::new());
+    env.insert("PUBLIC_ADDRESS".into(), String::new());
+    assert!(options(&env).is_default());
+    env.insert("DISK_GIB".into(), "0".into());
+    env.insert("PUBLIC_ADDRESS".into(), "yes".into());
+    let mistakes = settings::parse("", None, &env).expect_err("neither is valid");
+    expect![[r#"
+        DISK_GIB: disk_gib: expected a whole number from 1 to 65536
+        PUBLIC_ADDRESS: public_address: expected true or false"#]]
+    .assert_eq(&mistakes.to_string());
 }

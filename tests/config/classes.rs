@@ -117,3 +117,13 @@ fn only_machines_in_ec2_have_a_user_of_their_class() {
     let said = "runner.docker: has no effect without `user`";
     assert!(warnings.iter().any(|warning| warning.contains(said)), "{warnings:?}");
 }
+
+#[test]
+fn options_of_machines_on_this_host_have_no_effect() {
+    let text = "[[class]]\nname = \"a\"\nlabels = [\"a\"]\n[class.machines]\ndisk_gib = 40\n";
+    let mut warnings = good(&with(text), &TOKEN).warnings;
+    warnings.retain(|warning| warning.contains("has no effect"));
+    let expected =
+        "ci.toml:5: class \"a\": machines.disk_gib: has no effect: machines run on this host";
+    assert_eq!(warnings, [expected]);
+}

@@ -15,6 +15,8 @@ use tinqs_ci_reconciler::model::{Market, Secret, Times};
 mod aws;
 mod budget;
 mod classes;
+#[cfg(feature = "aws")]
+mod machine_options;
 mod prices;
 mod process;
 mod runner;
@@ -220,8 +222,8 @@ fn unknown_keys_suggest_the_nearest_key_or_its_table() {
     bad_top(
         "\"\\u001b[31m\\u202e\" = 1\nxyzzyxyzzy = 2",
         &expect![[r#"
-            ci.toml:1: \u{1b}[31m\u{202e}: is not a known key; known keys are installation, forge, store, queue, compute, process, server, prices, class
-            ci.toml:2: xyzzyxyzzy: is not a known key; known keys are installation, forge, store, queue, compute, process, server, prices, class"#]],
+            ci.toml:1: \u{1b}[31m\u{202e}: is not a known key; known keys are installation, forge, store, queue, compute, process, aws, server, prices, class
+            ci.toml:2: xyzzyxyzzy: is not a known key; known keys are installation, forge, store, queue, compute, process, aws, server, prices, class"#]],
     );
 }
 

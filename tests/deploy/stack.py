@@ -30,6 +30,10 @@ PLACEHOLDERS = {
     "forge_token": "forge",
     "webhook_secret": f"{NAME}/webhook",
     "function": NAME,
+    "tag_key": "CostCenter",
+    "hop_limit": "1",
+    "image_parameter": "ci/image",
+    "disk_key": "0a1b",
 }
 PARAMETERS = {
     "Installation": NAME,
@@ -39,6 +43,9 @@ PARAMETERS = {
     "Subnets": ["subnet-a"],
     "Image": "ami-0123",
     "InstanceTypes": ["c7a.medium"],
+    "TagKeys": ["CostCenter"],
+    "ImageParameter": "ci/image",
+    "DiskKey": "0a1b",
 }
 PSEUDO = {"AWS::Region": REGION, "AWS::AccountId": ACCOUNT, "AWS::Partition": "aws"}
 NOTHING = object()

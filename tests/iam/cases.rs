@@ -13,7 +13,7 @@ pub(crate) struct Case {
     pub(crate) boundary: bool,
 }
 
-const INSTANCE: &str = "arn:aws:ec2:eu-central-1:111122223333:instance/i-0a";
+pub(crate) const INSTANCE: &str = "arn:aws:ec2:eu-central-1:111122223333:instance/i-0a";
 const VOLUME: &str = "arn:aws:ec2:eu-central-1:111122223333:volume/vol-0a";
 const NIC: &str = "arn:aws:ec2:eu-central-1:111122223333:network-interface/eni-0a";
 const SPOT: &str = "arn:aws:ec2:eu-central-1:111122223333:spot-instances-request/sir-0a";
@@ -30,6 +30,8 @@ const HOOK: &str =
 const LOG_GROUP: &str =
     "arn:aws:logs:eu-central-1:111122223333:log-group:/aws/lambda/tinqs-ci-controller:*";
 const LOG_STREAM: &str = "arn:aws:logs:eu-central-1:111122223333:log-group:/aws/lambda/tinqs-ci-controller:log-stream:2026/11/29/[$LATEST]0a";
+const PARAMETER: &str = "arn:aws:ssm:eu-central-1:111122223333:parameter/ci/image";
+const OTHER_PARAMETER: &str = "arn:aws:ssm:eu-central-1:111122223333:parameter/ci/token";
 const RUNNER: &str = "arn:aws:iam::111122223333:role/tinqs-ci-runner";
 
 /// The tags that the EC2 adapter gives a machine.
@@ -49,7 +51,7 @@ const TAGS: [&str; 12] = [
 ];
 
 /// A context key and its values; no values remove the key.
-type Change<'a> = (&'a str, &'a [&'a str]);
+pub(crate) type Change<'a> = (&'a str, &'a [&'a str]);
 
 fn call(action: &str, resource: &str, changes: &[Change]) -> Call {
     let mut context =
@@ -65,7 +67,7 @@ fn call(action: &str, resource: &str, changes: &[Change]) -> Call {
 }
 
 /// Returns the adapter's launch call with changes.
-fn launch(resource: &str, changes: &[Change]) -> Call {
+pub(crate) fn launch(resource: &str, changes: &[Change]) -> Call {
     let mut all: Vec<Change> = vec![
         ("aws:RequestTag/tinqs-ci", &["tinqs-ci"]),
         ("aws:TagKeys", &TAGS),
@@ -90,6 +92,7 @@ fn stopped(name: &'static str, call: Call) -> Case {
 pub(crate) fn all() -> Vec<Case> {
     let mut all = launches();
     all.extend(machines());
+    all.extend(disks());
     all.extend(records());
     all.extend(logs());
     all.extend(others());
@@ -101,8 +104,8 @@ fn launches() -> Vec<Case> {
     let may = |name, call| case("controller", name, true, call);
     let not = |name, call| case("controller", name, false, call);
     let tag = "aws:RequestTag/tinqs-ci";
-    let mut more: Vec<&str> = TAGS.to_vec();
-    more.push("Owner");
+    let with = |tag: &'static str| [&TAGS[..], &[tag]].concat();
+    let (more, configured) = (with("Owner"), with("CostCenter"));
     let elsewhere = "arn:aws:ec2:us-east-1:111122223333:instance/i-0a";
     vec![
         may("launch: the machine", launch(INSTANCE, &[])),
@@ -116,6 +119,9 @@ fn launches() -> Vec<Case> {
         not("launch without our tag", launch(INSTANCE, &[(tag, &[]), ("aws:TagKeys", &["Name"])])),
         not("launch with another installation's tag", launch(INSTANCE, &[(tag, &["other"])])),
         not("launch with an additional tag", launch(INSTANCE, &[("aws:TagKeys", &more)])),
+        may("launch with a configured tag", launch(INSTANCE, &[("aws:TagKeys", &configured)])),
+        may("its volume with that tag", launch(VOLUME, &[("aws:TagKeys", &configured)])),
+        not("a volume with an additional tag", launch(VOLUME, &[("aws:TagKeys", &more)])),
         not("a volume without our tag", launch(VOLUME, &[(tag, &[])])),
         not("a spot request without our tag", launch(SPOT, &[(tag, &[])])),
         not("launch of another type", launch(INSTANCE, &[("ec2:InstanceType", &["p5.48xlarge"])])),
@@ -208,6 +214,14 @@ fn machines() -> Vec<Case> {
         not("stop a machine", call("ec2:StopInstances", INSTANCE, &[ours])),
         not("start a machine", call("ec2:StartInstances", INSTANCE, &[ours])),
         stopped("open a shell on a machine", call("ssm:StartSession", INSTANCE, &[ours])),
+        may("read the parameter of the image", call("ssm:GetParameter", PARAMETER, &[])),
+        not("read another parameter", call("ssm:GetParameter", OTHER_PARAMETER, &[])),
+        stopped(
+            "read it in another region",
+            call("ssm:GetParameter", PARAMETER, &[("aws:RequestedRegion", &["us-east-1"])]),
+        ),
+        stopped("change the parameter", call("ssm:PutParameter", PARAMETER, &[])),
+        stopped("send a command to a machine", call("ssm:SendCommand", INSTANCE, &[ours])),
         may("pass the runner's role", call("iam:PassRole", RUNNER, &[to_ec2])),
         not(
             "pass it to another service",
@@ -219,6 +233,26 @@ fn machines() -> Vec<Case> {
         ),
         stopped("make a role", call("iam:CreateRole", "arn:aws:iam::111122223333:role/new", &[])),
         stopped("widen the runner's role", call("iam:PutRolePolicy", RUNNER, &[])),
+    ]
+}
+
+/// EC2 asks for the key of a disk on behalf of the caller.
+fn disks() -> Vec<Case> {
+    let key = "arn:aws:kms:eu-central-1:111122223333:key/0a1b";
+    let other = "arn:aws:kms:eu-central-1:111122223333:key/9f8e";
+    let via: Change = ("kms:ViaService", &["ec2.eu-central-1.amazonaws.com"]);
+    let may = |name, action| case("controller", name, true, call(action, key, &[via]));
+    vec![
+        may("encrypt a disk: grant", "kms:CreateGrant"),
+        may("encrypt a disk: its data key", "kms:GenerateDataKeyWithoutPlaintext"),
+        case(
+            "controller",
+            "encrypt a disk by another key",
+            false,
+            call("kms:CreateGrant", other, &[via]),
+        ),
+        case("controller", "use the key itself", false, call("kms:Decrypt", key, &[])),
+        stopped("administer the key", call("kms:PutKeyPolicy", key, &[via])),
     ]
 }
 

@@ -9,7 +9,7 @@ use std::path::Path;
 use tinqs_ci_testing::iam::{Call, Policy, folder};
 
 /// Values of the placeholders.
-const VALUES: [(&str, &str); 15] = [
+const VALUES: [(&str, &str); 19] = [
     ("region", "eu-central-1"),
     ("account", "111122223333"),
     ("installation", "tinqs-ci"),
@@ -25,11 +25,21 @@ const VALUES: [(&str, &str); 15] = [
     ("forge_token", "tinqs-ci/forge"),
     ("webhook_secret", "tinqs-ci/webhook"),
     ("function", "tinqs-ci-controller"),
+    ("tag_key", "CostCenter"),
+    ("hop_limit", "1"),
+    ("image_parameter", "ci/image"),
+    ("disk_key", "0a1b"),
 ];
 
 /// Reads a policy with its placeholders filled in.
 fn policy(name: &str) -> Policy {
-    Policy::of_file(name, &VALUES)
+    policy_with(name, &[])
+}
+
+/// Reads a policy with these values for some of its placeholders.
+fn policy_with(name: &str, values: &[(&str, &str)]) -> Policy {
+    let values: Vec<_> = values.iter().chain(&VALUES).copied().collect();
+    Policy::of_file(name, &values)
 }
 
 /// Returns the policies of a role, including its boundary; each must allow a call.
@@ -63,6 +73,21 @@ fn each_role_has_exactly_its_rights() {
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
     assert!(allowed >= 20 && denied >= 40, "{allowed} allowed, {denied} denied: too few cases");
+}
+
+/// A class with a second hop needs a policy that says so.
+#[test]
+fn a_second_hop_is_allowed_where_the_policy_says_so() {
+    let wide = [policy_with("controller", &[("hop_limit", "2")]), policy("boundary")];
+    for (hops, narrow_allows, wide_allows) in
+        [("1", true, true), ("2", false, true), ("3", false, false)]
+    {
+        let values = [hops];
+        let asked = [("ec2:MetadataHttpPutResponseHopLimit", values.as_slice())];
+        let call = cases::launch(cases::INSTANCE, &asked);
+        assert_eq!(allows(&role("controller"), &call), narrow_allows, "{call:?}");
+        assert_eq!(allows(&wide, &call), wide_allows, "{call:?}");
+    }
 }
 
 /// The boundary alone denies calls that a wider policy might allow in the future.

@@ -7,6 +7,7 @@
 
 mod calls;
 mod disks;
+mod images;
 mod instance;
 mod instance_cache;
 mod listed;
@@ -20,17 +21,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use aws_config::SdkConfig;
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{Filter, Instance as Seen};
-use tinqs_ci_reconciler::model::{Attempt, AttemptId, Machine, MachineId, MicroUsd, RunName};
+use tinqs_ci_reconciler::model::{
+    Attempt, AttemptId, Cause, Machine, MachineId, MicroUsd, RunName,
+};
 use tinqs_ci_reconciler::ports::{Clock, Compute, ErrorKind, MachineLog, PortError};
 
 use super::batch::Batches;
+use super::client;
 use super::errors::{self, ec2 as codes};
 use super::events::{Owners, is_id};
 use super::pace::{Pace, Rates, seconds};
+use super::ssm::Parameters;
 use calls::{Calls, Found};
 use disks::Disks;
+pub(crate) use images::Images;
 use prices::Prices;
 
 pub use instance::{Ownership, ours, ownership};
@@ -49,11 +56,26 @@ pub struct Clients {
     pub launch: Client,
     /// For all other calls: a few retries.
     pub ask: Client,
+    /// For images that a parameter names.
+    pub parameters: Parameters,
+}
+
+impl Clients {
+    /// The clients of this configuration.
+    pub fn of(config: &SdkConfig) -> Self {
+        Self {
+            launch: client::ec2_launch(config),
+            ask: client::ec2(config),
+            parameters: Parameters::new(config),
+        }
+    }
 }
 
 /// The machines of one installation in one region.
 pub struct Machines {
     launch: Client,
+    parameters: Parameters,
+    images: Images,
     calls: Arc<Calls>,
     clock: Arc<dyn Clock>,
     disks: Disks,
@@ -68,11 +90,13 @@ impl Machines {
     /// # Panics
     /// Outside a tokio runtime.
     pub fn new(clients: Clients, installation: &str, clock: Arc<dyn Clock>, rates: Rates) -> Self {
-        let Clients { launch, ask } = clients;
+        let Clients { launch, ask, parameters } = clients;
         let calls = Arc::new(Calls::new(ask, installation, clock.clone(), rates));
         let (finding, ending) = (calls.clone(), calls.clone());
         Self {
             launch,
+            parameters,
+            images: Images::default(),
             clock,
             disks: Disks::default(),
             prices: Prices::default(),
@@ -173,7 +197,10 @@ impl Compute for Machines {
         attempt: &Attempt,
     ) -> Result<Machine, PortError> {
         let ask = Ask::new(&self.calls.installation, attempt_id, placement, attempt)?;
-        let disks = self.disks.of(&self.calls, &ask.machine.image, self.clock.now()).await?;
+        if images::is_parameter(&ask.machine.image) {
+            return Err(self.unknown_image(&ask.machine.image).await);
+        }
+        let disks = self.disks.of(&self.calls, ask.machine, self.clock.now()).await?;
         let lane = &self.calls.pace.launch;
         if let Err(wait) = lane.turn().await {
             let message = format!(
@@ -207,6 +234,10 @@ impl Compute for Machines {
             return self.earlier(&ask).await?.ok_or(told);
         }
         Err(told)
+    }
+
+    async fn image(&self, named: &str) -> Result<String, PortError> {
+        self.images.of(&self.parameters, named, self.clock.now()).await
     }
 
     async fn terminate(&self, id: &MachineId) -> Result<(), PortError> {
@@ -264,6 +295,19 @@ impl Compute for Machines {
 }
 
 impl Machines {
+    /// Says why the parameter of an attempt's image stood for none when the attempt was decided.
+    async fn unknown_image(&self, named: &str) -> PortError {
+        match self.image(named).await {
+            Err(error) => error,
+            // A recorded attempt stays as it is: the next one has the image.
+            Ok(_) => {
+                let message = format!("{named} stood for no image when the attempt was decided");
+                PortError::new("compute", "launch", ErrorKind::Invalid, message)
+                    .because(Cause::Attempt)
+            }
+        }
+    }
+
     async fn read_log(&self, id: &MachineId, most: usize) -> Result<Option<MachineLog>, PortError> {
         // The console of an instance that is not ours is none of our business.
         let recognized = self.calls.instance_cache.run_of(id).is_some();

@@ -21,6 +21,8 @@ pub mod pace;
 pub mod queue;
 pub mod setup;
 #[cfg(feature = "sdk")]
+pub mod ssm;
+#[cfg(feature = "sdk")]
 pub mod store;
 
 pub use config::Config;

@@ -96,6 +96,7 @@ impl Controller {
         };
         self.cache_ends(&seen);
         if let Some(class) = class {
+            let class = self.with_images(class, &seen).await?;
             let paused = self.pause_of(&class.name, ticket).await?;
             if class.budget.is_some() && !seen.machines.iter().any(Machine::is_live) {
                 // A failure keeps the reconcile from a launch only, and is an error there. A run
@@ -127,6 +128,23 @@ impl Controller {
             run.spec.job.repo.clone_from(repo);
         }
         Ok(seen)
+    }
+
+    /// Replaces the names of a class's images by the images that they stand for now, if the run may
+    /// get a machine. A name that stands for none stays: its launch is refused with the reason.
+    async fn with_images(&self, mut class: Class, seen: &Observation) -> Result<Class, PortError> {
+        let is_open = seen.run.as_ref().is_some_and(Run::is_open);
+        if !is_open || seen.machines.iter().any(Machine::is_live) {
+            return Ok(class);
+        }
+        for machine in &mut class.machines {
+            match self.ports.compute.image(&machine.image).await {
+                Ok(image) => machine.image = image,
+                Err(error) if matches!(error.kind, ErrorKind::Denied | ErrorKind::Invalid) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(class)
     }
 
     /// Adds what is cached about a class.

@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::runner_setup::RunnerSetup;
 
+use super::machine_options::MachineOptions;
+
 /// A machine spec: what the cloud is asked for. Kind, subnet and market identify the offering.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
@@ -31,9 +33,18 @@ pub struct MachineSpec {
     /// The runner; `None`: one that the image has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub runner: Option<Box<RunnerSetup>>,
+    /// What else is asked of the cloud.
+    #[serde(default, skip_serializing_if = "MachineOptions::is_default")]
+    pub options: MachineOptions,
 }
 
 impl MachineSpec {
+    /// Returns whether its kind has CPU credits, as the T families of EC2.
+    pub fn is_burstable(&self) -> bool {
+        let mut letters = self.kind.chars();
+        letters.next() == Some('t') && letters.next().is_some_and(|c| c.is_ascii_digit())
+    }
+
     /// Returns whether `other` draws on the same capacity.
     pub fn same_capacity(&self, other: &MachineSpec) -> bool {
         self.kind == other.kind && self.subnet == other.subnet && self.market == other.market

@@ -18,6 +18,13 @@ pub trait Compute: Send + Sync {
     async fn list(&self) -> Result<Vec<Machine>, PortError>;
     /// Returns a machine by its ID; `None` if it is not found or not ours.
     async fn find(&self, id: &MachineId) -> Result<Option<Machine>, PortError>;
+    /// Returns the image that a configured name stands for now: the name itself if it is an image.
+    ///
+    /// # Errors
+    /// `Denied`, `Invalid`: it stands for none. A launch of it is refused with the same error.
+    async fn image(&self, named: &str) -> Result<String, PortError> {
+        Ok(named.to_owned())
+    }
     /// Launches the machine of a placement of a recorded attempt.
     ///
     /// # Guarantees

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
     About, Answer, Attempt, AttemptId, Boot, Class, ClassName, ClockCheck, InstallationId, Job,
-    JobRef, JobTimes, Machine, MachineId, MachineSpec, MachineState, Market, Observation,
-    Placement, Registrations, Run, RunName, Runner, RunnerCache, RunnerConfig, RunnerSetup, Secret,
-    SeenBy, Spec, Times, Uid8, decode, encode,
+    JobRef, JobTimes, Machine, MachineId, MachineOptions, MachineSpec, MachineState, Market,
+    Observation, Placement, Registrations, Run, RunName, Runner, RunnerCache, RunnerConfig,
+    RunnerSetup, Secret, SeenBy, Spec, Times, Uid8, decode, encode,
 };
 use tinqs_ci_reconciler::plan::{Rule, plan};
 
@@ -27,6 +27,7 @@ fn machine() -> MachineSpec {
         security_groups: vec!["sg-1".to_owned()],
         instance_profile: "runner".to_owned(),
         runner: Some(Box::new(runner_setup())),
+        options: MachineOptions::default(),
     }
 }
 

@@ -3,8 +3,8 @@
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
     About, Amount, Attempt, Boot, ClassName, End, Ended, EndedBy, JobRef, Machine, MachineId,
-    MachineSpec, MachineState, Market, MicroUsd, Outcome, Phase, Placement, Run, RunName, Runner,
-    Seconds, Secret, SeenBy, Spec, Usage, decode, encode,
+    MachineOptions, MachineSpec, MachineState, Market, MicroUsd, Outcome, Phase, Placement, Run,
+    RunName, Runner, Seconds, Secret, SeenBy, Spec, Usage, decode, encode,
 };
 use tinqs_ci_reconciler::plan::usage::Sighted;
 use tinqs_ci_reconciler::plan::{record, usage};
@@ -26,6 +26,7 @@ fn attempt(run: &Run, number: u32, ended: Option<(End, i64)>) -> Attempt {
         security_groups: Vec::new(),
         instance_profile: String::new(),
         runner: None,
+        options: MachineOptions::default(),
     };
     Attempt {
         number,

@@ -4,10 +4,10 @@ use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
     Answer, AtWork, Attempt, AttemptId, Boot, BootPromise, BudgetStop, Cause, Class, ClassName,
     ClockCheck, Conclusion, Condition, End, Ended, ForgeRead, InstallationId, Job, JobRef,
-    JobTimes, Machine, MachineId, MachineSpec, MachineState, Market, MicroUsd, Observation,
-    ObservedClass, OpenBreaker, Outcome, PastAttempt, PastPlacement, Pause, Phase, Placement,
-    Reason, Refusal, Refused, Registration, Registrations, Run, RunName, Runner, Secret, SeenBy,
-    Spec, Times, Uid8, UnavailableOffering,
+    JobTimes, Machine, MachineId, MachineOptions, MachineSpec, MachineState, Market, MicroUsd,
+    Observation, ObservedClass, OpenBreaker, Outcome, PastAttempt, PastPlacement, Pause, Phase,
+    Placement, Reason, Refusal, Refused, Registration, Registrations, Run, RunName, Runner, Secret,
+    SeenBy, Spec, Times, Uid8, UnavailableOffering,
 };
 use tinqs_ci_reconciler::ports::ErrorKind;
 
@@ -62,6 +62,7 @@ fn machine(kind: &str) -> MachineSpec {
         security_groups: Vec::new(),
         instance_profile: String::new(),
         runner: None,
+        options: MachineOptions::default(),
     }
 }
 

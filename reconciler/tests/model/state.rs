@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
-    Attempt, AttemptId, Class, ClassName, Conclusion, JobRef, MachineSpec, MachineState, Market,
-    Run, RunName, SeenBy, Spec, Times, UnavailableOffering,
+    Attempt, AttemptId, Class, ClassName, Conclusion, JobRef, MachineOptions, MachineSpec,
+    MachineState, Market, Run, RunName, SeenBy, Spec, Times, UnavailableOffering,
 };
 
 use crate::reconcile::Reconcile;
@@ -266,6 +266,7 @@ pub(crate) fn class(limit: Option<u32>) -> Class {
         security_groups: Vec::new(),
         instance_profile: String::new(),
         runner: None,
+        options: MachineOptions::default(),
     };
     Class {
         name: ClassName("linux".to_owned()),

@@ -1,7 +1,7 @@
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
-    Attempt, AttemptId, Boot, ClassName, EndedBy, MachineSpec, MachineState, Market, Placement,
-    RunName, Runner, Secret, Uid,
+    Attempt, AttemptId, Boot, ClassName, EndedBy, MachineOptions, MachineSpec, MachineState,
+    Market, Placement, RunName, Runner, Secret, Uid,
 };
 use tinqs_ci_reconciler::ports::ErrorKind;
 
@@ -23,6 +23,7 @@ fn spec() -> MachineSpec {
         security_groups: Vec::new(),
         instance_profile: String::new(),
         runner: None,
+        options: MachineOptions::default(),
     }
 }
 

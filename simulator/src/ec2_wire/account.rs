@@ -17,6 +17,8 @@ pub struct Account {
     pub types: Vec<InstanceType>,
     /// Names of instance profiles.
     pub profiles: Vec<String>,
+    /// ARNs of the KMS keys that may encrypt disks.
+    pub keys: Vec<String>,
 }
 
 /// A machine image.
@@ -107,6 +109,11 @@ impl Account {
         self.profiles.iter().any(|known| known == name || self.profile_arn(known) == name)
     }
 
+    /// Returns whether a disk can be encrypted with this key; an empty one is the default key.
+    pub fn has_key(&self, arn: &str) -> bool {
+        arn.is_empty() || self.keys.iter().any(|known| known == arn)
+    }
+
     /// Returns the ARN of a profile.
     pub fn profile_arn(&self, name: &str) -> String {
         format!("arn:aws:iam::{}:instance-profile/{name}", self.id)
@@ -161,6 +168,7 @@ impl Default for Account {
                 kind("t4g.small", 2, 2048, "arm64", 0.006),
             ],
             profiles: vec!["tinqs-ci-runner".to_owned()],
+            keys: vec!["arn:aws:kms:us-east-1:123456789012:key/0a1b".to_owned()],
         }
     }
 }

@@ -138,9 +138,14 @@ pub(super) fn instance(
 
 fn place(account: &Account, record: &Record) -> Vec<Element> {
     let recipe = &record.recipe;
-    let vpc = account.subnet(&recipe.subnet).map_or("", |s| s.vpc.as_str());
+    let subnet = account.subnet(&recipe.subnet);
+    let vpc = subnet.map_or("", |s| s.vpc.as_str());
     let n = record.number;
-    let address = format!("10.{}.{}.{}", (n >> 16) & 255, (n >> 8) & 255, n & 255);
+    let host = format!("{}.{}.{}", (n >> 16) & 255, (n >> 8) & 255, n & 255);
+    let address = format!("10.{host}");
+    let usual = subnet.is_some_and(|subnet| subnet.public_addresses);
+    let is_public = recipe.public_address.unwrap_or(usual);
+    let public = is_public.then(|| leaf("ipAddress", format!("198.{host}")));
     let attached = time(record.launched_at);
     let disks = recipe.disks.iter().zip(1_u64..).map(|(disk, at)| {
         let ebs = [
@@ -158,11 +163,12 @@ fn place(account: &Account, record: &Record) -> Vec<Element> {
         leaf("status", "in-use"),
         leaf("privateIpAddress", &address),
     ];
-    vec![
+    let parts = [
         leaf("subnetId", &recipe.subnet),
         leaf("vpcId", vpc),
         leaf("privateIpAddress", &address),
         list("blockDeviceMapping", disks),
         list("networkInterfaceSet", [card]),
-    ]
+    ];
+    parts.into_iter().chain(public).collect()
 }

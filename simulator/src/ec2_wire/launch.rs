@@ -91,8 +91,9 @@ fn judge(state: &mut State, shared: &Shared, recipe: &Recipe) {
             state.breaks("tags on all resources", what(of));
         }
     }
-    if recipe.metadata.tokens != "required" || recipe.metadata.hop_limit != 1 {
-        state.breaks("metadata by token, one hop", what(&format!("{:?}", recipe.metadata)));
+    let has_too_many_hops = recipe.metadata.hop_limit > shared.options.most_hops;
+    if recipe.metadata.tokens != "required" || has_too_many_hops {
+        state.breaks("metadata by token, few hops", what(&format!("{:?}", recipe.metadata)));
     }
     if recipe.shutdown != "terminate" {
         state.breaks("shutdown terminates", what(&recipe.shutdown));

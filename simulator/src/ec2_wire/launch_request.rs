@@ -29,6 +29,8 @@ pub struct Recipe {
     pub subnet: String,
     /// `sg-…`.
     pub security_groups: Vec<String>,
+    /// Whether it gets a public address; `None`: as the subnet says.
+    pub public_address: Option<bool>,
     /// Spot or on demand.
     pub market: Market,
     /// `one-time` or `persistent`; empty on demand.
@@ -84,8 +86,14 @@ pub struct Disk {
     pub kind: String,
     /// Size in GiB; 0: as large as the image's.
     pub size_gib: usize,
+    /// Operations per second; 0: those of every volume.
+    pub iops: usize,
+    /// MiB per second; 0: that of every volume.
+    pub throughput: usize,
     /// Whether it is encrypted.
     pub encrypted: bool,
+    /// The KMS key; empty for the account's default key.
+    pub key: String,
     /// Whether it is deleted with its machine.
     pub delete_on_termination: bool,
 }
@@ -105,6 +113,8 @@ impl Recipe {
         let subnet = params.get("SubnetId").or(params.get(&format!("{network}.SubnetId")));
         let mut groups = params.list("SecurityGroupId");
         groups.extend(params.list(&format!("{network}.SecurityGroupId")));
+        let public_address = params.flag(&format!("{network}.AssociatePublicIpAddress"))?;
+        check::network(params)?;
         let market = check::market(params)?;
         let spot = "InstanceMarketOptions.SpotOptions";
         let disks = params.members("BlockDeviceMapping");
@@ -115,6 +125,7 @@ impl Recipe {
             kind: params.need("InstanceType")?.to_owned(),
             subnet: subnet.map_or_else(|| params.need("SubnetId"), Ok)?.to_owned(),
             security_groups: groups.into_iter().map(str::to_owned).collect(),
+            public_address,
             market,
             spot_type: text(&format!("{spot}.SpotInstanceType")),
             interruption: text(&format!("{spot}.InstanceInterruptionBehavior")),
@@ -173,13 +184,22 @@ fn disk(params: &Params, n: u32) -> Result<Disk, Fault> {
     if !["gp2", "gp3", "io1", "io2", "st1", "sc1", "standard"].contains(&kind) {
         return Err(Fault::new("InvalidBlockDeviceMapping", format!("unknown volume type {kind}")));
     }
-    Ok(Disk {
+    let disk = Disk {
         device: params.need(&name("DeviceName"))?.to_owned(),
         kind: kind.to_owned(),
         size_gib: params.number(&name("Ebs.VolumeSize"))?.unwrap_or_default(),
+        iops: params.number(&name("Ebs.Iops"))?.unwrap_or_default(),
+        throughput: params.number(&name("Ebs.Throughput"))?.unwrap_or_default(),
         encrypted: params.flag(&name("Ebs.Encrypted"))?.unwrap_or_default(),
+        key: params.get(&name("Ebs.KmsKeyId")).unwrap_or_default().to_owned(),
         delete_on_termination: params.flag(&name("Ebs.DeleteOnTermination"))?.unwrap_or(true),
-    })
+    };
+    if !disk.key.is_empty() && !disk.encrypted {
+        let message = "KmsKeyId needs the parameter Encrypted";
+        return Err(Fault::new("InvalidParameterCombination", message));
+    }
+    check::disk_speed(&disk)?;
+    Ok(disk)
 }
 
 impl Recipe {
@@ -191,6 +211,7 @@ impl Recipe {
             kind: account.types.first().map_or(String::new(), |t| t.name.clone()),
             subnet: account.subnets.first().map_or(String::new(), |s| s.id.clone()),
             security_groups: Vec::new(),
+            public_address: None,
             market: Market::OnDemand,
             spot_type: String::new(),
             interruption: String::new(),

@@ -14,6 +14,11 @@ impl Params {
         Self(form_urlencoded::parse(body).into_owned().collect())
     }
 
+    /// Returns parameters with these values.
+    pub(super) fn of(values: impl Iterator<Item = (String, String)>) -> Self {
+        Self(values.collect())
+    }
+
     /// Returns a value; `None` if missing or empty.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())

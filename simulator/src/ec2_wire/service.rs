@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderName};
+use serde_json::json;
 
 use super::error::Fault;
 use super::outcome::Outcome;
 use super::params::Params;
 use super::state::Shared;
 use super::xml::{Element, leaf, node};
-use super::{catalogue, console, describe, launch, terminate, who};
+use super::{catalogue, console, describe, launch, parameters, terminate, who};
 use crate::aws_wire::{Answer, Head, ReadFault, Reply, Service, caller, request_id};
 
 /// A parsed call.
@@ -80,6 +81,16 @@ impl Service for Query {
     const THROTTLED: (&'static str, u16) = ("RequestLimitExceeded", 503);
 
     fn read(&self, headers: &HeaderMap, body: &[u8]) -> Result<(Head, Call), (Head, Reply)> {
+        if let Some(op) = parameters::operation(headers) {
+            let head = Head { service: "ssm", op };
+            let Some(caller) = caller(headers) else {
+                let message = "The security token included in the request is invalid.";
+                let reply = self.refuse(&head, &Fault::new("UnrecognizedClientException", message));
+                return Err((head, reply));
+            };
+            let params = parameters::read(body);
+            return Ok((head.clone(), Call { head, params, caller: caller.to_owned() }));
+        }
         let params = Params::read(body);
         let version = params.get("Version").and_then(service);
         let op = params.get("Action").unwrap_or_default().to_owned();
@@ -107,6 +118,15 @@ impl Service for Query {
 
     fn carry_out<'a>(&'a self, call: &'a Call, read_fault: &'a ReadFault) -> Answer<'a> {
         Box::pin(async move {
+            if call.head.service == "ssm" {
+                let Call { head, params, caller } = call;
+                return match parameters::answer(&self.0, &head.op, params, caller) {
+                    Ok(body) => {
+                        Reply { status: 200, code: String::new(), body, items: 1, tokens: (0, 0) }
+                    }
+                    Err(fault) => self.refuse(head, &fault),
+                };
+            }
             let outcome = self.answer(call, read_fault);
             let mut reply = match &outcome.result {
                 Ok(parts) => written(&call.head, parts.clone()),
@@ -119,6 +139,10 @@ impl Service for Query {
     }
 
     fn error(&self, head: &Head, code: &str, status: u16, message: &str) -> Reply {
+        if head.service == "ssm" {
+            let body = json!({ "__type": code, "message": message }).to_string();
+            return Reply { status, code: code.to_owned(), body, items: 0, tokens: (0, 0) };
+        }
         let id = request_id(format!("{} {code} {message}", head.op).as_bytes());
         let error = [leaf("Code", code), leaf("Message", message)];
         let tree = if head.service == "ec2" {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::{Mutex, MutexGuard};
 use tinqs_ci_reconciler::model::{
-    Attempt, AttemptId, Boot, ClassName, MachineId, MachineSpec as Kind, MachineState, Market,
-    Placement, RunName, Runner, Secret, Uid8,
+    Attempt, AttemptId, Boot, ClassName, MachineId, MachineOptions, MachineSpec as Kind,
+    MachineState, Market, Placement, RunName, Runner, Secret, Uid8,
 };
 
 use super::bucket::Buckets;
@@ -59,6 +59,8 @@ pub(super) struct State {
     pub(super) stopped: bool,
     /// Number of launches that end at once, and the reason.
     pub(super) failing: (usize, String),
+    /// Values of parameters of Systems Manager, by their names.
+    pub(super) parameters: BTreeMap<String, String>,
     /// For machines unknown to any forge.
     nobodys: Forge,
     made: u64,
@@ -95,6 +97,7 @@ impl Shared {
             events: Events::default(),
             stopped: false,
             failing: (0, String::new()),
+            parameters: BTreeMap::new(),
             nobodys: Forge::new(crate::forge::Config::default()),
             made: 0,
             reservations: 0,
@@ -184,11 +187,16 @@ impl State {
         let (ids, made) = self.cloud.run(now, &wanted, ask, &outcome)?;
         if made {
             self.reservations += 1;
+            // EC2 checks keys only when it makes the disks.
+            let failing = if recipe.disks.iter().any(|disk| !options.account.has_key(&disk.key)) {
+                Some("Client.InternalError".to_owned())
+            } else {
+                (self.failing.0 > 0).then(|| self.failing.1.clone())
+            };
             for (index, id) in ids.iter().enumerate() {
                 self.keep(options, now, recipe, id, index, foreign);
-                if self.failing.0 > 0 {
-                    let reason = self.failing.1.clone();
-                    self.end_by_cloud(now, id, &reason);
+                if let Some(reason) = &failing {
+                    self.end_by_cloud(now, id, reason);
                 }
             }
             self.failing.0 = self.failing.0.saturating_sub(1);
@@ -280,6 +288,8 @@ fn attempt(
         security_groups: recipe.security_groups.clone(),
         instance_profile: recipe.profile.clone(),
         runner: None,
+        // The model of the cloud has no use for them.
+        options: MachineOptions::default(),
     };
     let placement = Placement { machine, asked_again: false, answered: None, refused: None };
     let attempt = Attempt {

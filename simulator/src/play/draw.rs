@@ -1,7 +1,7 @@
 //! Shared values for drawing histories: times, chance, and the default class.
 
 use jiff::SignedDuration;
-use tinqs_ci_reconciler::model::{Class, ClassName, MachineSpec, Market, Times};
+use tinqs_ci_reconciler::model::{Class, ClassName, MachineOptions, MachineSpec, Market, Times};
 
 use crate::faults::Rng;
 
@@ -39,6 +39,7 @@ pub fn linux(keep: SignedDuration) -> Class {
         security_groups: vec!["sg-1".to_owned()],
         instance_profile: String::new(),
         runner: None,
+        options: MachineOptions::default(),
     };
     Class {
         name: ClassName("linux".to_owned()),

@@ -3,6 +3,7 @@
 mod ec2;
 mod faults;
 mod guest;
+mod options;
 mod sqs;
 mod tokens;
 mod world;

@@ -6,9 +6,9 @@ use expect_test::expect;
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
     About, Answer, Attempt, Boot, Class, ClassName, ClockCheck, Condition, End, Ended,
-    InstallationId, Job, JobRef, JobTimes, MachineId, MachineSpec, Market, Observation,
-    ObservedClass, Outcome, Phase, Placement, Reason, Refusal, Refused, Registrations, Run,
-    RunName, Runner, Secret, SeenBy, Spec, Times,
+    InstallationId, Job, JobRef, JobTimes, MachineId, MachineOptions, MachineSpec, Market,
+    Observation, ObservedClass, Outcome, Phase, Placement, Reason, Refusal, Refused, Registrations,
+    Run, RunName, Runner, Secret, SeenBy, Spec, Times,
 };
 
 use super::{Detail, describe, json, plan, yaml};
@@ -53,6 +53,7 @@ fn machine() -> MachineSpec {
         security_groups: Vec::new(),
         instance_profile: String::new(),
         runner: None,
+        options: MachineOptions::default(),
     }
 }
 

@@ -1,6 +1,8 @@
 //! The keys of a class.
 
 use super::runner::RUNNER;
+use tinqs_ci_reconciler::model::MachineOptions;
+
 use super::{ANY_TEXT, ANY_TEXTS, Form, Key, NAMED, key};
 
 /// `[[class]]`.
@@ -76,6 +78,9 @@ pub(in crate::settings) const CLASS: &[Key] = &[
     key("runner", Form::Table(RUNNER), "The runner of its machines."),
 ];
 
+/// The least and the most GiB of a gp3 volume.
+pub(in crate::settings) const DISK_GIB: (u32, u32) = (1, 65_536);
+
 /// `[class.machines]`.
 pub(in crate::settings) const MACHINES: &[Key] = &[
     key("markets", Form::Words(&["spot", "on-demand"]), "The purchase options.")
@@ -83,7 +88,56 @@ pub(in crate::settings) const MACHINES: &[Key] = &[
     key("kinds", ANY_TEXTS, "The instance types; for child processes any name.")
         .or("[\"process\"]"),
     key("subnets", ANY_TEXTS, "The subnet IDs."),
-    key("image", ANY_TEXT, "The image ID."),
+    key(
+        "image",
+        ANY_TEXT,
+        "The image ID, or `ssm:/PATH`: a parameter of AWS Systems Manager that holds one, read when an attempt is decided.",
+    ),
     key("security_groups", ANY_TEXTS, "The security group IDs."),
     key("instance_profile", ANY_TEXT, "The instance profile of the machines."),
+    key(
+        "disk_gib",
+        Form::CountIn(DISK_GIB.0, DISK_GIB.1),
+        "The size of the root disk in GiB. The default is that of the image, and it cannot be smaller.",
+    ),
+    key(
+        "disk_iops",
+        Form::CountIn(3_000, 80_000),
+        "Operations per second of the root disk, a gp3 volume; above 3000 at most 500 per GiB. The default is AWS's own, 3000.",
+    ),
+    key(
+        "disk_throughput",
+        Form::CountIn(125, 2_000),
+        "Throughput of the root disk in MiB/s, at most a quarter of its `disk_iops`. The default is AWS's own, 125.",
+    ),
+    key(
+        "disk_encryption",
+        Form::SwitchOr {
+            pattern: "^arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:(key|alias)/[A-Za-z0-9/_-]+$",
+            expected: "true, false, or the ARN of a KMS key such as \"arn:aws:kms:eu-central-1:111122223333:key/0a1b\"",
+        },
+        "Whether the disks are encrypted: `true` with the account's default key, or with the KMS key of this ARN. With `false` nothing is asked for, and the settings of the image and of the account apply.",
+    )
+    .or("true"),
+    key(
+        "public_address",
+        Form::Switch,
+        "Whether machines get a public IPv4 address, which AWS bills by the hour. Without one they need a NAT gateway or an endpoint to reach the forge. The default is the setting of the subnet.",
+    ),
+    key(
+        "cpu_credits",
+        Form::Word(&["unlimited", "standard"]),
+        "For T kinds: `unlimited` bills CPU use beyond the credits, `standard` slows the machine down instead, a new one from its start. The default is AWS's own, `unlimited` for all but T2.",
+    ),
+    key(
+        "hop_limit",
+        Form::CountIn(1, 2),
+        "How many network hops the answer of the instance metadata service may take. With 2 a job in a container reads the user data and the rights of its machine.",
+    )
+    .or("1"),
+    key(
+        "tags",
+        Form::Tags(MachineOptions::MOST_TAGS),
+        "Tags of the machine, its disks, its network interface and its spot request, beside those of tinqs-ci: `{ CostCenter = \"ci\" }`. The role needs the right to set them (`tag_key` in `deploy/aws/iam`).",
+    ),
 ];

@@ -91,6 +91,8 @@ pub struct State {
     pub launches: Vec<LaunchCall>,
     /// Machines that only carry our tags.
     pub foreign: Vec<MachineId>,
+    /// The images that configured names stand for; others stand for themselves.
+    pub images: BTreeMap<String, String>,
     /// What machines have printed, by their ids.
     pub logs: BTreeMap<String, Vec<u8>>,
     /// The number of launches that the pace still permits; `None`: any number.
@@ -200,6 +202,7 @@ impl TestWorld {
             launch_answers: BTreeMap::new(),
             launches: Vec::new(),
             foreign: Vec::new(),
+            images: BTreeMap::new(),
             logs: BTreeMap::new(),
             room: None,
             registrations: Vec::new(),

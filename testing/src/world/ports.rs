@@ -333,6 +333,11 @@ impl Compute for TestWorld {
         self.state().foreign.clone()
     }
 
+    async fn image(&self, named: &str) -> Result<String, PortError> {
+        let image = self.call("compute", "image")?.images.get(named).cloned();
+        Ok(image.unwrap_or_else(|| named.to_owned()))
+    }
+
     async fn find(&self, id: &MachineId) -> Result<Option<Machine>, PortError> {
         Ok(self.call("compute", "find")?.machines.iter().find(|m| m.id == *id).cloned())
     }

@@ -10,6 +10,7 @@ mod dependents;
 mod drift;
 mod harness;
 mod idle;
+mod images;
 mod ingest;
 mod last_lines;
 mod launch_queue;

@@ -32,7 +32,8 @@ pub(super) fn not_tried(class: &Class) -> Check {
     Check::warn(NAME, message, "fix the failures above, then run doctor again")
 }
 
-/// The fewest machine specs that cover each instance type, subnet, market, image and profile.
+/// The fewest machine specs that cover each instance type, subnet, market, image, profile and set
+/// of options.
 fn covering(machines: &[MachineSpec]) -> Vec<&MachineSpec> {
     let mut chosen: Vec<&MachineSpec> = Vec::new();
     for machine in machines {
@@ -42,7 +43,8 @@ fn covering(machines: &[MachineSpec]) -> Vec<&MachineSpec> {
         let is_covered = known(|a, b| a.kind == b.kind)
             && known(|a, b| a.subnet == b.subnet)
             && known(|a, b| a.market == b.market)
-            && known(|a, b| a.image == b.image && a.instance_profile == b.instance_profile);
+            && known(|a, b| a.image == b.image && a.instance_profile == b.instance_profile)
+            && known(|a, b| a.options == b.options);
         if !is_covered {
             chosen.push(machine);
         }
@@ -170,7 +172,7 @@ fn refusal(message: String, error: &PortError) -> Check {
 
 #[cfg(test)]
 mod tests {
-    use tinqs_ci_reconciler::model::{ClassName, Market};
+    use tinqs_ci_reconciler::model::{ClassName, MachineOptions, Market};
 
     use super::*;
     use tinqs_ci_reconciler::ports::check::Outcome;
@@ -184,6 +186,7 @@ mod tests {
             security_groups: Vec::new(),
             instance_profile: "runner".to_owned(),
             runner: None,
+            options: MachineOptions::default(),
         }
     }
 

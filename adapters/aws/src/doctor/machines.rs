@@ -7,12 +7,15 @@ use aws_sdk_ec2::types::{
     ArchitectureType, Image, ImageState, InstanceTypeInfo, IpPermission, ProcessorInfo,
     SecurityGroup, Subnet, UsageClassType,
 };
+use jiff::Timestamp;
 use tinqs_ci_reconciler::model::{Class, MachineSpec, Market};
 
 use super::account::Account;
 use super::{launch, quota};
 use crate::Config;
 use crate::client;
+use crate::ec2::Images;
+use crate::ssm::Parameters;
 use tinqs_ci_reconciler::ports::check::{Check, Outcome};
 use tinqs_ci_reconciler::text::cut;
 
@@ -25,13 +28,14 @@ const KINDS: &str = "class: kinds";
 const USUAL: i64 = 10;
 
 pub(super) async fn checks(config: &SdkConfig, configured: &Config) -> Vec<Check> {
-    let (account, mut checks) =
-        match Account::inspect(&client::ec2(config), &configured.classes).await {
-            Ok(seen) => seen,
-            Err(check) => return vec![check],
-        };
+    let (classes, without_image) = with_images(config, &configured.classes).await;
+    let (account, mut checks) = match Account::inspect(&client::ec2(config), &classes).await {
+        Ok(seen) => seen,
+        Err(check) => return vec![check],
+    };
+    checks.extend(without_image);
     let mut tries = launch::DryRuns::new(client::ec2_launch(config), &configured.installation);
-    for class in &configured.classes {
+    for class in &classes {
         let of_class = class_checks(class, &account);
         let is_sound = of_class.iter().all(|check| check.outcome != Outcome::Fail);
         checks.extend(of_class);
@@ -43,6 +47,32 @@ pub(super) async fn checks(config: &SdkConfig, configured: &Config) -> Vec<Check
         checks.extend(quota::check(class, account.kinds.as_ref()));
     }
     checks
+}
+
+/// Returns the classes with the images that their names stand for, and the checks of those classes
+/// whose image stands for none.
+async fn with_images(config: &SdkConfig, classes: &[Class]) -> (Vec<Class>, Vec<Check>) {
+    let (images, parameters) = (Images::default(), Parameters::new(config));
+    let (mut known, mut checks) = (Vec::new(), Vec::new());
+    for class in classes {
+        let mut class = class.clone();
+        let mut failed = None;
+        for machine in &mut class.machines {
+            match images.of(&parameters, &machine.image, Timestamp::now()).await {
+                Ok(image) => machine.image = image,
+                Err(error) => failed = Some(error),
+            }
+        }
+        match failed {
+            None => known.push(class),
+            Some(error) => {
+                let fix = "create the parameter, allow ssm:GetParameter on it, or set an image ID";
+                let message = format!("{}: {}", class.name, error.message);
+                checks.extend([Check::fail(IMAGE, message, fix), launch::not_tried(&class)]);
+            }
+        }
+    }
+    (known, checks)
 }
 
 fn distinct<'c>(class: &'c Class, of: impl Fn(&'c MachineSpec) -> &'c str) -> Vec<&'c str> {
@@ -121,7 +151,9 @@ fn subnet_check(class: &Class, ids: &[&str], subnets: &[&Subnet]) -> Check {
         format!("{id} in {} with {} free addresses", zone.unwrap_or("?"), free(subnet))
     });
     let mut message = format!("{name}: {}", told.collect::<Vec<_>>().join(", "));
-    if subnets.iter().any(|subnet| subnet.map_public_ip_on_launch() == Some(false)) {
+    let asked = class.machines.first().and_then(|machine| machine.options.public_address);
+    let is_private = |subnet: &&Subnet| subnet.map_public_ip_on_launch() == Some(false);
+    if asked.map_or_else(|| subnets.iter().any(is_private), |is_public| !is_public) {
         message += "; machines get no public address and need a NAT or endpoint to reach the forge";
     }
     let all: i64 = subnets.iter().map(|subnet| free(subnet)).sum();

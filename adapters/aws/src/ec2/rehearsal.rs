@@ -31,7 +31,7 @@ pub async fn rehearse(
         AttemptId { run: RunName::job(0), uid: Uid8("00000000".to_owned()), number: 0 };
     let attempt = attempt(class, machine, &attempt_id, Timestamp::now());
     let ask = Ask::new(installation, &attempt_id, 0, &attempt)?;
-    let disks = image.map(disks).unwrap_or_default();
+    let disks = image.map(|image| disks(image, &machine.options)).unwrap_or_default();
     match ask.request(&disks).dry_run(true).send_with(client).await {
         Err(error) if errors::code(&error) == Some(codes::DRY_RUN) => Ok(()),
         Err(error) => Err(errors::port_error("compute", "rehearse", &error, codes::TABLE)),

@@ -3,14 +3,17 @@
 use aws_sdk_ec2::operation::run_instances::RunInstancesInput;
 use aws_sdk_ec2::operation::run_instances::builders::RunInstancesInputBuilder;
 use aws_sdk_ec2::types::{
-    BlockDeviceMapping, HttpTokensState, IamInstanceProfileSpecification,
-    InstanceInterruptionBehavior, InstanceMarketOptionsRequest, InstanceMetadataEndpointState,
-    InstanceMetadataOptionsRequest, InstanceMetadataTagsState, InstanceType, MarketType,
-    ResourceType, ShutdownBehavior, SpotInstanceType, SpotMarketOptions, TagSpecification,
+    BlockDeviceMapping, CreditSpecificationRequest, HttpTokensState,
+    IamInstanceProfileSpecification, InstanceInterruptionBehavior, InstanceMarketOptionsRequest,
+    InstanceMetadataEndpointState, InstanceMetadataOptionsRequest, InstanceMetadataTagsState,
+    InstanceNetworkInterfaceSpecification, InstanceType, MarketType, ResourceType,
+    ShutdownBehavior, SpotInstanceType, SpotMarketOptions, TagSpecification,
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use tinqs_ci_reconciler::model::{Attempt, AttemptId, Cause, MachineSpec, Market};
+use tinqs_ci_reconciler::model::{
+    Attempt, AttemptId, Cause, CpuCredits, MachineOptions, MachineSpec, Market,
+};
 use tinqs_ci_reconciler::ports::{ErrorKind, PortError};
 
 use super::tags;
@@ -86,8 +89,7 @@ impl<'a> Ask<'a> {
         Ok(Self { installation, attempt_id, placement, attempt, machine, user_data })
     }
 
-    /// Returns the request. The same record and the same disks give the same bytes. It does not set
-    /// CPU credits: a T instance in `standard` mode starts without any, at a fifth of its CPU.
+    /// Returns the request. The same record and the same disks give the same bytes.
     pub fn request(&self, disks: &[BlockDeviceMapping]) -> RunInstancesInputBuilder {
         let Self { installation, attempt_id, placement, attempt, machine, user_data } = self;
         let MachineSpec {
@@ -98,6 +100,7 @@ impl<'a> Ask<'a> {
             security_groups,
             instance_profile,
             runner: _,
+            options,
         } = machine;
         let spot = *market == Market::Spot;
         let tags = tags::write(installation, attempt_id, *placement, attempt);
@@ -107,18 +110,31 @@ impl<'a> Ask<'a> {
             .map(|what| {
                 TagSpecification::builder().resource_type(what).set_tags(Some(tags.clone())).build()
             });
+        let groups = (!security_groups.is_empty()).then(|| security_groups.clone());
+        // An address can be asked for with an interface only, which then has subnet and groups.
+        let interface = options.public_address.map(|is_public| {
+            InstanceNetworkInterfaceSpecification::builder()
+                .device_index(0)
+                .subnet_id(subnet)
+                .set_groups(groups.clone())
+                .associate_public_ip_address(is_public)
+                .delete_on_termination(true)
+                .build()
+        });
         RunInstancesInput::builder()
             .min_count(1)
             .max_count(1)
             .client_token(tags::token(installation, attempt_id, *placement))
             .image_id(image)
             .instance_type(InstanceType::from(kind.as_str()))
-            .subnet_id(subnet)
-            .set_security_group_ids((!security_groups.is_empty()).then(|| security_groups.clone()))
+            .set_subnet_id(interface.is_none().then(|| subnet.clone()))
+            .set_security_group_ids(groups.filter(|_| interface.is_none()))
+            .set_network_interfaces(interface.map(|interface| vec![interface]))
             .set_iam_instance_profile(profile(instance_profile))
             .instance_initiated_shutdown_behavior(ShutdownBehavior::Terminate)
             .set_instance_market_options(spot.then(one_time_spot))
-            .metadata_options(metadata())
+            .metadata_options(metadata(options))
+            .set_credit_specification(credits(machine))
             .set_block_device_mappings((!disks.is_empty()).then(|| disks.to_vec()))
             .set_tag_specifications(Some(tagged.collect()))
             .user_data(STANDARD.encode(&user_data.0))
@@ -134,6 +150,17 @@ fn profile(name: &str) -> Option<IamInstanceProfileSpecification> {
     }
 }
 
+/// Only if asked for, and of kinds that have credits: EC2 refuses it for others. A T kind in
+/// `standard` mode starts without any, at a fifth of its CPU.
+fn credits(machine: &MachineSpec) -> Option<CreditSpecificationRequest> {
+    let asked = machine.options.cpu_credits.filter(|_| machine.is_burstable())?;
+    let word = match asked {
+        CpuCredits::Standard => "standard",
+        CpuCredits::Unlimited => "unlimited",
+    };
+    Some(CreditSpecificationRequest::builder().cpu_credits(word).build())
+}
+
 /// Without a price: the on-demand price is the cap, and no additional refusal is possible.
 fn one_time_spot() -> InstanceMarketOptionsRequest {
     let options = SpotMarketOptions::builder()
@@ -146,12 +173,13 @@ fn one_time_spot() -> InstanceMarketOptionsRequest {
         .build()
 }
 
-/// Requires a session token, and a hop limit of one: a job in a container reads neither the user
-/// data nor the machine's role.
-fn metadata() -> InstanceMetadataOptionsRequest {
+/// Requires a session token, and a hop limit of one unless the class asks for more: a job in a
+/// container then reads neither the user data nor the machine's role.
+fn metadata(options: &MachineOptions) -> InstanceMetadataOptionsRequest {
+    let hops = options.hop_limit.and_then(|hops| i32::try_from(hops).ok()).unwrap_or(1);
     InstanceMetadataOptionsRequest::builder()
         .http_tokens(HttpTokensState::Required)
-        .http_put_response_hop_limit(1)
+        .http_put_response_hop_limit(hops)
         .http_endpoint(InstanceMetadataEndpointState::Enabled)
         .instance_metadata_tags(InstanceMetadataTagsState::Disabled)
         .build()

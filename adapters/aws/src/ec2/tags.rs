@@ -63,7 +63,7 @@ pub(super) fn is_token(installation: &str, text: &str) -> bool {
     expected().as_deref() == Some(text)
 }
 
-/// Returns the tags of a launch, always in this order.
+/// Returns the tags of a launch, always in this order: ours, then those of the class.
 pub fn write(
     installation: &str,
     attempt_id: &AttemptId,
@@ -89,7 +89,17 @@ pub fn write(
         let start_by = whole_seconds(promise.start_by);
         [(START_BY, start_by.to_string()), (IDLE_WITHIN, format!("{:#}", promise.idle_within))]
     });
-    tags.into_iter().chain(repository).chain(promise).map(tag).collect()
+    let recorded = usize::try_from(placement).ok().and_then(|at| attempt.placements.get(at));
+    let own = recorded.map(|placement| &placement.machine.options.tags).into_iter().flatten();
+    let own =
+        own.filter(|(key, _)| !is_ours(key)).map(|(key, value)| (key.as_str(), value.clone()));
+    tags.into_iter().chain(repository).chain(promise).chain(own).map(tag).collect()
+}
+
+/// Whether a tag is one that only we set.
+fn is_ours(key: &str) -> bool {
+    let rest = key.strip_prefix(INSTALLATION);
+    key == NAME || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 fn whole_seconds(at: Timestamp) -> Timestamp {

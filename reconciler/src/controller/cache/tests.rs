@@ -9,9 +9,9 @@ use crate::ports::ErrorKind;
 
 fn machine(kind: &str, subnet: &str, market: Market) -> MachineSpec {
     let (kind, subnet) = (kind.to_owned(), subnet.to_owned());
-    let (image, instance_profile, security_groups) = Default::default();
+    let (image, instance_profile, security_groups, options) = Default::default();
     let runner = None;
-    MachineSpec { kind, subnet, market, image, security_groups, instance_profile, runner }
+    MachineSpec { kind, subnet, market, image, security_groups, instance_profile, runner, options }
 }
 
 /// Returns the machines of a class that are available after a number of seconds.

@@ -1,7 +1,7 @@
 //! Tests of the spend of a day.
 
 use super::*;
-use crate::model::{Amount, AttemptId, MachineId, MachineState, Uid8, UsageKey};
+use crate::model::{Amount, AttemptId, MachineId, MachineOptions, MachineState, Uid8, UsageKey};
 
 /// The price of every machine: a dollar per hour.
 const PRICE: MicroUsd = MicroUsd(1_000_000);
@@ -149,6 +149,7 @@ fn a_price_that_is_not_known_any_more_is_the_last_known_one() {
         security_groups: Vec::new(),
         instance_profile: String::new(),
         runner: None,
+        options: MachineOptions::default(),
     };
     assert!(!spend.is_priced(&spec, None));
     assert!(spend.is_priced(&spec, Some(PRICE)));

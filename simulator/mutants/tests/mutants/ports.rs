@@ -255,6 +255,10 @@ impl Compute for ChangedPorts {
         self.ports.compute.room()
     }
 
+    async fn image(&self, named: &str) -> Result<String, PortError> {
+        self.ports.compute.image(named).await
+    }
+
     async fn read_prices(&self, kinds: &[String]) {
         self.ports.compute.read_prices(kinds).await;
     }

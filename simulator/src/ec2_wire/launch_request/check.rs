@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tinqs_ci_reconciler::model::Market;
 
-use super::Recipe;
+use super::{Disk, Recipe};
 use crate::ec2_wire::account::Account;
 use crate::ec2_wire::error::Fault;
 use crate::ec2_wire::params::Params;
@@ -70,6 +70,26 @@ pub(super) fn market(params: &Params) -> Result<Market, Fault> {
     }
 }
 
+/// Checks that subnet and groups are those of the call or of its one network interface.
+pub(super) fn network(params: &Params) -> Result<(), Fault> {
+    let interfaces = params.members("NetworkInterface");
+    if interfaces.is_empty() {
+        return Ok(());
+    }
+    let combination = |message: &str| Err(Fault::new("InvalidParameterCombination", message));
+    if interfaces.len() > 1 {
+        return combination("A public address can be associated with a single interface only");
+    }
+    if params.get("SubnetId").is_some() || !params.list("SecurityGroupId").is_empty() {
+        return combination(
+            "Network interfaces and an instance-level subnet ID or security groups may not be \
+             specified on the same request",
+        );
+    }
+    params.need("NetworkInterface.1.DeviceIndex")?;
+    Ok(())
+}
+
 pub(super) fn shutdown(params: &Params, market: Market) -> Result<String, Fault> {
     let name = "InstanceInitiatedShutdownBehavior";
     let persistent =
@@ -129,6 +149,39 @@ pub(super) fn tags(params: &Params) -> Result<BTreeMap<String, BTreeMap<String, 
         }
     }
     Ok(all)
+}
+
+/// Checks the size and speed of a gp3 volume against each other. Others have no speed of their own
+/// here.
+pub(super) fn disk_speed(disk: &Disk) -> Result<(), Fault> {
+    let Disk { kind, size_gib, iops, throughput, .. } = disk;
+    if kind != "gp3" {
+        return match (iops, throughput) {
+            (0, 0) => Ok(()),
+            _ => {
+                let message = format!("Iops and Throughput are not supported for {kind} volumes");
+                Err(Fault::new("InvalidParameterCombination", message))
+            }
+        };
+    }
+    let wrong = |message: String| Err(Fault::new("InvalidParameterValue", message));
+    if *size_gib > 65_536 {
+        return wrong(format!("Volume of {size_gib}GiB is too large for {kind}"));
+    }
+    if *iops > 0 && !(3_000..=80_000).contains(iops) {
+        return wrong(format!("Volume iops of {iops} is not from 3000 to 80000"));
+    }
+    if *iops > 3_000 && *size_gib > 0 && *iops > size_gib * 500 {
+        return wrong("Iops to volume size ratio is too high; maximum is 500".to_owned());
+    }
+    if *throughput > 0 && !(125..=2_000).contains(throughput) {
+        return wrong(format!("Volume throughput of {throughput} is not from 125 to 2000"));
+    }
+    if throughput * 4 > (*iops).max(3_000) {
+        let message = "Throughput (MiBps) to iops ratio is too high; maximum is 0.25";
+        return wrong(message.to_owned());
+    }
+    Ok(())
 }
 
 impl Recipe {

@@ -371,7 +371,7 @@ async fn forbidden_calls_are_refused_and_recorded() {
         "no foreign machine terminated",
         "no unfiltered Describe",
         "record, then launch",
-        "metadata by token, one hop",
+        "metadata by token, few hops",
         "tags on all resources",
     ];
     assert_eq!(cloud.rules_broken(), broken);

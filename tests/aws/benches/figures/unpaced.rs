@@ -44,7 +44,7 @@ async fn until_stopped(settings: Settings) -> Result<()> {
     let store = Arc::new(DynamoStore::new(client::dynamodb(&config), &**table, "bench"));
     store.ensure_table().await?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let clients = Clients { launch: client::ec2_launch(&config), ask: client::ec2(&config) };
+    let clients = Clients::of(&config);
     let rates = Rates { launch: RATE, terminate: RATE, describe: RATE };
     let machines = Machines::new(clients, &settings.installation, clock.clone(), rates);
     let forge = Arc::new(Client::new(&settings.forge, clock.clone())?);

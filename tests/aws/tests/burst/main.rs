@@ -20,7 +20,7 @@ use tinqs_ci_aws::pace::Rates;
 use tinqs_ci_local::queue::MemoryQueue;
 use tinqs_ci_reconciler::controller::{Controller, Settings};
 use tinqs_ci_reconciler::model::{
-    Class, ClassName, MachineSpec, Market, Phase, Reason, Run, RunName, Times,
+    Class, ClassName, MachineOptions, MachineSpec, Market, Phase, Reason, Run, RunName, Times,
 };
 use tinqs_ci_reconciler::ports::{Clock, Ports};
 use tinqs_ci_simulator::clock::Virtual;
@@ -58,6 +58,7 @@ fn class(label: &str, kind: &str, subnet: &str) -> Class {
             security_groups: vec!["sg-1".to_owned()],
             instance_profile: "tinqs-ci-runner".to_owned(),
             runner: None,
+            options: MachineOptions::default(),
         }],
         limit: None,
         repo_limit: None,

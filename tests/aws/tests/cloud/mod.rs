@@ -8,7 +8,7 @@ use tinqs_ci_aws::client;
 use tinqs_ci_aws::ec2::{Clients, Machines};
 use tinqs_ci_aws::pace::{Rate, Rates};
 use tinqs_ci_local::SystemClock;
-use tinqs_ci_reconciler::model::{Attempt, AttemptId, MachineSpec, Market};
+use tinqs_ci_reconciler::model::{Attempt, AttemptId, MachineOptions, MachineSpec, Market};
 use tinqs_ci_simulator::ec2_wire::{Ec2Options, Ec2Wire};
 use tinqs_ci_testing::conformance::compute;
 use tinqs_ci_testing::make;
@@ -31,7 +31,7 @@ pub(crate) async fn clients(url: &str) -> Clients {
         .endpoint_url(url)
         .credentials_provider(SharedCredentialsProvider::new(credentials))
         .build();
-    Clients { launch: client::ec2_launch(&config), ask: client::ec2(&config) }
+    Clients::of(&config)
 }
 
 /// Starts a wire that is fast and unlimited by default.
@@ -57,6 +57,7 @@ pub(crate) fn recipe() -> MachineSpec {
         security_groups: vec!["sg-1".to_owned()],
         instance_profile: "tinqs-ci-runner".to_owned(),
         runner: None,
+        options: MachineOptions::default(),
     }
 }
 

@@ -248,6 +248,51 @@ async fn each_class_is_checked_with_few_launch_tries() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_options_of_a_class_are_tried() {
+    let place = Place::new().await;
+    let class = |options: &str| {
+        format!(
+            "[[class]]\nname = \"linux\"\nlabels = [\"linux\"]\nrepos = [\"acme/*\"]\n\
+             [class.machines]\nkinds = [\"t3.small\"]\nsubnets = [\"subnet-a\"]\n\
+             image = \"ami-0123\"\nsecurity_groups = [\"sg-1\"]\n{options}\n"
+        )
+    };
+    place.configure(&class("disk_gib = 7"));
+    let report = place.doctor(&[]).await;
+    fails(&report, "class: launch", "expect size >= 8GB", "[class.machines]");
+    place.configure(&class("disk_gib = 40\ndisk_iops = 3500\ndisk_throughput = 250"));
+    let report = place.doctor(&[]).await;
+    assert_eq!(report.one("class: launch").status, "ok", "{report:#?}");
+    place.nothing_was_launched();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn credentials_may_come_from_a_process() {
+    let place = Place::new().await;
+    let answer = r#"{"Version": 1, "AccessKeyId": "AKIDPROCESS", "SecretAccessKey": "s"}"#;
+    place.configure_aws(&format!("[default]\ncredential_process = /bin/echo '{answer}'\n"));
+    let unset = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"].map(|name| (name, String::new()));
+    let report = place.doctor(&unset).await;
+    assert_eq!(report.one("aws").status, "ok", "{report:#?}");
+    assert!(report.one("aws").message.contains("user/AKIDPROCESS"), "{report:#?}");
+    assert_eq!(report.one("class: launch").status, "ok", "{report:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_parameter_must_hold_an_image() {
+    let place = Place::new().await;
+    let named = [("RUNNER_AMI", "ssm:/ci/image".to_owned())];
+    let report = place.doctor(&named).await;
+    fails(&report, "class: image", "ParameterNotFound", "create the parameter");
+    assert_eq!(report.one("class: launch").status, "warn", "{report:#?}");
+    place.ec2.set_parameter("/ci/image", "ami-0123");
+    let report = place.doctor(&named).await;
+    assert!(report.one("class: image").message.contains("ami-0123 is available"), "{report:#?}");
+    assert_eq!(report.one("class: launch").status, "ok", "{report:#?}");
+    place.nothing_was_launched();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn resources_of_another_region_are_missing() {
     let place = Place::of(|options| {
         options.account.region = "us-west-2".to_owned();

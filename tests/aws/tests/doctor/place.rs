@@ -118,6 +118,13 @@ impl Place {
         std::fs::write(self.dir.path().join("tinqs-ci.toml"), text).expect("the configuration");
     }
 
+    /// Writes the AWS configuration file of the user.
+    pub(crate) fn configure_aws(&self, text: &str) {
+        let folder = self.dir.path().join(".aws");
+        std::fs::create_dir_all(&folder).expect("a folder");
+        std::fs::write(folder.join("config"), text).expect("the configuration");
+    }
+
     /// Runs the program. An empty value in `variables` unsets that variable.
     pub(crate) async fn run(&self, args: &[&str], variables: &[(&str, String)]) -> CommandOutput {
         let usual = [
@@ -133,6 +140,7 @@ impl Place {
             ("AWS_ENDPOINT_URL_DYNAMODB", self.dynamodb.endpoint.clone()),
             ("AWS_ENDPOINT_URL_EC2", self.ec2.url()),
             ("AWS_ENDPOINT_URL_STS", self.ec2.url()),
+            ("AWS_ENDPOINT_URL_SSM", self.ec2.url()),
             ("AWS_ENDPOINT_URL_SQS", self.sqs.url()),
             ("AWS_ACCESS_KEY_ID", "AKIDDOCTOR".to_owned()),
             ("AWS_SECRET_ACCESS_KEY", KEY.to_owned()),

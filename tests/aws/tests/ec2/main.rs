@@ -4,6 +4,7 @@
 mod cloud;
 mod foreign;
 mod lists;
+mod options;
 mod reasons;
 mod runner;
 

@@ -21,8 +21,8 @@ use tinqs_ci_aws::queue::{self, Options, Sqs};
 use tinqs_ci_aws::store::DynamoStore;
 use tinqs_ci_reconciler::controller::{Controller, ReconcileOutcome, Settings};
 use tinqs_ci_reconciler::model::{
-    AttemptId, Class, ClassName, Conclusion, MachineSpec, MachineState, Market, Phase, Run,
-    RunName, Times,
+    AttemptId, Class, ClassName, Conclusion, MachineOptions, MachineSpec, MachineState, Market,
+    Phase, Run, RunName, Times,
 };
 use tinqs_ci_reconciler::ports::{Clock as _, Ports, RunStore as _};
 use tinqs_ci_simulator::clock::Virtual;
@@ -67,6 +67,7 @@ impl Setup {
             security_groups: vec!["sg-1".to_owned()],
             instance_profile: "tinqs-ci-runner".to_owned(),
             runner: None,
+            options: MachineOptions::default(),
         };
         Class {
             name: ClassName(CLASS.to_owned()),
@@ -142,7 +143,7 @@ fn ec2(config: &SdkConfig, of: &str) -> ec2::Clients {
     let made = client::ec2(config);
     let own = made.config().to_builder().retry_config(hasty(made.config().retry_config()));
     let ask = own.retry_partition(RetryPartition::new(of.to_owned())).build();
-    ec2::Clients { launch: client::ec2_launch(config), ask: aws_sdk_ec2::Client::from_conf(ask) }
+    ec2::Clients { ask: aws_sdk_ec2::Client::from_conf(ask), ..ec2::Clients::of(config) }
 }
 
 fn sqs(config: &SdkConfig, of: &str) -> queue::Clients {

@@ -10,8 +10,8 @@ use tinqs_ci_aws::events::Owners as _;
 use tinqs_ci_aws::pace::Rates;
 use tinqs_ci_local::SystemClock;
 use tinqs_ci_reconciler::model::{
-    Attempt, AttemptId, Class, ClassName, EndedBy, Machine, MachineId, MachineSpec, MachineState,
-    Market, Times,
+    Attempt, AttemptId, Class, ClassName, EndedBy, Machine, MachineId, MachineOptions, MachineSpec,
+    MachineState, Market, Times,
 };
 use tinqs_ci_reconciler::ports::{Compute as _, ErrorKind};
 use tinqs_ci_testing::conformance::compute;
@@ -44,6 +44,7 @@ fn named() -> Option<MachineSpec> {
         market: Market::Spot,
         instance_profile: String::new(),
         runner: None,
+        options: MachineOptions::default(),
     })
 }
 
@@ -66,7 +67,7 @@ async fn until<T>(what: &str, mut so: impl AsyncFnMut() -> Option<T>) -> T {
 async fn the_laws_on_ec2() {
     let Some(machine) = named() else { return };
     let config = client::load(None).await.expect("a region and credentials");
-    let clients = Clients { launch: client::ec2_launch(&config), ask: client::ec2(&config) };
+    let clients = Clients::of(&config);
     let installation = format!("tinqs-ci-test-{}", Timestamp::now().as_second());
     println!("machines carry the tag tinqs-ci={installation}");
     let rates = Rates::default();

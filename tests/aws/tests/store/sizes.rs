@@ -5,8 +5,8 @@ use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_aws::store::DynamoStore;
 use tinqs_ci_reconciler::model::{
     About, Answer, Attempt, Boot, ClassName, Condition, End, Ended, Happened, JobRef, MachineId,
-    MachineSpec, Market, Milestone, Outcome, Phase, Placement, Reason, Refusal, Refused, Run,
-    RunName, Runner, Secret, SeenBy, Spec,
+    MachineOptions, MachineSpec, Market, Milestone, Outcome, Phase, Placement, Reason, Refusal,
+    Refused, Run, RunName, Runner, Secret, SeenBy, Spec,
 };
 use tinqs_ci_reconciler::ports::{Expect, RunStore as _};
 
@@ -34,6 +34,7 @@ fn placement(seed: u64, answered: Option<Timestamp>, refused: Option<Timestamp>)
             security_groups: vec![format!("sg-{}", hex(seed + 2, 17))],
             instance_profile: "tinqs-ci-runner".to_owned(),
             runner: None,
+            options: MachineOptions::default(),
         },
         asked_again: refused.is_some(),
         answered: answered

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use aws_sdk_ec2::types::{ArchitectureValues, IpRange};
-use tinqs_ci_reconciler::model::{ClassName, Times};
+use tinqs_ci_reconciler::model::{ClassName, MachineOptions, Times};
 
 use super::*;
 
@@ -67,6 +67,7 @@ fn class() -> Class {
         security_groups: vec!["sg-1".to_owned()],
         instance_profile: String::new(),
         runner: None,
+        options: MachineOptions::default(),
     };
     Class {
         name: ClassName("linux".to_owned()),
@@ -157,4 +158,22 @@ fn instance_types_must_exist_fit_and_be_offered() {
     assert_eq!((half.0, half.1), (KINDS, Outcome::Warn));
     let nowhere = broken(|account| account.zones = Some(BTreeMap::new()));
     assert_eq!((nowhere.0, nowhere.1), (KINDS, Outcome::Fail));
+}
+
+#[test]
+fn machines_without_a_public_address_need_another_way_to_the_forge() {
+    let told = |asked: Option<bool>, of_subnet: bool| {
+        let (mut class, mut account) = (class(), account());
+        for machine in &mut class.machines {
+            machine.options.public_address = asked;
+        }
+        for subnet in account.subnets.iter_mut().flat_map(BTreeMap::values_mut) {
+            subnet.map_public_ip_on_launch = Some(of_subnet);
+        }
+        let checks = class_checks(&class, &account);
+        let check = checks.iter().find(|check| check.name == SUBNETS).unwrap();
+        check.message.contains("machines get no public address and need a NAT")
+    };
+    assert_eq!((told(None, true), told(None, false)), (false, true));
+    assert_eq!((told(Some(true), false), told(Some(false), true)), (false, true));
 }

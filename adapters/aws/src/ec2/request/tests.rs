@@ -1,7 +1,9 @@
 use aws_sdk_ec2::types::EbsBlockDevice;
 use aws_sdk_ec2::types::{DeviceType, Image, VolumeType};
 use jiff::SignedDuration;
-use tinqs_ci_reconciler::model::{Boot, ClassName, Placement, RunName, Runner, Secret, Uid8};
+use tinqs_ci_reconciler::model::{
+    Boot, ClassName, DiskEncryption, MachineOptions, Placement, RunName, Runner, Secret, Uid8,
+};
 
 use super::super::disks::disks;
 use super::*;
@@ -19,6 +21,7 @@ pub(in super::super) fn attempt(placements: usize) -> Attempt {
         security_groups: vec!["sg-1".to_owned(), "sg-2".to_owned()],
         instance_profile: "tinqs-ci-runner".to_owned(),
         runner: None,
+        options: MachineOptions::default(),
     };
     let placement = Placement { machine, asked_again: false, answered: None, refused: None };
     let at = |text: &str| text.parse().unwrap();
@@ -142,7 +145,7 @@ fn burstable_machines_keep_the_default_credit_setting() {
 
 #[test]
 fn the_same_record_gives_the_same_bytes() {
-    let disks = disks(&image());
+    let disks = disks(&image(), &MachineOptions::default());
     assert_eq!(input(&attempt(1), &disks), input(&attempt(1), &disks));
 }
 
@@ -225,7 +228,8 @@ fn image() -> Image {
 
 #[test]
 fn disks_are_encrypted_and_deleted_with_the_machine() {
-    let disks = disks(&image());
+    let none = MachineOptions::default();
+    let disks = disks(&image(), &none);
     let told: Vec<_> = disks
         .iter()
         .map(|disk| {
@@ -248,9 +252,95 @@ fn disks_are_encrypted_and_deleted_with_the_machine() {
             ("/dev/sdf", None, yes, yes, Some(8), None)
         ]
     );
-    assert!(super::super::disks::disks(&Image::builder().build()).is_empty());
+    assert!(super::super::disks::disks(&Image::builder().build(), &none).is_empty());
     let bare = Image::builder().root_device_name("/dev/sda1").root_device_type(DeviceType::Ebs);
-    let disks = super::super::disks::disks(&bare.build());
+    let disks = super::super::disks::disks(&bare.build(), &none);
     assert_eq!(disks[0].device_name(), Some("/dev/sda1"));
     assert_eq!(disks[0].ebs().and_then(EbsBlockDevice::volume_type), Some(&VolumeType::Gp3));
+}
+
+#[test]
+fn options_of_disks_are_those_of_the_root_disk_and_encryption_is_of_all() {
+    let key = "arn:aws:kms:eu-central-1:111122223333:key/0a1b";
+    let options = MachineOptions {
+        disk_gib: Some(40),
+        disk_iops: Some(4_000),
+        disk_throughput: Some(250),
+        disk_encryption: DiskEncryption::Key(key.to_owned()),
+        ..MachineOptions::default()
+    };
+    let disks = |options: &MachineOptions| {
+        let disks = disks(&image(), options);
+        disks.iter().map(|disk| disk.ebs().unwrap().clone()).collect::<Vec<_>>()
+    };
+    let told = |ebs: &EbsBlockDevice| (ebs.volume_size(), ebs.iops(), ebs.throughput());
+    let [root, other] = &disks(&options)[..] else { panic!("two disks") };
+    assert_eq!(told(root), (Some(40), Some(4_000), Some(250)));
+    assert_eq!(told(other), (Some(8), None, None));
+    for ebs in [root, other] {
+        assert_eq!((ebs.encrypted(), ebs.kms_key_id()), (Some(true), Some(key)));
+        assert_eq!(ebs.delete_on_termination(), Some(true));
+    }
+    let plain =
+        MachineOptions { disk_encryption: DiskEncryption::NotAsked, ..MachineOptions::default() };
+    for ebs in disks(&plain) {
+        assert_eq!((ebs.encrypted(), ebs.kms_key_id()), (None, None));
+    }
+}
+
+#[test]
+fn tags_of_the_class_follow_ours_and_never_replace_them() {
+    let mut attempt = attempt(1);
+    attempt.runner.repo_id = 5;
+    let ours = tags::write("tinqs-ci", &attempt_id(), 0, &attempt);
+    assert_eq!(ours.len() + MachineOptions::MOST_TAGS, 50, "EC2 takes 50");
+    let options = &mut attempt.placements[0].machine.options;
+    for key in ["CostCenter", "Name", "tinqs-ci", "tinqs-ci/run", "tinqs-ci/new"] {
+        options.tags.insert(key.to_owned(), "x".to_owned());
+    }
+    let written = tags::write("tinqs-ci", &attempt_id(), 0, &attempt);
+    let own = aws_sdk_ec2::types::Tag::builder().key("CostCenter").value("x").build();
+    assert_eq!(written, [ours, vec![own]].concat());
+    let asked = input(&attempt, &[]);
+    assert!(asked.tag_specifications().iter().all(|tagged| *tagged.tags() == *written));
+    assert!(tags::read("tinqs-ci", &written).is_some());
+}
+
+#[test]
+fn an_address_is_asked_for_with_an_interface_that_has_subnet_and_groups() {
+    for is_public in [true, false] {
+        let mut attempt = attempt(1);
+        attempt.placements[0].machine.options.public_address = Some(is_public);
+        let asked = input(&attempt, &[]);
+        assert_eq!((asked.subnet_id(), asked.security_group_ids().len()), (None, 0));
+        let [interface] = asked.network_interfaces() else { panic!("one interface") };
+        assert_eq!(interface.associate_public_ip_address(), Some(is_public));
+        assert_eq!((interface.device_index(), interface.subnet_id()), (Some(0), Some("subnet-1")));
+        assert_eq!(interface.groups(), ["sg-1", "sg-2"]);
+        assert_eq!(interface.delete_on_termination(), Some(true));
+    }
+    assert!(input(&attempt(1), &[]).network_interfaces().is_empty());
+}
+
+#[test]
+fn credits_are_sent_for_kinds_that_have_some() {
+    for (kind, sent) in [("t3.small", Some("unlimited")), ("c7a.medium", None), ("trn1.2x", None)] {
+        let mut attempt = attempt(1);
+        let machine = &mut attempt.placements[0].machine;
+        machine.kind = kind.to_owned();
+        machine.options.cpu_credits = Some(CpuCredits::Unlimited);
+        let asked = input(&attempt, &[]);
+        let credits = asked.credit_specification().and_then(|asked| asked.cpu_credits());
+        assert_eq!(credits, sent, "{kind}");
+    }
+}
+
+#[test]
+fn a_second_hop_is_allowed_only_if_the_class_asks_for_it() {
+    let mut attempt = attempt(1);
+    attempt.placements[0].machine.options.hop_limit = Some(2);
+    let asked = input(&attempt, &[]);
+    let metadata = asked.metadata_options().unwrap();
+    assert_eq!(metadata.http_put_response_hop_limit(), Some(2));
+    assert_eq!(metadata.http_tokens(), Some(&HttpTokensState::Required));
 }
