@@ -14,7 +14,8 @@ use sha2::Sha256;
 use tinqs_ci::server::http::{App, Deadlines, everything};
 use tinqs_ci::server::{Intervals, Listeners, Parts, PollSignal, Role, serve};
 use tinqs_ci::settings::{
-    ComputeUrl, ProcessUser, QueueUrl, Right, Server as ServerSettings, Settings, StoreUrl, Token,
+    ComputeUrl, LaunchRate, ProcessUser, QueueUrl, Right, Server as ServerSettings, Settings,
+    StoreUrl, Token,
 };
 use tinqs_ci_gitea::{Config, Demand, RegisterIn, Scope};
 use tinqs_ci_reconciler::model::Secret;
@@ -56,6 +57,7 @@ pub(crate) fn settings() -> Settings {
         queue: QueueUrl::Memory,
         compute: ComputeUrl::Process("unused".into()),
         process: ProcessUser::default(),
+        launches: LaunchRate::default(),
         server: ServerSettings {
             webhooks: SocketAddr::from(([127, 0, 0, 1], 0)),
             api: SocketAddr::from(([127, 0, 0, 1], 0)),

@@ -17,7 +17,7 @@ use serde::Deserialize;
 use tinqs_ci::server::http::{App, Deadlines, everything};
 use tinqs_ci::server::{Parts, PollSignal, Role};
 use tinqs_ci::settings::{
-    ComputeUrl, ProcessUser, QueueUrl, Right, Server, Settings, StoreUrl, Token,
+    ComputeUrl, LaunchRate, ProcessUser, QueueUrl, Right, Server, Settings, StoreUrl, Token,
 };
 use tinqs_ci_gitea::{Config, Demand, RegisterIn, Scope};
 use tinqs_ci_reconciler::model::{
@@ -341,6 +341,7 @@ fn settings() -> Settings {
         queue: QueueUrl::Memory,
         compute: ComputeUrl::Process("unused".into()),
         process: ProcessUser::default(),
+        launches: LaunchRate::default(),
         server: Server {
             webhooks: SocketAddr::from(([127, 0, 0, 1], 0)),
             api: SocketAddr::from(([127, 0, 0, 1], 0)),

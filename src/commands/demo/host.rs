@@ -22,7 +22,7 @@ use tokio::task::JoinHandle;
 use super::{Error, Fault};
 use crate::server::{self, Intervals, Listeners, Parts, Role};
 use crate::settings::{
-    self, ComputeUrl, ProcessUser, QueueUrl, Server, Settings, StoreUrl, Tls, Token,
+    self, ComputeUrl, LaunchRate, ProcessUser, QueueUrl, Server, Settings, StoreUrl, Tls, Token,
 };
 use tinqs_ci_gitea::client::Client;
 use tinqs_ci_gitea::{Config as ForgeSettings, Demand, RegisterIn, Scope};
@@ -256,6 +256,7 @@ fn settings_of(
         // Only displayed: the machines are simulated.
         compute: ComputeUrl::Process(dir.path().join("machines")),
         process: ProcessUser::default(),
+        launches: LaunchRate::default(),
         server: Server {
             webhooks,
             api,
