@@ -11,6 +11,7 @@ mod describe;
 mod error;
 mod events;
 mod filter;
+mod foreign;
 mod guest;
 mod identity;
 mod ids;
@@ -348,36 +349,6 @@ impl Ec2Wire {
         state.cloud.power_off(now, id);
         state.attend(&self.shared.options, now);
         self.shared.changed.notify_one();
-    }
-
-    /// Adds a machine that another party launched in this account, without a client token, with
-    /// these tags.
-    ///
-    /// # Errors
-    /// As for a launch: limits, capacity.
-    pub fn add_foreign(
-        &self,
-        tags: BTreeMap<String, String>,
-    ) -> Result<MachineId, crate::cloud::Refused> {
-        self.add_foreign_with_token(tags, "")
-    }
-
-    /// Adds a machine that another party launched with this client token, in another zone than any
-    /// launch with the same token: tokens belong to a zone. The tags may have been set later.
-    ///
-    /// # Errors
-    /// As for a launch: limits, capacity.
-    pub fn add_foreign_with_token(
-        &self,
-        tags: BTreeMap<String, String>,
-        token: &str,
-    ) -> Result<MachineId, crate::cloud::Refused> {
-        let options = &self.shared.options;
-        let foreign = Recipe::foreign(&options.account, tags);
-        let recipe = Arc::new(Recipe { token: token.to_owned(), ..foreign });
-        let launched = self.shared.state().launch(options, options.now(), &recipe, true);
-        self.shared.changed.notify_one();
-        launched.map(|(ids, _)| ids.into_iter().next().unwrap_or_else(|| MachineId(String::new())))
     }
 
     /// Sends events about machines from now on, as `EventBridge` does.

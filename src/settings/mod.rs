@@ -16,6 +16,7 @@ mod mistake;
 mod numbers;
 mod prices;
 mod reader;
+mod refused;
 mod renamed;
 mod runner;
 mod runner_config;

@@ -11,8 +11,8 @@ use super::keys::{
     RUNNER, SERVER, TLS, TOKEN, TOP,
 };
 use super::mistake::Mistake;
+use super::refused::refused;
 use super::renamed::renamed;
-use super::runner_config::refused;
 use super::secret_file::SecretFile;
 use super::tree::{Env, Node, Place, Table, Value, nearest};
 use tinqs_ci_reconciler::text::{cut, escape};

@@ -26,7 +26,7 @@ const FRESH: Duration = Duration::from_secs(2);
 const OLD: Duration = Duration::from_secs(30);
 /// The time that those who have an older list wait for a newer one.
 const PATIENCE: Duration = Duration::from_millis(30);
-/// Whoever reads the runs asks again within this time: a scrape, the page.
+/// A reader of the runs asks again within this time: a scrape, the page.
 const ASKED_AGAIN: Duration = Duration::from_mins(5);
 /// The maximum number of writes that are kept for a list. With more, the runs are listed again.
 const WRITES: usize = 16_384;

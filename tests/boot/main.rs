@@ -192,7 +192,7 @@ fn without_a_git_token_there_is_no_git_configuration() {
     let mut machine = Machine::boot(Fake::new(), "quick", &attempt_id, &attempt);
     machine.ends();
     assert!(!machine.home().join(".gitconfig").exists());
-    assert!(!script(&attempt_id, 0, &attempt).contains("gitconfig"));
+    assert!(!script(&attempt_id, 0, &attempt).contains(">>\"$HOME/.gitconfig\""));
 }
 
 #[test]

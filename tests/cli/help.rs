@@ -95,7 +95,8 @@ fn serve() {
 
                       Possible values:
                       - all:       All work
-                      - ingest:    Accepts webhooks: writes them to the inbox and wakes a reader, and needs no other right
+                      - ingest:    Accepts webhooks: writes them to the inbox and wakes a reader, and needs no
+                        other right
                       - reconcile: All work except webhooks
 
                       [default: all]

@@ -5,9 +5,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::Controller;
-use crate::model::{
-    AttemptId, ClassName, End, Job, Observation, ObservedClass, Reason, Run, RunName,
-};
+use crate::model::{ClassName, End, Job, Observation, ObservedClass, Reason, Run, RunName};
 use crate::ports::{OpenRun, RegistrationLists, WaitingJob};
 
 /// Machines and jobs that are interchangeable. Sets of labels must be equal: a machine with more

@@ -13,7 +13,6 @@ use jiff::{SignedDuration, Timestamp};
 use parking_lot::{Mutex, MutexGuard};
 
 use super::by_run::ByRun;
-use super::cache::Machines;
 use super::displaced::{Group, Terms, set_of};
 use crate::model::{Attempt, AttemptId, Machine, Phase, Registration, Run, RunName};
 use crate::plan::times::{VISIBLE_WITHIN, older};
@@ -273,7 +272,7 @@ impl Unclaimed {
         &self,
         group: &Group,
         terms: &Terms,
-        machines: &Machines,
+        machines: &ByRun<Machine>,
         now: Timestamp,
     ) -> usize {
         let inner = self.inner();

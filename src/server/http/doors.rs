@@ -142,7 +142,7 @@ fn v1(deadlines: Deadlines) -> Router<Arc<App>> {
         .route("/machines/{id}/log", get(log::log))
         .route("/why", get(explain::why))
         .route("/explain/push", get(explain::push))
-        .route("/explain/job/{id}", get(explain::job))
+        .route("/explain/job/{id}", get(explain::explain_job))
         .layer(deadline(deadlines.sweep));
     quick.merge(slow).fallback(missing)
 }

@@ -35,7 +35,7 @@ mod target;
 mod why;
 mod workflow_run;
 
-pub(super) use job_explained::job;
+pub(super) use job_explained::explain_job;
 pub(super) use job_why::of_run as story_of;
 pub(super) use why::why;
 

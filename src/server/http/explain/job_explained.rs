@@ -12,7 +12,7 @@ use crate::api::explain::JobExplained;
 use crate::server::http::runs::note_machines_still_up;
 
 /// `GET /v1/explain/job/{id}[?repo=]`. Tells the story that `/v1/why` tells.
-pub(in crate::server::http) async fn job(
+pub(in crate::server::http) async fn explain_job(
     State(app): Ctx,
     path: Path<String>,
     Query(AskedJob { repo }): Query<AskedJob>,
