@@ -150,11 +150,10 @@ fn gave_up_waiting(run: &Run) -> bool {
 
 /// Returns whether the machine of the run's attempt took a job.
 fn is_used(seen: &Observation, run: &Run) -> bool {
-    run.status.attempt.as_ref().is_some_and(|attempt| match attempt.ended {
-        Some(ended) => ended.why == End::Consumed,
-        None => {
-            let row = seen.registrations.by_id(attempt.runner.id);
-            row.is_some_and(|row| row.busy || row.missing_since.is_some())
-        }
-    })
+    let Some(attempt) = &run.status.attempt else { return false };
+    if let Some(ended) = attempt.ended {
+        return ended.why == End::Consumed;
+    }
+    let row = seen.registrations.by_id(attempt.runner.id);
+    row.is_some_and(|row| row.busy || row.missing_since.is_some())
 }

@@ -47,12 +47,11 @@ impl Controller {
         for run in open.iter().filter(|run| self.is_due(run, now)) {
             self.wake(&run.name, now, &mut report).await;
         }
-        let waiting = match waiting {
-            Some(waiting) => waiting,
-            None => {
-                asked_at = self.ports.clock.now();
-                self.ports.forge.waiting().await
-            }
+        let waiting = if let Some(waiting) = waiting {
+            waiting
+        } else {
+            asked_at = self.ports.clock.now();
+            self.ports.forge.waiting().await
         };
         match waiting {
             Ok(Some(jobs)) => {

@@ -75,7 +75,9 @@ pub(super) fn short_bursts(rng: &mut Rng) -> UserActions {
     let mut user_actions = bursts(rng);
     for (_, user_action) in &mut user_actions {
         let UserAction::Push { jobs, .. } = user_action else { continue };
-        jobs.iter_mut().for_each(|job| job.work = seconds(1));
+        for job in jobs {
+            job.work = seconds(1);
+        }
     }
     user_actions
 }
