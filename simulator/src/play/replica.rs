@@ -7,7 +7,9 @@ use std::task::{Poll, Waker};
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 use tinqs_ci_reconciler::controller::{Controller, Hint, Settings};
-use tinqs_ci_reconciler::model::{JobRef, Run, RunName, SeenBy, Spec, serving};
+use tinqs_ci_reconciler::model::{
+    AttemptId, InstallationId, JobRef, Run, RunName, SeenBy, Spec, serving,
+};
 use tinqs_ci_reconciler::ports::{Clock, Delivery, ErrorKind, Expect, WaitingJob};
 
 use super::variant::Variant;
@@ -210,9 +212,10 @@ impl Replica {
 
     /// Handles a webhook. The forge never sends it again, whatever the response.
     pub(super) async fn ingest(self, hint: Hint) {
+        let own = self.controller.settings().installation_id();
         let before: Vec<(RunName, u64, bool)> = {
             let world = self.world.lock();
-            names(&hint)
+            names(&hint, &own)
                 .into_iter()
                 .map(|n| (n.clone(), world.laws.woken(&n), world.records.run(&n).is_some()))
                 .collect()
@@ -242,14 +245,13 @@ impl Replica {
     }
 }
 
-/// Returns the runs that a hint concerns.
-fn names(hint: &Hint) -> Vec<RunName> {
+/// Returns the runs that a hint concerns. A runner of another installation names none of ours.
+fn names(hint: &Hint, own: &InstallationId) -> Vec<RunName> {
     match hint {
         Hint::Queued(job) => vec![RunName::job(job.job.job_id)],
         Hint::Job { job_id, runner } => {
-            let attempt_id = runner
-                .as_deref()
-                .and_then(|name| name.parse::<tinqs_ci_reconciler::model::AttemptId>().ok());
+            let attempt_id = runner.as_deref().and_then(|name| name.parse::<AttemptId>().ok());
+            let attempt_id = attempt_id.filter(|it| !it.is_of_another(own));
             std::iter::once(RunName::job(*job_id)).chain(attempt_id.map(|s| s.run)).collect()
         }
     }
