@@ -191,6 +191,23 @@ impl Turns {
         Some(class.seat_limits().reached(repo, seats.map(|seat| seat.repo.as_str()))?.of)
     }
 
+    /// Returns whether no seat of the class was free when its seats were last read, and other runs
+    /// wait for one that their own limits allow.
+    fn is_awaited(&self, asked: &Asked<'_>) -> bool {
+        let inner = self.inner();
+        let of_class = inner.classes.get(&asked.class.name);
+        let seats = of_class.into_iter().flat_map(|of| of.seated.values());
+        let held: Vec<&str> = seats.map(|seat| seat.repo.as_str()).collect();
+        let limits = asked.class.seat_limits();
+        if limits.class.is_none_or(|limit| held.len() < limit as usize) {
+            return false;
+        }
+        let limits = SeatLimits { class: None, ..limits };
+        let mut others =
+            inner.waiting(asked).filter(|it| asked.own.is_none_or(|own| own.name != it.name));
+        others.any(|other| limits.reached(other.repo, held.iter().copied()).is_none())
+    }
+
     /// Records that no seat of a class is free, or was until now: those that were called for one
     /// had come, or others had been faster.
     fn full(&self, class: &ClassName, now: Timestamp) {
@@ -276,6 +293,15 @@ impl Controller {
         let classes = &settings.classes[..];
         let next = turns.of(&Asked { class, classes, own: Some(own), now: seen.now });
         if next.contains(own.name) { Vec::new() } else { next }
+    }
+
+    /// Returns whether the class had no free seat when its seats were read, and others wait for one.
+    /// Then the run does not ask the store: one that became free meanwhile is for those that are
+    /// called for it.
+    pub(super) fn is_full_for(&self, run: &Run, class: &Class, now: Timestamp) -> bool {
+        let settings = self.settings();
+        let classes = &settings.classes[..];
+        self.cache.turns.is_awaited(&Asked { class, classes, own: Some(waiter(run)), now })
     }
 
     /// Wakes the runs that get the free seats of a class, after the observed run gave one back.

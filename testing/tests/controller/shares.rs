@@ -78,6 +78,22 @@ fn a_new_job_overtakes_nobody() {
 }
 
 #[test]
+fn who_finds_the_class_full_does_not_ask_the_store_while_others_wait() {
+    let harness = Harness::new();
+    let (_, [flood, lone]) = flooded(&harness);
+    let asked = harness.calls("seat");
+    let new = waits(&harness, "flood/c");
+    harness.reconcile_each(&[flood.clone(), lone.clone()]);
+    assert_eq!(harness.calls("seat"), asked, "a seat that becomes free now is for {lone}");
+    for name in [&new, &flood] {
+        harness.job_is(name, Job::Done { conclusion: Conclusion::Success });
+        harness.reconcile(name);
+    }
+    harness.reconcile(&lone);
+    assert_eq!(harness.calls("seat"), asked + 1, "nobody else waits");
+}
+
+#[test]
 fn who_leaves_a_seat_calls_those_that_it_is_for() {
     let harness = Harness::new();
     let (_, [flood, lone]) = flooded(&harness);

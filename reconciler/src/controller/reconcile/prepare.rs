@@ -36,8 +36,13 @@ impl Reconcile<'_> {
         let now = self.seen.now;
         if let Some(limits) = prepare.seat {
             self.now_in_time()?;
-            let seat =
-                ports.store.seat(&prepare.class, &prepare.attempt_id, &prepare.repo, limits).await;
+            let class = self.seen.class.as_ref().map(|observed| &observed.class);
+            let seat = if class.is_some_and(|class| self.controller.is_full_for(run, class, now)) {
+                Ok(false)
+            } else {
+                let Prepare { class, attempt_id, repo, .. } = &prepare;
+                ports.store.seat(class, attempt_id, repo, limits).await
+            };
             if matches!(seat, Ok(false)) {
                 record::at_limit(&mut run.status, &prepare, now);
                 return Ok(false);
