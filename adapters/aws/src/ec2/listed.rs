@@ -24,10 +24,14 @@ pub(super) struct Inner {
     pub(super) ended: HashMap<MachineId, Machine>,
 }
 
+pub(super) fn has_ended(seen: &Seen) -> bool {
+    seen.state().and_then(|state| state.name()) == Some(&InstanceStateName::Terminated)
+}
+
 impl Inner {
     /// Notes a machine as EC2 showed it. Returns whether it has not ended.
     pub(super) fn note(&mut self, seen: &Seen, machine: &Machine) -> bool {
-        if seen.state().and_then(|state| state.name()) == Some(&InstanceStateName::Terminated) {
+        if has_ended(seen) {
             self.open.remove(&machine.id);
             self.ended.insert(machine.id.clone(), machine.clone());
         } else if !self.ended.contains_key(&machine.id) {

@@ -13,6 +13,7 @@ use tinqs_ci_reconciler::model::{Machine, MachineId};
 use tinqs_ci_reconciler::ports::PortError;
 
 use super::calls::{Calls, FINDS};
+use super::listed::has_ended;
 use super::tags::INSTALLATION;
 
 /// Every state except `terminated`.

@@ -316,8 +316,12 @@ async fn what_a_policy_does_not_allow_is_refused() {
     denied(queue.next(1).await.expect_err("wake-ups"));
     denied(queue.wake(&name(7)).await.expect_err("another queue than that of the policy"));
 
-    let clients = ec2::Clients { launch: client::ec2_launch(&config), ask: client::ec2(&config) };
-    let machines = Machines::new(clients, "tinqs-ci", Arc::new(SystemClock), Rates::default());
+    let machines = Machines::new(
+        ec2::Clients::of(&config),
+        "tinqs-ci",
+        Arc::new(SystemClock),
+        Rates::default(),
+    );
     denied(machines.list().await.expect_err("the machines"));
     let refused = account.gate.book().refused;
     assert!(refused.iter().all(|call| call.starts_with("ingest: ")), "{refused:?}");
