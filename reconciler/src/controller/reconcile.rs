@@ -198,7 +198,8 @@ impl Reconcile<'_> {
             if !self.admitted(&prepare.class, &prepare.attempt_id).await? {
                 // The class is stopped, as the observation shows now: decide again, and write nothing.
                 if let Some(run) = &mut self.seen.run {
-                    run.status = before;
+                    let decided = std::mem::replace(&mut run.status, before);
+                    record::keep_boot_result(&mut run.status, &decided);
                 }
                 return Ok(true);
             }

@@ -329,7 +329,8 @@ impl Decision<'_> {
             return;
         };
         attempt.ended = Some(Ended { why, at });
-        attempt.boot_result = boots::result(self.seen, self.run, attempt, why, &self.times);
+        let result = boots::result(self.seen, self.run, attempt, why, &self.times);
+        attempt.boot_result = result.or(attempt.boot_result);
         let number = attempt.number;
         let attempt_id = self.run.attempt_id(number);
         if why == End::MachineGone {

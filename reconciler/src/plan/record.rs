@@ -14,6 +14,16 @@ use crate::model::{
 };
 use crate::ports::ErrorKind;
 
+/// Keeps what a decision that is not written concluded about the image: it may have retired the
+/// registration, and the next decision does not see it.
+pub fn keep_boot_result(status: &mut Status, decided: &Status) {
+    if let (Some(attempt), Some(decided)) = (&mut status.attempt, &decided.attempt)
+        && attempt.number == decided.number
+    {
+        attempt.boot_result = attempt.boot_result.or(decided.boot_result);
+    }
+}
+
 /// Adds the next attempt, which has its seat and registration and is recorded before its launch.
 /// `live`: the numbers of the run's attempts that have a live machine ([`live_attempts`]).
 pub fn prepared(

@@ -293,6 +293,8 @@ fn an_attempt_that_tries_and_finds_no_seat_lets_others_try() {
     assert_eq!(reason(&harness, &names[3]), Some(Reason::AtLimit));
     assert_eq!(report.due, Some(harness.now() + MINUTE), "it tries again soon");
     harness.state().seats.clear();
+    // A seat for each of both: with one alone, it is the turn of the run that waits longer.
+    harness.configure("bad", |class| class.limit = Some(2));
     let another = harness.another();
     ready(another.reconcile(&names[4]));
     assert_eq!(harness.launches("bad"), 6, "the lease was given back");

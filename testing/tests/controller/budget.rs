@@ -203,6 +203,8 @@ fn a_store_that_cannot_be_read_launches_nothing_and_stops_nothing_else() {
     harness.pass(11 * SECOND);
     harness.reconcile(&name);
     assert_eq!((harness.launches("good"), harness.calls("usage")), (1, 2));
+    let runner = harness.attempt_id(&name, 1).to_string();
+    harness.job_is(&name, Job::Running { runner });
     harness.pass(6 * MINUTE);
     let report = harness.reconcile(&name);
     assert_eq!(report.error, None);

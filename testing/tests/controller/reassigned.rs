@@ -238,7 +238,11 @@ fn a_machine_that_was_busy_once_is_used_though_its_runner_reports_rarely() {
     takes(&harness, &names[1], &names[0]);
     is_busy(&harness, &names[1]);
     harness.reconcile(&names[1]);
-    harness.state().registrations.iter_mut().for_each(|row| row.busy = false);
+    {
+        let mut state = harness.state();
+        let rows = state.registrations.iter_mut().filter(|row| row.attempt_id.run == names[1]);
+        rows.for_each(|row| row.busy = false);
+    }
     harness.change(&names[0], |run| {
         let attempt = run.status.attempt.as_mut().expect("an attempt");
         attempt.ended = Some(Ended { why: End::Consumed, at: run.created_at });
