@@ -262,8 +262,7 @@ impl Controller {
         let now = self.ports.clock.now();
         let (boots, name) = (&self.cache.boots, &class.name);
         if !boots.is_listed(LISTED_FOR, now) {
-            let ticket = self.cache.ticket();
-            self.cache.listed_boots.after(&self.cache, ticket, self.list_boots()).await?;
+            self.list_open_for_all(now).await?;
         }
         if let Some(run) = run {
             self.note_boots_of(run);
@@ -312,13 +311,6 @@ impl Controller {
         let until = after(now, BREAKER_RETRIES_AFTER);
         self.cache.boots.set_probe(class, Probe { attempt_id, holds: false, until });
         after(now, TRIES_AGAIN_AFTER)
-    }
-
-    async fn list_boots(&self) -> Result<(), PortError> {
-        let now = self.ports.clock.now();
-        let open = self.ports.store.open(now).await?;
-        self.note_boots(&open, now);
-        Ok(())
     }
 
     async fn read_finished(&self) -> Result<(), PortError> {

@@ -67,7 +67,7 @@ pub(super) struct Cache {
     pub(super) breakers: Breakers,
     pub(super) launch_queue: LaunchQueue,
     pub(super) turns: Turns,
-    /// Lists of open runs, which go into `turns`.
+    /// Lists of open runs, which go into `turns` and `boots`.
     pub(super) open: Listing<()>,
     pub(super) queued: Queued,
     pub(super) ends: Ends,
@@ -77,8 +77,7 @@ pub(super) struct Cache {
     pub(super) counted: Listing<()>,
     pub(super) priced: Listing<()>,
     pub(super) boots: Boots,
-    /// Reads of open runs and of finished ones, which go into `boots`.
-    pub(super) listed_boots: Listing<()>,
+    /// Reads of finished runs, which go into `boots`.
     pub(super) finished_boots: Listing<()>,
     inner: Mutex<Inner>,
 }

@@ -292,7 +292,6 @@ impl Controller {
         let open = self.list_open(now).await;
         if let Ok(open) = &open {
             self.cache.polled.set(Some(open));
-            self.note_boots(open, now);
         }
         open.inspect_err(|error| report.errors.push(error.to_string())).ok()
     }

@@ -262,12 +262,20 @@ impl Turns {
 }
 
 impl Controller {
-    /// Lists the open runs, and notes who waits for a seat.
+    /// Lists the open runs, and notes who waits for a seat and which machines came online.
     pub(super) async fn list_open(&self, now: Timestamp) -> Result<Arc<Vec<OpenRun>>, PortError> {
         let begun = self.cache.ticket();
         let open = Arc::new(self.ports.store.open(now).await?);
         self.cache.turns.listed(&open, begun, now);
+        self.note_boots(&open, now);
         Ok(open)
+    }
+
+    /// Lists the open runs once for all reconciles that ask at the same time.
+    pub(super) async fn list_open_for_all(&self, now: Timestamp) -> Result<(), PortError> {
+        let ticket = self.cache.ticket();
+        let read = async { self.list_open(now).await.map(|_| ()) };
+        self.cache.open.after(&self.cache, ticket, read).await.map(|_| ())
     }
 
     /// Returns the runs for which the free seats of the class are, if the observed run, which needs
@@ -284,10 +292,8 @@ impl Controller {
             Some(LimitOf::Repo | LimitOf::Owner) => return Vec::new(),
         }
         if !turns.is_listed(seen.now) {
-            let ticket = self.cache.ticket();
-            let read = async { self.list_open(seen.now).await.map(|_| ()) };
             // Without a list, the seat is asked for as if nobody else waited.
-            let _ = self.cache.open.after(&self.cache, ticket, read).await;
+            let _ = self.list_open_for_all(seen.now).await;
         }
         let settings = self.settings();
         let classes = &settings.classes[..];

@@ -202,7 +202,8 @@ impl Unclaimed {
         let Inner { runs, used, .. } = &mut *inner;
         let mut names = Vec::new();
         for (attempt_id, machine) in used.iter_mut().filter(|(_, machine)| !machine.is_told) {
-            let own = runs.get(&attempt_id.run).and_then(|known| known.attempt.as_ref());
+            let own = runs.get(&attempt_id.run).filter(|known| !known.is_settled);
+            let own = own.and_then(|known| known.attempt.as_ref());
             let is_current = own.is_some_and(|(own, _)| own == attempt_id);
             let is_late = machine.is_known || older(now, machine.since, TOLD_WITHIN);
             if is_current && is_late {
