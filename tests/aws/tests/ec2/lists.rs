@@ -50,7 +50,7 @@ async fn a_list_has_every_page_or_fails() {
 
 /// A clock moved by the test.
 #[derive(Default)]
-struct Moved(AtomicI64);
+pub(super) struct Moved(pub(super) AtomicI64);
 
 impl Clock for Moved {
     fn now(&self) -> Timestamp {

@@ -1,14 +1,19 @@
 //! Options of a machine arrive at EC2, and a repeated launch asks for the same.
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tinqs_ci_aws::ec2::Machines;
 use tinqs_ci_reconciler::model::{
-    Attempt, AttemptId, CpuCredits, DiskEncryption, EndedBy, MachineOptions,
+    Attempt, AttemptId, Cause, CpuCredits, DiskEncryption, EndedBy, MachineOptions,
 };
 use tinqs_ci_reconciler::ports::{Compute as _, ErrorKind};
 use tinqs_ci_simulator::aws_wire::{Kind, Rule, When};
 use tinqs_ci_simulator::ec2_wire::{Ec2Wire, Recipe};
 
 use super::cloud::{INSTALLATION, UNPACED, ask, clients, is_clean, machines, wire};
-use super::{Moved, error, rule};
+use super::lists::Moved;
+use super::{error, rule};
 
 const KEY: &str = "arn:aws:kms:us-east-1:123456789012:key/0a1b";
 
