@@ -241,7 +241,7 @@ fn takes(property: &Value) -> String {
     }
     match property["type"].as_str() {
         Some("array") => format!("list of {}", takes(&property["items"])),
-        Some("integer") => "number".to_owned(),
+        Some("integer" | "number") => "number".to_owned(),
         Some("object") => "table".to_owned(),
         Some("boolean") => "`true`, `false`".to_owned(),
         Some("string") if is_duration(property) => "duration".to_owned(),
