@@ -1,11 +1,11 @@
 //! The quiet period of a state: what follows without faults, deterministically. It must lead to a
 //! world in which nothing is left. Once everything is cleaned up, only records may be removed.
 
-use tinqs_ci_reconciler::model::Phase;
+use tinqs_ci_reconciler::model::{Outcome, Phase, Run};
 
 use crate::reconcile::Step;
 use crate::scope::{UserAction, World};
-use crate::state::{Doing, Hashed, Job, RUNS, State, hash_of};
+use crate::state::{Doing, Job, RUNS, State, hash_of};
 use crate::world::{Action, Reply, person};
 
 /// The maximum number of rounds until a state settles.
@@ -177,17 +177,25 @@ fn is_over(state: &State) -> bool {
     is_quiet(state) && state.runs.iter().all(Option::is_none)
 }
 
-/// Returns whether only records are left.
+/// Returns whether only records are left, and each says how its job ended.
 fn is_quiet(state: &State) -> bool {
-    let finished = |run: &Hashed<_>| {
-        let run: &tinqs_ci_reconciler::model::Run = run;
-        run.status.phase == Phase::Finished
-    };
+    let mut records = state.runs.iter().zip(&state.jobs);
     state.jobs.iter().all(|job| matches!(job, Job::Done(_)))
         && state.machines.iter().all(|m| m.doing == Doing::Gone)
         && state.rows.is_empty()
         && state.seats.is_empty()
         && state.landings.is_empty()
         && state.replicas.iter().all(|r| r.reconcile.is_none())
-        && state.runs.iter().flatten().all(finished)
+        && records.all(|(run, job)| run.as_ref().is_none_or(|run| tells_end(run, job)))
+}
+
+/// Returns whether the run is finished, with the outcome of its job. A canceled job that is run
+/// again may end before a reconcile reads it; its record is then written once more.
+fn tells_end(run: &Run, job: &Job) -> bool {
+    let Job::Done(conclusion) = job else { return false };
+    let told = match run.status.outcome {
+        Some(Outcome::MachineLost | Outcome::MaxAge) => Some(Outcome::Failed),
+        outcome => outcome,
+    };
+    run.status.phase == Phase::Finished && told == Some(Outcome::from(*conclusion))
 }
