@@ -295,8 +295,8 @@ impl Controller {
         Ok(BootPermit::Wait(BootStop { until, ..stop }))
     }
 
-    /// Gives the lease of an attempt back that found no seat. Returns when it tries again; others of
-    /// this process wait for it.
+    /// Gives the lease of an attempt back that found no seat. Returns when it tries again; others
+    /// of this process wait for it.
     pub(super) async fn probe_unused(
         &self,
         class: &ClassName,
