@@ -25,7 +25,7 @@ const SHOWN_FOR: SignedDuration = SignedDuration::from_mins(2);
 const FINISHED: usize = 100;
 /// The maximum number of runs that are woken when a class launches again.
 const WOKEN_AT_MOST: usize = 1_000;
-/// An attempt that may try and finds no seat or registration tries again after this time.
+/// An attempt that may try and finds no seat tries again after this time.
 const TRIES_AGAIN_AFTER: SignedDuration = SignedDuration::from_mins(1);
 
 /// What this process knows of the boots of all classes.
@@ -295,8 +295,8 @@ impl Controller {
         Ok(BootPermit::Wait(BootStop { until, ..stop }))
     }
 
-    /// Gives the lease of an attempt back that found no seat or registration. Returns when it tries
-    /// again; others of this process wait for it.
+    /// Gives the lease of an attempt back that found no seat. Returns when it tries again; others
+    /// of this process wait for it.
     pub(super) async fn probe_unused(
         &self,
         class: &ClassName,

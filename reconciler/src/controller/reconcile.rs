@@ -204,9 +204,6 @@ impl Reconcile<'_> {
                 return Ok(true);
             }
             more = self.prepare(prepare).await?;
-            if !more {
-                self.release_probe().await;
-            }
         }
         self.keep_late_lines().await;
         self.put(rule).await?;

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::{Reconcile, Stop};
 use crate::controller::boots::BootPermit;
 use crate::controller::{ActionKind, Event};
-use crate::model::{Attempt, AttemptId, Cause, ClassName, Machine, MachineSpec, Refusal};
+use crate::model::{Attempt, AttemptId, Cause, ClassName, Machine, MachineSpec, Refusal, Run};
 use crate::plan::{Rule, record};
 use crate::ports::{ErrorKind, PortError};
 
@@ -65,13 +65,12 @@ impl Reconcile<'_> {
         Ok(true)
     }
 
-    /// Lets another attempt try: this one found no seat or registration.
-    pub(super) async fn release_probe(&mut self) {
+    /// Lets another attempt try: that of this run found no seat. After a call that failed it keeps
+    /// the lease, because another replica may launch for the same attempt.
+    pub(super) async fn release_probe(&mut self, run: &mut Run) {
         let Some((class, attempt_id)) = self.probe.take() else { return };
         let again = self.controller.probe_unused(&class, &attempt_id).await;
-        if let Some(run) = &mut self.seen.run {
-            run.status.due = run.status.due.min(again);
-        }
+        run.status.due = run.status.due.min(again);
     }
 
     async fn permitted(&mut self, class: &ClassName, attempt_id: &AttemptId) -> bool {

@@ -45,6 +45,7 @@ impl Reconcile<'_> {
             };
             if matches!(seat, Ok(false)) {
                 record::at_limit(&mut run.status, &prepare, now);
+                self.release_probe(run).await;
                 return Ok(false);
             }
             self.note(
