@@ -30,7 +30,6 @@ fn without_runner() -> Fake {
 
 /// Returns an attempt whose machine may fetch a runner with this hash.
 fn fetching(mut attempt: Attempt, sha256: String) -> Attempt {
-    let mut attempt = attempt;
     let download = Some(RunnerDownload { url: URL.to_owned(), sha256 });
     let setup = RunnerSetup { download, ..RunnerSetup::default() };
     attempt.placements[0].machine.runner = Some(Box::new(setup));

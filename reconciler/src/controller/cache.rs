@@ -99,15 +99,16 @@ struct Inner {
     idle: Idle,
 }
 
-/// When nothing was found, as long as this process knows of no change.
+/// When nothing was found, as long as this process knows of no change: nothing open, nothing left,
+/// nothing listed.
 #[derive(Clone, Copy, Default)]
 struct Idle {
     /// When no run was open or due.
-    nothing_open: Option<Timestamp>,
+    open: Option<Timestamp>,
     /// When no machine, registration or seat was left either.
-    nothing_left: Option<Timestamp>,
+    left: Option<Timestamp>,
     /// When a replica that does not hold the lease found no machine and no registration.
-    nothing_listed: Option<Timestamp>,
+    listed: Option<Timestamp>,
 }
 
 impl Cache {
@@ -224,40 +225,40 @@ impl Cache {
 
     /// Records that no run is open or due.
     pub(super) fn found_nothing_open(&self, now: Timestamp) {
-        self.inner().idle.nothing_open = Some(now);
+        self.inner().idle.open = Some(now);
     }
 
     /// Records that no machine, registration or seat is left.
     pub(super) fn found_nothing_left(&self, now: Timestamp) {
-        self.inner().idle.nothing_left = Some(now);
+        self.inner().idle.left = Some(now);
     }
 
     /// Records that a replica that does not hold the lease found no machine and no registration.
     pub(super) fn found_nothing_listed(&self, now: Timestamp) {
-        self.inner().idle.nothing_listed = Some(now);
+        self.inner().idle.listed = Some(now);
     }
 
     /// Returns whether nothing was open at the last read, however long ago.
     pub(super) fn was_idle(&self) -> bool {
-        self.inner().idle.nothing_open.is_some()
+        self.inner().idle.open.is_some()
     }
 
     /// Returns whether a poll may skip the store if the forge lists nothing to serve.
     pub(super) fn nothing_open(&self, now: Timestamp) -> bool {
         let inner = self.inner();
-        inner.dues.is_empty() && recent(inner.idle.nothing_open, STORE_READ_EVERY, now)
+        inner.dues.is_empty() && recent(inner.idle.open, STORE_READ_EVERY, now)
     }
 
     /// Returns whether a sweep may be skipped.
     pub(super) fn nothing_left(&self, now: Timestamp) -> bool {
         let inner = self.inner();
-        inner.dues.is_empty() && recent(inner.idle.nothing_left, SWEPT_EVERY, now)
+        inner.dues.is_empty() && recent(inner.idle.left, SWEPT_EVERY, now)
     }
 
     /// Returns whether a replica that does not hold the lease may skip its lists.
     pub(super) fn nothing_listed(&self, now: Timestamp) -> bool {
         let inner = self.inner();
-        inner.dues.is_empty() && recent(inner.idle.nothing_listed, SWEPT_EVERY, now)
+        inner.dues.is_empty() && recent(inner.idle.listed, SWEPT_EVERY, now)
     }
 
     /// Records that a run was woken; it is due again soon in case the wake-up is lost.

@@ -49,14 +49,14 @@ impl Spend {
     fn listed(
         &self,
         machines: &[Machine],
-        price: impl Fn(&Machine) -> Option<MicroUsd>,
+        current: impl Fn(&Machine) -> Option<MicroUsd>,
         list: &ListRead,
     ) {
         let mut inner = self.0.lock();
-        let Inner { day, prices, .. } = &mut *inner;
+        let Inner { day, prices: last, .. } = &mut *inner;
         let price = |machine: &Machine| {
-            let last = || prices.get(&(machine.kind.clone(), machine.market)).copied();
-            price(machine).or_else(last)
+            let last = || last.get(&(machine.kind.clone(), machine.market)).copied();
+            current(machine).or_else(last)
         };
         day.listed(machines, price, list);
     }

@@ -184,7 +184,9 @@ mod tests {
     fn two_launches_that_failed_in_a_row_open_it() {
         let stop = |failed: &[(i64, bool)], others: &[(i64, bool)]| {
             let mut all = boots("linux", failed);
-            all.iter_mut().for_each(|boot| boot.result.launch_failed = true);
+            for boot in &mut all {
+                boot.result.launch_failed = true;
+            }
             all.extend(boots("linux", others));
             boot_stop(&linux(), all.iter())
         };

@@ -149,7 +149,9 @@ fn stops(ends: impl Fn(&Harness, &RunName)) -> bool {
     let names = harness.jobs(3, "bad");
     harness.reconcile_each(&names);
     harness.pass(20 * SECOND);
-    names.iter().for_each(|name| ends(&harness, name));
+    for name in &names {
+        ends(&harness, name);
+    }
     harness.reconcile_each(&names);
     told(&harness.controller).is_some()
 }

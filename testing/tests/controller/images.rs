@@ -12,7 +12,7 @@ fn harness(image: &str) -> Harness {
     let harness = Harness::new();
     harness.configure("good", |class| {
         for machine in &mut class.machines {
-            machine.image = NAMED.to_owned();
+            NAMED.clone_into(&mut machine.image);
         }
     });
     stands_for(&harness, image);

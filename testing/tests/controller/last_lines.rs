@@ -57,7 +57,7 @@ fn credentials_are_cut_out() {
     let mut settings = (*harness.controller.settings()).clone();
     settings.secrets = vec![Secret::new("of the configuration")];
     harness.controller.configure(settings);
-    harness.state().runner_token = "runner-token".to_owned();
+    "runner-token".clone_into(&mut harness.state().runner_token);
     let name = harness.jobs(1, "good").remove(0);
     fail_printing(&harness, &name, 1, "it is runner-token, of the configuration, a word");
     assert_eq!(kept(&harness, &name)[0].as_deref(), Some("it is [secret], [secret], a word"));
@@ -83,7 +83,7 @@ fn a_log_that_cannot_be_read_changes_nothing() {
 
 /// A machine ends, and its log is not there yet.
 fn fail_silently(harness: &Harness, name: &RunName) {
-    harness.state().runner_token = "runner-token".to_owned();
+    "runner-token".clone_into(&mut harness.state().runner_token);
     harness.reconcile(name);
     harness.take_back(name);
     harness.pass(SECOND);

@@ -16,7 +16,7 @@ const UNLISTED_FOR: SignedDuration = SignedDuration::from_hours(2);
 /// What the machines have cost on one day.
 #[derive(Default)]
 pub(super) struct Day {
-    day: Date,
+    date: Date,
     machines: HashMap<MachineId, Cost>,
     /// When the last list of machines began.
     listed_at: Option<Timestamp>,
@@ -95,8 +95,8 @@ impl Day {
     /// Begins the day of this time, unless it has begun.
     pub(super) fn turn(&mut self, now: Timestamp) {
         let day = day_of(now);
-        if self.day != day {
-            self.day = day;
+        if self.date != day {
+            self.date = day;
             self.unlisted.clear();
             self.unlisted_is_partial = false;
             self.unseen.clear();
@@ -124,7 +124,7 @@ impl Day {
     /// Notes what was counted of a day, read at this time.
     pub(super) fn counted(&mut self, counted: &[Usage], day: Date, read_at: Timestamp) {
         self.turn(read_at);
-        if self.day != day {
+        if self.date != day {
             return;
         }
         self.settle();
@@ -159,7 +159,7 @@ impl Day {
 
     /// Adds what machines that are no longer listed cost to the sum of the day.
     fn drop_unlisted(&mut self, now: Timestamp) {
-        let begin = begin_of(self.day);
+        let begin = begin_of(self.date);
         for (_, cost) in self.machines.extract_if(|_, it| older(now, it.listed_at, UNLISTED_FOR)) {
             let today = cost.since(begin);
             self.unlisted_is_partial |= cost.is_partial(begin);
@@ -169,7 +169,7 @@ impl Day {
 
     /// Returns the cost of today of the machines that were seen.
     fn seen(&self, class: &ClassName, of: impl Fn(&Cost) -> bool) -> MicroUsd {
-        let begin = begin_of(self.day);
+        let begin = begin_of(self.date);
         let mut sum = self.unlisted.get(class).copied().unwrap_or_default();
         for cost in self.machines.values().filter(|cost| cost.class == *class && of(cost)) {
             sum += cost.since(begin);
@@ -207,7 +207,7 @@ impl Day {
 
     /// Returns what all classes have cost today, and whether that may be more.
     pub(super) fn total(&self) -> (MicroUsd, bool) {
-        let begin = begin_of(self.day);
+        let begin = begin_of(self.date);
         let counted = self.counted.iter().flat_map(|counted| counted.costs.keys());
         let mut classes: BTreeSet<&ClassName> = counted.collect();
         classes.extend(self.unseen.keys().chain(self.unlisted.keys()));

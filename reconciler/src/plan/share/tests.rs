@@ -23,7 +23,9 @@ fn ordered(
     let of = |(name, (repo, since))| Waiter { name, repo, since: at(since) };
     let waiting = names.iter().zip(waiting.iter().copied()).map(of);
     let mut known = Served::default();
-    served.iter().for_each(|(repo, second)| known.gets(repo, at(*second)));
+    for (repo, second) in served {
+        known.gets(repo, at(*second));
+    }
     let order = order(limits, live.iter().copied(), waiting, &known, at(now));
     let number = |name: &RunName| names.iter().position(|other| other == name);
     order.map(|waiter| number(waiter.name).expect("one of them")).collect()

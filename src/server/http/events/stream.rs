@@ -95,8 +95,8 @@ fn open_at(pace: Pace, app: Arc<App>, wanted: Wanted, shown: Shown) -> Result<Re
         return Err(Refusal::new(StatusCode::NOT_ACCEPTABLE, detail));
     }
     let caller = shown.identify(&app)?;
-    let place = app.event_clients.enter(&caller.who)?;
-    let stream = follow(pace, app, (wanted, shown), place, ending);
+    let share = app.event_clients.enter(&caller.who)?;
+    let stream = follow(pace, app, (wanted, shown), share, ending);
     let stream = Sse::new(stream).keep_alive(KeepAlive::new().interval(pace.heartbeat));
     // Proxies that buffer answers would hold events back.
     let unbuffered = [(HeaderName::from_static("x-accel-buffering"), "no")];
@@ -130,7 +130,7 @@ fn follow(
     pace: Pace,
     app: Arc<App>,
     (wanted, shown): (Wanted, Shown),
-    place: Share<String>,
+    share: Share<String>,
     ending: watch::Receiver<bool>,
 ) -> impl Stream<Item = Result<Message, Infallible>> {
     let events = &app.telemetry.events;
@@ -161,7 +161,7 @@ fn follow(
         app,
         wanted,
         shown,
-        _place: place,
+        _place: share,
         position,
         newest,
         ending,

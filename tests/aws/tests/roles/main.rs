@@ -47,7 +47,7 @@ const CONTROLLER: usize = 0;
 const INGEST: usize = 1;
 
 /// Values of the placeholders of the policies.
-const VALUES: [(&str, &str); 15] = [
+const VALUES: [(&str, &str); 19] = [
     ("region", needs::REGION),
     ("account", needs::ACCOUNT),
     ("installation", "tinqs-ci"),
@@ -63,11 +63,22 @@ const VALUES: [(&str, &str); 15] = [
     ("forge_token", "tinqs-ci/forge"),
     ("webhook_secret", "tinqs-ci/webhook"),
     ("function", "tinqs-ci"),
+    ("tag_key", "CostCenter"),
+    ("hop_limit", "1"),
+    ("image_parameter", "ci/image"),
+    ("disk_key", "0a1b"),
 ];
 
 /// Rights that this suite does not use: by role, with the reason for each.
-const UNUSED: [(&str, &str, &str); 6] = [
+const UNUSED: [(&str, &str, &str); 13] = [
     ("bootstrap", "dynamodb:UpdateTable", "a table of the predecessor lacks the indexes"),
+    ("controller", "kms:CreateGrant", "EC2 uses the key of the disks"),
+    ("controller", "kms:Decrypt", "EC2 uses the key of the disks"),
+    ("controller", "kms:DescribeKey", "EC2 uses the key of the disks"),
+    ("controller", "kms:GenerateDataKeyWithoutPlaintext", "EC2 uses the key of the disks"),
+    ("controller", "kms:ReEncryptFrom", "EC2 uses the key of the disks"),
+    ("controller", "kms:ReEncryptTo", "EC2 uses the key of the disks"),
+    ("controller", "ssm:GetParameter", "the image is named by its ID"),
     ("controller", "logs:CreateLogGroup", "the Lambda runtime writes the function's log"),
     ("controller", "logs:CreateLogStream", "the Lambda runtime writes the function's log"),
     ("controller", "logs:PutLogEvents", "the Lambda runtime writes the function's log"),
