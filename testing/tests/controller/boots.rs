@@ -317,6 +317,6 @@ fn an_attempt_that_tries_keeps_the_others_away_after_a_call_that_failed() {
         assert_eq!(harness.launches("bad"), 5, "{operation}: it keeps the lease");
         harness.pass(15 * SECOND);
     }
-    harness.reconcile(&names[3]);
-    assert_eq!(harness.launches("bad"), 6, "it tries again");
+    let report = harness.reconcile(&names[3]);
+    assert_eq!(harness.launches("bad"), 6, "it tries again: {report:?}");
 }

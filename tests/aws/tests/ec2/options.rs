@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use tinqs_ci_aws::ec2::Machines;
 use tinqs_ci_reconciler::model::{
-    Attempt, AttemptId, Cause, CpuCredits, DiskEncryption, EndedBy, MachineOptions,
+    Attempt, AttemptId, Cause, CpuCredits, DiskEncryption, MachineOptions,
 };
 use tinqs_ci_reconciler::ports::{Compute as _, ErrorKind};
 use tinqs_ci_simulator::aws_wire::{Kind, Rule, When};
@@ -79,8 +79,11 @@ async fn a_disk_that_ec2_refuses_is_invalid_and_a_missing_key_ends_the_machine()
     let (attempt_id, attempt) = asking(&keyed);
     machines.launch(&attempt_id, 0, &attempt).await.unwrap();
     let listed = machines.list().await.unwrap();
-    let ended: Vec<_> = listed.iter().map(|machine| machine.ended_by).collect();
-    assert_eq!(ended, [Some(EndedBy::Cloud)]);
+    // The cloud did not take it back: its launch failed, for a reason of the configuration.
+    let [machine] = &listed[..] else { panic!("{listed:?}") };
+    assert_eq!(machine.ended_by, None);
+    let reason = machine.state_reason.as_ref().expect("a reason");
+    assert_eq!(reason.code, "Client.InternalError");
     is_clean(&wire);
 }
 
