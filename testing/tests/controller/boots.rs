@@ -301,22 +301,3 @@ fn an_attempt_that_tries_and_finds_no_seat_lets_others_try() {
     ready(another.reconcile(&names[4]));
     assert_eq!(harness.launches("bad"), 6, "the lease was given back");
 }
-
-#[test]
-fn an_attempt_that_tries_keeps_the_others_away_after_a_call_that_failed() {
-    let (harness, names) = stopped();
-    harness.pass(5 * MINUTE + SECOND);
-    harness.reconcile_each(&names[..2]);
-    harness.configure("bad", |class| class.limit = Some(2));
-    harness.pass(5 * MINUTE);
-    for operation in ["seat", "register"] {
-        harness.fails(operation, ErrorKind::Unavailable);
-        harness.reconcile(&names[3]);
-        // It may be that another replica launches for the same attempt.
-        ready(harness.another().reconcile(&names[4]));
-        assert_eq!(harness.launches("bad"), 5, "{operation}: it keeps the lease");
-        harness.pass(15 * SECOND);
-    }
-    let report = harness.reconcile(&names[3]);
-    assert_eq!(harness.launches("bad"), 6, "it tries again: {report:?}");
-}
