@@ -53,12 +53,12 @@ impl Spend {
         list: &ListRead,
     ) {
         let mut inner = self.0.lock();
-        let Inner { day, prices: last, .. } = &mut *inner;
-        let price = |machine: &Machine| {
-            let last = || last.get(&(machine.kind.clone(), machine.market)).copied();
-            current(machine).or_else(last)
+        let Inner { day, prices, .. } = &mut *inner;
+        let price_of = |machine: &Machine| {
+            let known = || prices.get(&(machine.kind.clone(), machine.market)).copied();
+            current(machine).or_else(known)
         };
-        day.listed(machines, price, list);
+        day.listed(machines, price_of, list);
     }
 
     /// Notes what was counted of a day, read at this time.

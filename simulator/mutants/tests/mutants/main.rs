@@ -154,10 +154,10 @@ cases! {
     no_backoff: [Mutant::NoBackoff], Profile::drought, [Writes], 5;
     displaced_runs_wait: [Mutant::DisplacedWaits], Profile::spot, [Waits], 5;
     unclaimed_machines_are_not_counted: [Mutant::UnclaimedNotCounted], Profile::few, [InVain], 3;
-    no_machine_is_unclaimed: [Mutant::NothingUnclaimed], Profile::few, [Surplus], 3;
-    every_machine_is_unclaimed: [Mutant::EveryMachineUnclaimed], Profile::few, [InVain], 3;
+    no_machine_is_unclaimed: [Mutant::NothingUnclaimed], Profile::steal, [Surplus], 20;
+    every_machine_is_unclaimed: [Mutant::EveryMachineUnclaimed], Profile::few, [InVain], 40;
     no_late_rule: [Mutant::NoLateRule], Profile::machines, [Waits], 20;
-    runs_given_up_are_reopened: [Mutant::GaveUpReopened], Profile::giveup, [Writes], 3;
+    runs_given_up_are_reopened: [Mutant::GaveUpReopened], Profile::giveup, [Writes], 30;
     due_ignored: [Mutant::SweepIgnoresDue], Profile::alone, [Leak], 1;
     idle_registrations_of_finished_runs_retired: [Mutant::RetireIdleOfFinished],
         Profile::silence, [L3], 1;
@@ -168,7 +168,7 @@ cases! {
     the_breaker_for_machines_never_closes: [Mutant::BootBreakerNeverCloses], Profile::deaf,
         [Waits], 3;
     refused_launches_count_as_boots: [Mutant::RefusalsCountAsBoots], Profile::cap, [Boots], 5;
-    reclaimed_machines_count_as_boots: [Mutant::ReclaimsCountAsBoots], Profile::spot, [Boots], 10;
+    reclaimed_machines_count_as_boots: [Mutant::ReclaimsCountAsBoots], Profile::spot, [Boots], 60;
     runners_are_registered_in_the_scope: [Mutant::RegisterInScope], Profile::hijack, [L10], 2;
     runners_carry_all_labels_of_the_class: [Mutant::LabelsOfClass], Profile::hijack, [L10], 2;
     only_the_list_of_the_scope_is_read: [Mutant::ListOfScopeOnly], Profile::hijack, [Leak], 5;
