@@ -155,9 +155,7 @@ cases! {
     displaced_runs_wait: [Mutant::DisplacedWaits], Profile::spot, [Waits], 5;
     unclaimed_machines_are_not_counted: [Mutant::UnclaimedNotCounted], Profile::few, [InVain], 3;
     no_machine_is_unclaimed: [Mutant::NothingUnclaimed], Profile::steal, [Surplus], 20;
-    every_machine_is_unclaimed: [Mutant::EveryMachineUnclaimed], Profile::few, [InVain], 40;
     no_late_rule: [Mutant::NoLateRule], Profile::machines, [Waits], 20;
-    runs_given_up_are_reopened: [Mutant::GaveUpReopened], Profile::giveup, [Writes], 30;
     due_ignored: [Mutant::SweepIgnoresDue], Profile::alone, [Leak], 1;
     idle_registrations_of_finished_runs_retired: [Mutant::RetireIdleOfFinished],
         Profile::silence, [L3], 1;

@@ -82,12 +82,8 @@ mutants! {
     UnclaimedNotCounted,
     /// No displaced job waits for a reassigned machine.
     NothingUnclaimed,
-    /// Machines whose own jobs still wait count as unclaimed, too.
-    EveryMachineUnclaimed,
     /// A live machine is never late.
     NoLateRule,
-    /// A given-up run is reopened while its job waits.
-    GaveUpReopened,
     /// The sweep does not wake due open runs.
     SweepIgnoresDue,
     /// The sweep does not wake for machines, registrations and seats without an open run.
