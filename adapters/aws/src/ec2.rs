@@ -297,15 +297,12 @@ impl Compute for Machines {
 impl Machines {
     /// Says why the parameter of an attempt's image stood for none when the attempt was decided.
     async fn unknown_image(&self, named: &str) -> PortError {
-        match self.image(named).await {
-            Err(error) => error,
-            // A recorded attempt stays as it is: the next one has the image.
-            Ok(_) => {
-                let message = format!("{named} stood for no image when the attempt was decided");
-                PortError::new("compute", "launch", ErrorKind::Invalid, message)
-                    .because(Cause::Attempt)
-            }
+        if let Err(error) = self.image(named).await {
+            return error;
         }
+        // A recorded attempt stays as it is: the next one has the image.
+        let message = format!("{named} stood for no image when the attempt was decided");
+        PortError::new("compute", "launch", ErrorKind::Invalid, message).because(Cause::Attempt)
     }
 
     async fn read_log(&self, id: &MachineId, most: usize) -> Result<Option<MachineLog>, PortError> {

@@ -1,6 +1,6 @@
 //! What AWS authorizes for a request: actions with their resources and condition keys.
 //! Source: Service Authorization Reference, "Actions, resources, and condition keys" of Amazon
-//! DynamoDB, EC2 and SQS.
+//! `DynamoDB`, EC2 and SQS.
 
 use std::collections::BTreeMap;
 
@@ -61,7 +61,7 @@ fn unknown(op: &str) -> String {
 
 fn call(action: String, resource: String, context: &[(&str, &[&str])]) -> Call {
     let owned = |values: &[&str]| values.iter().map(|value| (*value).to_owned()).collect();
-    let context = context.iter().map(|(key, values)| ((*key).to_owned(), owned(*values)));
+    let context = context.iter().map(|(key, values)| ((*key).to_owned(), owned(values)));
     let region = ("aws:RequestedRegion".to_owned(), vec![REGION.to_owned()]);
     Call { action, resource, context: context.chain([region]).collect() }
 }

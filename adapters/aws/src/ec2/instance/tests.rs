@@ -115,9 +115,10 @@ fn the_reason_of_an_end_is_told_with_its_remedy() {
         ours(INSTALLATION, &instance).unwrap().state_reason
     };
     let spot = Some("Server.SpotInstanceTermination");
-    let full = Some("Server.SpotInstanceTermination: Spot instance termination");
+    let text = "Server.SpotInstanceTermination: Spot instance termination";
+    let full = Some(text);
     let reason = told("terminated", spot, full).expect("it is over");
-    assert_eq!(reason.to_string(), full.unwrap(), "EC2 repeats the code");
+    assert_eq!(reason.to_string(), text, "EC2 repeats the code");
     assert_eq!(reason.refusal, None);
     assert_eq!(told("running", spot, full), None, "a reason of its past");
     assert_eq!(told("terminated", None, full), None);
