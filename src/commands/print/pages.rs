@@ -6,10 +6,11 @@ use expect_test::expect;
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
     About, Answer, Attempt, Boot, Class, ClassName, ClockCheck, Condition, End, Ended,
-    InstallationId, Job, JobRef, JobTimes, MachineId, MachineOptions, MachineSpec, Market,
-    Observation, ObservedClass, Outcome, Phase, Placement, Reason, Refusal, Refused, Registrations,
-    Run, RunName, Runner, Secret, SeenBy, Spec, Times,
+    InstallationId, Job, JobRef, JobTimes, MachineId, Observation, ObservedClass, Outcome, Phase,
+    Placement, Reason, Refusal, Refused, Registrations, Run, RunName, Runner, Secret, SeenBy, Spec,
+    Times,
 };
+use tinqs_ci_testing::make;
 
 use super::{Detail, describe, json, plan, yaml};
 use crate::api::plan_view;
@@ -44,19 +45,6 @@ fn run(id: i64, phase: Phase) -> Run {
     run
 }
 
-fn machine() -> MachineSpec {
-    MachineSpec {
-        kind: "process".into(),
-        subnet: String::new(),
-        market: Market::OnDemand,
-        image: String::new(),
-        security_groups: Vec::new(),
-        instance_profile: String::new(),
-        runner: None,
-        options: MachineOptions::default(),
-    }
-}
-
 fn attempt(run: &Run, number: u32, id: Option<&str>) -> Attempt {
     let answered = id.map(|id| Answer { id: MachineId(id.to_owned()), at: before(140) });
     Attempt {
@@ -79,7 +67,7 @@ fn attempt(run: &Run, number: u32, id: Option<&str>) -> Attempt {
             git_token: Some(Secret::new("hidden-token")),
         },
         placements: vec![Placement {
-            machine: machine(),
+            machine: make::process(),
             asked_again: false,
             answered,
             refused: None,
@@ -266,7 +254,7 @@ fn seen(run: Run, job: Job, limit: Option<u32>) -> Observation {
             name: ClassName("linux".into()),
             labels: vec!["linux".into()],
             serves_unlabeled: false,
-            machines: vec![machine()],
+            machines: vec![make::process()],
             limit,
             repo_limit: None,
             owner_limit: None,
