@@ -8,6 +8,7 @@ mod options;
 mod reasons;
 mod runner;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use cloud::{INSTALLATION, UNPACED, ask, clients, in_an_hour, is_clean, machines, recipe, wire};
@@ -23,6 +24,11 @@ use tinqs_ci_testing::make::{at_once, until};
 
 fn rule(wire: &Ec2Wire, op: &str, when: When, kind: Kind) {
     wire.faults(|rules| rules.add(Rule::new("ec2", op, when, kind)));
+}
+
+/// Machines whose processes run in a directory, with this `PATH` alone.
+fn processes(dir: &Path, path: &str) -> Processes {
+    Processes { dir: dir.to_owned(), environment: vec![("PATH".to_owned(), path.to_owned())] }
 }
 
 fn error(code: &str, status: u16) -> Kind {
@@ -389,8 +395,7 @@ async fn a_machine_runs_its_boot_script_and_powers_itself_off() {
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(&path, mode).unwrap();
     let path = format!("{}:/usr/local/bin:/usr/bin:/bin", bin.display());
-    let guest =
-        Processes { dir: dir.path().to_owned(), environment: vec![("PATH".to_owned(), path)] };
+    let guest = processes(dir.path(), &path);
     let wire = wire(|options| options.guest = Some(Arc::new(guest)));
     let machines = machines(&wire, UNPACED).await;
     let (attempt_id, attempt) = ask(1);
@@ -427,9 +432,7 @@ async fn a_machine_runs_its_boot_script_and_powers_itself_off() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_console_of_ours_is_the_log() {
     let dir = tempfile::tempdir().unwrap();
-    let path = "/usr/local/bin:/usr/bin:/bin".to_owned();
-    let guest =
-        Processes { dir: dir.path().to_owned(), environment: vec![("PATH".to_owned(), path)] };
+    let guest = processes(dir.path(), "/usr/local/bin:/usr/bin:/bin");
     let wire = wire(|options| {
         options.guest = Some(Arc::new(guest));
         options.boots_in = SignedDuration::from_millis(500);

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use jiff::SignedDuration;
 use tinqs_ci_reconciler::model::{EndedBy, MachineState, Refusal};
 use tinqs_ci_reconciler::ports::Compute as _;
-use tinqs_ci_simulator::ec2_wire::Processes;
 use tinqs_ci_testing::make::until;
 
 use crate::cloud::{UNPACED, ask, is_clean, machines, wire};
+use crate::processes;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_launch_that_fails_after_ec2_accepted_it_says_why() {
@@ -42,9 +42,7 @@ async fn a_launch_that_fails_after_ec2_accepted_it_says_why() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_console_that_ec2_does_not_show_yet_is_no_log() {
     let dir = tempfile::tempdir().unwrap();
-    let path = "/usr/local/bin:/usr/bin:/bin".to_owned();
-    let guest =
-        Processes { dir: dir.path().to_owned(), environment: vec![("PATH".to_owned(), path)] };
+    let guest = processes(dir.path(), "/usr/local/bin:/usr/bin:/bin");
     let wire = wire(|options| {
         options.guest = Some(Arc::new(guest));
         options.console_lag = SignedDuration::from_hours(1_000);
