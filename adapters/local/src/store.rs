@@ -33,7 +33,8 @@ use tinqs_ci_reconciler::model::{
     AttemptId, ClassName, Pause, Run, RunName, SeatLimits, Uid, Usage,
 };
 use tinqs_ci_reconciler::ports::{
-    Cursor, ErrorKind, Expect, Filter, OpenRun, Page, PortError, RunStore, Seat,
+    Cursor, ErrorKind, Expect, Filter, NewerRecord, OpenRun, Page, PortError, RunStore, Seat,
+    UnreadRecords,
 };
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
@@ -69,6 +70,7 @@ pub struct Store {
     /// The file has one owner, so a lease is only ever held between tasks of this process, and ends
     /// with it.
     leases: Mutex<HashMap<String, (String, Timestamp)>>,
+    unread: Arc<UnreadRecords>,
     probe: Mutex<Option<(Instant, Result<(), String>)>>,
 }
 
@@ -112,6 +114,7 @@ impl Store {
             writes: Some(writes),
             threads,
             leases: Mutex::default(),
+            unread: Arc::default(),
             probe: Mutex::default(),
         })
     }
@@ -261,8 +264,12 @@ impl RunStore for Store {
         let found =
             tokio::time::timeout(DEADLINE, request).await.map_err(|_| self.late("get"))??;
         let found = found.map_err(|message| self.failed_to_read("get", message))?;
-        let read = found.map(|row| index::understood(name.as_str(), &row)).transpose();
-        read.map_err(|unreadable| {
+        let Some((version, body)) = found else {
+            self.unread.is_fine(name.as_str());
+            return Ok(None);
+        };
+        let read = index::understand(name.as_str(), version, &body, &self.unread);
+        read.map(Some).map_err(|unreadable| {
             PortError::new("store", "get", ErrorKind::Invalid, unreadable.to_string())
         })
     }
@@ -290,7 +297,8 @@ impl RunStore for Store {
 
     /// Returns at most 10,000 of the runs whose `keep` is over, oldest first; the rest next time.
     async fn open(&self, now: Timestamp) -> Result<Vec<OpenRun>, PortError> {
-        self.read("open", move |read| pages::open(read, now)).await
+        let unread = Arc::clone(&self.unread);
+        self.read("open", move |read| pages::open(read, now, &unread)).await
     }
 
     /// Reads at most 10,000 records, so a page may be short, even empty, and still have a `next`.
@@ -299,8 +307,8 @@ impl RunStore for Store {
             .map(Cursor::parse)
             .transpose()
             .map_err(|message| PortError::new("store", "page", ErrorKind::Invalid, message))?;
-        let filter = filter.clone();
-        self.read("page", move |read| pages::page(read, &filter, after.as_ref())).await
+        let (filter, unread) = (filter.clone(), Arc::clone(&self.unread));
+        self.read("page", move |read| pages::page(read, &filter, after.as_ref(), &unread)).await
     }
 
     async fn seat(
@@ -359,6 +367,15 @@ impl RunStore for Store {
     }
     async fn writable(&self, _holder: &str, _now: Timestamp) -> Result<(), PortError> {
         self.can_be_written().await
+    }
+
+    /// Counts each record once, and at most 1,000.
+    fn unreadable(&self) -> usize {
+        self.unread.count()
+    }
+
+    fn newer(&self) -> Vec<NewerRecord> {
+        self.unread.newer()
     }
 }
 

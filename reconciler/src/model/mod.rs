@@ -15,6 +15,7 @@ mod names;
 mod observation;
 mod outcome;
 mod pause;
+mod record_formats;
 mod recorded;
 mod redactor;
 mod repos;
@@ -24,6 +25,7 @@ mod seat_limits;
 mod secret;
 mod stored;
 mod timeline;
+mod unknown_fields;
 mod usage;
 
 pub use attempt::{
@@ -50,12 +52,14 @@ pub use observation::{
 };
 pub use outcome::{EndedBy, Outcome, StateReason};
 pub use pause::{Pause, paused};
+pub use record_formats::RecordFormats;
 pub use redactor::Redactor;
 pub use repos::{owner_of, pattern_problem, same_owner};
 pub use run::{About, Condition, JobRef, Phase, Reason, Run, Spec, Status};
 pub use runner_setup::{RunnerCache, RunnerConfig, RunnerDownload, RunnerSetup};
 pub use seat_limits::{LimitOf, LimitReached, SeatLimits};
 pub use secret::Secret;
-pub use stored::{decode, encode};
+pub use stored::{DecodeError, decode, encode};
 pub use timeline::{Happened, Milestone, SeenBy};
+pub use unknown_fields::UnknownFields;
 pub use usage::{Amount, EndedWithin, RunUsage, Seconds, Usage, UsageKey, UsedMachine};

@@ -7,7 +7,9 @@ use super::attempt::{Attempt, PastAttempt};
 use super::job_times::JobWait;
 use super::names::{AttemptId, RunName, Uid};
 use super::outcome::Outcome;
+use super::record_formats::{self, RecordFormats};
 use super::timeline::{Happened, Milestone, SeenBy};
+use super::unknown_fields::UnknownFields;
 use super::usage::RunUsage;
 
 /// Milestones kept from the beginning of the timeline.
@@ -19,6 +21,9 @@ const LATEST: usize = 20;
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct Run {
+    /// The format in which the record was last written.
+    #[serde(default = "record_formats::first", skip_serializing_if = "record_formats::is_first")]
+    pub format: u32,
     /// The key, used in the store, the queue, machine tags and URLs.
     pub name: RunName,
     /// The incarnation: a run that is removed and created again has another UID.
@@ -39,6 +44,9 @@ pub struct Run {
     pub spec: Spec,
     /// The recorded progress.
     pub status: Status,
+    /// What a later release recorded, for the next write. Neither shown nor decided by.
+    #[serde(skip)]
+    pub unknown: UnknownFields,
 }
 
 /// The desired state: the job and the labels it asks for.
@@ -179,21 +187,24 @@ macro_rules! reasons {
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
         #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
         pub enum Reason {
-            $($(#[$doc])* $name),+
+            $($(#[$doc])* $name,)+
+            /// A reason that a later release wrote.
+            #[serde(other)]
+            Other,
         }
 
         impl Reason {
-            /// Every reason.
+            /// Every reason that this release knows.
             pub const ALL: &[Reason] = &[$(Reason::$name),+];
 
             /// Returns its metric label: `no_class`.
             pub const fn label(self) -> &'static str {
-                match self { $(Self::$name => $label),+ }
+                match self { $(Self::$name => $label,)+ Self::Other => "other" }
             }
 
             /// Returns its name in JSON and text: `NoClass`.
             pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$name => stringify!($name)),+ }
+                match self { $(Self::$name => stringify!($name),)+ Self::Other => "Other" }
             }
         }
     };
@@ -252,6 +263,7 @@ impl Run {
     /// Creates the run of a job that was just seen waiting.
     pub fn new(installation: &str, name: RunName, spec: Spec, by: SeenBy, now: Timestamp) -> Self {
         Self {
+            format: RecordFormats::FIRST,
             uid: Uid::new(installation, &name, now),
             name,
             version: 0,
@@ -276,6 +288,7 @@ impl Run {
                 usage: RunUsage::default(),
                 due: now,
             },
+            unknown: UnknownFields::default(),
         }
     }
 

@@ -1,18 +1,55 @@
 //! The stored form of a record: the only one that contains credentials, or their digests.
 
+use serde::Deserialize;
 use serde_json::Value;
 
+use super::attempt::Attempt;
+use super::record_formats::{self, RecordFormats};
 use super::run::Run;
 use super::runner_setup::RunnerConfig;
+use super::unknown_fields::UnknownFields;
 
-/// Encodes a run for the store as JSON, including its credentials.
+/// The reason why stored bytes are not read as a run.
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    /// A later release wrote them, in a format that this one does not read.
+    #[error(
+        "it has format {format}, and this release reads formats up to {}",
+        RecordFormats::OWN.reads
+    )]
+    Newer {
+        /// Their format.
+        format: u32,
+    },
+    /// They are not a run.
+    #[error(transparent)]
+    Malformed(#[from] serde_json::Error),
+}
+
+/// What is read of a record of any format.
+#[derive(Deserialize)]
+struct Header {
+    #[serde(default = "record_formats::first")]
+    format: u32,
+}
+
+/// Encodes a run for the store as JSON, including its credentials and what it keeps of a later
+/// release.
 pub fn encode(run: &Run) -> Vec<u8> {
-    let Some(attempt) = &run.status.attempt else {
+    if run.status.attempt.is_none() && run.unknown.is_empty() {
         // Without an attempt there is no credential. Nothing in it can fail to serialize.
         return serde_json::to_vec(run).unwrap_or_default();
-    };
+    }
     let mut value = serde_json::to_value(run).unwrap_or_default();
-    let stored = &mut value["status"]["attempt"];
+    if let Some(attempt) = &run.status.attempt {
+        put_credentials(attempt, &mut value["status"]["attempt"]);
+    }
+    run.unknown.put_into(&mut value);
+    value.to_string().into_bytes()
+}
+
+/// Puts the credentials of an attempt into its stored form.
+fn put_credentials(attempt: &Attempt, stored: &mut Value) {
     stored["runner"]["token"] = attempt.runner.token.to_stored().into();
     if let Some(token) = &attempt.boot.git_token {
         stored["boot"]["git_token"] = token.expose().into();
@@ -24,7 +61,6 @@ pub fn encode(run: &Run) -> Vec<u8> {
             put_secrets(config, &mut stored["machine"]["runner"]["config"]);
         }
     }
-    value.to_string().into_bytes()
 }
 
 /// Puts the credentials of a runner's configuration into its stored form.
@@ -40,11 +76,29 @@ fn put_secrets(config: &RunnerConfig, stored: &mut Value) {
 /// Decodes a run from the store.
 ///
 /// # Errors
-/// Returns an error if the bytes are not a run.
-pub fn decode(bytes: &[u8]) -> Result<Run, serde_json::Error> {
-    let mut run: Run = serde_json::from_slice(bytes)?;
+/// [`DecodeError`], also if the bytes are of a newer format than this release reads.
+pub fn decode(bytes: &[u8]) -> Result<Run, DecodeError> {
+    let mut run: Run = match serde_json::from_slice(bytes) {
+        Ok(run) => run,
+        Err(error) => {
+            let header: Result<Header, _> = serde_json::from_slice(bytes);
+            header.map_or(Ok(()), |header| readable(header.format))?;
+            return Err(error.into());
+        }
+    };
+    readable(run.format)?;
     if let Some(attempt) = &mut run.status.attempt {
         attempt.runner.token.read_stored();
     }
+    // Almost always this release wrote them, and everything is known.
+    let known = encode(&run);
+    if known != bytes {
+        let (stored, known) = (serde_json::from_slice(bytes)?, serde_json::from_slice(&known)?);
+        run.unknown = UnknownFields::of(&stored, &known);
+    }
     Ok(run)
+}
+
+fn readable(format: u32) -> Result<(), DecodeError> {
+    if format > RecordFormats::OWN.reads { Err(DecodeError::Newer { format }) } else { Ok(()) }
 }

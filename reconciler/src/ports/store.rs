@@ -10,6 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::error::PortError;
+use super::formats::{NewerRecord, ReadByAll};
 use crate::model::{
     AttemptId, ClassBoot, ClassName, Pause, Phase, Reason, Run, RunName, SeatLimits, Uid, Usage,
     boots_of,
@@ -142,6 +143,10 @@ pub const USAGE_MONTHS: i8 = 13;
 
 /// Stores runs, seats, pauses, leases and usage. Every call has its own deadline.
 ///
+/// # Guarantees
+/// A record of a newer format than this release reads is left alone: `get` returns `Invalid` and
+/// lists leave it out, so that nobody learns the version that a write would need.
+///
 /// # Errors
 /// Every call returns the store's error: `Unavailable` or `Throttled` if a retry may help, `Denied`
 /// or `Invalid` if an operator must act. A write that failed with `Unavailable` may have happened.
@@ -208,6 +213,18 @@ pub trait RunStore: Send + Sync {
         now: Timestamp,
         ttl: SignedDuration,
     ) -> Result<bool, PortError>;
+    /// Notes for `ttl` that a live replica reads records up to a format, and returns what every live
+    /// replica reads. In a store of one process that is the replica itself.
+    async fn announce(
+        &self,
+        replica: &str,
+        reads: u32,
+        now: Timestamp,
+        ttl: SignedDuration,
+    ) -> Result<ReadByAll, PortError> {
+        let _ = (replica, now, ttl);
+        Ok(ReadByAll { format: reads, silent: None })
+    }
     /// Checks with a harmless write whether the store is writable. `holder` names this process, so
     /// that replicas do not interfere.
     async fn writable(&self, holder: &str, now: Timestamp) -> Result<(), PortError> {
@@ -216,6 +233,10 @@ pub trait RunStore: Send + Sync {
     /// Returns how many records could not be decoded when last read. They are skipped.
     fn unreadable(&self) -> usize {
         0
+    }
+    /// Returns those of them that are of a newer format than this release reads.
+    fn newer(&self) -> Vec<NewerRecord> {
+        Vec::new()
     }
 }
 

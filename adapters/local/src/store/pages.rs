@@ -5,9 +5,9 @@ use std::ops::Bound;
 use jiff::Timestamp;
 use redb::{ReadTransaction, ReadableTable};
 use tinqs_ci_reconciler::model::Phase;
-use tinqs_ci_reconciler::ports::{Cursor, Filter, OpenRun, Page, Sharing};
+use tinqs_ci_reconciler::ports::{Cursor, Filter, OpenRun, Page, Sharing, UnreadRecords};
 
-use super::index::{quarantined, understand, unproject};
+use super::index::{understand, unproject};
 use super::tables::{CREATED, EXPIRY, OPEN, RUNS};
 
 /// Most expired runs of one read.
@@ -23,6 +23,7 @@ pub(super) fn page(
     read: &ReadTransaction,
     filter: &Filter,
     after: Option<&Cursor>,
+    unread: &UnreadRecords,
 ) -> Result<Page, redb::Error> {
     let limit = filter.limit.clamp(1, PAGE);
     let runs = read.open_table(RUNS)?;
@@ -35,17 +36,17 @@ pub(super) fn page(
         }
         if let Some(found) = runs.get(at.name.as_str())? {
             let (_, version, _, _, body) = found.value();
-            match understand(&at.name, version, body) {
-                Ok(run) if filter.takes(&run) => page.items.push(run),
-                Ok(_) => {}
-                Err(error) => quarantined(&at.name, &error.reason),
+            if let Ok(run) = understand(&at.name, version, body, unread)
+                && filter.takes(&run)
+            {
+                page.items.push(run);
             }
         }
         last = Some(at);
         Ok(true)
     };
     if let Some(Phase::Waiting | Phase::Starting | Phase::Running) = filter.phase {
-        for at in open_newest_first(read, filter)? {
+        for at in open_newest_first(read, filter, unread)? {
             if after.is_none_or(|after| at < *after) && !add(at)? {
                 break;
             }
@@ -71,12 +72,16 @@ pub(super) fn page(
     Ok(page)
 }
 
-fn open_newest_first(read: &ReadTransaction, filter: &Filter) -> Result<Vec<Cursor>, redb::Error> {
+fn open_newest_first(
+    read: &ReadTransaction,
+    filter: &Filter,
+    unread: &UnreadRecords,
+) -> Result<Vec<Cursor>, redb::Error> {
     let runs = read.open_table(RUNS)?;
     let mut cursors = Vec::new();
     for entry in read.open_table(OPEN)?.iter()? {
         let (name, projection) = entry?;
-        let Some(open) = unproject(name.value(), projection.value()) else { continue };
+        let Some(open) = unproject(name.value(), projection.value(), unread) else { continue };
         let matches = filter.phase == Some(open.phase)
             && filter.repo.as_ref().is_none_or(|repo| repo.as_str() == &*open.repo);
         if matches && let Some(run) = runs.get(name.value())? {
@@ -87,18 +92,22 @@ fn open_newest_first(read: &ReadTransaction, filter: &Filter) -> Result<Vec<Curs
     Ok(cursors)
 }
 
-pub(super) fn open(read: &ReadTransaction, now: Timestamp) -> Result<Vec<OpenRun>, redb::Error> {
+pub(super) fn open(
+    read: &ReadTransaction,
+    now: Timestamp,
+    unread: &UnreadRecords,
+) -> Result<Vec<OpenRun>, redb::Error> {
     let mut found = Vec::new();
     let mut sharing = Sharing::default();
     for entry in read.open_table(OPEN)?.iter()? {
         let (name, projection) = entry?;
-        let open = unproject(name.value(), projection.value());
+        let open = unproject(name.value(), projection.value(), unread);
         found.extend(open.map(|run| sharing.share(run)));
     }
     let over = ..(now.as_millisecond().saturating_add(1), "");
     for entry in read.open_table(EXPIRY)?.range(over)?.take(EXPIRED_AT_ONCE) {
         let (key, projection) = entry?;
-        let finished = unproject(key.value().1, projection.value());
+        let finished = unproject(key.value().1, projection.value(), unread);
         found.extend(finished.map(|run| sharing.share(run)));
     }
     Ok(found)
