@@ -8,6 +8,7 @@ mod canceled;
 mod displaced;
 mod drift;
 mod ends;
+mod formats;
 mod ingest;
 mod late_logs;
 mod launch_queue;
@@ -34,10 +35,12 @@ use parking_lot::RwLock;
 
 use crate::model::{
     Cause, ClassName, MachineSpec, Market, MicroUsd, Observation, ObservedClass, OpenBreaker,
+    RecordFormats,
 };
 use crate::plan::{self, Plan};
 use crate::ports::Ports;
 use cache::Cache;
+use formats::Formats;
 use steady::{Steadiness, Watched};
 use true_time::CheckedClock;
 
@@ -65,6 +68,7 @@ pub struct Controller {
     cache: Cache,
     steadiness: Arc<Steadiness>,
     clock: Arc<CheckedClock>,
+    formats: Formats,
     plan: fn(&Observation) -> Plan,
 }
 
@@ -75,7 +79,8 @@ impl Controller {
         let clock = Arc::new(CheckedClock::new(ports.clock, ports.forge.clone()));
         let (forge, steadiness) = Watched::new(ports.forge, clock.clone());
         let ports = Ports { clock: clock.clone(), forge: Arc::new(forge), ..ports };
-        Self { ports, settings, cache: Cache::default(), steadiness, clock, plan: plan::plan }
+        let (cache, formats) = (Cache::default(), Formats::of(RecordFormats::OWN));
+        Self { ports, settings, cache, steadiness, clock, formats, plan: plan::plan }
     }
 
     /// Replaces the decision. Traces see by it where the phases of a reconcile end; tests show with

@@ -137,6 +137,9 @@ families! {
     UNREADABLE_RECORDS = "unreadable_records" Gauge [] Beta
         "Records that could not be decoded when last read, and are skipped.",
         "tinqs_ci_unreadable_records > 0";
+    NEWER_RECORDS = "newer_records" Gauge [] Beta
+        "Records of a newer format than this release reads, when last read. They are left alone.",
+        "tinqs_ci_newer_records > 0";
     RUN_OUTCOMES = "run_outcomes_total" Counter ["class", "outcome"] Stable
         "Ended runs by outcome.", "sum by (outcome) (increase(tinqs_ci_run_outcomes_total[1h]))";
     RECONCILE = "reconcile_total" Counter ["controller", "result"] Stable

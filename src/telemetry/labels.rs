@@ -96,7 +96,7 @@ pub const CALLS: [(&str, &[&str]); 4] = [
         "store",
         &[
             "get", "put", "remove", "open", "page", "seat", "unseat", "seats", "pause", "resume",
-            "pauses", "lease", "usage",
+            "pauses", "lease", "announce", "usage",
         ],
     ),
     ("queue", &["wake", "next", "done", "depth"]),

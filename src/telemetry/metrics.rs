@@ -55,6 +55,7 @@ pub struct Metrics {
     jobs: GaugeVec,
     oldest_waiting: GaugeVec,
     unreadable: Gauge,
+    newer: Gauge,
     foreign: Gauge,
     clock_ahead: Gauge,
     job_wait: HistogramVec,
@@ -110,6 +111,7 @@ impl Metrics {
             jobs: gauges(r, f::JOBS),
             oldest_waiting: gauges(r, f::OLDEST_WAITING),
             unreadable: gauge(r, f::UNREADABLE_RECORDS),
+            newer: gauge(r, f::NEWER_RECORDS),
             foreign: gauge(r, f::FOREIGN_MACHINES),
             clock_ahead: gauge(r, f::CLOCK_AHEAD),
             job_wait: histograms(r, f::JOB_WAIT, &WAIT_BUCKETS),
@@ -259,9 +261,10 @@ impl Metrics {
         self.resync_found.get()
     }
 
-    /// Sets the number of records that could not be decoded.
-    pub(super) fn unreadable(&self, records: usize) {
+    /// Sets the number of records that could not be decoded, and of those of a newer format.
+    pub(super) fn unreadable(&self, records: usize, newer: usize) {
         self.unreadable.set(count(records));
+        self.newer.set(count(newer));
     }
 
     /// Sets the number of machines that only carry our tags.

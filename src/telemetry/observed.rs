@@ -14,9 +14,9 @@ use tinqs_ci_reconciler::model::{
     Registration, Registrations, Run, RunName, Runner, SeatLimits, Uid, Usage,
 };
 use tinqs_ci_reconciler::ports::{
-    Compute, Delivery, ErrorKind, Expect, Filter, Forge, MachineLog, OpenRun, Page, PortError,
-    Ports, Queue, QueueDepth, RegistrationLists, RepoRef, RunStore, Seat, SeenJob, TrueTime,
-    WaitingJob,
+    Compute, Delivery, ErrorKind, Expect, Filter, Forge, MachineLog, NewerRecord, OpenRun, Page,
+    PortError, Ports, Queue, QueueDepth, ReadByAll, RegistrationLists, RepoRef, RunStore, Seat,
+    SeenJob, TrueTime, WaitingJob,
 };
 
 use super::{Telemetry, labels, traces};
@@ -225,11 +225,30 @@ impl RunStore for Observed<dyn RunStore> {
     ) -> Result<bool, PortError> {
         self.write("lease", self.inner.lease(what, holder, now, ttl)).await
     }
+    async fn announce(
+        &self,
+        replica: &str,
+        reads: u32,
+        now: Timestamp,
+        ttl: SignedDuration,
+    ) -> Result<ReadByAll, PortError> {
+        let answer = self.write("announce", self.inner.announce(replica, reads, now, ttl)).await;
+        if let Ok(ReadByAll { silent: Some(silent), .. }) = &answer {
+            tracing::warn!(
+                replica = %tinqs_ci_reconciler::text::cut(silent, 100),
+                "a replica of an earlier release is live, records keep the first format"
+            );
+        }
+        answer
+    }
     async fn writable(&self, holder: &str, now: Timestamp) -> Result<(), PortError> {
         self.call("store", "writable", self.inner.writable(holder, now)).await
     }
     fn unreadable(&self) -> usize {
         self.inner.unreadable()
+    }
+    fn newer(&self) -> Vec<NewerRecord> {
+        self.inner.newer()
     }
 }
 

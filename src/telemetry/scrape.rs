@@ -82,7 +82,8 @@ impl Telemetry {
     pub fn metrics_text(&self, controller: &Controller) -> String {
         let offerings = controller.offerings();
         let due = controller.earliest_due().filter(|due| *due <= self.now());
-        let unreadable = controller.ports().store.unreadable();
+        let store = &controller.ports().store;
+        let (unreadable, newer) = (store.unreadable(), store.newer().len());
         let foreign = controller.ports().compute.foreign().len();
         let _whole = self.shown.listed.lock();
         self.metrics.launches.offered(&offerings);
@@ -90,7 +91,7 @@ impl Telemetry {
         let held = self.held.wakes.load(Ordering::Relaxed);
         self.metrics.queues.depth("wake", held);
         self.metrics.queues.oldest("wake", *self.held.oldest.lock());
-        self.metrics.unreadable(unreadable);
+        self.metrics.unreadable(unreadable, newer);
         self.metrics.foreign(foreign);
         self.metrics.clock(controller.clock().ahead);
         self.metrics.text()

@@ -8,6 +8,7 @@ pub mod events;
 pub mod foreign;
 pub mod jobs;
 pub mod money;
+pub mod newer;
 pub mod offerings;
 pub mod progress;
 pub mod reasons;

@@ -130,6 +130,11 @@ fn words(reason: Reason) -> (&'static str, &'static str, &'static str) {
             "its job gets no machine",
             "`tinqs-ci retry RUN` undoes the deletion",
         ),
+        Reason::Other => (
+            "something that only a newer release can tell",
+            "it is reconciled as before; the message is that of the newer release",
+            "upgrade this replica",
+        ),
     }
 }
 

@@ -25,6 +25,7 @@ const DETAILS: &[(&str, &str)] = &[
     ("tinqs_ci_clock_ahead_seconds", "a wrong clock, which `status` and the log tell in words"),
     ("tinqs_ci_foreign_machines", "tags set by hand, which `status`, `doctor` and the log tell"),
     ("tinqs_ci_unreadable_records", "after a downgrade only"),
+    ("tinqs_ci_newer_records", "after a downgrade only, and told by `status` and `doctor`"),
 ];
 
 /// Returns the expressions of all rules, by name.

@@ -6,6 +6,7 @@
 //!   for lists. Keys never change, so most writes of a run touch neither and cost one unit.
 //! - Finished runs carry a time to live; the table deletes them.
 
+mod announced;
 mod condition;
 mod deflate;
 mod inbox;
@@ -19,7 +20,7 @@ mod shape;
 mod table;
 mod usage;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -39,11 +40,12 @@ use tinqs_ci_reconciler::model::{
     AttemptId, ClassName, Pause, Run, RunName, SeatLimits, Uid, Usage,
 };
 use tinqs_ci_reconciler::ports::{
-    ErrorKind, Expect, Filter, OpenRun, Page, PortError, RunStore, Seat,
+    Announced, ErrorKind, Expect, Filter, NewerRecord, OpenRun, Page, PortError, ReadByAll,
+    RunStore, Seat, UnreadRecords,
 };
 
 use self::condition::{checked, put_condition};
-use self::item::{Item, KEY, UID, VERSION, WRITER};
+use self::item::{Item, KEY, UID, Unreadable, VERSION, WRITER};
 use self::seat_items::KeptSeats;
 use super::errors::dynamodb::port_error;
 
@@ -51,8 +53,6 @@ pub use inspect::TableFound;
 pub use shape::description;
 pub use table::{Deletion, Ensured, Expiry, TableError};
 
-/// Most names of unreadable records that are counted.
-const MOST_UNREADABLE: usize = 1_000;
 /// The time for which a lease is kept after its end.
 const LEASE_KEPT: SignedDuration = SignedDuration::from_hours(24);
 
@@ -64,7 +64,7 @@ pub struct DynamoStore {
     writer: [u8; 8],
     writes: AtomicU64,
     units: Mutex<Units>,
-    unreadable: Mutex<BTreeSet<String>>,
+    unread: UnreadRecords,
     /// Held while listing the open runs: concurrent lists would multiply the memory.
     listing: tokio::sync::Mutex<()>,
     /// The seats that were last read or taken.
@@ -101,7 +101,7 @@ impl DynamoStore {
             writer,
             writes: AtomicU64::new(0),
             units: Mutex::default(),
-            unreadable: Mutex::default(),
+            unread: UnreadRecords::default(),
             listing: tokio::sync::Mutex::default(),
             seats: Mutex::default(),
         }
@@ -164,18 +164,13 @@ impl DynamoStore {
     }
 
     /// Parses the run in an item. An unreadable one is logged each time.
-    fn understand(&self, item: &Item) -> Result<Run, String> {
+    fn understand(&self, item: &Item) -> Result<Run, Unreadable> {
         let name = item.get(KEY).and_then(|name| name.as_s().ok()).map_or("", String::as_str);
         let understood = item::run_of(item);
-        let mut unreadable = self.unreadable.lock();
         match &understood {
-            Ok(_) => {
-                unreadable.remove(name);
-            }
-            Err(reason) => {
-                if unreadable.len() < MOST_UNREADABLE {
-                    unreadable.insert(name.to_owned());
-                }
+            Ok(_) => self.unread.is_fine(name),
+            Err(Unreadable { reason, newer }) => {
+                self.unread.failed(name, *newer);
                 quarantined(name, reason);
             }
         }
@@ -184,8 +179,7 @@ impl DynamoStore {
 
     /// A deleted record does not count as unreadable.
     fn gone(&self, name: &RunName) {
-        let mut unreadable = self.unreadable.lock();
-        unreadable.remove(name.as_str());
+        self.unread.is_fine(name.as_str());
     }
 }
 
@@ -218,10 +212,10 @@ impl RunStore for DynamoStore {
             self.gone(name);
             return Ok(None);
         };
-        let run = self.understand(&item).map_err(|reason| {
+        let run = self.understand(&item).map_err(|Unreadable { reason, .. }| {
             let message = format!(
-                "cannot read the record of {name} ({reason}): if a newer tinqs-ci wrote it, run \
-                 that version"
+                "cannot read the record of {name} ({reason}): if a newer tinqs-ci wrote it, \
+                 upgrade this replica"
             );
             PortError::new("store", "get", ErrorKind::Invalid, message)
         })?;
@@ -376,8 +370,24 @@ impl RunStore for DynamoStore {
         self.put_if("lease", asked).await
     }
 
+    async fn announce(
+        &self,
+        replica: &str,
+        reads: u32,
+        now: Timestamp,
+        ttl: SignedDuration,
+    ) -> Result<ReadByAll, PortError> {
+        let until = now.saturating_add(ttl).unwrap_or(Timestamp::MAX);
+        let announcement = Announced { replica: replica.to_owned(), reads, until };
+        self.announce_formats(&announcement, now).await
+    }
+
     /// Counts each record once, and at most 1,000.
     fn unreadable(&self) -> usize {
-        self.unreadable.lock().len()
+        self.unread.count()
+    }
+
+    fn newer(&self) -> Vec<NewerRecord> {
+        self.unread.newer()
     }
 }

@@ -86,6 +86,7 @@ impl Controller {
         let now = self.ports.clock.now();
         let mut run = Run::new(&settings.installation, name.clone(), spec, by, now);
         run.status.wait.queued_at = queued_at;
+        run.format = self.record_format();
         // No read first: most jobs are announced once, and the write detects an existing run.
         let created = match self.ports.store.put(&run, Expect::Absent).await {
             Ok(_) => true,

@@ -283,7 +283,7 @@ impl Reconcile<'_> {
             return Ok(());
         }
         self.now_in_time()?;
-        let run = run.clone();
+        let run = Run { format: self.controller.record_format(), ..run.clone() };
         let (store, expect) =
             (&self.controller.ports.store, Expect::At(stored.uid, stored.version));
         let result = match &used {

@@ -25,6 +25,7 @@ impl Controller {
     pub async fn poll(&self) -> SweepReport {
         let mut report = SweepReport::default();
         let now = self.ports.clock.now();
+        self.announce_formats(now).await;
         // When idle, only the forge's list is read: reads of the store cost money.
         let mut asked_at = now;
         let mut waiting = None;

@@ -106,7 +106,8 @@ impl Blocker {
             | Reason::Blocked
             | Reason::MachineLost
             | Reason::MaxAge
-            | Reason::Cancelled => return None,
+            | Reason::Cancelled
+            | Reason::Other => return None,
         })
     }
 }

@@ -12,6 +12,7 @@ use crate::commands::webhook::address::{HostLocation, host_location, is_loopback
 use crate::settings::Settings;
 use crate::words::ago;
 use crate::words::foreign::FOREIGN_MACHINE;
+use crate::words::newer::NEWER_RECORD;
 use crate::words::reasons::PRICE_UNKNOWN;
 use crate::words::services::ServiceReason;
 
@@ -42,6 +43,8 @@ pub(super) fn running_checks(
     }));
     let foreign = status.attention.iter().filter(|told| told.reason == FOREIGN_MACHINE);
     checks.extend(foreign.map(|told| Check::warn("server: machines", &told.message, &told.fix)));
+    let newer = status.attention.iter().filter(|told| told.reason == NEWER_RECORD);
+    checks.extend(newer.map(|told| Check::warn("server: records", &told.message, &told.fix)));
     // A server that accepts none has nothing to tell.
     let webhooks = status.webhooks.as_ref();
     checks.extend(webhooks.map(|webhooks| webhooks_check(settings, webhooks, answers, now)));

@@ -245,6 +245,7 @@ pub(super) async fn edit(
         }
         let expect = Expect::At(run.uid, run.version);
         change(&mut run, app.telemetry.now())?;
+        run.format = app.controller.record_format();
         match ports.store.put(&run, expect).await {
             Ok(version) => run.version = version,
             Err(error) if error.kind == ErrorKind::Conflict => match wanted {

@@ -5,7 +5,9 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use sha2::Digest as _;
-use tinqs_ci_reconciler::model::{Outcome, Phase, Run, RunName, Uid, decode, encode};
+use tinqs_ci_reconciler::model::{
+    DecodeError, Outcome, Phase, Run, RunName, Uid, decode, encode,
+};
 
 use super::deflate::{deflated, inflated};
 
@@ -134,14 +136,45 @@ pub(super) fn unpacked(item: &Item) -> Result<Vec<u8>, String> {
     }
 }
 
+/// The reason why an item cannot be read, without any content.
+pub(super) struct Unreadable {
+    /// A sentence.
+    pub(super) reason: String,
+    /// The format of the record, if it is newer than this release reads.
+    pub(super) newer: Option<u32>,
+}
+
+impl From<String> for Unreadable {
+    fn from(reason: String) -> Self {
+        Self { reason, newer: None }
+    }
+}
+
+impl From<&str> for Unreadable {
+    fn from(reason: &str) -> Self {
+        reason.to_owned().into()
+    }
+}
+
+impl From<DecodeError> for Unreadable {
+    fn from(error: DecodeError) -> Self {
+        match error {
+            DecodeError::Newer { format } => {
+                Self { reason: error.to_string(), newer: Some(format) }
+            }
+            DecodeError::Malformed(error) => shapeless(&error).into(),
+        }
+    }
+}
+
 /// Parses the run in an item.
-pub(super) fn run_of(item: &Item) -> Result<Run, String> {
+pub(super) fn run_of(item: &Item) -> Result<Run, Unreadable> {
     let name = name_of(item).ok_or("its name is not a run's name")?;
     let version = version_of(item).ok_or("it has no version")?;
     let uid = uid_of(item).ok_or("it has no uid")?;
-    let run = decode(&unpacked(item)?).map_err(|error| shapeless(&error))?;
+    let run = decode(&unpacked(item)?)?;
     if run.name != name || run.uid != uid {
-        return Err(format!("its body belongs to {} {}", run.name, run.uid));
+        return Err(format!("its body belongs to {} {}", run.name, run.uid).into());
     }
     Ok(Run { version, ..run })
 }
@@ -258,6 +291,11 @@ pub(super) fn described() -> serde_json::Value {
             (KEY, "S", "the subject of the lease"),
             ("holder", "S", "the holder of the lease"),
             ("until", "N", "milliseconds of Unix time"),
+            (TTL, "N", "seconds of Unix time"),
+        ]),
+        "lease#formats": attributes(&[
+            (KEY, "S", "`lease#formats`"),
+            ("replica#<replica>", "S", "the newest format that a replica reads, and until when it counts as live; as JSON"),
             (TTL, "N", "seconds of Unix time"),
         ]),
         "usage#<day>#<key>": attributes(&[

@@ -10,7 +10,8 @@ use tinqs_ci_reconciler::ports::{OpenRun, UnreadRecords};
 /// A record that cannot be parsed.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "cannot read the record of {name} ({reason}): if a newer tinqs-ci wrote it, upgrade this replica"
+    "cannot read the record of {name} ({reason}): if a newer tinqs-ci wrote it, upgrade this \
+     replica"
 )]
 pub(super) struct Unreadable {
     name: String,

@@ -70,6 +70,7 @@ impl Reconcile<'_> {
         };
         self.now_in_time()?;
         let expect = Expect::At(run.uid, run.version);
+        run.format = self.controller.record_format();
         let result = self.controller.ports.store.put_counting(&run, expect, &used).await;
         let target = run.name.to_string();
         self.note(ActionKind::Put, target, None, Rule::Remove, result.as_ref().err());

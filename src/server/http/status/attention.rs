@@ -12,6 +12,7 @@ use crate::api::status::Attention;
 use crate::telemetry::{Failure, SERVICES};
 use crate::words::clock::{self, CLOCK_DIFFERS};
 use crate::words::foreign::{self, FOREIGN_MACHINE};
+use crate::words::newer::{self, NEWER_RECORD};
 use crate::words::reasons::{self, BREAKER_OPEN, NO_CLASS, PAUSED, PRICE_UNKNOWN, Weight, advice};
 use crate::words::services::{ServiceReason, service_name};
 use crate::words::unserved::{fix_repos, sentence as unserved_sentence};
@@ -56,6 +57,7 @@ pub(in crate::server::http) fn all(app: &App, known: &StatusData) -> Vec<Attenti
     all.extend(failing_runs(app, known));
     all.extend(blocked_classes(app, known));
     all.extend(no_webhook(app, known));
+    all.extend(newer_records(app));
     all.extend(foreign(app));
     // Stable: within both parts the order stays.
     all.sort_by_key(|attention| !attention.needs_person);
@@ -99,6 +101,19 @@ fn foreign(app: &App) -> Option<Attention> {
         message: foreign::sentence(&machines),
         fix: foreign::FIX.to_owned(),
         needs_person: false,
+    })
+}
+
+/// Records of a newer format than this release reads.
+fn newer_records(app: &App) -> Option<Attention> {
+    let records = app.controller.ports().store.newer();
+    (!records.is_empty()).then(|| Attention {
+        reason: NEWER_RECORD.to_owned(),
+        subject: "records".to_owned(),
+        since: None,
+        message: newer::sentence(&records),
+        fix: newer::FIX.to_owned(),
+        needs_person: true,
     })
 }
 

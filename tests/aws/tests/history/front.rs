@@ -134,10 +134,12 @@ fn sort(headers: &HeaderMap, body: &[u8]) -> (&'static str, &'static str) {
             let op = match (op, key("Item")) {
                 ("PutItem", key) if key.starts_with("lease#") => "put lease",
                 ("PutItem", _) => "put run",
+                ("UpdateItem", _) if key("Key").starts_with("lease#") => "put lease",
                 ("UpdateItem", _) => "seats",
                 ("DeleteItem", _) => "delete run",
                 ("TransactWriteItems", _) => "count run",
                 ("GetItem", _) if key("Key").starts_with("seats#") => "get seats",
+                ("GetItem", _) if key("Key").starts_with("lease#") => "get lease",
                 ("GetItem", _) => "get run",
                 ("BatchGetItem", _) if body.to_string().contains("seats-page#") => "get seats",
                 ("BatchGetItem", _) => "get runs",

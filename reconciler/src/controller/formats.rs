@@ -1,0 +1,98 @@
+//! The format in which records are written: the newest one that every live replica reads.
+
+use jiff::{SignedDuration, Timestamp};
+use parking_lot::Mutex;
+
+use super::Controller;
+use crate::model::RecordFormats;
+use crate::ports::ReadByAll;
+
+/// A replica announces what it reads this often. When idle it writes nothing else.
+const ANNOUNCED_EVERY: SignedDuration = SignedDuration::from_mins(10);
+/// A replica that announces nothing for this long is not live any more.
+const LIVE_FOR: SignedDuration = SignedDuration::from_mins(30);
+
+/// The formats of this replica, and what it knows of the others.
+pub(super) struct Formats {
+    own: RecordFormats,
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    announced_at: Option<Timestamp>,
+    read_by_all: Option<ReadByAll>,
+}
+
+impl Formats {
+    pub(super) fn of(own: RecordFormats) -> Self {
+        Self { own, known: Mutex::default() }
+    }
+
+    fn is_due(&self, now: Timestamp) -> bool {
+        let announced_at = self.known.lock().announced_at;
+        // A clock that was set back announces again.
+        announced_at.is_none_or(|at| now < at || now.duration_since(at) >= ANNOUNCED_EVERY)
+    }
+
+    fn announced(&self, read_by_all: ReadByAll, now: Timestamp) {
+        *self.known.lock() =
+            Known { announced_at: Some(now), read_by_all: Some(read_by_all) };
+    }
+
+    /// Returns the format to write. Until the others are known, that of the earlier release.
+    fn to_write(&self) -> u32 {
+        let RecordFormats { writes, .. } = self.own;
+        let known = self.known.lock();
+        let read = known.read_by_all.as_ref().map(|all| all.format);
+        read.unwrap_or(writes.saturating_sub(1)).min(writes).max(RecordFormats::FIRST)
+    }
+}
+
+impl Controller {
+    /// Replaces the formats of this release, as if it were another one. For tests.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn of_formats(self, own: RecordFormats) -> Self {
+        Self { formats: Formats::of(own), ..self }
+    }
+
+    /// Returns the format in which every record is written now: `run.format` of each write.
+    pub fn record_format(&self) -> u32 {
+        self.formats.to_write()
+    }
+
+    /// Announces which formats this replica reads, from time to time, and learns what all others
+    /// read. After a failure the next poll tries again.
+    pub(super) async fn announce_formats(&self, now: Timestamp) {
+        if !self.formats.is_due(now) {
+            return;
+        }
+        let (replica, reads) = (self.settings().replica.clone(), self.formats.own.reads);
+        // A clock that is ahead must not make others wait.
+        let at = now.min(self.clock.truth());
+        let asked = self.ports.store.announce(&replica, reads, at, LIVE_FOR).await;
+        if let Ok(read_by_all) = asked {
+            self.formats.announced(read_by_all, now);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_newer_format_is_written_once_all_read_it() {
+        let at = |minutes: i64| Timestamp::UNIX_EPOCH + SignedDuration::from_mins(minutes);
+        let formats = Formats::of(RecordFormats { reads: 3, writes: 2 });
+        assert!(formats.is_due(at(0)));
+        assert_eq!(formats.to_write(), 1, "the others are not known");
+        for (read, written) in [(1, 1), (2, 2), (3, 2), (1, 1)] {
+            formats.announced(ReadByAll { format: read, silent: None }, at(0));
+            assert_eq!(formats.to_write(), written, "all read {read}");
+        }
+        assert!(!formats.is_due(at(9)) && formats.is_due(at(10)) && formats.is_due(at(-1)));
+        assert_eq!(Formats::of(RecordFormats::OWN).to_write(), 1);
+    }
+}
