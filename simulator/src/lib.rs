@@ -14,6 +14,7 @@ pub mod ec2_wire;
 pub mod executor;
 pub mod faults;
 pub mod forge;
+pub mod formats;
 pub mod gitea_wire;
 pub mod laws;
 mod loopback;

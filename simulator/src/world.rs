@@ -19,6 +19,7 @@ use crate::cloud::{self, Cloud};
 use crate::executor::Group;
 use crate::faults::{FaultProfile, OngoingFault, Port, Rng};
 use crate::forge::{self, Forge};
+use crate::formats::Releases;
 use crate::laws::{Allowance, Laws, SeatTaken};
 use crate::schedule::Schedule;
 
@@ -54,6 +55,8 @@ pub struct World {
     pub cloud: Cloud,
     /// The store's records, seats and leases.
     pub records: Records,
+    /// The releases of the replicas.
+    pub releases: Releases,
     /// The queue.
     pub wakes: Wakes,
     /// Fault probabilities.
@@ -97,6 +100,7 @@ impl World {
             forge,
             cloud: Cloud::new(cloud::Config::default()),
             records: Records::default(),
+            releases: Releases::default(),
             wakes: Wakes::default(),
             faults: FaultProfile::default(),
             periods: Vec::new(),

@@ -390,6 +390,7 @@ profiles! {
     clocks: "slow", "crash";
     people: "crash", "job_omitted";
     scrambled: "scrambled";
+    upgrade: "format_2", "format_1_again";
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod clock;
 mod end;
 mod post;
+mod upgrade;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use crate::faults::OngoingFault;
 use crate::schedule::{MUTATING, Schedule};
 use crate::world::{Demand, Shared, World, forge_of};
 use post::Post;
+use upgrade::Upgrades;
 
 /// Every replica learns of changed classes within this time.
 const HEARD_WITHIN: SignedDuration = SignedDuration::from_mins(2);
@@ -80,6 +82,7 @@ struct Drive<'a> {
     executor: Executor,
     /// The incarnation of each replica; `None` while it is down.
     replicas: Vec<Option<Replica>>,
+    upgrades: Upgrades,
     /// When the clock of each replica is set, and its lead from then on.
     leads: Vec<Vec<(Timestamp, SignedDuration)>>,
     /// Replicas that will restart, and when.
@@ -126,6 +129,7 @@ impl<'a> Drive<'a> {
         let until = (last + SignedDuration::from_mins(30)).max(start + profile.lasts);
         let leads = (0..replicas).map(|n| clock::leads(&mut rng, &faults, n, start, until));
         let leads = leads.collect();
+        let upgrades = Upgrades::new((profile.upgrades)(&mut rng), replicas, start);
         let mut world = World::new(rng.next(), Arc::new(clock.clone()), forge_of(line));
         world.forge().config.tasks_version_race = true;
         world.faults = crate::faults::FaultProfile { until: Some(until), ..faults };
@@ -166,6 +170,7 @@ impl<'a> Drive<'a> {
             executor: Executor::new(clock.clone()),
             clock,
             replicas: vec![None; replicas],
+            upgrades,
             leads,
             restarts: (0..replicas).map(|n| (start, n)).collect(),
             classes: profile.classes.clone(),
@@ -284,6 +289,7 @@ impl<'a> Drive<'a> {
             }
             self.executor.advance(next);
             self.world.lock().advance();
+            self.upgrade(next);
             self.restart(next);
             self.deliver(next);
             self.act(next);
@@ -303,7 +309,8 @@ impl<'a> Drive<'a> {
         let webhook = self.webhooks.keys().next().map(|(at, _)| *at);
         let user_action = self.user_actions.front().map(|(at, _)| *at);
         let hears = self.hears.iter().map(|(at, _)| *at).min();
-        let others = [self.executor.next_timer(), restart, webhook, user_action, hears];
+        let upgrade = self.upgrades.next();
+        let others = [self.executor.next_timer(), restart, webhook, user_action, hears, upgrade];
         others.into_iter().flatten().fold(own, Timestamp::min)
     }
 
@@ -311,6 +318,7 @@ impl<'a> Drive<'a> {
         let is_it = |r: &Option<Replica>| r.as_ref().is_some_and(|r| r.group == group);
         let Some(number) = self.replicas.iter().position(is_it) else { return };
         self.replicas[number] = None;
+        self.world.lock().releases.ends(group);
         let (least, most) = (SignedDuration::from_secs(1), SignedDuration::from_secs(40));
         let wait = self.world.lock().rng.between(least, most);
         self.restarts.push((self.clock.now() + wait, number));
@@ -324,9 +332,13 @@ impl<'a> Drive<'a> {
             let scheduler = self.executor.scheduler();
             let settings = self.settings(number);
             self.world.lock().tell(&format!("[{}] replica {number} starts", self.groups));
-            let (world, variant) = (&self.world, self.variant.clone());
+            let release = replica::Release {
+                settings,
+                formats: self.upgrades.of(number),
+                variant: self.variant.clone(),
+            };
             self.replicas[number] =
-                Some(replica::start(world, &scheduler, self.groups, clock, settings, variant));
+                Some(replica::start(&self.world, &scheduler, self.groups, clock, release));
         }
     }
 

@@ -2,7 +2,7 @@
 //! scenarios are defined in `profiles` and `narrow`.
 
 use jiff::SignedDuration;
-use tinqs_ci_reconciler::model::Class;
+use tinqs_ci_reconciler::model::{Class, RecordFormats};
 use tinqs_ci_reconciler::ports::RegistrationLists;
 
 use crate::faults::{FaultPeriod, FaultProfile, Rng};
@@ -63,6 +63,17 @@ pub enum Stranger {
     Impostor,
 }
 
+/// A replica is replaced by one of another release.
+#[derive(Clone, Copy, Debug)]
+pub struct Upgrade {
+    /// The time after the start; zero: it begins with that release.
+    pub after: SignedDuration,
+    /// The number of the replica.
+    pub replica: usize,
+    /// What the other release reads and writes.
+    pub to: RecordFormats,
+}
+
 /// A scenario of the simulation.
 #[derive(Clone, Debug)]
 pub struct Profile {
@@ -80,6 +91,8 @@ pub struct Profile {
     pub classes: Vec<Class>,
     /// Fewest and most replicas.
     pub replicas: (u64, u64),
+    /// Which replicas get another release, and when.
+    pub upgrades: fn(&mut Rng) -> Vec<Upgrade>,
     /// Release line of the forge.
     pub line: fn(&mut Rng) -> Line,
     /// Source of demand.

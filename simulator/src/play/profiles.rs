@@ -3,6 +3,7 @@
 mod chaos;
 mod machines;
 mod trust;
+mod upgrade;
 
 use jiff::SignedDuration;
 use tinqs_ci_reconciler::ports::RegistrationLists;
@@ -48,6 +49,7 @@ impl Profile {
             lasts: SignedDuration::ZERO,
             classes: vec![linux(hours(48))],
             replicas: (1, 3),
+            upgrades: |_| Vec::new(),
             line: newest,
             demand: Demand::Jobs,
             lists: RegistrationLists::One,
@@ -340,6 +342,7 @@ impl Profile {
             Self::shares(),
             Self::hung(),
             Self::skew(),
+            Self::upgrade(),
         ]
     }
 }

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 use tinqs_ci_reconciler::controller::{Controller, Hint, Settings};
 use tinqs_ci_reconciler::model::{
-    AttemptId, InstallationId, JobRef, Run, RunName, SeenBy, Spec, serving,
+    AttemptId, InstallationId, JobRef, RecordFormats, Run, RunName, SeenBy, Spec, serving,
 };
 use tinqs_ci_reconciler::ports::{Clock, Delivery, ErrorKind, Expect, WaitingJob};
 
@@ -39,17 +39,29 @@ struct Inbox {
     dues: Option<Waker>,
 }
 
+/// The program of a replica.
+pub(super) struct Release {
+    pub(super) settings: Settings,
+    /// What it reads and writes, where there are several.
+    pub(super) formats: Option<RecordFormats>,
+    pub(super) variant: Arc<dyn Variant>,
+}
+
 /// Starts a replica's loops.
 pub(super) fn start(
     world: &Shared,
     scheduler: &Scheduler,
     group: Group,
     clock: Arc<dyn Clock>,
-    settings: Settings,
-    variant: Arc<dyn Variant>,
+    release: Release,
 ) -> Replica {
+    let Release { settings, formats, variant } = release;
     let ports = SimulatedPorts::simulated(world.clone(), scheduler.clone(), group).ports(clock);
-    let controller = Controller::new(variant.ports(ports, world), settings);
+    let mut controller = Controller::new(variant.ports(ports, world), settings);
+    if let Some(formats) = formats {
+        world.lock().releases.starts(group, formats);
+        controller = controller.of_formats(formats);
+    }
     let replica = Replica {
         group,
         world: world.clone(),

@@ -4,14 +4,15 @@ use async_trait::async_trait;
 use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
-    AttemptId, ClassName, Pause, Run, RunName, SeatLimits, Uid, Usage,
+    AttemptId, ClassName, DecodeError, Pause, RecordFormats, Run, RunName, SeatLimits, Uid, Usage,
 };
 use tinqs_ci_reconciler::ports::{
-    ErrorKind, Expect, Filter, OpenRun, Page, PortError, RunStore, Seat,
+    Announced, ErrorKind, Expect, Filter, OpenRun, Page, PortError, ReadByAll, RunStore, Seat,
 };
 
 use super::{Call, SimulatedPorts, error};
 use crate::faults::OngoingFault;
+use crate::formats::stored;
 
 impl SimulatedPorts {
     async fn put_record(
@@ -32,6 +33,7 @@ impl SimulatedPorts {
                 status.reason()
             ),
         );
+        let replica = self.replica();
         self.call(call, |world, _| {
             let now = world.now();
             let storm = if world.suffers(now, OngoingFault::Storm) { 0.33 } else { 0.0 };
@@ -41,7 +43,15 @@ impl SimulatedPorts {
             }
             let before = world.records.run(&run.name).cloned();
             let conflict = |message| error("store.put", ErrorKind::Conflict, message);
-            let version = world.records.put(run, expect).map_err(conflict)?;
+            let version = world.records.put(&stored(run), expect).map_err(conflict)?;
+            let (writer, read) = (world.releases.of(replica), world.releases.read_by_all());
+            world.laws.on_format(now, before.as_ref(), run, writer, read);
+            let earlier = before.as_ref().map(|before| before.format);
+            match earlier {
+                _ if run.format > RecordFormats::FIRST => world.count("format_2"),
+                Some(earlier) if earlier > run.format => world.count("format_1_again"),
+                _ => {}
+            }
             world.laws.on_noted(run);
             if let Some(used) = used {
                 world.records.count(used);
@@ -60,7 +70,15 @@ impl SimulatedPorts {
 impl RunStore for SimulatedPorts {
     async fn get(&self, name: &RunName) -> Result<Option<Run>, PortError> {
         let call = Call::new("store.get", name);
-        self.call(call, |world, _| Ok(world.records.run(name).cloned())).await
+        let replica = self.replica();
+        self.call(call, |world, _| match world.records.run(name) {
+            Some(run) if run.format > world.releases.of(replica).reads => {
+                let message = DecodeError::Newer { format: run.format }.to_string();
+                Err(error("store.get", ErrorKind::Invalid, message))
+            }
+            run => Ok(run.cloned()),
+        })
+        .await
     }
 
     async fn put(&self, run: &Run, expect: Expect) -> Result<u64, PortError> {
@@ -88,13 +106,23 @@ impl RunStore for SimulatedPorts {
     }
 
     async fn open(&self, now: Timestamp) -> Result<Vec<OpenRun>, PortError> {
-        self.call(Call::new("store.open", ""), |world, _| Ok(world.records.open(now))).await
+        let replica = self.replica();
+        let call = Call::new("store.open", "");
+        self.call(call, |world, _| {
+            Ok(world.records.open(now, world.releases.of(replica).reads))
+        })
+        .await
     }
 
     async fn page(&self, filter: &Filter, after: Option<&str>) -> Result<Page, PortError> {
         let invalid = |message| error("store.page", ErrorKind::Invalid, message);
         let call = Call::new("store.page", "");
-        self.call(call, |world, _| world.records.page(filter, after).map_err(invalid)).await
+        let replica = self.replica();
+        self.call(call, |world, _| {
+            let reads = world.releases.of(replica).reads;
+            world.records.page(filter, after, reads).map_err(invalid)
+        })
+        .await
     }
 
     async fn seat(
@@ -165,5 +193,17 @@ impl RunStore for SimulatedPorts {
     ) -> Result<bool, PortError> {
         let call = Call::new("store.lease", format!("{what} {holder}"));
         self.call(call, |world, _| Ok(world.records.lease(what, holder, now, ttl))).await
+    }
+
+    /// Answers at once and without faults: a failure only delays the next format.
+    async fn announce(
+        &self,
+        replica: &str,
+        reads: u32,
+        now: Timestamp,
+        ttl: SignedDuration,
+    ) -> Result<ReadByAll, PortError> {
+        let own = Announced { replica: replica.to_owned(), reads, until: now + ttl };
+        Ok(self.world().records.announce(own, now))
     }
 }

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
     Amount, AttemptId, ClassName, Pause, Run, RunName, SeatLimits, Uid, Usage, UsageKey,
 };
-use tinqs_ci_reconciler::ports::{Expect, Filter, OpenRun, Page};
+use tinqs_ci_reconciler::ports::{Announced, Expect, Filter, OpenRun, Page, ReadByAll};
 
 /// The contents of the store.
 #[derive(Clone, Debug, Default)]
@@ -15,6 +15,7 @@ pub struct Records {
     runs: BTreeMap<RunName, Run>,
     seats: BTreeMap<(ClassName, AttemptId), String>,
     leases: BTreeMap<String, (String, Timestamp)>,
+    announced: Vec<Announced>,
     /// By class; `None`: every class.
     pauses: BTreeMap<Option<ClassName>, Pause>,
     removed: u64,
@@ -97,14 +98,23 @@ impl Records {
     }
 
     /// Returns open runs, and finished ones past their due time: this store removes nothing itself.
-    pub(crate) fn open(&self, now: Timestamp) -> Vec<OpenRun> {
-        let wanted = |run: &&Run| run.is_open() || run.status.due <= now;
+    /// Leaves out those of a newer format than `reads`.
+    pub(crate) fn open(&self, now: Timestamp, reads: u32) -> Vec<OpenRun> {
+        let wanted =
+            |run: &&Run| run.format <= reads && (run.is_open() || run.status.due <= now);
         self.runs.values().filter(wanted).map(OpenRun::of).collect()
     }
 
-    pub(crate) fn page(&self, filter: &Filter, after: Option<&str>) -> Result<Page, String> {
+    /// Leaves out runs of a newer format than `reads`.
+    pub(crate) fn page(
+        &self,
+        filter: &Filter,
+        after: Option<&str>,
+        reads: u32,
+    ) -> Result<Page, String> {
+        let wanted = |run: &&Run| run.format <= reads && filter.takes(run);
         let key = |run: &Run| (std::cmp::Reverse(run.created_at), run.name.clone());
-        let mut runs: Vec<&Run> = self.runs.values().filter(|run| filter.takes(run)).collect();
+        let mut runs: Vec<&Run> = self.runs.values().filter(wanted).collect();
         runs.sort_by_key(|run| key(run));
         if let Some(cursor) = after {
             let parsed = cursor.split_once('/').and_then(|(at, name)| {
@@ -172,5 +182,12 @@ impl Records {
             self.leases.insert(what.to_owned(), (holder.to_owned(), now + ttl));
         }
         free
+    }
+
+    pub(crate) fn announce(&mut self, own: Announced, now: Timestamp) -> ReadByAll {
+        self.announced.retain(|one| one.replica != own.replica);
+        self.announced.push(own);
+        let leader = self.leases.get("sweep").filter(|(_, until)| *until > now);
+        ReadByAll::of(&self.announced, leader.map(|(holder, _)| holder.as_str()), now)
     }
 }

@@ -19,7 +19,8 @@ use tinqs_ci_reconciler::model::{
     Registration, Run, RunName, UsageKey,
 };
 use tinqs_ci_reconciler::ports::{
-    ErrorKind, InboxItem, PortError, Ports, RegistrationLists, Seat, TrueTime, WaitingJob,
+    Announced, ErrorKind, InboxItem, PortError, Ports, RegistrationLists, Seat, TrueTime,
+    WaitingJob,
 };
 use tokio::sync::{Notify, Semaphore};
 
@@ -66,6 +67,8 @@ pub struct State {
     pub usage: BTreeMap<UsageKey, Amount>,
     /// The holder of each lease, and when it ends.
     pub leases: BTreeMap<String, (String, Timestamp)>,
+    /// What replicas announced about formats.
+    pub announced: Vec<Announced>,
     /// The requested duration of each lease, in the order of the calls.
     pub lease_ttls: Vec<SignedDuration>,
     /// Whether another replica holds every lease.
@@ -191,6 +194,7 @@ impl TestWorld {
             pauses: Vec::new(),
             usage: BTreeMap::new(),
             leases: BTreeMap::new(),
+            announced: Vec::new(),
             lease_ttls: Vec::new(),
             led_by_another: false,
             inbox: BTreeMap::new(),

@@ -7,11 +7,11 @@ use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::MutexGuard;
 use tinqs_ci_reconciler::model::{
-    AttemptId, ClassName, Pause, Run, RunName, SeatLimits, Uid, Usage,
+    AttemptId, ClassName, DecodeError, Pause, RecordFormats, Run, RunName, SeatLimits, Uid, Usage,
 };
 use tinqs_ci_reconciler::ports::{
-    Clock, Cursor, Delivery, ErrorKind, Expect, Filter, Inbox, InboxItem, MOST_ITEMS, OpenRun,
-    Page, PortError, Queue, RunStore, Seat,
+    Announced, Clock, Cursor, Delivery, ErrorKind, Expect, Filter, Inbox, InboxItem, MOST_ITEMS,
+    NewerRecord, OpenRun, Page, PortError, Queue, ReadByAll, RunStore, Seat,
 };
 
 use super::{State, TestWorld};
@@ -85,7 +85,13 @@ impl RunStore for TestWorld {
             (state.runs.get(name).cloned(), state.poisoned.as_ref() == Some(name));
         drop(state);
         assert!(!poisoned, "the record is poisoned");
-        Ok(run)
+        match run {
+            Some(Run { format, .. }) if format > RecordFormats::OWN.reads => {
+                let message = format!("{name}: {}", DecodeError::Newer { format });
+                Err(PortError::new("store", "get", ErrorKind::Invalid, message))
+            }
+            run => Ok(run),
+        }
     }
 
     async fn put(&self, run: &Run, expect: Expect) -> Result<u64, PortError> {
@@ -128,7 +134,7 @@ impl RunStore for TestWorld {
     async fn open(&self, now: Timestamp) -> Result<Vec<OpenRun>, PortError> {
         let state = self.call("store", "open")?;
         let listed = state.runs.values().filter(|run| run.is_open() || run.status.due <= now);
-        Ok(listed.map(OpenRun::of).collect())
+        Ok(listed.filter(|run| is_readable(run)).map(OpenRun::of).collect())
     }
 
     async fn page(&self, filter: &Filter, after: Option<&str>) -> Result<Page, PortError> {
@@ -140,7 +146,7 @@ impl RunStore for TestWorld {
         let mut found: Vec<(Cursor, &Run)> = state
             .runs
             .values()
-            .filter(|run| filter.takes(run))
+            .filter(|run| is_readable(run) && filter.takes(run))
             .map(|run| (cursor(run), run))
             .filter(|(at, _)| after.as_ref().is_none_or(|after| at < after))
             .collect();
@@ -222,6 +228,32 @@ impl RunStore for TestWorld {
         state.leases.insert(what.to_owned(), (holder.to_owned(), now + ttl));
         Ok(true)
     }
+
+    async fn announce(
+        &self,
+        replica: &str,
+        reads: u32,
+        now: Timestamp,
+        ttl: SignedDuration,
+    ) -> Result<ReadByAll, PortError> {
+        let mut state = self.state();
+        state.announced.retain(|one| one.replica != replica);
+        let own = Announced { replica: replica.to_owned(), reads, until: now + ttl };
+        state.announced.push(own);
+        let leader = state.leases.get("sweep").filter(|(_, until)| *until > now);
+        let leader = leader.map(|(holder, _)| holder.as_str());
+        Ok(ReadByAll::of(&state.announced, leader, now))
+    }
+
+    fn newer(&self) -> Vec<NewerRecord> {
+        let state = self.state();
+        let newer = state.runs.values().filter(|run| !is_readable(run));
+        newer.map(|run| NewerRecord { name: run.name.to_string(), format: run.format }).collect()
+    }
+}
+
+fn is_readable(run: &Run) -> bool {
+    run.format <= RecordFormats::OWN.reads
 }
 
 fn put(state: &mut State, run: &Run, expect: Expect) -> Result<u64, PortError> {

@@ -17,7 +17,7 @@ use tinqs_ci_simulator::laws::Violation;
 use tinqs_ci_simulator::play::{Outcome, Profile, run, run_variant};
 
 use Broken::{
-    Asks, Boots, InVain, L1, L2, L3, L4, L5, L6, L9, L10, L11, L12, L13, L14, Leak, Surplus, Usage,
+    Asks, Boots, Formats, InVain, L1, L2, L3, L4, L5, L6, L9, L10, L11, L12, L13, L14, Leak, Surplus, Usage,
     Waits, Writes,
 };
 use mutant::Mutant;
@@ -42,6 +42,8 @@ enum Broken {
     Usage,
     /// The laws of the breaker for machines that never come online.
     Boots,
+    /// The laws of releases side by side.
+    Formats,
     /// Another law of calls.
     Other,
     /// A job waits too long or forever.
@@ -85,6 +87,7 @@ impl Broken {
             "L14" => L14,
             "L16 usage" => Usage,
             "boots" => Boots,
+            "formats" => Formats,
             "time" if violation.what.contains("asked again") => Asks,
             "time" if violation.what.contains("writes in") => Writes,
             "time" if violation.what.starts_with("job ") => Waits,
@@ -188,6 +191,9 @@ cases! {
     counted_machines_are_forgotten: [Mutant::CountedForgotten], Profile::steal, [Usage], 2;
     turns_are_ignored: [Mutant::TurnIgnored], Profile::shares, [L11], 5;
     nobody_is_passed_by: [Mutant::PassedByIgnored], Profile::shares, [L11], 5;
+    newer_formats_are_written_at_once: [Mutant::FormatOfOwnRelease], Profile::upgrade, [Formats],
+        10;
+    unknown_fields_are_dropped: [Mutant::UnknownFieldsDropped], Profile::upgrade, [Formats], 10;
 }
 
 /// Mutants killed by a fixed interleaving, in `scripted`.

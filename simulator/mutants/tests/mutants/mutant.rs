@@ -144,4 +144,8 @@ mutants! {
     TurnIgnored,
     /// Capacity passes an owner by for as long as others have fewer machines.
     PassedByIgnored,
+    /// A newer format is written whatever the other replicas read.
+    FormatOfOwnRelease,
+    /// What a later release recorded is not written back.
+    UnknownFieldsDropped,
 }

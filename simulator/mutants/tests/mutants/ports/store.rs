@@ -4,10 +4,10 @@ use async_trait::async_trait;
 use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
-    AttemptId, ClassName, Pause, Phase, Run, RunName, SeatLimits, Uid, Usage,
+    AttemptId, ClassName, Pause, Phase, Run, RunName, SeatLimits, Uid, UnknownFields, Usage,
 };
 use tinqs_ci_reconciler::ports::{
-    ErrorKind, Expect, Filter, OpenRun, Page, PortError, RunStore, Seat,
+    ErrorKind, Expect, Filter, OpenRun, Page, PortError, ReadByAll, RunStore, Seat,
 };
 
 use super::{ChangedPorts, ReadRecord, Reconcile};
@@ -96,6 +96,11 @@ impl RunStore for ChangedPorts {
             && let Some(run) = &mut run
         {
             run.status.usage.machines.retain(|used| !used.counted);
+        }
+        if self.has(Mutant::UnknownFieldsDropped)
+            && let Some(run) = &mut run
+        {
+            run.unknown = UnknownFields::default();
         }
         Ok(run)
     }
@@ -192,5 +197,19 @@ impl RunStore for ChangedPorts {
             return Ok(true);
         }
         self.ports.store.lease(what, holder, now, ttl).await
+    }
+
+    async fn announce(
+        &self,
+        replica: &str,
+        reads: u32,
+        now: Timestamp,
+        ttl: SignedDuration,
+    ) -> Result<ReadByAll, PortError> {
+        let read_by_all = self.ports.store.announce(replica, reads, now, ttl).await?;
+        if self.has(Mutant::FormatOfOwnRelease) {
+            return Ok(ReadByAll { format: reads, silent: None });
+        }
+        Ok(read_by_all)
     }
 }
