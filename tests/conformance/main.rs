@@ -1,6 +1,7 @@
 //! The laws of each port, over each adapter. The suites lie in `testing/src/conformance`, where the
 //! test world is held to them too.
 
+mod formats;
 mod processes;
 
 use std::time::Duration;

@@ -1,6 +1,7 @@
 //! The laws of a `RunStore`. Each law uses runs and repositories of its own, so the store may hold
 //! other records too.
 
+mod formats;
 mod seats;
 
 use jiff::{SignedDuration, Timestamp};
@@ -31,6 +32,7 @@ pub async fn all(store: &dyn RunStore) {
     leases_are_exclusive(store).await;
     secrets_are_kept_and_not_shown(store).await;
     any_text_is_kept(store).await;
+    formats::all(store).await;
     usage::all(store).await;
 }
 

@@ -8,6 +8,7 @@ mod budget;
 mod canceled;
 mod dependents;
 mod drift;
+mod formats;
 mod harness;
 mod idle;
 mod images;

@@ -17,8 +17,8 @@ use tinqs_ci_simulator::laws::Violation;
 use tinqs_ci_simulator::play::{Outcome, Profile, run, run_variant};
 
 use Broken::{
-    Asks, Boots, Formats, InVain, L1, L2, L3, L4, L5, L6, L9, L10, L11, L12, L13, L14, Leak, Surplus, Usage,
-    Waits, Writes,
+    Asks, Boots, Formats, InVain, L1, L2, L3, L4, L5, L6, L9, L10, L11, L12, L13, L14, Leak,
+    Surplus, Usage, Waits, Writes,
 };
 use mutant::Mutant;
 use variant::Mutants;

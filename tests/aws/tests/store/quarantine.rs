@@ -4,9 +4,12 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue::{self, B, N, S};
+use jiff::SignedDuration;
 use tinqs_ci_aws::store::DynamoStore;
-use tinqs_ci_reconciler::model::RunName;
-use tinqs_ci_reconciler::ports::{ErrorKind, Expect, Filter, OpenRun, RunStore as _};
+use tinqs_ci_reconciler::model::{Run, RunName};
+use tinqs_ci_reconciler::ports::{
+    ErrorKind, Expect, Filter, NewerRecord, OpenRun, RunStore as _,
+};
 use tinqs_ci_testing::make::{at, run};
 
 use crate::wire::Wire;
@@ -82,6 +85,41 @@ async fn an_unreadable_record_is_skipped_and_counted() {
     store.put(&run(3, "o/r"), Expect::Absent).await.expect("written");
     assert!(store.get(&RunName::job(3)).await.expect("read").is_some());
     assert_eq!(store.unreadable(), 5);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_of_a_newer_format_is_named() {
+    let wire = Wire::start().await;
+    let store = wire.store("runs", "a").await;
+    let newer = Run { format: 99, ..run(1, "o/r") };
+    store.put(&newer, Expect::Absent).await.expect("written");
+    assert!(store.open(at(0)).await.expect("a list").is_empty());
+    let expected = NewerRecord { name: "job-1".to_owned(), format: 99 };
+    assert_eq!((store.unreadable(), store.newer()), (1, vec![expected]));
+    store.put(&newer, Expect::At(newer.uid, 1)).await.expect("nobody has changed it");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn replicas_announce_what_they_read() {
+    let wire = Wire::start().await;
+    let store = wire.store("runs", "a").await;
+    let ttl = SignedDuration::from_mins(30);
+    let announced = async |replica, reads, second| {
+        let all = store.announce(replica, reads, at(second), ttl).await.expect("announced");
+        (all.format, all.silent)
+    };
+    assert_eq!(announced("new", 3, 0).await, (3, None));
+    assert_eq!(announced("old", 2, 10).await, (2, None));
+    assert_eq!(announced("new", 3, 20).await, (2, None), "each replaces its own");
+    assert!(store.lease("sweep", "silent", at(20), ttl).await.expect("asked"));
+    assert_eq!(announced("new", 3, 30).await, (1, Some("silent".to_owned())));
+    // Both have ended, and the announcement of one is removed an hour later.
+    assert_eq!(announced("new", 3, 20 + 1_800).await, (3, None));
+    assert_eq!(announced("new", 3, 10 + 1_800 + 3_601).await, (3, None));
+    let item = wire.client().await.get_item().table_name("runs");
+    let item = item.key("run_id", S("lease#formats".to_owned())).send().await.expect("read");
+    let item = item.item.expect("there");
+    assert!(item.contains_key("replica#new") && !item.contains_key("replica#old"), "{item:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
