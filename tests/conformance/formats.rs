@@ -10,7 +10,7 @@ use serde_json::Value;
 use tinqs_ci_local::store::Store;
 use tinqs_ci_reconciler::controller::{Controller, ReconcileOutcome, Settings};
 use tinqs_ci_reconciler::model::{
-    Conclusion, Job, Phase, RecordFormats, Run, RunName, decode, encode,
+    Conclusion, Job, Phase, RecordFormats, Run, RunName, SeenBy, decode, encode,
 };
 use tinqs_ci_reconciler::ports::{ErrorKind, Expect, Ports, RunStore as _};
 use tinqs_ci_testing::{TestWorld, make};
@@ -48,7 +48,10 @@ async fn an_upgrade_and_the_way_back_lose_nothing() {
     let (dir, world) = (tempfile::tempdir().unwrap(), TestWorld::new());
     let name = make::name(1);
     let earlier = started(dir.path(), &world, RecordFormats::OWN).await;
-    earlier.ports().store.put(&make::run(1, "o/r"), Expect::Absent).await.unwrap();
+    let now = world.state().now;
+    let spec = make::run(1, "o/r").spec;
+    let run = Run::new("conformance", name.clone(), spec, SeenBy::Webhook, now);
+    earlier.ports().store.put(&run, Expect::Absent).await.unwrap();
     earlier.reconcile(&name).await;
     assert_eq!(stored(&earlier, &name).await.0.status.phase, Phase::Starting);
     drop(earlier);

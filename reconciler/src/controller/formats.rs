@@ -15,36 +15,29 @@ const LIVE_FOR: SignedDuration = SignedDuration::from_mins(30);
 /// The formats of this replica, and what it knows of the others.
 pub(super) struct Formats {
     own: RecordFormats,
-    known: Mutex<Known>,
-}
-
-#[derive(Default)]
-struct Known {
-    announced_at: Option<Timestamp>,
-    read_by_all: Option<ReadByAll>,
+    /// When it last announced what it reads, and what it learned then.
+    last: Mutex<Option<(Timestamp, ReadByAll)>>,
 }
 
 impl Formats {
     pub(super) fn of(own: RecordFormats) -> Self {
-        Self { own, known: Mutex::default() }
+        Self { own, last: Mutex::default() }
     }
 
     fn is_due(&self, now: Timestamp) -> bool {
-        let announced_at = self.known.lock().announced_at;
+        let last = self.last.lock().as_ref().map(|(at, _)| *at);
         // A clock that was set back announces again.
-        announced_at.is_none_or(|at| now < at || now.duration_since(at) >= ANNOUNCED_EVERY)
+        last.is_none_or(|at| now < at || now.duration_since(at) >= ANNOUNCED_EVERY)
     }
 
     fn announced(&self, read_by_all: ReadByAll, now: Timestamp) {
-        *self.known.lock() =
-            Known { announced_at: Some(now), read_by_all: Some(read_by_all) };
+        *self.last.lock() = Some((now, read_by_all));
     }
 
     /// Returns the format to write. Until the others are known, that of the earlier release.
     fn to_write(&self) -> u32 {
-        let RecordFormats { writes, .. } = self.own;
-        let known = self.known.lock();
-        let read = known.read_by_all.as_ref().map(|all| all.format);
+        let writes = self.own.writes;
+        let read = self.last.lock().as_ref().map(|(_, read_by_all)| read_by_all.format);
         read.unwrap_or(writes.saturating_sub(1)).min(writes).max(RecordFormats::FIRST)
     }
 }
@@ -52,7 +45,6 @@ impl Formats {
 impl Controller {
     /// Replaces the formats of this release, as if it were another one. For tests.
     #[doc(hidden)]
-    #[must_use]
     pub fn of_formats(self, own: RecordFormats) -> Self {
         Self { formats: Formats::of(own), ..self }
     }

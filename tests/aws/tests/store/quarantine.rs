@@ -94,6 +94,8 @@ async fn a_record_of_a_newer_format_is_named() {
     let newer = Run { format: 99, ..run(1, "o/r") };
     store.put(&newer, Expect::Absent).await.expect("written");
     assert!(store.open(at(0)).await.expect("a list").is_empty());
+    let refused = store.get(&newer.name).await.expect_err("it cannot be read");
+    assert!(refused.message.contains("upgrade this replica"), "{refused}");
     let expected = NewerRecord { name: "job-1".to_owned(), format: 99 };
     assert_eq!((store.unreadable(), store.newer()), (1, vec![expected]));
     store.put(&newer, Expect::At(newer.uid, 1)).await.expect("nobody has changed it");
