@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use axum::body::Body;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
-use tinqs_ci_reconciler::model::{About, JobRef};
+use tinqs_ci_reconciler::model::{About, JobRef, Run};
 use tinqs_ci_reconciler::ports::{ErrorKind, TrueTime, WaitingJob};
 use tinqs_ci_testing::make;
 
@@ -157,6 +157,19 @@ async fn machines_that_only_carry_the_tags_are_told_and_counted() {
     assert!(message.starts_with("i-0123 carry the tags of this installation"), "{message}");
     let metrics = asked.get("/metrics").await.text;
     assert!(metrics.lines().any(|line| line == "tinqs_ci_foreign_machines 1"), "{metrics}");
+}
+
+#[tokio::test]
+async fn records_of_a_newer_format_are_told_and_counted() {
+    let asked = TestServer::new(settings());
+    sweep(&asked).await;
+    asked.world.add_run(Run { format: 99, ..make::run(7, "acme/web") });
+    let status = status(&asked).await;
+    assert_eq!(attention(&status), [("NewerRecord".to_owned(), "records".to_owned())]);
+    let message = status["attention"][0]["message"].as_str().expect("a message");
+    assert!(message.starts_with("the records of job-7 (format 99) were written"), "{message}");
+    let metrics = asked.get("/metrics").await.text;
+    assert!(metrics.lines().any(|line| line == "tinqs_ci_newer_records 1"), "{metrics}");
 }
 
 #[tokio::test]

@@ -172,6 +172,7 @@ async fn an_unreadable_record_affects_no_other() {
     let error = store.get(&RunName::job(2)).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::Invalid);
     assert!(error.message.contains("job-2"), "{error}");
+    assert_eq!((store.unreadable(), store.newer()), (1, Vec::new()));
     let names = |runs: Vec<String>| runs.join(" ");
     let open = store.open(Timestamp::MIN).await.unwrap();
     assert_eq!(names(open.iter().map(|run| run.name.to_string()).collect()), "job-1 job-3");
@@ -187,6 +188,7 @@ async fn an_unreadable_record_affects_no_other() {
     let uid = run(2).uid;
     assert_eq!(store.put(&run(2), Expect::At(uid, 1)).await.unwrap(), 2);
     assert!(store.get(&RunName::job(2)).await.unwrap().is_some());
+    assert_eq!(store.unreadable(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
