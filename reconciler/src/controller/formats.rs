@@ -7,7 +7,7 @@ use super::Controller;
 use crate::model::RecordFormats;
 use crate::ports::ReadByAll;
 
-/// A replica announces what it reads this often. When idle it writes nothing else.
+/// A replica announces what it reads this often.
 const ANNOUNCED_EVERY: SignedDuration = SignedDuration::from_mins(10);
 /// A replica that announces nothing for this long is not live any more.
 const LIVE_FOR: SignedDuration = SignedDuration::from_mins(30);

@@ -106,7 +106,7 @@ async fn replicas_announce_what_they_read() {
     let wire = Wire::start().await;
     let store = wire.store("runs", "a").await;
     let ttl = SignedDuration::from_mins(30);
-    let announced = async |replica, reads, second| {
+    let announced = async |replica: &str, reads: u32, second: i64| {
         let all = store.announce(replica, reads, at(second), ttl).await.expect("announced");
         (all.format, all.silent)
     };
