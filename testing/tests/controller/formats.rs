@@ -6,8 +6,8 @@ use tinqs_ci_reconciler::model::{Conclusion, Job, Phase, RecordFormats};
 use tinqs_ci_reconciler::ports::Announced;
 use tinqs_ci_testing::ready;
 
-use crate::MINUTE;
 use crate::harness::Harness;
+use crate::{MINUTE, waiting_job};
 
 const LATER: RecordFormats = RecordFormats { reads: 3, writes: 2 };
 
@@ -40,7 +40,9 @@ fn a_record_of_a_newer_format_is_left_alone_with_all_that_belongs_to_it() {
     assert_eq!(report.result, ReconcileOutcome::Error, "{report:?}");
     let error = report.error.expect("a reason");
     assert!(error.contains("format 99") && report.effects.is_empty(), "{error}");
-    ready(harness.controller.poll());
+    harness.state().waiting = Some(vec![waiting_job(record.spec.job.job_id, "good")]);
+    let polled = ready(harness.controller.poll());
+    assert_eq!((polled.waiting_jobs, polled.created, polled.errors), (1, 0, Vec::new()));
     ready(harness.controller.sweep());
     assert_eq!((harness.run(&name), harness.writes()), (record, writes));
     assert!(left(&harness) == before, "its machine or its registration was touched");
