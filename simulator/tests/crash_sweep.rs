@@ -70,6 +70,7 @@ fn fair(
         lasts: SignedDuration::ZERO,
         classes: vec![class()],
         replicas: (replicas, replicas),
+        upgrades: |_| Vec::new(),
         line: |_| Line::V1_27,
         demand: Demand::Jobs,
         lists: RegistrationLists::One,
