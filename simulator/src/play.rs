@@ -19,5 +19,5 @@ mod variant;
 pub use draw::linux;
 pub use drive::{chronicle, run, run_scheduled, run_variant, run_world};
 pub use outcome::Outcome;
-pub use profile::{Profile, Stranger, UserAction};
+pub use profile::{Profile, Stranger, Upgrade, UserAction};
 pub use variant::Variant;
