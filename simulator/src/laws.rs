@@ -6,6 +6,7 @@ mod boots;
 mod calls;
 mod credentials;
 pub(crate) mod drift;
+mod given_up;
 mod lost;
 mod report;
 mod shares;
@@ -37,7 +38,8 @@ const STORIES: usize = 5;
 /// A law that was broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// The law: `L1` to `L12` to `L14`, `L16 usage`, `boots`, `time`, or `drift`.
+    /// The law: `L1` to `L12` to `L14`, `L16 usage`, `boots`, `given up`, `time`, or
+    /// `drift`.
     pub law: &'static str,
     /// Seed of the world.
     pub seed: u64,

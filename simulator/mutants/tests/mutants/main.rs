@@ -17,8 +17,8 @@ use tinqs_ci_simulator::laws::Violation;
 use tinqs_ci_simulator::play::{Outcome, Profile, run, run_variant};
 
 use Broken::{
-    Asks, Boots, InVain, L1, L2, L3, L4, L5, L6, L9, L10, L11, L12, L13, L14, Leak, Surplus, Usage,
-    Waits, Writes,
+    Asks, Boots, GivenUp, InVain, L1, L2, L3, L4, L5, L6, L9, L10, L11, L12, L13, L14, Leak,
+    Surplus, Usage, Waits, Writes,
 };
 use mutant::Mutant;
 use variant::Mutants;
@@ -42,6 +42,8 @@ enum Broken {
     Usage,
     /// The laws of the breaker for machines that never come online.
     Boots,
+    /// A run that gave up waits again.
+    GivenUp,
     /// Another law of calls.
     Other,
     /// A job waits too long or forever.
@@ -85,6 +87,7 @@ impl Broken {
             "L14" => L14,
             "L16 usage" => Usage,
             "boots" => Boots,
+            "given up" => GivenUp,
             "time" if violation.what.contains("asked again") => Asks,
             "time" if violation.what.contains("writes in") => Writes,
             "time" if violation.what.starts_with("job ") => Waits,
@@ -156,6 +159,7 @@ cases! {
     unclaimed_machines_are_not_counted: [Mutant::UnclaimedNotCounted], Profile::few, [InVain], 3;
     no_machine_is_unclaimed: [Mutant::NothingUnclaimed], Profile::steal, [Surplus], 20;
     no_late_rule: [Mutant::NoLateRule], Profile::machines, [Waits], 20;
+    runs_given_up_are_reopened: [Mutant::GaveUpReopened], Profile::giveup, [GivenUp], 5;
     due_ignored: [Mutant::SweepIgnoresDue], Profile::alone, [Leak], 1;
     idle_registrations_of_finished_runs_retired: [Mutant::RetireIdleOfFinished],
         Profile::silence, [L3], 1;

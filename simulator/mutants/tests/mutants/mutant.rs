@@ -84,6 +84,8 @@ mutants! {
     NothingUnclaimed,
     /// A live machine is never late.
     NoLateRule,
+    /// A given-up run is reopened while its job waits.
+    GaveUpReopened,
     /// The sweep does not wake due open runs.
     SweepIgnoresDue,
     /// The sweep does not wake for machines, registrations and seats without an open run.

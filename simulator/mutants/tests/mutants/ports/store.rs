@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
-    AttemptId, ClassName, Pause, Phase, Run, RunName, SeatLimits, Uid, Usage,
+    AttemptId, ClassName, Outcome, Pause, Phase, Run, RunName, SeatLimits, Uid, Usage,
 };
 use tinqs_ci_reconciler::ports::{
     ErrorKind, Expect, Filter, OpenRun, Page, PortError, RunStore, Seat,
@@ -96,6 +96,12 @@ impl RunStore for ChangedPorts {
             && let Some(run) = &mut run
         {
             run.status.usage.machines.retain(|used| !used.counted);
+        }
+        if self.has(Mutant::GaveUpReopened)
+            && let Some(outcome) = run.as_mut().and_then(|run| run.status.outcome.as_mut())
+            && *outcome == Outcome::GaveUp
+        {
+            *outcome = Outcome::JobGone;
         }
         Ok(run)
     }
