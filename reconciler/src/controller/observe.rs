@@ -155,12 +155,7 @@ impl Controller {
         }
         let attempt = run.and_then(|run| Some(run.attempt_id(run.status.attempt.as_ref()?.number)));
         let breaker = self.cache.breakers.open_breaker(&class.name, attempt.as_ref(), seen.now);
-        let open = run.and_then(|run| run.status.attempt.as_ref()).filter(|a| a.ended.is_none());
-        let boot_stop = self.cache.boots.known(
-            &class.name,
-            attempt.as_ref().filter(|_| open.is_some()),
-            seen.now,
-        );
+        let boot_stop = self.boot_stop_of(&class, run, seen.now);
         let unavailable = self.unavailable_to(&class, seen.now);
         ObservedClass { class, unavailable, breaker, paused: None, budget_stop: None, boot_stop }
     }
