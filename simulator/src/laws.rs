@@ -85,6 +85,8 @@ pub struct Laws {
     woken: BTreeMap<RunName, u64>,
     /// What the job of each run asked for: repository and labels.
     launched_for: BTreeMap<RunName, (i64, Vec<String>)>,
+    /// The name of the repository with which each attempt was recorded: its seat counts for it.
+    decided_for: BTreeMap<AttemptId, String>,
     waiting: BTreeMap<(i64, Timestamp), time::Wait>,
     registration_went: BTreeMap<i64, Timestamp>,
     /// Machines that should be gone, and for how long.
@@ -151,6 +153,7 @@ impl Laws {
             twinned: BTreeSet::new(),
             woken: BTreeMap::new(),
             launched_for: BTreeMap::new(),
+            decided_for: BTreeMap::new(),
             waiting: BTreeMap::new(),
             registration_went: BTreeMap::new(),
             lingering: BTreeMap::new(),

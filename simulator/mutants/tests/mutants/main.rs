@@ -173,6 +173,7 @@ cases! {
     reclaimed_machines_count_as_boots: [Mutant::ReclaimsCountAsBoots], Profile::spot, [Boots], 60;
     runners_are_registered_in_the_scope: [Mutant::RegisterInScope], Profile::hijack, [L10], 2;
     runners_carry_all_labels_of_the_class: [Mutant::LabelsOfClass], Profile::hijack, [L10], 2;
+    repositories_keep_the_names_of_deliveries: [Mutant::FormerName], Profile::rogue, [L10], 20;
     only_the_list_of_the_scope_is_read: [Mutant::ListOfScopeOnly], Profile::hijack, [Leak], 5;
     registrations_are_read_in_the_scope: [Mutant::ReadInScope], Profile::hijack, [L3], 10;
     registrations_of_other_installations_retired: [Mutant::InstallationIgnored], Profile::rogue,

@@ -110,6 +110,8 @@ mutants! {
     RegisterInScope,
     /// A runner carries all labels of its class.
     LabelsOfClass,
+    /// A repository is known by the name that a job was announced with.
+    FormerName,
     /// Only the list of the scope is read.
     ListOfScopeOnly,
     /// A registration is read by its ID in the scope instead of its repository.
