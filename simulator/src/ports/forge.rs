@@ -48,7 +48,7 @@ impl Forge for SimulatedPorts {
             let line = world.forge().config.line;
             let forge = world.forge();
             let found = forge.job(job.job_id);
-            Ok(found.map_or(Job::Absent.into(), |row| seen_job(row, &job.repo, line)))
+            Ok(found.map_or(Job::Absent.into(), |row| seen_job(row, job, line)))
         })
         .await
     }
@@ -216,8 +216,8 @@ pub(crate) fn registration(
     })
 }
 
-/// Returns a job as the API shows it that was asked for in the repository of this name.
-fn seen_job(job: &JobRow, asked: &str, line: Line) -> SeenJob {
+/// Returns a job as the API shows it.
+fn seen_job(job: &JobRow, asked: &JobRef, line: Line) -> SeenJob {
     let state = match job.status {
         Status::Blocked => Job::Blocked,
         Status::Waiting => Job::Waiting,
@@ -227,8 +227,9 @@ fn seen_job(job: &JobRow, asked: &str, line: Line) -> SeenJob {
     // Earlier servers count the runners that took the job.
     let waits = line < Line::V1_27 && job.started_at.is_none();
     let attempt = Some(job.attempt + u32::from(waits));
-    let repo = (job.repo != asked).then(|| job.repo.clone());
-    SeenJob { state, times: JobTimes { started_at: job.started_at, attempt }, repo }
+    let repo = (job.repo != asked.repo).then(|| job.repo.clone());
+    let repo_id = (job.repo_id != asked.repo_id).then_some(job.repo_id);
+    SeenJob { state, times: JobTimes { started_at: job.started_at, attempt }, repo, repo_id }
 }
 
 pub(crate) fn waiting_job(job: &JobRow) -> WaitingJob {
