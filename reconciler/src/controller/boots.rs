@@ -192,7 +192,8 @@ impl Boots {
     ) -> Option<BootStop> {
         let inner = self.0.lock();
         let stop = inner.stop(class, now)?;
-        let Some(probe) = inner.probes.get(class) else { return Some(stop) };
+        let probe = inner.probes.get(class).filter(|probe| probe.until > now);
+        let Some(probe) = probe else { return Some(stop) };
         if asking.is_some_and(|asking| probe.may_be(asking)) {
             return None;
         }
@@ -316,8 +317,8 @@ impl Controller {
         Ok(BootPermit::Wait(BootStop { until, ..stop }))
     }
 
-    /// Returns why a class launches nothing now for a run, by the last lists. The attempt that tries
-    /// may be recorded, or the next one, if it found no seat or a call for it failed.
+    /// Returns why a class launches nothing now for a run, by the last lists. The attempt that
+    /// tries may be recorded, or the next one, if it found no seat or a call for it failed.
     pub(super) fn boot_stop_of(
         &self,
         class: &Class,

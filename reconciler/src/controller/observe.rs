@@ -116,9 +116,9 @@ impl Controller {
         Ok(seen)
     }
 
-    /// Reads the job of a run. The repository in which the forge finds it counts, not the one that a
-    /// delivery told: its name selects the class, and its ID tells where runners are registered. Both
-    /// are written with the record.
+    /// Reads the job of a run. The repository in which the forge finds it counts, not the one that
+    /// a delivery told: its name selects the class, and its ID tells where runners are registered.
+    /// Both are written with the record.
     async fn read_job(&self, run: Option<&mut Run>) -> Result<SeenJob, PortError> {
         let Some(run) = run else { return Ok(Job::Unobservable.into()) };
         let seen = self.ports.forge.job(&run.spec.job).await?;

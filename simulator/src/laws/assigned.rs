@@ -4,8 +4,8 @@
 //! one of a class that does not serve its repository. L14: the running jobs of a repository, and of
 //! an owner, in a class never exceed its limits; L6 says the same of live machines.
 //!
-//! A repository is known by its ID. A class serves a name, and limits count for a name: the one that
-//! the repository had when the attempt was decided. A repository that is renamed begins at zero.
+//! A repository is known by its ID. A class serves a name, and limits count for a name: the one
+//! that the repository had when the attempt was decided. One that is renamed begins at zero.
 
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{AttemptId, Class, Run, same_owner};
