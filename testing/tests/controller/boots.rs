@@ -328,8 +328,8 @@ fn holder(harness: &Harness) -> Option<String> {
     harness.state().leases.get("boot/bad").map(|(holder, _)| holder.clone())
 }
 
-/// Its request may still make a machine, so that it keeps the lease, and whoever reconciles its run
-/// repeats it.
+/// Its request may still make a machine, so that it keeps the lease, and each process that
+/// reconciles its run repeats it.
 #[test]
 fn an_attempt_that_tries_and_whose_launch_fails_is_repeated_and_no_other_tries() {
     for by_another in [false, true] {
