@@ -7,6 +7,7 @@ mod git;
 mod held;
 mod json;
 mod pull;
+mod renames;
 mod rows;
 mod runners;
 mod scope;
@@ -108,17 +109,13 @@ impl Forge {
         if let Some(repo) = self.repos.get(full_name) {
             return repo.id;
         }
-        let owner = full_name.split('/').next().unwrap_or_default();
-        let owner_id = match self.owners.get(owner) {
-            Some(&id) => id,
-            None => next(&mut self.last_id.owner),
-        };
-        self.owners.insert(owner.to_owned(), owner_id);
+        let owner_id = self.owner_id(full_name);
         let id = next(&mut self.last_id.repo);
         let updated_at = Timestamp::UNIX_EPOCH;
         let (full_name, disabled, merged) =
             (full_name.to_owned(), BTreeSet::new(), BTreeSet::new());
-        let repo = Repo { id, full_name, owner_id, updated_at, disabled, merged };
+        let former = Vec::new();
+        let repo = Repo { id, full_name, former, owner_id, updated_at, disabled, merged };
         self.repos.insert(repo.full_name.clone(), repo);
         id
     }

@@ -7,6 +7,7 @@ mod calls;
 mod credentials;
 pub(crate) mod drift;
 mod formats;
+mod given_up;
 mod lost;
 mod report;
 mod shares;
@@ -38,7 +39,8 @@ const STORIES: usize = 5;
 /// A law that was broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// The law: `L1` to `L12` to `L14`, `L16 usage`, `boots`, `formats`, `time`, or `drift`.
+    /// The law: `L1` to `L12` to `L14`, `L16 usage`, `boots`, `formats`, `given up`, `time`, or
+    /// `drift`.
     pub law: &'static str,
     /// Seed of the world.
     pub seed: u64,
@@ -84,6 +86,8 @@ pub struct Laws {
     woken: BTreeMap<RunName, u64>,
     /// What the job of each run asked for: repository and labels.
     launched_for: BTreeMap<RunName, (i64, Vec<String>)>,
+    /// The name of the repository with which each attempt was recorded: its seat counts for it.
+    decided_for: BTreeMap<AttemptId, String>,
     waiting: BTreeMap<(i64, Timestamp), time::Wait>,
     registration_went: BTreeMap<i64, Timestamp>,
     /// Machines that should be gone, and for how long.
@@ -150,6 +154,7 @@ impl Laws {
             twinned: BTreeSet::new(),
             woken: BTreeMap::new(),
             launched_for: BTreeMap::new(),
+            decided_for: BTreeMap::new(),
             waiting: BTreeMap::new(),
             registration_went: BTreeMap::new(),
             lingering: BTreeMap::new(),

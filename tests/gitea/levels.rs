@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tinqs_ci_gitea::client::{Access, Client};
 use tinqs_ci_gitea::{Config as Settings, RegisterIn, Scope};
-use tinqs_ci_reconciler::model::{AttemptId, Registrations, Secret};
+use tinqs_ci_reconciler::model::{AttemptId, Job, JobRef, Registrations, Secret};
 use tinqs_ci_reconciler::ports::{ErrorKind, Forge as _, RegistrationLists, RepoRef};
 use tinqs_ci_simulator::forge::{Config, Forge, JobSpec, Line};
 use tinqs_ci_simulator::gitea_wire::{ApiToken, Right, Wire, WireOptions};
@@ -117,6 +117,34 @@ async fn the_token_of_a_repository_is_read_and_compared_once() {
     assert_eq!(count(&format!("POST {runners}/registration-token")), 1, "{calls:?}");
     assert_eq!(count(&format!("GET {runners}/{{id}}")), 1, "{calls:?}");
     assert_eq!(count("GET /repos/{owner}/{repo}"), 1, "{calls:?}");
+}
+
+#[tokio::test]
+async fn the_id_of_a_waiting_jobs_repository_is_the_one_that_the_forge_tells() {
+    for line in LINES {
+        let wire = start(line, Right::Admin);
+        let client = client(&in_repositories(&wire.url(), Scope::All));
+        let now = jiff::Timestamp::now();
+        let jobs = [JobSpec::new("build", &["linux"])];
+        let read = async |repo: &str, repo_id: i64, job_id: i64| {
+            let job = JobRef { repo: repo.to_owned(), repo_id, job_id };
+            let seen = client.job(&job).await.expect("answers");
+            (seen.state, seen.repo, seen.repo_id)
+        };
+        let job = wire.forge().push(now, JOB_REPO.name, &jobs)[0];
+        let told = read(JOB_REPO.name, JOB_REPO.id, job).await;
+        assert_eq!(told, (Job::Waiting, None, None), "{line:?}");
+        let forged = read(JOB_REPO.name, OTHER.id, job).await;
+        assert_eq!(forged, (Job::Waiting, None, Some(JOB_REPO.id)), "{line:?}");
+        // Another repository takes the name.
+        assert!(wire.forge().rename_repo(now, JOB_REPO.name, "acme/moved"));
+        let newer = wire.forge().push(now, JOB_REPO.name, &jobs)[0];
+        let newer_id = wire.forge().job(newer).expect("a job").repo_id;
+        let moved = read(JOB_REPO.name, JOB_REPO.id, job).await;
+        assert_eq!(moved, (Job::Waiting, Some("acme/moved".to_owned()), None), "{line:?}");
+        let told = read(JOB_REPO.name, newer_id, newer).await;
+        assert_eq!(told, (Job::Waiting, None, None), "{line:?}: whatever was cached");
+    }
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ mod faults;
 mod jobs;
 mod levels;
 mod lists;
+mod moved;
 mod repeat;
 mod runners;
 mod script;

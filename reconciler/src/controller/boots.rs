@@ -65,9 +65,22 @@ struct Probe {
     until: Timestamp,
 }
 
+/// An attempt that may launch, if it is the one that tries.
+#[derive(Clone, Copy)]
+pub(super) struct Asking<'a> {
+    pub(super) attempt_id: &'a AttemptId,
+    /// Whether it is recorded: another process may have taken the lease for it.
+    pub(super) is_recorded: bool,
+}
+
 impl Probe {
     fn is_of(&self, attempt_id: &AttemptId) -> bool {
         self.attempt_id.as_ref() == Some(attempt_id)
+    }
+
+    /// Returns whether the attempt may be the one that tries; the lease tells.
+    fn may_be(&self, asking: Asking<'_>) -> bool {
+        self.attempt_id.as_ref().map_or(asking.is_recorded, |own| own == asking.attempt_id)
     }
 }
 
@@ -174,13 +187,14 @@ impl Boots {
     pub(super) fn known(
         &self,
         class: &ClassName,
-        attempt_id: Option<&AttemptId>,
+        asking: Option<Asking<'_>>,
         now: Timestamp,
     ) -> Option<BootStop> {
         let inner = self.0.lock();
         let stop = inner.stop(class, now)?;
-        let Some(probe) = inner.probes.get(class) else { return Some(stop) };
-        if attempt_id.is_some_and(|attempt_id| probe.is_of(attempt_id)) {
+        let probe = inner.probes.get(class).filter(|probe| probe.until > now);
+        let Some(probe) = probe else { return Some(stop) };
+        if asking.is_some_and(|asking| probe.may_be(asking)) {
             return None;
         }
         Some(BootStop { until: stop.until.max(probe.until), ..stop })
@@ -216,6 +230,12 @@ impl Boots {
 
 fn is_young(at: Option<Timestamp>, within: SignedDuration, now: Timestamp) -> bool {
     at.is_some_and(|at| at <= now && !older(now, at, within))
+}
+
+/// Returns the recorded attempt of a run that has not ended.
+fn open_attempt(run: &Run) -> Option<AttemptId> {
+    let open = run.status.attempt.as_ref().filter(|attempt| attempt.ended.is_none())?;
+    Some(run.attempt_id(open.number))
 }
 
 /// Returns the subject of the lease of the attempt that tries.
@@ -272,9 +292,11 @@ impl Controller {
             self.cache.finished_boots.after(&self.cache, ticket, self.read_finished()).await?;
         }
         let Some(stop) = boots.stop(name, now) else { return Ok(BootPermit::Free) };
+        let is_recorded = run.and_then(open_attempt).as_ref() == Some(attempt_id);
+        let asking = Asking { attempt_id, is_recorded };
         match boots.probe(name, now) {
             Some(probe) if probe.is_of(attempt_id) && probe.holds => return Ok(BootPermit::Probe),
-            Some(probe) if !probe.is_of(attempt_id) => {
+            Some(probe) if !probe.may_be(asking) => {
                 let until = stop.until.max(probe.until);
                 return Ok(BootPermit::Wait(BootStop { until, ..stop }));
             }
@@ -293,6 +315,21 @@ impl Controller {
         let until = after(now, BREAKER_RETRIES_AFTER);
         boots.set_probe(name, Probe { attempt_id: None, holds: false, until });
         Ok(BootPermit::Wait(BootStop { until, ..stop }))
+    }
+
+    /// Returns why a class launches nothing now for a run, by the last lists. The attempt that
+    /// tries may be recorded, or the next one, if it found no seat or a call for it failed.
+    pub(super) fn boot_stop_of(
+        &self,
+        class: &Class,
+        run: Option<&Run>,
+        now: Timestamp,
+    ) -> Option<BootStop> {
+        let open = run.and_then(open_attempt);
+        let is_recorded = open.is_some();
+        let own = open.or_else(|| run.map(|run| run.attempt_id(run.status.next)));
+        let asking = own.as_ref().map(|attempt_id| Asking { attempt_id, is_recorded });
+        self.cache.boots.known(&class.name, asking, now)
     }
 
     /// Gives the lease of an attempt back that found no seat. Returns when it tries again; others

@@ -116,8 +116,9 @@ impl Controller {
         Ok(seen)
     }
 
-    /// Reads the job of a run. The name of the repository in which the forge finds it selects the
-    /// class, not the one that a delivery told; it is written with the record.
+    /// Reads the job of a run. The repository in which the forge finds it counts, not the one that
+    /// a delivery told: its name selects the class, and its ID tells where runners are registered.
+    /// Both are written with the record.
     async fn read_job(&self, run: Option<&mut Run>) -> Result<SeenJob, PortError> {
         let Some(run) = run else { return Ok(Job::Unobservable.into()) };
         let seen = self.ports.forge.job(&run.spec.job).await?;
@@ -126,6 +127,9 @@ impl Controller {
         }
         if let Some(repo) = &seen.repo {
             run.spec.job.repo.clone_from(repo);
+        }
+        if let Some(repo_id) = seen.repo_id {
+            run.spec.job.repo_id = repo_id;
         }
         Ok(seen)
     }
@@ -155,12 +159,7 @@ impl Controller {
         }
         let attempt = run.and_then(|run| Some(run.attempt_id(run.status.attempt.as_ref()?.number)));
         let breaker = self.cache.breakers.open_breaker(&class.name, attempt.as_ref(), seen.now);
-        let open = run.and_then(|run| run.status.attempt.as_ref()).filter(|a| a.ended.is_none());
-        let boot_stop = self.cache.boots.known(
-            &class.name,
-            attempt.as_ref().filter(|_| open.is_some()),
-            seen.now,
-        );
+        let boot_stop = self.boot_stop_of(&class, run, seen.now);
         let unavailable = self.unavailable_to(&class, seen.now);
         ObservedClass { class, unavailable, breaker, paused: None, budget_stop: None, boot_stop }
     }

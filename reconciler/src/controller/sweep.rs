@@ -7,8 +7,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{Controller, SweepReport, unserved};
 use crate::model::{
-    AttemptId, ClockCheck, Machine, MachineState, Outcome, Phase, Run, RunName, SeenBy, Times,
-    serving,
+    Attempt, AttemptId, ClockCheck, Machine, MachineState, Outcome, Phase, Run, RunName, SeenBy,
+    Times, serving,
 };
 use crate::plan::times::after;
 use crate::plan::usage::{awaits_end, lacks_end};
@@ -209,7 +209,8 @@ impl Controller {
     }
 
     /// Audits the finished runs once an hour, one page per sweep: nothing else would ever wake one
-    /// whose due is wrong, or whose machine ended while nobody looked.
+    /// whose due is wrong, whose machine ended while nobody looked, or whose credentials an earlier
+    /// release kept.
     async fn audit(&self, now: Timestamp, report: &mut SweepReport) {
         if !self.cache.audits(now) {
             return;
@@ -219,10 +220,14 @@ impl Controller {
         let filter = Filter { phase: finished, class: None, repo: None, limit: AUDITED_AT_ONCE };
         match self.ports.store.page(&filter, cursor.as_deref()).await {
             Ok(page) => {
+                let has_credentials =
+                    |run: &Run| run.status.attempt.as_ref().is_some_and(Attempt::has_credentials);
                 for run in &page.items {
                     self.cache.rows.named(run.spec.job.repo_id, now);
                 }
-                let is_left = |run: &&Run| self.is_misfiled(run, now) || awaits_end(run);
+                let is_left = |run: &&Run| {
+                    self.is_misfiled(run, now) || awaits_end(run) || has_credentials(run)
+                };
                 for run in page.items.iter().filter(is_left) {
                     self.wake(&run.name, now, report).await;
                 }

@@ -34,12 +34,14 @@ pub struct SeenJob {
     /// The name of its repository, where the forge found it in one of another name than it was asked
     /// for.
     pub repo: Option<String>,
+    /// The ID of its repository, where that is not the one it was asked for with.
+    pub repo_id: Option<i64>,
 }
 
 /// A job of which only the state is known.
 impl From<Job> for SeenJob {
     fn from(state: Job) -> Self {
-        Self { state, times: JobTimes::default(), repo: None }
+        Self { state, times: JobTimes::default(), repo: None, repo_id: None }
     }
 }
 

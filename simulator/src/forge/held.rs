@@ -16,6 +16,18 @@ pub(super) struct WorkflowRun {
     held: bool,
 }
 
+impl WorkflowRun {
+    /// Returns whether it is one of this repository.
+    pub(super) fn is_of(&self, repo: &str) -> bool {
+        self.repo == repo
+    }
+
+    /// Its repository has another name from now on.
+    pub(super) fn moves(&mut self, to: &str) {
+        to.clone_into(&mut self.repo);
+    }
+}
+
 impl Forge {
     /// Pushes a commit that starts one workflow run with these jobs, all blocked until
     /// [`Forge::unblock`]. Returns their IDs.

@@ -186,6 +186,8 @@ pub struct Repo {
     pub id: i64,
     /// `owner/name`.
     pub full_name: String,
+    /// Its earlier names, oldest first, and until when it had each.
+    pub former: Vec<(Timestamp, String)>,
     /// The owner's id; owners are organizations.
     pub owner_id: i64,
     /// Time of the last change.

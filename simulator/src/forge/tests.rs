@@ -416,3 +416,29 @@ fn payloads_conform_to_the_corpus() {
     }
     assert_eq!(hooks.len(), 5);
 }
+
+#[test]
+fn a_renamed_repository_keeps_its_jobs_and_runners_and_its_name_is_free() {
+    let mut forge = forge(Line::V1_27);
+    let jobs = [linux("build")];
+    let job = forge.push(at(0), "acme/widget", &jobs)[0];
+    let own = Scope::Repo("acme/widget".to_owned());
+    let labels = ["linux".to_owned()];
+    let runner = forge.register_in(at(0), own, "runner", &labels, true);
+    assert!(forge.rename_repo(at(10), "acme/widget", "umbrella/moved"));
+    assert!(!forge.rename_repo(at(10), "acme/widget", "acme/other"), "there is none any more");
+    let other = forge.push(at(20), "acme/widget", &jobs)[0];
+    assert!(!forge.rename_repo(at(20), "acme/widget", "umbrella/moved"), "the name is taken");
+    let (repo_id, other_id) =
+        (forge.job(job).expect("a job").repo_id, forge.job(other).expect("a job").repo_id);
+    assert_ne!(repo_id, other_id);
+    let fetched = forge.fetch(at(30), &runner.uuid, &runner.token, 0).expect("it is registered");
+    let task = fetched.task.expect("a job of its repository");
+    assert_eq!((task.job_id, task.repo.as_str()), (job, "umbrella/moved"));
+    let had = |name, from, to| {
+        forge.repo_by_id(repo_id).expect("a repository").had_name(name, at(from), at(to))
+    };
+    assert!(had("acme/widget", 0, 5) && had("acme/widget", 10, 99));
+    assert!(!had("acme/widget", 11, 99) && !had("umbrella/moved", 0, 9));
+    assert!(had("umbrella/moved", 0, 10) && had("umbrella/moved", 50, 60));
+}

@@ -293,10 +293,10 @@ fn runners(shared: &Shared, call: &Call, scope: &Scope, rest: &[&str]) -> Respon
     let visible = |row: &Scope| *scope == Scope::Global || row == scope;
     match (&call.method, rest) {
         (&Method::POST, ["registration-token"]) => {
-            Json(json!({"token": registration_token(scope)})).into_response()
+            Json(json!({"token": registration_token(&forge, scope)})).into_response()
         }
         (&Method::GET, ["registration-token"]) if forge.config.line == Line::V1_25 => {
-            Json(json!({"token": registration_token(scope)})).into_response()
+            Json(json!({"token": registration_token(&forge, scope)})).into_response()
         }
         (&Method::GET, []) => {
             let rows: Vec<_> = forge.runners().filter(|r| visible(&r.scope)).collect();

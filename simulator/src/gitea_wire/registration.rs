@@ -4,11 +4,15 @@ use sha2::{Digest, Sha256};
 
 use crate::forge::{Forge, Scope};
 
-/// Returns the registration token of a scope: always the same, without expiry.
-pub(super) fn registration_token(scope: &Scope) -> String {
+/// Returns the registration token of a scope: always the same, without expiry. That of a repository
+/// belongs to its ID.
+pub(super) fn registration_token(forge: &Forge, scope: &Scope) -> String {
     let name = match scope {
         Scope::Global => String::new(),
-        Scope::Owner(name) | Scope::Repo(name) => name.clone(),
+        Scope::Owner(name) => name.clone(),
+        Scope::Repo(name) => {
+            format!("repository {}", forge.repo(name).map_or(0, |repo| repo.id))
+        }
     };
     hex::encode(Sha256::digest(format!("registration token/{name}")))[..40].to_owned()
 }
@@ -21,5 +25,5 @@ pub(super) fn scope_of_token(forge: &Forge, user: &str, token: &str) -> Option<S
         .into_iter()
         .chain(owners)
         .chain(repos)
-        .find(|scope| registration_token(scope) == token)
+        .find(|scope| registration_token(forge, scope) == token)
 }

@@ -3,23 +3,38 @@
 //! L10: no job runs on a machine that was launched for another repository or other labels, nor on
 //! one of a class that does not serve its repository. L14: the running jobs of a repository, and of
 //! an owner, in a class never exceed its limits; L6 says the same of live machines.
+//!
+//! A repository is known by its ID. A class serves a name, and limits count for a name: the one
+//! that the repository had when the attempt was decided. One that is renamed begins at zero.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{AttemptId, Class, Run, same_owner};
 
 use super::Laws;
 use crate::cloud::machine::SimulatedMachine;
-use crate::forge::JobRow;
+use crate::forge::{JobRow, Repo};
+
+/// A reconcile reads the name of the repository within this time of its begin.
+const NAMED_WITHIN: SignedDuration = SignedDuration::from_mins(1);
 
 impl Laws {
     /// Records what the job of a run asks for: the machines of the run are launched for it.
     pub(super) fn launched_for(&mut self, run: &Run) {
         let needs = (run.spec.job.repo_id, run.spec.runs_on.clone());
         self.launched_for.insert(run.name.clone(), needs);
+        if let Some(attempt) = &run.status.attempt {
+            let repo = || run.spec.job.repo.clone();
+            self.decided_for.entry(run.attempt_id(attempt.number)).or_insert_with(repo);
+        }
     }
 
-    /// L10: a runner took a job.
-    pub fn on_assigned(&mut self, now: Timestamp, job: &JobRow) {
+    /// Returns the name with which an attempt was recorded, or another one if it never was.
+    fn name_of<'a>(&'a self, attempt_id: &AttemptId, otherwise: &'a str) -> &'a str {
+        self.decided_for.get(attempt_id).map_or(otherwise, String::as_str)
+    }
+
+    /// L10: a runner took a job. `repo`: its repository.
+    pub fn on_assigned(&mut self, now: Timestamp, job: &JobRow, repo: Option<&Repo>) {
         let named = job.runner_name.as_deref();
         let Some(attempt_id) = named.and_then(|name| name.parse::<AttemptId>().ok()) else {
             return;
@@ -37,11 +52,25 @@ impl Laws {
             );
             self.broken("L10", now, attempt_id.run.as_str(), what);
         }
-        let class = self.class_in_force(&attempt_id).filter(|class| !class.is_for(&job.repo));
+        let name = self.name_of(&attempt_id, &job.repo).to_owned();
+        let decided_at = self.attempts.get(&attempt_id).map(|attempt| attempt.decided_at);
+        let had_name =
+            |repo: &Repo, at: Timestamp| repo.had_name(&name, at - NAMED_WITHIN, at + NAMED_WITHIN);
+        if let (Some(at), Some(repo)) = (decided_at, repo)
+            && !had_name(repo, at)
+        {
+            let what = format!(
+                "job-{} of {} took {attempt_id}, decided for {name}, which its repository was not \
+                 called then",
+                job.id, job.repo,
+            );
+            self.broken("L10", now, attempt_id.run.as_str(), what);
+        }
+        let class = self.class_in_force(&attempt_id).filter(|class| !class.is_for(&name));
         if let Some(class) = class {
             let what = format!(
-                "job-{} of {} took {attempt_id} of class {}, which serves only {:?}",
-                job.id, job.repo, class.name, class.repos,
+                "job-{} of {name} took {attempt_id} of class {}, which serves only {:?}",
+                job.id, class.name, class.repos,
             );
             self.broken("L10", now, attempt_id.run.as_str(), what);
         }
@@ -55,11 +84,13 @@ impl Laws {
         made: &SimulatedMachine,
         live: &[(&SimulatedMachine, String)],
     ) {
-        let own = live.iter().find(|(m, _)| m.id == made.id).map(|(_, repo)| repo.as_str());
+        let named: Vec<(&SimulatedMachine, &str)> =
+            live.iter().map(|(m, repo)| (*m, self.name_of(&m.attempt_id, repo))).collect();
+        let own = named.iter().find(|(m, _)| m.id == made.id).map(|(_, repo)| *repo);
         let class = self.classes.iter().find(|c| c.name == made.class).cloned();
         let (Some(own), Some(class)) = (own, class) else { return };
-        let in_class = live.iter().filter(|(m, _)| m.class == made.class);
-        let repos: Vec<&str> = in_class.map(|(_, repo)| repo.as_str()).collect();
+        let in_class = named.iter().filter(|(m, _)| m.class == made.class);
+        let repos: Vec<&str> = in_class.map(|(_, repo)| *repo).collect();
         let of_repo = repos.iter().filter(|repo| **repo == own).count();
         let of_owner = repos.iter().filter(|repo| same_owner(repo, own)).count();
         for (limit, count, of) in [
@@ -74,9 +105,8 @@ impl Laws {
         }
     }
 
-    /// L14: a runner took `job`. `running`: the attempts whose live machines run jobs, and the
-    /// repositories of those jobs.
-    pub fn on_running(&mut self, now: Timestamp, job: &JobRow, running: &[(AttemptId, String)]) {
+    /// L14: a runner took `job`. `running`: the attempts whose live machines run jobs.
+    pub fn on_running(&mut self, now: Timestamp, job: &JobRow, running: &[AttemptId]) {
         if self.twins || self.records_lost || !self.scrambled.is_empty() {
             return;
         }
@@ -86,10 +116,11 @@ impl Laws {
         };
         let Some(class) = self.class_in_force(&attempt_id).cloned() else { return };
         let own = |id: &AttemptId| self.class_in_force(id).is_some_and(|of| of.name == class.name);
-        let repos = running.iter().filter(|(id, _)| own(id)).map(|(_, repo)| repo.as_str());
+        let repos = running.iter().filter(|&id| own(id)).map(|id| self.name_of(id, &job.repo));
         let repos: Vec<&str> = repos.collect();
-        let of_repo = repos.iter().filter(|repo| **repo == job.repo).count();
-        let of_owner = repos.iter().filter(|repo| same_owner(repo, &job.repo)).count();
+        let name = self.name_of(&attempt_id, &job.repo);
+        let of_repo = repos.iter().filter(|repo| **repo == name).count();
+        let of_owner = repos.iter().filter(|repo| same_owner(repo, name)).count();
         for (count, limit, of) in
             [(of_repo, class.repo_limit, "repository"), (of_owner, class.owner_limit, "owner")]
         {

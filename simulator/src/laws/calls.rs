@@ -67,6 +67,7 @@ impl Laws {
             // Sanitizing may change anything.
         } else if let Some(before) = before {
             self.holds_no_credential(now, run);
+            self.stays_given_up(now, before, run);
             if before.uid != run.uid {
                 self.broken("L4", now, &about, format!("{about}: another uid was overwritten"));
             }

@@ -24,6 +24,9 @@ pub(super) fn act(
     world.tell(&format!("people: {}", describe(&user_action)));
     match user_action {
         UserAction::Push { repo, jobs } => {
+            if takes_a_name(world, &repo) {
+                world.count("replaced");
+            }
             let ids = world.forge().push(now, &repo, &jobs);
             pushed.extend(ids);
         }
@@ -64,6 +67,12 @@ pub(super) fn act(
             }
         }
         UserAction::RemoveRepo(repo) => world.forge().remove_repo(&repo),
+        UserAction::RenameRepo { from, to } => {
+            let is_renamed = world.forge().rename_repo(now, &from, &to);
+            if is_renamed {
+                world.count("renamed");
+            }
+        }
         UserAction::Configure(classes) => return Some(classes),
         UserAction::LoseRecords => {
             let World { cloud, laws, records, .. } = world;
@@ -88,6 +97,13 @@ pub(super) fn act(
         UserAction::StrangersLeave => strangers::leave(world),
     }
     None
+}
+
+/// Returns whether a push makes a repository whose name another one had.
+fn takes_a_name(world: &World, repo: &str) -> bool {
+    let forge = world.forge();
+    let had_it = |(_, name): &(Timestamp, String)| name == repo;
+    forge.repo(repo).is_none() && forge.repos().any(|other| other.former.iter().any(had_it))
 }
 
 /// Writes as a person: a compare-and-set like any other, and a wake-up.

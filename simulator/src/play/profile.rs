@@ -38,6 +38,14 @@ pub enum UserAction {
     Forget(usize),
     /// Remove a repository.
     RemoveRepo(String),
+    /// Give a repository another name, or another owner. The next push to the former name makes
+    /// another repository there.
+    RenameRepo {
+        /// Its name.
+        from: String,
+        /// The new one.
+        to: String,
+    },
     /// Change the classes; replicas learn of it one by one.
     Configure(Vec<Class>),
     /// Lose all records, seats and leases.

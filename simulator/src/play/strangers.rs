@@ -4,9 +4,9 @@
 use jiff::SignedDuration;
 use tinqs_ci_reconciler::model::{AttemptId, Conclusion, InstallationId, RunName, Uid8};
 
-use super::draw::{minutes, one_of, seconds};
+use super::draw::{minutes, one_of, pick, seconds};
 use super::profile::{Stranger, UserAction};
-use super::user_actions::mixed;
+use super::user_actions::{REPOS, mixed};
 use crate::faults::Rng;
 use crate::forge::{RunnerRow, Scope};
 use crate::world::World;
@@ -78,7 +78,23 @@ pub(super) fn leave(world: &mut World) {
     }
 }
 
-/// Pushes, each followed by strangers who register runners for its jobs.
+/// Renames and transfers while jobs of the repositories wait and run, each followed by a rerun.
+/// Later pushes to the former names make other repositories there, which are renamed as well.
+fn renames(rng: &mut Rng) -> Vec<(SignedDuration, UserAction)> {
+    let mut user_actions = Vec::new();
+    for number in 0..12 {
+        let from = one_of(rng, &REPOS).to_owned();
+        let to = format!("{}/moved-{number}", one_of(rng, &["acme", "umbrella"]));
+        let at = rng.between(minutes(5), minutes(350));
+        user_actions.push((at, UserAction::RenameRepo { from, to }));
+        let wait = rng.between(minutes(2), minutes(6));
+        user_actions.push((at + wait, UserAction::Rerun(pick(rng, 6))));
+    }
+    user_actions
+}
+
+/// Pushes, each followed by strangers who register runners for its jobs; and repositories that get
+/// other names.
 pub(super) fn rogue(rng: &mut Rng) -> Vec<(SignedDuration, UserAction)> {
     let mut user_actions = mixed(rng);
     let is_push = |action: &UserAction| matches!(action, UserAction::Push { .. });
@@ -97,6 +113,7 @@ pub(super) fn rogue(rng: &mut Rng) -> Vec<(SignedDuration, UserAction)> {
         user_actions.push((at, UserAction::WorkElsewhere));
         at += rng.between(seconds(20), minutes(4));
     }
+    user_actions.extend(renames(rng));
     user_actions.push((last + minutes(20), UserAction::StrangersLeave));
     user_actions.sort_by_key(|(at, _)| *at);
     user_actions

@@ -12,7 +12,7 @@ use crate::forge::JobSpec;
 /// Actions, each with its time after the start.
 type UserActions = Vec<(SignedDuration, UserAction)>;
 
-const REPOS: [&str; 3] = ["acme/widget", "acme/gadget", "umbrella/t-virus"];
+pub(super) const REPOS: [&str; 3] = ["acme/widget", "acme/gadget", "umbrella/t-virus"];
 
 fn job(rng: &mut Rng, number: usize, label: &str) -> JobSpec {
     JobSpec {

@@ -46,7 +46,9 @@ impl Forge for SimulatedPorts {
                 return Ok(Job::Unobservable.into());
             }
             let line = world.forge().config.line;
-            Ok(world.forge().job(job.job_id).map_or(Job::Absent.into(), |job| seen_job(job, line)))
+            let forge = world.forge();
+            let found = forge.job(job.job_id);
+            Ok(found.map_or(Job::Absent.into(), |row| seen_job(row, job, line)))
         })
         .await
     }
@@ -215,7 +217,7 @@ pub(crate) fn registration(
 }
 
 /// Returns a job as the API shows it.
-fn seen_job(job: &JobRow, line: Line) -> SeenJob {
+fn seen_job(job: &JobRow, asked: &JobRef, line: Line) -> SeenJob {
     let state = match job.status {
         Status::Blocked => Job::Blocked,
         Status::Waiting => Job::Waiting,
@@ -225,7 +227,9 @@ fn seen_job(job: &JobRow, line: Line) -> SeenJob {
     // Earlier servers count the runners that took the job.
     let waits = line < Line::V1_27 && job.started_at.is_none();
     let attempt = Some(job.attempt + u32::from(waits));
-    SeenJob { state, times: JobTimes { started_at: job.started_at, attempt }, repo: None }
+    let repo = (job.repo != asked.repo).then(|| job.repo.clone());
+    let repo_id = (job.repo_id != asked.repo_id).then_some(job.repo_id);
+    SeenJob { state, times: JobTimes { started_at: job.started_at, attempt }, repo, repo_id }
 }
 
 pub(crate) fn waiting_job(job: &JobRow) -> WaitingJob {

@@ -28,7 +28,8 @@ impl Forge for TestWorld {
         let state = self.call("forge", "job")?;
         let seen = state.jobs.get(&job.job_id).unwrap_or(&state.other_jobs).clone();
         let repo = state.moved.get(&job.job_id).filter(|repo| **repo != job.repo).cloned();
-        Ok(SeenJob { times: state.times_of(job.job_id), state: seen, repo })
+        let repo_id = state.repo_ids.get(&job.job_id).copied().filter(|id| *id != job.repo_id);
+        Ok(SeenJob { times: state.times_of(job.job_id), state: seen, repo, repo_id })
     }
 
     fn registration_lists(&self) -> RegistrationLists {

@@ -125,6 +125,8 @@ pub struct State {
     pub times: BTreeMap<i64, JobTimes>,
     /// The names of the repositories of jobs, where records may have others.
     pub moved: BTreeMap<i64, String>,
+    /// The same of their IDs.
+    pub repo_ids: BTreeMap<i64, i64>,
     /// The state of jobs that are not in `jobs`.
     pub other_jobs: Job,
     /// Whether the forge never answers when it is asked for a job.
@@ -222,6 +224,7 @@ impl TestWorld {
             jobs: BTreeMap::new(),
             times: BTreeMap::new(),
             moved: BTreeMap::new(),
+            repo_ids: BTreeMap::new(),
             other_jobs: Job::Waiting,
             jobs_hang: false,
             unlisted: BTreeSet::new(),

@@ -278,11 +278,10 @@ fn refused_launches_do_not_count() {
     assert!(names.iter().all(|name| reason(&harness, name) != Some(Reason::BreakerOpen)));
 }
 
-#[test]
-fn an_attempt_that_tries_and_finds_no_seat_lets_others_try() {
-    let (harness, names) = stopped();
-    harness.pass(5 * MINUTE + SECOND);
-    harness.reconcile_each(&names[..2]);
+/// An attempt that tries finds no seat. After one became free, it launches, or one of another
+/// process does.
+fn finds_no_seat(another_tries: bool) {
+    let (harness, names) = may_try();
     harness.configure("bad", |class| class.limit = Some(1));
     {
         let mut state = harness.state();
@@ -290,14 +289,101 @@ fn an_attempt_that_tries_and_finds_no_seat_lets_others_try() {
         let seat = Seat { attempt_id, repo: "acme/site".to_owned() };
         state.seats.push((ClassName("bad".to_owned()), seat));
     }
-    harness.pass(5 * MINUTE);
     let report = harness.reconcile(&names[3]);
     assert_eq!(reason(&harness, &names[3]), Some(Reason::AtLimit));
     assert_eq!(report.due, Some(harness.now() + MINUTE), "it tries again soon");
     harness.state().seats.clear();
     // A seat for each of both: with one alone, it is the turn of the run that waits longer.
     harness.configure("bad", |class| class.limit = Some(2));
-    let another = harness.another();
-    ready(another.reconcile(&names[4]));
+    if another_tries {
+        ready(harness.another().reconcile(&names[4]));
+    } else {
+        harness.pass(MINUTE);
+        harness.reconcile(&names[3]);
+    }
     assert_eq!(harness.launches("bad"), 6, "the lease was given back");
+}
+
+#[test]
+fn an_attempt_that_tries_and_finds_no_seat_lets_others_try() {
+    finds_no_seat(true);
+}
+
+#[test]
+fn an_attempt_that_tries_and_finds_no_seat_tries_again_a_minute_later() {
+    finds_no_seat(false);
+}
+
+/// The breaker is open, and one attempt may try now.
+fn may_try() -> (Harness, Vec<RunName>) {
+    let (harness, names) = stopped();
+    harness.pass(5 * MINUTE + SECOND);
+    harness.reconcile_each(&names[..2]);
+    harness.pass(5 * MINUTE);
+    (harness, names)
+}
+
+/// The attempt that holds the lease of the class.
+fn holder(harness: &Harness) -> Option<String> {
+    harness.state().leases.get("boot/bad").map(|(holder, _)| holder.clone())
+}
+
+/// Its request may still make a machine, so that it keeps the lease, and each process that
+/// reconciles its run repeats it.
+#[test]
+fn an_attempt_that_tries_and_whose_launch_fails_is_repeated_and_no_other_tries() {
+    for by_another in [false, true] {
+        let (harness, names) = may_try();
+        let another = harness.another();
+        harness.fails("launch", ErrorKind::Unavailable);
+        harness.reconcile(&names[3]);
+        let (own, before) = (harness.attempt_id(&names[3], 1), harness.calls("launch"));
+        assert_eq!(holder(&harness), Some(own.to_string()));
+        harness.pass(SECOND);
+        harness.reconcile(&names[4]);
+        ready(another.reconcile(&names[4]));
+        assert_eq!(harness.calls("launch"), before, "no other one tries");
+        assert_eq!(reason(&harness, &names[4]), Some(Reason::BreakerOpen));
+        harness.pass(15 * SECOND);
+        if by_another {
+            ready(another.reconcile(&names[3]));
+        } else {
+            harness.reconcile(&names[3]);
+        }
+        assert_eq!(harness.calls("launch"), before + 1, "by another process: {by_another}");
+        assert_eq!(harness.state().machines.last().map(|it| it.attempt_id.clone()), Some(own));
+        harness.reconcile(&names[4]);
+        assert_eq!(harness.calls("launch"), before + 1, "its result is not known yet");
+    }
+}
+
+#[test]
+fn the_lease_of_an_attempt_that_cannot_launch_ends_by_itself_and_another_one_tries() {
+    let (harness, names) = may_try();
+    harness.fails("launch", ErrorKind::Unavailable);
+    harness.reconcile(&names[3]);
+    let before = harness.calls("launch");
+    // As long as its result may take: `boot_within` and a minute.
+    harness.pass(6 * MINUTE - SECOND);
+    harness.reconcile(&names[4]);
+    assert_eq!(harness.calls("launch"), before);
+    harness.pass(SECOND);
+    harness.reconcile(&names[4]);
+    assert_eq!(harness.calls("launch"), before + 1);
+    assert_eq!(holder(&harness), Some(harness.attempt_id(&names[4], 1).to_string()));
+}
+
+#[test]
+fn an_attempt_that_tries_and_whose_registration_fails_tries_again_at_once() {
+    let (harness, names) = may_try();
+    harness.fails("register", ErrorKind::Unavailable);
+    let report = harness.reconcile(&names[3]);
+    assert_eq!((report.due, harness.launches("bad")), (Some(harness.now() + 15 * SECOND), 5));
+    let own = harness.attempt_id(&names[3], 1).to_string();
+    assert_eq!(holder(&harness), Some(own.clone()));
+    harness.reconcile(&names[4]);
+    assert_eq!(harness.launches("bad"), 5, "no other one tries");
+    harness.pass(15 * SECOND);
+    harness.reconcile(&names[3]);
+    assert_eq!((harness.launches("bad"), holder(&harness)), (6, Some(own)));
 }

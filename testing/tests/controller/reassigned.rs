@@ -107,6 +107,22 @@ fn a_machine_whose_own_job_waits_does_not_count() {
 }
 
 #[test]
+fn a_poll_tells_which_machines_are_those_of_jobs_that_wait() {
+    for own_job_waits in [true, false] {
+        let harness = Harness::new();
+        let names = started(&harness, 3);
+        // Longer than what a reconcile has seen of a job counts.
+        harness.pass(2 * MINUTE);
+        let all = [&names[0], &names[2], &names[1]];
+        poll(&harness, if own_job_waits { &all } else { &all[..2] });
+        takes(&harness, &names[2], &names[0]);
+        machine_is(&harness, &names[2], MachineState::Gone);
+        let waits_for_it = waits(&harness, &names[0]);
+        assert_eq!(waits_for_it, !own_job_waits, "the job of the machine waits: {own_job_waits}");
+    }
+}
+
+#[test]
 fn machines_of_other_labels_and_repositories_do_not_count() {
     type Case = (&'static str, fn(&mut Run), bool);
     let cases: [Case; 4] = [

@@ -1,6 +1,7 @@
 //! The repository of a job, as the forge tells it.
 
 use tinqs_ci_reconciler::model::{Phase, Reason};
+use tinqs_ci_reconciler::ports::RegistrationLists;
 
 use crate::harness::Harness;
 
@@ -16,6 +17,23 @@ fn a_forged_name_of_a_repository_selects_no_class() {
     assert_eq!((run.status.phase, run.status.reason()), (Phase::Waiting, Some(Reason::NoClass)));
     assert_eq!(run.spec.job.repo, "mallory/site");
     assert_eq!((harness.calls("register"), harness.calls("launch")), (0, 0));
+}
+
+#[test]
+fn a_forged_id_of_a_repository_registers_nothing_there() {
+    let harness = Harness::new();
+    harness.state().lists = RegistrationLists::PerRepository;
+    // The delivery named `acme/site`, which has the job, and the ID of another repository.
+    let name = harness.jobs(1, "good").remove(0);
+    let told = harness.run(&name).spec.job.repo_id;
+    harness.state().repo_ids.insert(1, told + 1);
+    harness.reconcile(&name);
+    let run = harness.run(&name);
+    assert_eq!((run.status.phase, run.spec.job.repo_id), (Phase::Starting, told + 1));
+    let state = harness.state();
+    let rows: Vec<i64> = state.registrations.iter().map(|row| row.repo_id).collect();
+    let machines: Vec<i64> = state.machines.iter().map(|machine| machine.repo_id).collect();
+    assert_eq!((rows, machines), (vec![told + 1], vec![told + 1]));
 }
 
 #[test]

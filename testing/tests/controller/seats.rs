@@ -216,6 +216,28 @@ fn a_class_without_a_limit_calls_all_that_were_at_it() {
 }
 
 #[test]
+fn a_limit_below_what_runs_ends_nothing_and_starts_nothing_until_enough_have_ended() {
+    let harness = limited(Some(3), None);
+    let running: Vec<RunName> = (0..3).map(|_| job_of(&harness, "a/a", "good")).collect();
+    harness.reconcile_each(&running);
+    for name in &running {
+        harness.job_is(name, Job::Running { runner: harness.attempt_id(name, 1).to_string() });
+    }
+    harness.configure("good", |class| class.limit = Some(1));
+    harness.reconcile_each(&running);
+    let waiting = at_limit(&harness, "b/b", "good");
+    for name in &running[..2] {
+        ends(&harness, name);
+        assert_eq!(harness.reconcile(&waiting).reason, Some(Reason::AtLimit));
+    }
+    assert_eq!((harness.calls("terminate"), harness.launches("good")), (0, 3));
+    assert_eq!(harness.state().seats.len(), 1, "the third one runs");
+    ends(&harness, &running[2]);
+    harness.reconcile(&waiting);
+    assert_eq!(harness.launches("good"), 4);
+}
+
+#[test]
 fn a_seat_that_is_not_given_back_calls_nobody() {
     let harness = limited(Some(1), None);
     let seated = job_of(&harness, "a/a", "good");

@@ -3,7 +3,8 @@
 use jiff::SignedDuration;
 use tinqs_ci_reconciler::controller::SweepReport;
 use tinqs_ci_reconciler::model::{
-    ClassName, End, Ended, MachineState, Outcome, Phase, Registration, RunName, Times,
+    Attempt, ClassName, Conclusion, End, Ended, Job, MachineState, Outcome, Phase, Registration,
+    RunName, RunUsage, Times,
 };
 use tinqs_ci_reconciler::ports::{ErrorKind, Seat};
 use tinqs_ci_testing::ready;
@@ -213,6 +214,38 @@ fn an_open_run_is_no_part_of_the_audit() {
     let name = harness.jobs(1, "good").remove(0);
     harness.change(&name, |run| run.status.due += SignedDuration::from_hours(1000));
     assert_eq!(sweep(&harness).woken, 0);
+}
+
+fn has_credentials(harness: &Harness, name: &RunName) -> bool {
+    harness.run(name).status.attempt.as_ref().is_some_and(Attempt::has_credentials)
+}
+
+/// Releases before that kept them until the record was removed, a week later.
+#[test]
+fn credentials_that_an_earlier_release_kept_leave_with_the_first_sweep_and_poll() {
+    let harness = Harness::new();
+    let names = harness.jobs(2, "good");
+    harness.reconcile_each(&names);
+    finish(&harness, &names[0]);
+    harness.job_is(&names[0], Job::Done { conclusion: Conclusion::Success });
+    harness.change(&names[1], |run| run.status.phase = Phase::Running);
+    harness.job_is(&names[1], Job::Running { runner: "office-pc".to_owned() });
+    // Nothing is left of the finished run, and it is filed and counted.
+    harness.change(&names[0], |run| run.status.usage = RunUsage::default());
+    let of_it = |run: &RunName| *run == names[0];
+    harness.state().machines.retain(|machine| !of_it(&machine.attempt_id.run));
+    harness.state().registrations.retain(|row| !of_it(&row.attempt_id.run));
+    assert!(names.iter().all(|name| has_credentials(&harness, name)));
+    harness.woken();
+    sweep(&harness);
+    assert!(harness.state().queue.contains(&names[0]), "nothing else wakes it");
+    harness.follow();
+    assert!(!has_credentials(&harness, &names[0]));
+    // One that runs is due within a minute.
+    harness.pass(MINUTE);
+    ready(harness.controller.poll());
+    harness.follow();
+    assert!(!has_credentials(&harness, &names[1]));
 }
 
 #[test]

@@ -6,6 +6,7 @@ use tinqs_ci_reconciler::ports::{ErrorKind, PortError, SeenJob};
 
 use super::call::Call;
 use super::{Client, repository_path};
+use crate::config::RegisterIn;
 use crate::job_times;
 use crate::version::Version;
 use crate::wire::{ApiJob, ApiRepository, job_status, owner_and_name};
@@ -32,10 +33,39 @@ impl Client {
             Some(state) => {
                 let version = self.version_for(&job).await;
                 let times = job_times::times(&job, version.as_ref());
-                Ok(Some(SeenJob { state, times, repo: None }))
+                Ok(Some(SeenJob { state, times, repo: None, repo_id: None }))
             }
             None => unclear("this version of tinqs-ci does not know the job's status"),
         }
+    }
+
+    /// Checks the ID of the repository in which a job was found by name: a delivery told it, and
+    /// runners are registered by it. It matters while the job waits.
+    pub(super) async fn with_repository(
+        &self,
+        job: &JobRef,
+        (owner, name): (&str, &str),
+        seen: SeenJob,
+    ) -> Result<SeenJob, PortError> {
+        let matters = self.register_in == RegisterIn::Repository && seen.state == Job::Waiting;
+        if !matters || job.repo_id <= 0 {
+            return Ok(seen);
+        }
+        let fits = |id: i64| id <= 0 || id == job.repo_id;
+        if self.repository(owner, name).await?.is_none_or(|found| fits(found.id)) {
+            return Ok(seen);
+        }
+        // The cached one may have given its name to another repository.
+        self.repositories.lock().remove(&format!("{owner}/{name}"));
+        let found = self.repository(owner, name).await?;
+        let Some(found) = found.filter(|found| !fits(found.id)) else { return Ok(seen) };
+        tracing::warn!(
+            job = job.job_id,
+            told = job.repo_id,
+            found = found.id,
+            "corrected the repository id of a job"
+        );
+        Ok(SeenJob { repo_id: Some(found.id), ..seen })
     }
 
     /// Finds a job that its repository's last known name does not lead to. It is absent only if its

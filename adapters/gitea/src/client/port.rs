@@ -26,9 +26,9 @@ impl Forge for Client {
 
     async fn job(&self, job: &JobRef) -> Result<SeenJob, PortError> {
         if let Some((owner, name)) = owner_and_name(&job.repo)
-            && let Some(job) = self.job_in(&owner, &name, job.job_id).await?
+            && let Some(seen) = self.job_in(&owner, &name, job.job_id).await?
         {
-            return Ok(job);
+            return self.with_repository(job, (&owner, &name), seen).await;
         }
         self.job_by_repository(job).await
     }

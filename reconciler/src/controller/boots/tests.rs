@@ -109,12 +109,20 @@ fn others_wait_for_the_attempt_that_tries() {
     let until = at(900);
     let probe = Probe { attempt_id: Some(own.clone()), holds: true, until };
     boots.set_probe(&linux(), probe);
-    assert_eq!(boots.known(&linux(), Some(&own), at(400)), None);
+    let asks = |attempt_id, is_recorded| {
+        let asking = Asking { attempt_id, is_recorded };
+        boots.known(&linux(), Some(asking), at(400)).map(|stop| stop.until)
+    };
     let other = run(2).attempt_id(2);
-    let stop = boots.known(&linux(), Some(&other), at(400)).expect("it waits");
-    assert_eq!(stop.until, until);
+    for is_recorded in [false, true] {
+        assert_eq!(asks(&own, is_recorded), None);
+        assert_eq!(asks(&other, is_recorded), Some(until), "it waits");
+    }
     assert!(boots.probe(&linux(), at(899)).is_some());
     assert!(boots.probe(&linux(), until).is_none(), "its result is overdue");
+    boots.set_probe(&linux(), Probe { attempt_id: None, holds: false, until });
+    assert_eq!(asks(&own, false), Some(until), "another process tries");
+    assert_eq!(asks(&own, true), None, "it may be this one: the lease tells");
 }
 
 #[test]

@@ -17,8 +17,8 @@ use tinqs_ci_simulator::laws::Violation;
 use tinqs_ci_simulator::play::{Outcome, Profile, run, run_variant};
 
 use Broken::{
-    Asks, Boots, Formats, InVain, L1, L2, L3, L4, L5, L6, L9, L10, L11, L12, L13, L14, Leak,
-    Surplus, Usage, Waits, Writes,
+    Asks, Boots, Formats, GivenUp, InVain, L1, L2, L3, L4, L5, L6, L9, L10, L11, L12, L13, L14,
+    Leak, Surplus, Usage, Waits, Writes,
 };
 use mutant::Mutant;
 use variant::Mutants;
@@ -44,6 +44,8 @@ enum Broken {
     Boots,
     /// The laws of releases side by side.
     Formats,
+    /// A run that gave up waits again.
+    GivenUp,
     /// Another law of calls.
     Other,
     /// A job waits too long or forever.
@@ -88,6 +90,7 @@ impl Broken {
             "L16 usage" => Usage,
             "boots" => Boots,
             "formats" => Formats,
+            "given up" => GivenUp,
             "time" if violation.what.contains("asked again") => Asks,
             "time" if violation.what.contains("writes in") => Writes,
             "time" if violation.what.starts_with("job ") => Waits,
@@ -159,6 +162,7 @@ cases! {
     unclaimed_machines_are_not_counted: [Mutant::UnclaimedNotCounted], Profile::few, [InVain], 3;
     no_machine_is_unclaimed: [Mutant::NothingUnclaimed], Profile::steal, [Surplus], 20;
     no_late_rule: [Mutant::NoLateRule], Profile::machines, [Waits], 20;
+    runs_given_up_are_reopened: [Mutant::GaveUpReopened], Profile::giveup, [GivenUp], 5;
     due_ignored: [Mutant::SweepIgnoresDue], Profile::alone, [Leak], 1;
     idle_registrations_of_finished_runs_retired: [Mutant::RetireIdleOfFinished],
         Profile::silence, [L3], 1;
@@ -172,6 +176,7 @@ cases! {
     reclaimed_machines_count_as_boots: [Mutant::ReclaimsCountAsBoots], Profile::spot, [Boots], 60;
     runners_are_registered_in_the_scope: [Mutant::RegisterInScope], Profile::hijack, [L10], 2;
     runners_carry_all_labels_of_the_class: [Mutant::LabelsOfClass], Profile::hijack, [L10], 2;
+    repositories_keep_the_names_of_deliveries: [Mutant::FormerName], Profile::rogue, [L10], 20;
     only_the_list_of_the_scope_is_read: [Mutant::ListOfScopeOnly], Profile::hijack, [Leak], 5;
     registrations_are_read_in_the_scope: [Mutant::ReadInScope], Profile::hijack, [L3], 10;
     registrations_of_other_installations_retired: [Mutant::InstallationIgnored], Profile::rogue,

@@ -84,6 +84,8 @@ mutants! {
     NothingUnclaimed,
     /// A live machine is never late.
     NoLateRule,
+    /// A given-up run is reopened while its job waits.
+    GaveUpReopened,
     /// The sweep does not wake due open runs.
     SweepIgnoresDue,
     /// The sweep does not wake for machines, registrations and seats without an open run.
@@ -108,6 +110,8 @@ mutants! {
     RegisterInScope,
     /// A runner carries all labels of its class.
     LabelsOfClass,
+    /// A repository is known by the name that a job was announced with.
+    FormerName,
     /// Only the list of the scope is read.
     ListOfScopeOnly,
     /// A registration is read by its ID in the scope instead of its repository.

@@ -289,7 +289,8 @@ impl Forge for ChangedPorts {
     }
 
     async fn job(&self, job: &JobRef) -> Result<SeenJob, PortError> {
-        self.ports.forge.job(job).await
+        let seen = self.ports.forge.job(job).await?;
+        Ok(if self.has(Mutant::FormerName) { SeenJob { repo: None, ..seen } } else { seen })
     }
 
     fn registration_lists(&self) -> RegistrationLists {

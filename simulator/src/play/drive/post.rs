@@ -52,7 +52,7 @@ impl Drive<'_> {
                     let waited = self.queued.range((id, Timestamp::MIN)..=(id, at)).next_back();
                     let waited = waited.map_or(SignedDuration::ZERO, |w| at.duration_since(w.1));
                     world.laws.on_started(id, waited);
-                    world.laws.on_assigned(now, job);
+                    world.laws.on_assigned(now, job, forge.repo_by_id(job.repo_id));
                     let running = running(&world.cloud, &forge);
                     world.laws.on_running(now, job, &running);
                     let attempt_id =
@@ -105,11 +105,10 @@ impl Drive<'_> {
     }
 }
 
-/// Returns the attempts whose live machines run jobs, and the repositories of those jobs.
-fn running(cloud: &Cloud, forge: &Forge) -> Vec<(AttemptId, String)> {
+/// Returns the attempts whose live machines run jobs.
+fn running(cloud: &Cloud, forge: &Forge) -> Vec<AttemptId> {
     let live: BTreeSet<&AttemptId> = cloud.live().map(|machine| &machine.attempt_id).collect();
     let jobs = forge.jobs().filter(|job| job.status == Status::Running);
     let attempt_id = |job: &JobRow| job.runner_name.as_ref()?.parse::<AttemptId>().ok();
-    let running = jobs.filter_map(|job| Some((attempt_id(job)?, job.repo.clone())));
-    running.filter(|(attempt_id, _)| live.contains(attempt_id)).collect()
+    jobs.filter_map(attempt_id).filter(|attempt_id| live.contains(attempt_id)).collect()
 }

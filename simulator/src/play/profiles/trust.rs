@@ -71,7 +71,8 @@ impl Profile {
     }
 
     /// Another installation, one of an earlier release and somebody with our names register runners
-    /// for the same jobs; those of the first work.
+    /// for the same jobs; those of the first work. Repositories are renamed, transferred and
+    /// replaced, and one class serves those of one owner only.
     pub fn rogue() -> Self {
         let faults = |rng: &mut Rng| FaultProfile {
             crash: one_of(rng, &[0.0, 0.002]),
@@ -84,6 +85,10 @@ impl Profile {
             name: "rogue",
             faults,
             user_actions: strangers::rogue,
+            classes: vec![
+                Class { repos: vec!["acme/*".to_owned()], ..class("acme", &["linux"]) },
+                linux(KEEP),
+            ],
             line: any_line,
             waits_at_most: minutes(90),
             ..Self::steal()

@@ -110,7 +110,7 @@ impl Port for TestForge {
         let waits = forge.config.line < Line::V1_27 && row.started_at.is_none();
         let attempt = Some(row.attempt + u32::from(waits));
         let times = JobTimes { started_at: row.started_at, attempt };
-        Ok(SeenJob { state, times, repo: None })
+        Ok(SeenJob { state, times, repo: None, repo_id: None })
     }
 
     fn registration_lists(&self) -> RegistrationLists {

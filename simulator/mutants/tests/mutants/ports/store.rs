@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
-    AttemptId, ClassName, Pause, Phase, Run, RunName, SeatLimits, Uid, UnknownFields, Usage,
+    AttemptId, ClassName, Outcome, Pause, Phase, Run, RunName, SeatLimits, Uid, UnknownFields, Usage,
 };
 use tinqs_ci_reconciler::ports::{
     ErrorKind, Expect, Filter, OpenRun, Page, PortError, ReadByAll, RunStore, Seat,
@@ -101,6 +101,12 @@ impl RunStore for ChangedPorts {
             && let Some(run) = &mut run
         {
             run.unknown = UnknownFields::default();
+        }
+        if self.has(Mutant::GaveUpReopened)
+            && let Some(outcome) = run.as_mut().and_then(|run| run.status.outcome.as_mut())
+            && *outcome == Outcome::GaveUp
+        {
+            *outcome = Outcome::JobGone;
         }
         Ok(run)
     }
