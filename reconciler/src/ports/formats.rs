@@ -38,10 +38,7 @@ impl ReadByAll {
         let live = announced.iter().filter(|one| one.until > now);
         let silent = leader.filter(|leader| !live.clone().any(|one| one.replica == *leader));
         let least = live.map(|one| one.reads).min().filter(|_| silent.is_none());
-        Self {
-            format: least.unwrap_or(RecordFormats::FIRST),
-            silent: silent.map(str::to_owned),
-        }
+        Self { format: least.unwrap_or(RecordFormats::FIRST), silent: silent.map(str::to_owned) }
     }
 }
 

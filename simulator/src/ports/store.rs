@@ -108,10 +108,8 @@ impl RunStore for SimulatedPorts {
     async fn open(&self, now: Timestamp) -> Result<Vec<OpenRun>, PortError> {
         let replica = self.replica();
         let call = Call::new("store.open", "");
-        self.call(call, |world, _| {
-            Ok(world.records.open(now, world.releases.of(replica).reads))
-        })
-        .await
+        self.call(call, |world, _| Ok(world.records.open(now, world.releases.of(replica).reads)))
+            .await
     }
 
     async fn page(&self, filter: &Filter, after: Option<&str>) -> Result<Page, PortError> {

@@ -100,8 +100,7 @@ impl Records {
     /// Returns open runs, and finished ones past their due time: this store removes nothing itself.
     /// Leaves out those of a newer format than `reads`.
     pub(crate) fn open(&self, now: Timestamp, reads: u32) -> Vec<OpenRun> {
-        let wanted =
-            |run: &&Run| run.format <= reads && (run.is_open() || run.status.due <= now);
+        let wanted = |run: &&Run| run.format <= reads && (run.is_open() || run.status.due <= now);
         self.runs.values().filter(wanted).map(OpenRun::of).collect()
     }
 

@@ -5,9 +5,7 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use sha2::Digest as _;
-use tinqs_ci_reconciler::model::{
-    DecodeError, Outcome, Phase, Run, RunName, Uid, decode, encode,
-};
+use tinqs_ci_reconciler::model::{DecodeError, Outcome, Phase, Run, RunName, Uid, decode, encode};
 
 use super::deflate::{deflated, inflated};
 

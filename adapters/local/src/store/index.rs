@@ -129,10 +129,8 @@ pub(super) fn understand(
     body: &[u8],
     unread: &UnreadRecords,
 ) -> Result<Run, Unreadable> {
-    decoded(name, version, body)
-        .inspect(|_| unread.is_fine(name))
-        .inspect_err(|error| {
-            unread.failed(name, error.newer);
-            quarantined(name, &error.reason);
-        })
+    decoded(name, version, body).inspect(|_| unread.is_fine(name)).inspect_err(|error| {
+        unread.failed(name, error.newer);
+        quarantined(name, &error.reason);
+    })
 }

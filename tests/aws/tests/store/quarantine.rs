@@ -7,9 +7,7 @@ use aws_sdk_dynamodb::types::AttributeValue::{self, B, N, S};
 use jiff::SignedDuration;
 use tinqs_ci_aws::store::DynamoStore;
 use tinqs_ci_reconciler::model::{Run, RunName};
-use tinqs_ci_reconciler::ports::{
-    ErrorKind, Expect, Filter, NewerRecord, OpenRun, RunStore as _,
-};
+use tinqs_ci_reconciler::ports::{ErrorKind, Expect, Filter, NewerRecord, OpenRun, RunStore as _};
 use tinqs_ci_testing::make::{at, run};
 
 use crate::wire::Wire;

@@ -4,7 +4,8 @@ use async_trait::async_trait;
 use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
-    AttemptId, ClassName, Outcome, Pause, Phase, Run, RunName, SeatLimits, Uid, UnknownFields, Usage,
+    AttemptId, ClassName, Outcome, Pause, Phase, Run, RunName, SeatLimits, Uid, UnknownFields,
+    Usage,
 };
 use tinqs_ci_reconciler::ports::{
     ErrorKind, Expect, Filter, OpenRun, Page, PortError, ReadByAll, RunStore, Seat,
