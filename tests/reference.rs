@@ -293,6 +293,7 @@ fn configuration_examples_are_valid() {
         "README.md",
         "docs/tutorials/one-host.md",
         "docs/reference/configuration.md",
+        "docs/how-to/classes.md",
         "docs/how-to/gitea-in-docker.md",
         "docs/how-to/second-installation.md",
         "docs/how-to/tune-cost.md",

@@ -60,7 +60,7 @@ pub(in crate::commands) struct InitCloud {
     /// Write the configuration that the variables of the predecessor's Lambda function mean, and
     /// say what changes: those of the environment, or of a file with the output of `aws lambda
     /// get-function-configuration` (- is standard input)
-    #[arg(long, value_name = "FILE", conflicts_with_all = OF_FORGE, conflicts_with = "aws")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = OF_FORGE, conflicts_with_all = OF_AWS)]
     pub(in crate::commands) from_lambda: Option<Option<PathBuf>>,
     /// With --aws: the configuration file; defaults to TINQS_CI_CONFIG, then ./tinqs-ci.toml
     #[arg(long, value_name = "FILE", requires = "aws")]
@@ -86,6 +86,9 @@ const OF_FORGE: [&str; 10] = [
     "webhook_url",
     "create_webhook",
 ];
+
+/// `--aws`, and what goes with it.
+const OF_AWS: [&str; 4] = ["aws", "config", "queue_name", "dry_run"];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(in crate::commands) enum DemandArg {

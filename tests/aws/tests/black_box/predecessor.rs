@@ -86,8 +86,8 @@ impl Predecessor {
     }
 }
 
-/// Runs a command without the eight variables. Returns its output, in which is no secret.
-fn command(region: &Region, args: &[&str], input: &str) -> String {
+/// Runs a command without the eight variables. It succeeds, and shows no secret.
+fn command(region: &Region, args: &[&str], input: &str) {
     let eight = region.eight();
     let none: Vec<(&str, String)> = eight.iter().map(|(name, _)| (*name, String::new())).collect();
     let mut program = region.program(0, args, &none);
@@ -103,7 +103,6 @@ fn command(region: &Region, args: &[&str], input: &str) -> String {
     let told = text(&output.stdout) + &text(&output.stderr);
     assert!(output.status.success(), "{args:?}: {told}");
     region.assert_no_secret_in(&told);
-    told
 }
 
 /// Replaces the labels of the class, and lets the replica read its configuration again.
@@ -129,9 +128,8 @@ async fn install_beside(region: &mut Region) {
         "FunctionArn": "arn:aws:lambda:us-east-1:123456789012:function:ci",
         "Environment": { "Variables": variables },
     });
-    let run = |args: &[&str], input: &str| {
-        tokio::task::block_in_place(|| command(region, args, input));
-    };
+    let run =
+        |args: &[&str], input: &str| tokio::task::block_in_place(|| command(region, args, input));
     run(&["init", "--from-lambda", "-"], &function.to_string());
     run(&["config", "check"], "");
     run(&["init", "--aws"], "");
