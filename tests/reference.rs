@@ -295,6 +295,7 @@ fn configuration_examples_are_valid() {
         "docs/reference/configuration.md",
         "docs/how-to/classes.md",
         "docs/how-to/gitea-in-docker.md",
+        "docs/how-to/private-network.md",
         "docs/how-to/second-installation.md",
         "docs/how-to/tune-cost.md",
     ] {
