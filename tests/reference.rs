@@ -289,7 +289,16 @@ fn configuration_examples_are_valid() {
     let schema = schema("config");
     let validator = jsonschema::validator_for(&schema).expect("the schema is valid");
     let mut checked = 0;
-    for page in ["README.md", "docs/tutorials/one-host.md", "docs/reference/configuration.md"] {
+    for page in [
+        "README.md",
+        "docs/tutorials/one-host.md",
+        "docs/reference/configuration.md",
+        "docs/how-to/classes.md",
+        "docs/how-to/gitea-in-docker.md",
+        "docs/how-to/private-network.md",
+        "docs/how-to/second-installation.md",
+        "docs/how-to/tune-cost.md",
+    ] {
         for (line, block) in blocks(&read(page), "toml") {
             let table: toml::Table =
                 block.parse().unwrap_or_else(|error| panic!("{page}:{line}: {error}"));

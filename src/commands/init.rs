@@ -5,6 +5,8 @@ mod ask;
 mod aws;
 mod connect;
 mod existing;
+mod from_lambda;
+mod function;
 mod hook;
 mod machines;
 mod token;
@@ -26,6 +28,7 @@ use ask::Prompter;
 use token::TokenPlace;
 
 pub use aws::set_up_aws;
+pub use from_lambda::from_lambda;
 
 /// The flags of `init`.
 #[derive(Debug)]
@@ -129,11 +132,7 @@ fn wants_webhook(flags: &Flags, url: &str, prompter: &mut Prompter) -> Result<bo
 
 /// Says which commands come next.
 fn next(file: &Path) -> String {
-    let named = if file == Path::new(crate::settings::DEFAULT_FILE) {
-        String::new()
-    } else {
-        format!(" --config {}", escape(&file.to_string_lossy()))
-    };
+    let named = named(file);
     let mut text = "\nNext:\n".to_owned();
     for (verb, what) in [
         ("doctor", "checks the setup"),
@@ -144,6 +143,16 @@ fn next(file: &Path) -> String {
         let _ = writeln!(text, "  {command:22}  {what}");
     }
     text
+}
+
+/// Returns the option that names this configuration to a command, with a space before it; nothing
+/// for the one that is read by default.
+fn named(file: &Path) -> String {
+    if file == Path::new(crate::settings::DEFAULT_FILE) {
+        String::new()
+    } else {
+        format!(" --config {}", escape(&file.to_string_lossy()))
+    }
 }
 
 /// Returns the configuration value of a scope.

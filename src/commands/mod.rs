@@ -125,42 +125,7 @@ async fn dispatch(
         }
         Verb::Lambda { config } => serve::lambda(config, env, variables).await,
         Verb::Demo(args) => local::demo(args).await,
-        Verb::Init(args) => {
-            let args::Init {
-                url,
-                token,
-                token_file,
-                token_env,
-                scope,
-                demand,
-                labels,
-                listen,
-                webhook_url,
-                create_webhook,
-                output,
-                yes,
-                cloud,
-            } = args;
-            if cloud.aws {
-                let args::InitCloud { aws: _, config, queue_name, dry_run } = cloud;
-                return init::set_up_aws(config.as_deref(), queue_name, dry_run, env).await;
-            }
-            let flags = init::Flags {
-                url,
-                token,
-                token_file,
-                token_env,
-                scope,
-                demand: demand.into(),
-                labels,
-                listen,
-                webhook_url,
-                create_webhook,
-                output,
-                yes,
-            };
-            init::run(flags, env).await
-        }
+        Verb::Init(args) => initialize(args, env).await,
         Verb::Config { verb } => config::run(verb, env),
         Verb::Webhook { verb } => webhook::run(verb, env).await,
         Verb::Doctor { config, output, offline } => {
@@ -216,6 +181,47 @@ async fn dispatch(
         Verb::Man { folder } => man::man(&folder),
         Verb::Version { output } => local::version(output),
     }
+}
+
+/// Runs `init`: for a forge, for AWS, or from the variables of a Lambda function.
+async fn initialize(args: args::Init, env: &Env) -> Result<(), Failure> {
+    let args::Init {
+        url,
+        token,
+        token_file,
+        token_env,
+        scope,
+        demand,
+        labels,
+        listen,
+        webhook_url,
+        create_webhook,
+        output,
+        yes,
+        cloud,
+    } = args;
+    let args::InitCloud { aws, from_lambda, config, queue_name, dry_run } = cloud;
+    if let Some(source) = from_lambda {
+        return init::from_lambda(source.as_deref(), &output, env);
+    }
+    if aws {
+        return init::set_up_aws(config.as_deref(), queue_name, dry_run, env).await;
+    }
+    let flags = init::Flags {
+        url,
+        token,
+        token_file,
+        token_env,
+        scope,
+        demand: demand.into(),
+        labels,
+        listen,
+        webhook_url,
+        create_webhook,
+        output,
+        yes,
+    };
+    init::run(flags, env).await
 }
 
 fn detail(verbose: bool) -> print::Detail {

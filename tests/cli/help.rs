@@ -155,31 +155,36 @@ fn init() {
             Usage: tinqs-ci init [OPTIONS]
 
             Options:
-                  --url <URL>          The address of your Gitea
-                  --token <TOKEN>      An access token, which is written to a file readable only by you; prefer
-                                       the variable GITEA_TOKEN, or --token-file
-                  --token-file <FILE>  A file that holds an access token
-                  --token-env <NAME>   The environment variable in which serve will find an access token,
-                                       instead of a file
-                  --scope <SCOPE>      The jobs to serve: all, user, org:NAME or repo:OWNER/NAME
-                  --demand <DEMAND>    How waiting jobs are found [default: auto] [possible values: auto, jobs,
-                                       push]
-                  --labels <LABELS>    The labels of the machines, separated by commas; * serves any job except
-                                       `host`; defaults to linux and the ubuntu labels of Gitea's runner
-                  --listen <IP:PORT>   The address that takes webhooks
-                  --webhook-url <URL>  The webhook URL, as your Gitea reaches this server; defaults to the
-                                       address of --listen
-                  --create-webhook     Create the webhook in Gitea
-                  --output <FILE>      The file to write; one that exists is checked and completed, not changed
-                                       [default: ./tinqs-ci.toml]
-              -y, --yes                Do not ask; use the flags and the defaults
-                  --aws                Create the missing AWS table and queue that the configuration names
-                  --config <FILE>      With --aws: the configuration file; defaults to TINQS_CI_CONFIG, then
-                                       ./tinqs-ci.toml
-                  --queue-name <NAME>  With --aws: also create a queue of this name, and NAME-dead for
-                                       unreadable messages
-                  --dry-run            With --aws: only print what would be done
-              -h, --help               Print help
+                  --url <URL>             The address of your Gitea
+                  --token <TOKEN>         An access token, which is written to a file readable only by you;
+                                          prefer the variable GITEA_TOKEN, or --token-file
+                  --token-file <FILE>     A file that holds an access token
+                  --token-env <NAME>      The environment variable in which serve will find an access token,
+                                          instead of a file
+                  --scope <SCOPE>         The jobs to serve: all, user, org:NAME or repo:OWNER/NAME
+                  --demand <DEMAND>       How waiting jobs are found [default: auto] [possible values: auto,
+                                          jobs, push]
+                  --labels <LABELS>       The labels of the machines, separated by commas; * serves any job
+                                          except `host`; defaults to linux and the ubuntu labels of Gitea's
+                                          runner
+                  --listen <IP:PORT>      The address that takes webhooks
+                  --webhook-url <URL>     The webhook URL, as your Gitea reaches this server; defaults to the
+                                          address of --listen
+                  --create-webhook        Create the webhook in Gitea
+                  --output <FILE>         The file to write; one that exists is checked and completed, not
+                                          changed [default: ./tinqs-ci.toml]
+              -y, --yes                   Do not ask; use the flags and the defaults
+                  --aws                   Create the missing AWS table and queue that the configuration names
+                  --from-lambda [<FILE>]  Write the configuration that the variables of the predecessor's Lambda
+                                          function mean, and say what changes: those of the environment, or of a
+                                          file with the output of `aws lambda get-function-configuration` (- is
+                                          standard input)
+                  --config <FILE>         With --aws: the configuration file; defaults to TINQS_CI_CONFIG, then
+                                          ./tinqs-ci.toml
+                  --queue-name <NAME>     With --aws: also create a queue of this name, and NAME-dead for
+                                          unreadable messages
+                  --dry-run               With --aws: only print what would be done
+              -h, --help                  Print help
 
             Exit codes: 0 success, 1 failure, 2 usage or configuration error.
         "#]],

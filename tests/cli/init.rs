@@ -606,5 +606,14 @@ fn aws_flags_exclude_forge_flags() {
     assert_eq!((said.code, said.out.as_str()), (2, ""));
     let lacks = if cfg!(feature = "aws") { "no configuration" } else { "no AWS adapters" };
     assert!(said.err.contains(lacks), "{}", said.err);
+    for other in [&["--scope", "all"][..], &["--aws"], &["--dry-run"]] {
+        let said = tinqs_in(folder.path(), &[&["init", "--from-lambda"], other].concat(), &[]);
+        assert_eq!((said.code, said.out.as_str()), (2, ""), "{other:?}");
+        assert!(said.err.contains(other[0]), "{other:?}: {}", said.err);
+    }
+    let said = tinqs_in(folder.path(), &["init", "--from-lambda"], &[]);
+    assert_eq!((said.code, said.out.as_str()), (2, ""));
+    let lacks = if cfg!(feature = "aws") { "none of the variables" } else { "no AWS adapters" };
+    assert!(said.err.contains(lacks), "{}", said.err);
     assert_eq!(std::fs::read_dir(folder.path()).expect("there").count(), 0, "nothing is written");
 }

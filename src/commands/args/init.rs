@@ -50,12 +50,18 @@ pub(in crate::commands) struct Init {
     pub(in crate::commands) cloud: InitCloud,
 }
 
-/// The arguments of `init --aws`, which calls no forge and writes no file.
+/// The arguments of `init --aws` and `init --from-lambda`, which call no forge.
 #[derive(Debug, Args)]
+#[allow(clippy::option_option, reason = "clap's form of an option whose value may be left out")]
 pub(in crate::commands) struct InitCloud {
     /// Create the missing AWS table and queue that the configuration names
-    #[arg(long, conflicts_with_all = OF_FORGE)]
+    #[arg(long, conflicts_with_all = OF_FORGE, conflicts_with = "output")]
     pub(in crate::commands) aws: bool,
+    /// Write the configuration that the variables of the predecessor's Lambda function mean, and
+    /// say what changes: those of the environment, or of a file with the output of `aws lambda
+    /// get-function-configuration` (- is standard input)
+    #[arg(long, value_name = "FILE", conflicts_with_all = OF_FORGE, conflicts_with_all = OF_AWS)]
+    pub(in crate::commands) from_lambda: Option<Option<PathBuf>>,
     /// With --aws: the configuration file; defaults to TINQS_CI_CONFIG, then ./tinqs-ci.toml
     #[arg(long, value_name = "FILE", requires = "aws")]
     pub(in crate::commands) config: Option<PathBuf>,
@@ -67,8 +73,8 @@ pub(in crate::commands) struct InitCloud {
     pub(in crate::commands) dry_run: bool,
 }
 
-/// Arguments that conflict with `--aws`.
-const OF_FORGE: [&str; 11] = [
+/// Arguments that conflict with `--aws` and `--from-lambda`.
+const OF_FORGE: [&str; 10] = [
     "url",
     "token",
     "token_file",
@@ -79,8 +85,10 @@ const OF_FORGE: [&str; 11] = [
     "listen",
     "webhook_url",
     "create_webhook",
-    "output",
 ];
+
+/// `--aws`, and what goes with it.
+const OF_AWS: [&str; 4] = ["aws", "config", "queue_name", "dry_run"];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(in crate::commands) enum DemandArg {

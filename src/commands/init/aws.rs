@@ -19,10 +19,7 @@ pub async fn set_up_aws(
     dry_run: bool,
     env: &Env,
 ) -> Result<(), Failure> {
-    if !settings::AWS {
-        return Err(Failure::usage("this build has no AWS adapters, which `init --aws` needs")
-            .hint("build with the feature `aws`: `cargo build --release --features aws`"));
-    }
+    needs_adapters("--aws")?;
     let loaded = settings::load(file, env)?;
     let (report, done) = backends::set_up_aws(&loaded.settings, queue_name, dry_run).await;
     out(&report.text)?;
@@ -36,4 +33,13 @@ pub async fn set_up_aws(
             None => failure,
         }
     })
+}
+
+/// Rejects an option of `init` that needs the AWS adapters if this build has none.
+pub(super) fn needs_adapters(option: &str) -> Result<(), Failure> {
+    if settings::AWS {
+        return Ok(());
+    }
+    Err(Failure::usage(format!("this build has no AWS adapters, which `init {option}` needs"))
+        .hint("build with the feature `aws`: `cargo build --release --features aws`"))
 }

@@ -55,13 +55,8 @@ impl Files {
     pub(super) fn write(&self, answers: &Answers, env: &Env) -> Result<WebhookSecret, Failure> {
         let mut made = Made::default();
         if answers.token_place == TokenPlace::Beside {
-            let token = answers.token.expose();
-            if made.credential(&self.token, || Ok(token.to_owned()))? != token {
-                let shown = escape(&self.token.to_string_lossy());
-                let message = format!("{shown} already exists with another token");
-                return Err(Failure::usage(message)
-                    .hint("move it, or name a file with --token-file; nothing was written"));
-            }
+            let elsewhere = "name a file with --token-file";
+            made.given(&self.token, &answers.token, "token", elsewhere)?;
         }
         let is_kept = self.webhook.exists();
         let secret = Secret::new(made.credential(&self.webhook, random)?);
@@ -172,7 +167,31 @@ impl Made {
         }
     }
 
-    fn write(&mut self, file: &Path, text: &str, mode: u32) -> Result<(), Failure> {
+    /// Writes the credential if the file does not exist. `what` it is, and what to do `elsewhere` if
+    /// the file has another one, are for the error.
+    pub(super) fn given(
+        &mut self,
+        file: &Path,
+        secret: &Secret,
+        what: &str,
+        elsewhere: &str,
+    ) -> Result<(), Failure> {
+        let text = secret.expose();
+        if self.credential(file, || Ok(text.to_owned()))? == text {
+            return Ok(());
+        }
+        let shown = escape(&file.to_string_lossy());
+        Err(Failure::usage(format!("{shown} already exists with another {what}"))
+            .hint(format!("move it, or {elsewhere}; nothing was written")))
+    }
+
+    /// Says at the end that this file was kept.
+    pub(super) fn keep(&mut self, file: &Path) {
+        self.kept.push(file.to_path_buf());
+    }
+
+    /// Writes a file that does not exist.
+    pub(super) fn write(&mut self, file: &Path, text: &str, mode: u32) -> Result<(), Failure> {
         let failed = |error: std::io::Error| {
             Failure::failed(format!("cannot write {}: {error}", escape(&file.to_string_lossy())))
                 .hint("name another file with --output")
@@ -210,7 +229,7 @@ impl Drop for Made {
 }
 
 /// Quotes a string for TOML.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
 }
 

@@ -23,7 +23,8 @@ use tinqs_ci_simulator::sqs_wire::{SqsOptions, SqsWire};
 
 use super::wire::Wire;
 
-const TABLE: &str = "predecessor";
+/// The predecessor's table.
+pub(crate) const TABLE: &str = "predecessor";
 const QUEUE: &str = "wakes";
 const TOKEN: &str = "aws-black-box-forge-token";
 const KEY: &str = "aws-black-box-secret-access-key";
@@ -102,6 +103,11 @@ impl Region {
             .expect("a table");
     }
 
+    /// Returns the configuration file, which may not exist.
+    pub(crate) fn configuration(&self) -> PathBuf {
+        self.dir.path().join("tinqs-ci.toml")
+    }
+
     fn log(&self, replica: usize) -> PathBuf {
         self.dir.path().join(format!("replica-{replica}.log"))
     }
@@ -152,14 +158,9 @@ impl Region {
         assert!(self.replicas.insert(replica, (child, port)).is_none(), "one at a time");
     }
 
-    /// Returns the program with its variables.
-    pub(crate) fn program(
-        &self,
-        replica: usize,
-        args: &[&str],
-        more: &[(&str, String)],
-    ) -> Command {
-        let eight = [
+    /// Returns the predecessor's eight variables.
+    pub(crate) fn eight(&self) -> [(&'static str, String); 8] {
+        [
             ("GITEA_URL", self.gitea.url()),
             ("GITEA_TOKEN", TOKEN.to_owned()),
             ("RUNNER_TOKEN", self.runner_token.clone()),
@@ -168,7 +169,16 @@ impl Region {
             ("SECURITY_GROUP", "sg-1".to_owned()),
             ("DDB_TABLE", TABLE.to_owned()),
             ("INSTANCE_PROFILE", "tinqs-ci-runner".to_owned()),
-        ];
+        ]
+    }
+
+    /// Returns the program with its variables.
+    pub(crate) fn program(
+        &self,
+        replica: usize,
+        args: &[&str],
+        more: &[(&str, String)],
+    ) -> Command {
         let wires = [
             ("AWS_REGION", "us-east-1".to_owned()),
             ("AWS_ENDPOINT_URL_DYNAMODB", self.dynamodb.endpoint.clone()),
@@ -187,7 +197,7 @@ impl Region {
             .current_dir(self.dir.path())
             .env_clear()
             .env("PATH", "/usr/bin:/bin")
-            .envs(eight)
+            .envs(self.eight())
             .envs(wires)
             .envs(more.iter().map(|(name, value)| (*name, value.as_str())))
             .stdin(Stdio::null());
@@ -390,9 +400,14 @@ impl Region {
     pub(crate) fn assert_no_secret_told(&self) {
         for replica in [0, 1] {
             let log = fs::read_to_string(self.log(replica)).unwrap_or_default();
-            for secret in [TOKEN, KEY, &self.runner_token] {
-                assert!(!log.contains(secret), "replica {replica} logged a secret");
-            }
+            self.assert_no_secret_in(&log);
+        }
+    }
+
+    /// Asserts that a text contains no secret.
+    pub(crate) fn assert_no_secret_in(&self, text: &str) {
+        for secret in [TOKEN, KEY, &self.runner_token] {
+            assert!(!text.contains(secret), "a secret is told");
         }
     }
 }

@@ -1,6 +1,7 @@
 //! `doctor` and `init --aws` of the real binary on AWS's wires, configured by the predecessor's
 //! eight variables and the addresses of the wires.
 
+mod from_lambda;
 mod place;
 #[allow(dead_code, reason = "the store's own suite uses the rest")]
 #[path = "../wire/mod.rs"]
