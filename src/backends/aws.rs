@@ -46,11 +46,13 @@ async fn complete(store: &DynamoStore, table: &str) -> Result<(), BackendError> 
     Ok(())
 }
 
-/// Builds the EC2 compute, and the lookup from an instance to its run.
+/// Builds the EC2 compute, and the lookup from an instance to its run. Unless nothing may be asked,
+/// the launch templates of the classes are read meanwhile: a launch reads those that are missing.
 pub(super) async fn ec2(
     region: &str,
     settings: &Settings,
     clock: &Arc<dyn Clock>,
+    start: Start,
 ) -> Result<(Arc<dyn Compute>, Arc<dyn Owners>), BackendError> {
     let config =
         client::load(Some(region)).await.map_err(|error| BackendError::new("compute", &error))?;
@@ -58,6 +60,10 @@ pub(super) async fn ec2(
     let rates = rates(settings.launches);
     let machines = Machines::new(clients, &settings.installation, clock.clone(), rates);
     let machines = Arc::new(machines);
+    if start == Start::Checked {
+        let (machines, classes) = (machines.clone(), settings.classes.clone());
+        tokio::spawn(async move { machines.read_templates(&classes).await });
+    }
     Ok((machines.clone(), machines))
 }
 

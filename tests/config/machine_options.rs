@@ -2,9 +2,9 @@
 
 use expect_test::{Expect, expect};
 use tinqs_ci::settings::{LaunchRate, Loaded};
-use tinqs_ci_reconciler::model::{CpuCredits, DiskEncryption, MachineOptions};
+use tinqs_ci_reconciler::model::{CpuCredits, DiskEncryption, LaunchTemplate, MachineOptions};
 
-use crate::{bad_top, good, with};
+use crate::{bad_top, good, parse, with};
 
 /// Nine lines, then the options of a class with two machine specs in EC2.
 fn class(options: &str) -> String {
@@ -173,6 +173,32 @@ fn a_second_hop_is_a_warning_and_a_third_a_mistake() {
         &expect![[r#"
             ci.toml:10: class "a": machines.hop_limit: 3 is not valid: from 1 to 2"#]],
     );
+}
+
+#[test]
+fn a_launch_template_has_a_fixed_version() {
+    assert_eq!(options("").launch_template, None);
+    let template = LaunchTemplate { id: "lt-0123abc".to_owned(), version: 12 };
+    assert_eq!(options("launch_template = \"lt-0123abc:12\"").launch_template, Some(template));
+    refused(
+        "launch_template = \"lt-0123:$Latest\"",
+        &expect![[r#"
+            ci.toml:10: class "a": machines.launch_template: "lt-0123:$Latest" is not fixed: another version may be meant when a launch is repeated, and EC2 refuses a repeated launch that differs; write the number of the version, such as "lt-0123:7""#]],
+    );
+    refused(
+        "launch_template = \"lt-0123:$Default\"",
+        &expect![[r#"
+            ci.toml:10: class "a": machines.launch_template: "lt-0123:$Default" is not fixed: another version may be meant when a launch is repeated, and EC2 refuses a repeated launch that differs; write the number of the version, such as "lt-0123:7""#]],
+    );
+    for text in ["lt-0123", "lt-0123:", "lt-0123:0", "lt-0123:07", "lt-:1", "runners:1", "lt-A:1"] {
+        let expected = format!(
+            "ci.toml:10: class \"a\": machines.launch_template: \"{text}\" is not valid: expected a \
+             launch template and the number of its version such as \"lt-0123456789abcdef0:7\""
+        );
+        let text = with(&class(&format!("launch_template = \"{text}\"")));
+        let mistakes = parse(&text, &[("HOME_TOKEN", "long-token")]).expect_err("it is wrong");
+        assert_eq!(mistakes.to_string(), expected);
+    }
 }
 
 #[test]

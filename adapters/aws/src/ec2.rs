@@ -16,6 +16,7 @@ mod prices;
 mod rehearsal;
 mod request;
 mod tags;
+mod templates;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,7 +39,9 @@ use super::ssm::Parameters;
 use calls::{Calls, Found};
 use disks::Disks;
 pub(crate) use images::Images;
+pub(crate) use templates::{inspect as inspect_template, of_class as templates_of};
 use prices::Prices;
+use templates::Templates;
 
 pub use instance::{Ownership, ours, ownership};
 pub use rehearsal::rehearse;
@@ -80,6 +83,7 @@ pub struct Machines {
     clock: Arc<dyn Clock>,
     disks: Disks,
     prices: Prices,
+    templates: Templates,
     finds: Batches<MachineId, Found>,
     ends: Batches<MachineId, ()>,
 }
@@ -100,6 +104,7 @@ impl Machines {
             clock,
             disks: Disks::default(),
             prices: Prices::default(),
+            templates: Templates::default(),
             finds: Batches::new(calls::FINDS, move |ids| {
                 let calls = finding.clone();
                 async move { calls.find(ids).await }
@@ -199,6 +204,9 @@ impl Compute for Machines {
         let ask = Ask::new(&self.calls.installation, attempt_id, placement, attempt)?;
         if images::is_parameter(&ask.machine.image) {
             return Err(self.unknown_image(&ask.machine.image).await);
+        }
+        if let Some(template) = &ask.machine.options.launch_template {
+            self.templates.check(&self.calls, template).await?;
         }
         let disks = self.disks.of(&self.calls, ask.machine, self.clock.now()).await?;
         let lane = &self.calls.pace.launch;

@@ -40,7 +40,7 @@ pub use drift::{Blocker, Drift, DriftKind, Failing, NextStep, SeenSince};
 pub use friendly::Friendly;
 pub use job_times::{JobTimes, JobWait};
 pub use machine::{Cause, MachineSpec, Market, OpenBreaker, Refusal, UnavailableOffering};
-pub use machine_options::{CpuCredits, DiskEncryption, MachineOptions};
+pub use machine_options::{CpuCredits, DiskEncryption, LaunchTemplate, MachineOptions};
 pub use money::MicroUsd;
 pub(crate) use names::hash_hex;
 pub use names::{AttemptId, InstallationId, MachineId, ParseError, RunName, Uid, Uid8};

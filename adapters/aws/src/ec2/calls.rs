@@ -10,11 +10,14 @@ use aws_sdk_ec2::operation::describe_instances::builders::DescribeInstancesFluen
 use aws_sdk_ec2::operation::describe_instances::{DescribeInstancesError, DescribeInstancesOutput};
 use aws_sdk_ec2::operation::get_console_output::{GetConsoleOutputError, GetConsoleOutputOutput};
 use aws_sdk_ec2::primitives::DateTime;
-use aws_sdk_ec2::types::{Filter, Image, Instance as Seen, InstanceType, Reservation, SpotPrice};
+use aws_sdk_ec2::types::{
+    Filter, Image, Instance as Seen, InstanceType, LaunchTemplateVersion, Reservation,
+    ResponseLaunchTemplateData, SpotPrice,
+};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use jiff::Timestamp;
-use tinqs_ci_reconciler::model::{Machine, MachineId};
+use tinqs_ci_reconciler::model::{LaunchTemplate, Machine, MachineId};
 use tinqs_ci_reconciler::ports::{Clock, ErrorKind, PortError};
 
 use super::instance::{Ownership, ownership};
@@ -328,6 +331,20 @@ impl Calls {
         Ok(answer)
     }
 
+    /// Returns what a version of a launch template sets, as [`template_data`].
+    pub(super) async fn template_data(
+        &self,
+        template: &LaunchTemplate,
+    ) -> Result<Option<ResponseLaunchTemplateData>, PortError> {
+        turn(&self.pace.describe, "launch").await?;
+        let data = template_data(&self.client, template).await;
+        match &data {
+            Ok(_) => self.pace.describe.taken(),
+            Err(error) => self.pace.describe.corrected(error.kind),
+        }
+        data
+    }
+
     /// Returns an image; `None` if EC2 has none of that ID.
     pub(super) async fn image(&self, image: &str) -> Result<Option<Image>, PortError> {
         let answer = self.client.describe_images().image_ids(image).send().await;
@@ -335,6 +352,23 @@ impl Calls {
             answer.map_err(|e| errors::port_error("compute", "launch", &e, codes::TABLE))?;
         Ok(answer.images.unwrap_or_default().into_iter().next())
     }
+}
+
+/// Returns what a version of a launch template sets; `None` if EC2 does not show that version.
+pub(super) async fn template_data(
+    client: &Client,
+    template: &LaunchTemplate,
+) -> Result<Option<ResponseLaunchTemplateData>, PortError> {
+    let LaunchTemplate { id, version } = template;
+    let asked = client.describe_launch_template_versions().launch_template_id(id);
+    let answer = asked.versions(version.to_string()).send().await;
+    let answer = answer.map_err(|e| errors::port_error("compute", "launch", &e, codes::TABLE))?;
+    let mut found = answer.launch_template_versions.unwrap_or_default().into_iter();
+    let is_it = |found: &LaunchTemplateVersion| {
+        found.launch_template_id() == Some(id.as_str())
+            && found.version_number() == Some(i64::from(*version))
+    };
+    Ok(found.find(is_it).and_then(|found| found.launch_template_data))
 }
 
 fn kind<E>(error: &SdkError<E>) -> ErrorKind

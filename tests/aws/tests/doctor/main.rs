@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use aws_sdk_dynamodb::types::KeyType;
 use tinqs_ci_reconciler::model::MachineState;
 use tinqs_ci_simulator::aws_wire::{Kind, Rule, When};
-use tinqs_ci_simulator::ec2_wire::Ec2Options;
+use tinqs_ci_simulator::ec2_wire::{Ec2Options, LaunchTemplate};
 
 use place::{Place, Report, TABLE, closed, deaf};
 use wire::Fault;
@@ -262,6 +262,40 @@ async fn the_options_of_a_class_are_tried() {
     fails(&report, "class: launch", "expect size >= 8GB", "[class.machines]");
     place.configure(&class("disk_gib = 40\ndisk_iops = 3500\ndisk_throughput = 250"));
     let report = place.doctor(&[]).await;
+    assert_eq!(report.one("class: launch").status, "ok", "{report:#?}");
+    place.nothing_was_launched();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_field_of_a_launch_template_that_is_ours_is_named() {
+    let place = Place::of(|options| {
+        let sets = [("Monitoring.Enabled", "true"), ("IamInstanceProfile.Name", "admin")];
+        options.account.launch_templates.push(LaunchTemplate::new("lt-0999", 2, &sets));
+    });
+    let place = place.await;
+    let by_template = |template: &str| {
+        place.configure(&format!(
+            "[[class]]\nname = \"linux\"\nlabels = [\"linux\"]\nrepos = [\"acme/*\"]\n\
+             [class.machines]\nkinds = [\"t3.small\"]\nsubnets = [\"subnet-a\"]\n\
+             image = \"ami-0123\"\nsecurity_groups = [\"sg-1\"]\n\
+             launch_template = \"{template}\"\n"
+        ));
+    };
+    let check = "class: launch template";
+    for (template, says) in [
+        ("lt-0999:2", "linux: launch template lt-0999:2 sets IamInstanceProfile, which"),
+        ("lt-0123:8", "InvalidLaunchTemplateId.VersionNotFound"),
+    ] {
+        by_template(template);
+        let report = place.doctor(&[]).await;
+        fails(&report, check, says, "fix the configuration");
+        assert_eq!(report.one("class: launch").status, "warn", "{report:#?}");
+    }
+    let tried = place.ec2.ledger().count("RunInstances");
+    assert_eq!(tried, 0, "a launch would repeat the failure");
+    by_template("lt-0123:7");
+    let report = place.doctor(&[]).await;
+    assert_eq!(report.one(check).status, "ok", "{report:#?}");
     assert_eq!(report.one("class: launch").status, "ok", "{report:#?}");
     place.nothing_was_launched();
 }

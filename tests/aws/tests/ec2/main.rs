@@ -7,6 +7,7 @@ mod lists;
 mod options;
 mod reasons;
 mod runner;
+mod templates;
 
 use std::path::Path;
 use std::sync::Arc;

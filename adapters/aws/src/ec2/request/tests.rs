@@ -289,6 +289,20 @@ fn options_of_disks_are_those_of_the_root_disk_and_encryption_is_of_all() {
 }
 
 #[test]
+fn a_launch_template_is_named_with_its_version() {
+    let mut attempt = attempt(1);
+    assert_eq!(input(&attempt, &[]).launch_template(), None);
+    let template = LaunchTemplate { id: "lt-0123".to_owned(), version: 7 };
+    attempt.placements[0].machine.options.launch_template = Some(template);
+    let asked = input(&attempt, &[]);
+    let named = asked.launch_template().unwrap();
+    assert_eq!((named.launch_template_id(), named.version()), (Some("lt-0123"), Some("7")));
+    // What a template may not decide is in the request all the same.
+    assert!(asked.metadata_options().is_some() && asked.user_data().is_some());
+    assert_eq!((asked.image_id(), asked.subnet_id()), (Some("ami-1"), Some("subnet-1")));
+}
+
+#[test]
 fn tags_of_the_class_follow_ours_and_never_replace_them() {
     let mut attempt = attempt(1);
     attempt.runner.repo_id = 5;
