@@ -2,7 +2,9 @@
 
 use expect_test::{Expect, expect};
 use tinqs_ci::settings::{LaunchRate, Loaded};
-use tinqs_ci_reconciler::model::{CpuCredits, DiskEncryption, LaunchTemplate, MachineOptions};
+use tinqs_ci_reconciler::model::{
+    Allocation, CpuCredits, DiskEncryption, LaunchTemplate, MachineOptions,
+};
 
 use crate::{bad_top, good, parse, with};
 
@@ -199,6 +201,28 @@ fn a_launch_template_has_a_fixed_version() {
         let mistakes = parse(&text, &[("HOME_TOKEN", "long-token")]).expect_err("it is wrong");
         assert_eq!(mistakes.to_string(), expected);
     }
+}
+
+#[test]
+fn machines_are_tried_as_listed_or_by_price() {
+    let allocation = |options: &str| loaded(options).settings.classes[0].allocation;
+    for options in ["", "allocation = \"order\""] {
+        assert_eq!(allocation(options), Allocation::Order);
+    }
+    assert_eq!(allocation("allocation = \"price\""), Allocation::Price);
+    let warned = |options: &str| {
+        let warnings = loaded(options).warnings;
+        warnings.into_iter().find(|warning| warning.contains("allocation"))
+    };
+    expect![[r#"
+        ci.toml:10: class "a": machines.allocation: has no effect: the class has no spot machine"#]]
+    .assert_eq(&warned("allocation = \"price\"").unwrap_or_default());
+    assert_eq!(warned("allocation = \"price\"\nmarkets = [\"spot\"]"), None);
+    refused(
+        "allocation = \"prices\"",
+        &expect![[r#"
+            ci.toml:10: class "a": machines.allocation: "prices" is not valid: expected "order" or "price"; did you mean "price"?"#]],
+    );
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod instance;
 mod instance_cache;
 mod listed;
 mod listing;
+mod pools;
 mod prices;
 mod rehearsal;
 mod request;
@@ -26,7 +27,7 @@ use aws_config::SdkConfig;
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{Filter, Instance as Seen};
 use tinqs_ci_reconciler::model::{
-    Attempt, AttemptId, Cause, Machine, MachineId, MicroUsd, RunName,
+    Attempt, AttemptId, Cause, Machine, MachineId, MachineSpec, MicroUsd, RunName,
 };
 use tinqs_ci_reconciler::ports::{Clock, Compute, ErrorKind, MachineLog, PortError};
 
@@ -39,9 +40,9 @@ use super::ssm::Parameters;
 use calls::{Calls, Found};
 use disks::Disks;
 pub(crate) use images::Images;
-pub(crate) use templates::{inspect as inspect_template, of_class as templates_of};
 use prices::Prices;
 use templates::Templates;
+pub(crate) use templates::{inspect as inspect_template, of_class as templates_of};
 
 pub use instance::{Ownership, ours, ownership};
 pub use rehearsal::rehearse;
@@ -294,11 +295,15 @@ impl Compute for Machines {
     }
 
     async fn read_prices(&self, kinds: &[String]) {
-        self.prices.read(&self.calls, kinds, self.clock.now()).await;
+        self.prices.read(&self.calls, kinds, self.clock.now(), prices::FOR_COSTS).await;
     }
 
     fn spot_price(&self, kind: &str, zone: &str) -> Option<MicroUsd> {
         self.prices.of(kind, zone)
+    }
+
+    async fn pool_prices(&self, machines: &[MachineSpec]) -> Vec<Option<MicroUsd>> {
+        self.prices.of_pools(&self.calls, machines, self.clock.now()).await
     }
 }
 

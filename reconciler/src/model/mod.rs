@@ -1,5 +1,6 @@
 //! Data types: what is wanted, what is recorded, what is observed.
 
+mod allocation;
 mod attempt;
 mod boots;
 mod budget;
@@ -26,6 +27,7 @@ mod stored;
 mod timeline;
 mod usage;
 
+pub use allocation::{Allocation, Chosen, Pool};
 pub use attempt::{
     Answer, Attempt, Boot, BootPromise, BootResult, End, Ended, PastAttempt, PastPlacement,
     Placement, Refused, Runner,

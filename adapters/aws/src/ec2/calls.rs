@@ -1,6 +1,6 @@
 //! The calls other than launches: paced, paged, batched.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,14 +9,11 @@ use aws_sdk_ec2::error::SdkError;
 use aws_sdk_ec2::operation::describe_instances::builders::DescribeInstancesFluentBuilder;
 use aws_sdk_ec2::operation::describe_instances::{DescribeInstancesError, DescribeInstancesOutput};
 use aws_sdk_ec2::operation::get_console_output::{GetConsoleOutputError, GetConsoleOutputOutput};
-use aws_sdk_ec2::primitives::DateTime;
 use aws_sdk_ec2::types::{
-    Filter, Image, Instance as Seen, InstanceType, LaunchTemplateVersion, Reservation,
-    ResponseLaunchTemplateData, SpotPrice,
+    Filter, Image, Instance as Seen, LaunchTemplateVersion, Reservation, ResponseLaunchTemplateData,
 };
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use jiff::Timestamp;
 use tinqs_ci_reconciler::model::{LaunchTemplate, Machine, MachineId};
 use tinqs_ci_reconciler::ports::{Clock, ErrorKind, PortError};
 
@@ -49,10 +46,7 @@ const PAGE: i32 = 1_000;
 /// The bytes of a console's output that EC2 keeps.
 pub(super) const CONSOLE: usize = 64 << 10;
 /// A longer list is a fault of the other side.
-const MOST_PAGES: usize = 1_000;
-
-/// The product whose prices are read: machines run Linux.
-const PRODUCT: &str = "Linux/UNIX";
+pub(super) const MOST_PAGES: usize = 1_000;
 
 /// Result of looking up an ID.
 #[derive(Clone, Debug)]
@@ -67,7 +61,7 @@ pub(super) enum Found {
 
 /// State shared by all calls.
 pub(super) struct Calls {
-    client: Client,
+    pub(super) client: Client,
     clock: Arc<dyn Clock>,
     pub(super) installation: String,
     pub(super) pace: Pace,
@@ -110,40 +104,6 @@ impl Calls {
         }
         let message = format!("the list of instances does not end within {MOST_PAGES} pages");
         Err(PortError::new("compute", operation, ErrorKind::Unavailable, message))
-    }
-
-    /// Returns the current spot prices of these kinds in every zone of the region.
-    pub(super) async fn spot_prices(
-        &self,
-        kinds: &BTreeSet<String>,
-        now: Timestamp,
-    ) -> Result<Vec<SpotPrice>, PortError> {
-        let at = DateTime::from_secs(now.as_second());
-        let failed = |error: &_| errors::port_error("compute", "prices", error, codes::TABLE);
-        let kinds: Vec<InstanceType> =
-            kinds.iter().map(|kind| InstanceType::from(kind.as_str())).collect();
-        let (mut found, mut next) = (Vec::new(), None::<String>);
-        for _ in 0..MOST_PAGES {
-            turn(&self.pace.describe, "prices").await?;
-            // What begins and ends now is the price in force.
-            let request = self.client.describe_spot_price_history();
-            let request = request.set_instance_types(Some(kinds.clone()));
-            let request = request.product_descriptions(PRODUCT).start_time(at).end_time(at);
-            let request = request.set_next_token(next.clone());
-            let answer = request.send().await;
-            match &answer {
-                Ok(_) => self.pace.describe.taken(),
-                Err(error) => self.pace.describe.corrected(kind(error)),
-            }
-            let answer = answer.map_err(|error| failed(&error))?;
-            next = answer.next_token().filter(|token| !token.is_empty()).map(str::to_owned);
-            found.extend(answer.spot_price_history.unwrap_or_default());
-            if next.is_none() {
-                return Ok(found);
-            }
-        }
-        let message = format!("the list of prices does not end within {MOST_PAGES} pages");
-        Err(PortError::new("compute", "prices", ErrorKind::Unavailable, message))
     }
 
     /// Sends one call when its turn comes. The outer error: it was not sent.
@@ -371,14 +331,15 @@ pub(super) async fn template_data(
     Ok(found.find(is_it).and_then(|found| found.launch_template_data))
 }
 
-fn kind<E>(error: &SdkError<E>) -> ErrorKind
+pub(super) fn kind<E>(error: &SdkError<E>) -> ErrorKind
 where
     E: aws_sdk_ec2::error::ProvideErrorMetadata + std::error::Error + 'static,
 {
     errors::port_error("compute", "", error, codes::TABLE).kind
 }
 
-async fn turn(lane: &Lane, operation: &'static str) -> Result<(), PortError> {
+/// Waits for the turn of a call.
+pub(super) async fn turn(lane: &Lane, operation: &'static str) -> Result<(), PortError> {
     lane.turn().await.map_err(|wait| {
         let message = format!(
             "not sent to stay within the call rate: the next such call may go in {}",

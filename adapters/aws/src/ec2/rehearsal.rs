@@ -64,8 +64,7 @@ fn attempt(
     attempt_id: &AttemptId,
     now: Timestamp,
 ) -> Attempt {
-    let placement =
-        Placement { machine: machine.clone(), asked_again: false, answered: None, refused: None };
+    let placement = Placement::new(machine.clone());
     // A machine that is launched nevertheless ends soon.
     let soon = SignedDuration::from_mins(10);
     Attempt {

@@ -151,7 +151,8 @@ mod tests {
     }
 
     fn disk(deleted: Option<bool>) -> LaunchTemplateBlockDeviceMapping {
-        let ebs = LaunchTemplateEbsBlockDevice::builder().set_delete_on_termination(deleted).build();
+        let ebs =
+            LaunchTemplateEbsBlockDevice::builder().set_delete_on_termination(deleted).build();
         LaunchTemplateBlockDeviceMapping::builder().device_name("/dev/sdb").ebs(ebs).build()
     }
 

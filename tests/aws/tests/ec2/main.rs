@@ -5,6 +5,7 @@ mod cloud;
 mod foreign;
 mod lists;
 mod options;
+mod prices;
 mod reasons;
 mod runner;
 mod templates;

@@ -23,7 +23,7 @@ pub(in super::super) fn attempt(placements: usize) -> Attempt {
         runner: None,
         options: MachineOptions::default(),
     };
-    let placement = Placement { machine, asked_again: false, answered: None, refused: None };
+    let placement = Placement::new(machine);
     let at = |text: &str| text.parse().unwrap();
     Attempt {
         number: 3,
