@@ -45,7 +45,7 @@ use templates::Templates;
 pub(crate) use templates::{inspect as inspect_template, of_class as templates_of};
 
 pub use instance::{Ownership, ours, ownership};
-pub use rehearsal::rehearse;
+pub use rehearsal::{check_user_data, rehearse};
 pub use request::{Ask, USER_DATA_LIMIT};
 pub use tags::{INSTALLATION, Tagged, read as read_tags, token, write as write_tags};
 

@@ -5,10 +5,10 @@
 use expect_test::expect;
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
-    About, Answer, Attempt, Boot, Class, ClassName, ClockCheck, Condition, End, Ended,
-    InstallationId, Job, JobRef, JobTimes, MachineId, Observation, ObservedClass, Outcome, Phase,
-    Placement, Reason, Refusal, Refused, Registrations, Run, RunName, Runner, Secret, SeenBy, Spec,
-    Times,
+    About, Answer, Attempt, Boot, Chosen, Class, ClassName, ClockCheck, Condition, End, Ended,
+    InstallationId, Job, JobRef, JobTimes, MachineId, MicroUsd, Observation, ObservedClass,
+    Outcome, Phase, Placement, Reason, Refusal, Refused, Registrations, Run, RunName, Runner,
+    Secret, SeenBy, Spec, Times,
 };
 use tinqs_ci_testing::make;
 
@@ -114,6 +114,22 @@ fn succeeded() -> Run {
     run.status.outcome = Some(Outcome::Succeeded);
     run.status.finished_at = Some(before(30));
     run
+}
+
+#[test]
+fn the_price_that_chose_a_machine_is_described() {
+    for (chosen, told) in [
+        (Chosen::Price(MicroUsd(7_000)), "chosen by price, $0.007/h"),
+        (Chosen::Unpriced, "chosen in the configured order, its price is not known"),
+    ] {
+        let mut run = succeeded();
+        if let Some(attempt) = &mut run.status.attempt {
+            attempt.placements[0].chosen = Some(chosen);
+        }
+        let text = describe(&run, &[], &[], Detail::Table, now());
+        let line = format!("on-demand process: machine i-0aaaaaaaaaaaaaaa4, {told}\n");
+        assert!(text.contains(&line), "{text}");
+    }
 }
 
 #[test]

@@ -76,10 +76,13 @@ impl<'a> Ask<'a> {
         }
         let user_data = boot::script(attempt_id, placement, attempt);
         if user_data.len() > USER_DATA_LIMIT {
+            let sizes = boot::sizes(attempt_id, placement, attempt).into_iter();
+            let sizes: Vec<String> = sizes.map(|(part, size)| format!("{part} {size}")).collect();
             let message = format!(
-                "the boot script has {} bytes and EC2 accepts {USER_DATA_LIMIT}: shorten the \
+                "the boot script has {} bytes ({}) and EC2 accepts {USER_DATA_LIMIT}: shorten the \
                  labels or [class.runner] of class {}",
                 user_data.len(),
+                sizes.join(", "),
                 attempt.class
             );
             // A class with `any` labels passes on those of the job: another job's may be shorter.

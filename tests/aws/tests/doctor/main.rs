@@ -319,6 +319,10 @@ async fn a_parameter_must_hold_an_image() {
     let report = place.doctor(&named).await;
     fails(&report, "class: image", "ParameterNotFound", "create the parameter");
     assert_eq!(report.one("class: launch").status, "warn", "{report:#?}");
+    place.ec2.set_parameter("/ci/image", "canary-of-another-parameter");
+    let report = place.doctor(&named).await;
+    fails(&report, "class: image", "/ci/image: does not hold an image ID", "set an image ID");
+    assert!(!format!("{report:?}").contains("canary"), "the value may be a secret");
     place.ec2.set_parameter("/ci/image", "ami-0123");
     let report = place.doctor(&named).await;
     assert!(report.one("class: image").message.contains("ami-0123 is available"), "{report:#?}");

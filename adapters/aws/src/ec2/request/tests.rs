@@ -183,6 +183,7 @@ fn oversized_user_data_is_refused_before_it_is_sent() {
         Ask::new("tinqs-ci", &attempt_id, 0, &with_script_of(USER_DATA_LIMIT + 1)).unwrap_err();
     assert_eq!(error.kind, ErrorKind::Invalid);
     assert!(error.message.contains("16385") && !error.message.contains("SECRET"), "{error}");
+    assert!(error.message.contains(", identity with its labels "), "{error}");
 }
 
 #[test]
