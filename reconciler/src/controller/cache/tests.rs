@@ -60,7 +60,7 @@ fn pools_that_failed_are_worse_for_a_quarter_of_an_hour() {
     assert_eq!(failed(899), ["small", "big"]);
     assert_eq!(failed(900), ["big"]);
     assert_eq!(failed(960), [""; 0]);
-    // It is remembered although it is available again, and counts anew.
+    // It is available again, fails again, and its time begins again.
     cache.skip(&small, Cause::Capacity, after(900));
     assert_eq!(failed(959), ["big", "small"]);
 }

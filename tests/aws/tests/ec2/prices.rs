@@ -66,7 +66,7 @@ async fn prices_are_read_every_ten_minutes_and_order_nothing_after_an_hour() {
     assert_eq!((machines.pool_prices(&pools).await, read()), (known(&[20_000]), 1));
     later(1);
     assert_eq!((machines.pool_prices(&pools).await, read()), (known(&[30_000]), 2));
-    // Another kind is read with those before, and the interval begins anew.
+    // Another kind is read with those before, and the interval begins again.
     machines.read_prices(&["t3.small".to_owned()]).await;
     later(9);
     assert_eq!((machines.pool_prices(&pools).await, read()), (known(&[30_000]), 3));
