@@ -35,7 +35,7 @@ pub(super) fn merged(params: &Params, account: &Account) -> Result<Params, Fault
     let mut all: BTreeMap<String, String> = params.pairs().collect();
     let lists: BTreeSet<&str> = params.names().filter_map(list_of).collect();
     for (name, value) in given.pairs() {
-        if !all.contains_key(&name) && !list_of(&name).is_some_and(|list| lists.contains(list)) {
+        if !all.contains_key(&name) && list_of(&name).is_none_or(|list| !lists.contains(list)) {
             all.insert(name, value);
         }
     }
