@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{
-    LaunchTemplateBlockDeviceMapping, LaunchTemplateHibernationOptions, ResponseLaunchTemplateData,
+    LaunchTemplateBlockDeviceMapping, LaunchTemplateHibernationOptions,
+    LaunchTemplateTagSpecification, ResponseLaunchTemplateData, Tag,
 };
 use parking_lot::Mutex;
 use tinqs_ci_reconciler::model::{Class, LaunchTemplate};
@@ -12,7 +13,6 @@ use tinqs_ci_reconciler::ports::{ErrorKind, PortError};
 
 use super::calls::{Calls, template_data};
 use super::{Machines, tags};
-use crate::errors::{self, ec2 as codes};
 
 /// The versions that were read and that a launch may use.
 #[derive(Default)]
@@ -113,9 +113,9 @@ fn reserved(data: &ResponseLaunchTemplateData) -> Vec<String> {
         ("MetadataOptions", data.metadata_options().is_some()),
     ];
     let set = set.into_iter().filter(|(_, is_set)| *is_set).map(|(field, _)| field.to_owned());
-    let specifications = data.tag_specifications().iter();
-    let keys = specifications.flat_map(|tagged| tagged.tags()).filter_map(|tag| tag.key());
-    let keys: BTreeSet<&str> = keys.filter(|key| tags::is_reserved(key)).collect();
+    let tagged = data.tag_specifications().iter().flat_map(LaunchTemplateTagSpecification::tags);
+    let keys: BTreeSet<&str> =
+        tagged.filter_map(Tag::key).filter(|key| tags::is_reserved(key)).collect();
     let disks = data.block_device_mappings().iter().filter(|disk| outlives(disk));
     let device = |disk: &LaunchTemplateBlockDeviceMapping| {
         let device = disk.device_name().unwrap_or("?");
@@ -138,8 +138,8 @@ mod tests {
         InstanceRequirements, LaunchTemplateEbsBlockDevice,
         LaunchTemplateIamInstanceProfileSpecification, LaunchTemplateInstanceMarketOptions,
         LaunchTemplateInstanceMetadataOptions, LaunchTemplateInstanceNetworkInterfaceSpecification,
-        LaunchTemplateInstanceSecondaryInterfaceSpecification, LaunchTemplateTagSpecification,
-        LaunchTemplatesMonitoring, MarketType, ShutdownBehavior, Tag,
+        LaunchTemplateInstanceSecondaryInterfaceSpecification, LaunchTemplatesMonitoring,
+        MarketType, ShutdownBehavior,
     };
 
     use super::*;
