@@ -100,7 +100,7 @@ pub async fn backends(
             (processes, None)
         }
         ComputeUrl::Ec2(region) => {
-            let (compute, owners) = aws::ec2(region, settings, &clock).await?;
+            let (compute, owners) = aws::ec2(region, settings, &clock, start).await?;
             (compute, Some(owners))
         }
     };

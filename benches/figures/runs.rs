@@ -45,7 +45,7 @@ pub(crate) fn finished(job: i64, now: Timestamp) -> Run {
         options: MachineOptions::default(),
     };
     let answered = Some(Answer { id: MachineId(attempt_id.token(0)), at: now });
-    let placement = Placement { machine, asked_again: false, answered, refused: None };
+    let placement = Placement { answered, ..Placement::new(machine) };
     let status = &mut run.status;
     status.attempt = Some(Attempt {
         number: 1,

@@ -42,6 +42,7 @@ fn class() -> Class {
         repo_limit: None,
         owner_limit: None,
         budget: None,
+        allocation: tinqs_ci_reconciler::model::Allocation::Order,
         repos: Vec::new(),
         times: Times { keep: SignedDuration::from_mins(30), ..Times::default() },
     }

@@ -26,6 +26,7 @@ pub(super) async fn ec2(
     _region: &str,
     _settings: &Settings,
     _clock: &Arc<dyn Clock>,
+    _start: Start,
 ) -> Result<(Arc<dyn Compute>, Infallible), BackendError> {
     Err(absent("compute", "EC2", "compute = \"process:\""))
 }

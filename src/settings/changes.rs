@@ -232,6 +232,8 @@ fn class_keys(before: &Class, after: &Class) -> Vec<&'static str> {
         ("cpu_credits", machines(|spec| format!("{:?}", spec.options.cpu_credits))),
         ("hop_limit", machines(|spec| format!("{:?}", spec.options.hop_limit))),
         ("tags", machines(|spec| format!("{:?}", spec.options.tags))),
+        ("launch_template", machines(|spec| format!("{:?}", spec.options.launch_template))),
+        ("allocation", before.allocation != after.allocation),
     ];
     differs.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
 }

@@ -227,13 +227,14 @@ fn class(r: &Reader<'_>, in_ec2: bool, prices: &BTreeMap<String, MicroUsd>) -> C
         owner: r.count("owner_limit"),
     };
     check_limits(r, limits);
-    let machines = machines(r, in_ec2);
+    let (machines, allocation) = machines(r, in_ec2);
     let class = Class {
         name: ClassName(name),
         labels,
         serves_unlabeled: r.switch("serves_unlabeled"),
         repos: repos(r),
         budget: budget(r, &machines, prices, in_ec2),
+        allocation,
         machines,
         limit: limits.class,
         repo_limit: limits.repo,
@@ -333,6 +334,7 @@ fn default_class(top: &Reader<'_>, has_file: bool, in_ec2: bool) -> Class {
         repo_limit: None,
         owner_limit: None,
         budget: None,
+        allocation: tinqs_ci_reconciler::model::Allocation::Order,
         repos: Vec::new(),
         times,
     };

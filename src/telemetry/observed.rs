@@ -10,8 +10,8 @@ use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 use tinqs_ci_reconciler::model::{
-    Attempt, AttemptId, ClassName, JobRef, JobRunner, Machine, MachineId, MicroUsd, Pause,
-    Registration, Registrations, Run, RunName, Runner, SeatLimits, Uid, Usage,
+    Attempt, AttemptId, ClassName, JobRef, JobRunner, Machine, MachineId, MachineSpec, MicroUsd,
+    Pause, Registration, Registrations, Run, RunName, Runner, SeatLimits, Uid, Usage,
 };
 use tinqs_ci_reconciler::ports::{
     Compute, Delivery, ErrorKind, Expect, Filter, Forge, MachineLog, NewerRecord, OpenRun, Page,
@@ -325,6 +325,9 @@ impl Compute for Observed<dyn Compute> {
     }
     fn spot_price(&self, kind: &str, zone: &str) -> Option<MicroUsd> {
         self.inner.spot_price(kind, zone)
+    }
+    async fn pool_prices(&self, machines: &[MachineSpec]) -> Vec<Option<MicroUsd>> {
+        self.inner.pool_prices(machines).await
     }
 }
 

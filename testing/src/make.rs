@@ -86,6 +86,7 @@ pub fn class(name: &str, machines: Vec<MachineSpec>) -> Class {
         repo_limit: None,
         owner_limit: None,
         budget: None,
+        allocation: tinqs_ci_reconciler::model::Allocation::Order,
         repos: Vec::new(),
         times: Times::default(),
     }
@@ -98,8 +99,7 @@ pub fn attempt(
     placements: usize,
     deadline: Timestamp,
 ) -> Attempt {
-    let placement =
-        Placement { machine: process(), asked_again: false, answered: None, refused: None };
+    let placement = Placement::new(process());
     Attempt {
         number: attempt_id.number,
         decided_at: deadline.checked_sub(SignedDuration::from_hours(1)).unwrap(),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tinqs_ci_boot::script;
+use tinqs_ci_boot::{script, sizes};
 use tinqs_ci_reconciler::model::{
     Attempt, RunnerCache, RunnerConfig, RunnerDownload, RunnerSetup, Secret,
 };
@@ -44,6 +44,25 @@ fn without_a_configuration_only_the_wait_for_docker_is_set() {
     let without = script(&attempt_id, 0, &usual(&attempt_id));
     let empty = configured(usual(&attempt_id), RunnerConfig::default());
     assert_eq!(script(&attempt_id, 0, &empty), without);
+}
+
+#[test]
+fn the_sizes_of_the_parts_add_up() {
+    let attempt_id = attempt_id();
+    let told = |attempt: &Attempt| {
+        let sizes = sizes(&attempt_id, 0, attempt);
+        let sum: usize = sizes.iter().map(|(_, size)| size).sum();
+        assert_eq!(sum, script(&attempt_id, 0, attempt).len());
+        sizes.into_iter().map(|(part, _)| part).collect::<Vec<_>>()
+    };
+    let mut plain = usual(&attempt_id);
+    plain.boot.git_token = None;
+    let always = ["the script itself", "identity with its labels", "`config.yaml`"];
+    assert_eq!(told(&plain), always);
+    plain.boot.git_token = Some(Secret::new("git-SECRET"));
+    let config = RunnerConfig { ca: Some("x".to_owned()), ..RunnerConfig::default() };
+    let [own, identity, yaml] = always;
+    assert_eq!(told(&configured(plain, config)), [own, identity, "git token", "`ca`", yaml]);
 }
 
 #[test]

@@ -161,12 +161,7 @@ pub(crate) fn attempt(run: &Run) -> Attempt {
             instance_url: "http://127.0.0.1:1".to_owned(),
             git_token: Some(Secret::new(CANARY)),
         },
-        placements: vec![Placement {
-            machine: class().machines[0].clone(),
-            asked_again: false,
-            answered: None,
-            refused: None,
-        }],
+        placements: vec![Placement::new(class().machines[0].clone())],
         ended: None,
         hung_since: None,
         boot_result: None,

@@ -37,10 +37,40 @@ const NO_DOWNLOAD: &str = r#"fetch() {
 /// Configures and starts the runner until `start_by`, drains it when idle, waits, powers off.
 const RUNNER: &str = include_str!("runner.sh");
 
+/// The part of the script that is the same for all machines, apart from times and addresses.
+const OWN: &str = "the script itself";
+
 /// Returns the script that a machine runs at boot: bash, which needs coreutils and the runner. The
 /// same attempt gives the same bytes, usually under 9 kB. It holds the attempt's single-job
 /// identity, and the git token if one is configured: keep it as secret as those.
 pub fn script(attempt_id: &AttemptId, placement: u32, attempt: &Attempt) -> String {
+    render(attempt_id, placement, attempt).0
+}
+
+/// Returns the parts of that script with their sizes in bytes, which add up to its length.
+pub fn sizes(
+    attempt_id: &AttemptId,
+    placement: u32,
+    attempt: &Attempt,
+) -> Vec<(&'static str, usize)> {
+    render(attempt_id, placement, attempt).1
+}
+
+/// Returns the script, and the sizes of its parts.
+fn render(
+    attempt_id: &AttemptId,
+    placement: u32,
+    attempt: &Attempt,
+) -> (String, Vec<(&'static str, usize)>) {
+    let mut sizes: Vec<(&'static str, usize)> = vec![(OWN, 0)];
+    let mut counted = 0;
+    let mut count = |script: &str, part: &'static str| {
+        let size = script.len() - std::mem::replace(&mut counted, script.len());
+        match sizes.iter_mut().find(|(known, _)| *known == part) {
+            Some((_, known)) => *known += size,
+            None => sizes.push((part, size)),
+        }
+    };
     let Boot { deadline, idle_within, start_by, instance_url, git_token } = &attempt.boot;
     // An attempt of an earlier release has only a deadline.
     let start_by = start_by.unwrap_or(*deadline);
@@ -60,20 +90,25 @@ pub fn script(attempt_id: &AttemptId, placement: u32, attempt: &Attempt) -> Stri
         script.push_str(&as_user(user, setup.docker, has_role));
         push_commands(&mut script, USER);
     }
+    count(&script, OWN);
     let identity = identity(&attempt.runner, instance_url);
     here_document(&mut script, ">.runner", "END_OF_IDENTITY", &identity);
+    count(&script, "identity with its labels");
     if let Some(config) = git_token.as_ref().and_then(|token| git_config(instance_url, token)) {
         script
             .push_str("\n# For cloning over HTTPS. A file, since jobs print their environment.\n");
         script.push_str(": >>\"$HOME/.gitconfig\" && chmod 600 \"$HOME/.gitconfig\" || exit 1\n");
         here_document(&mut script, ">>\"$HOME/.gitconfig\"", "END_OF_GIT", &config);
+        count(&script, "git token");
     }
     let config = setup.and_then(|setup| setup.config.as_ref());
     script.push('\n');
     push_commands(&mut script, ENVIRONMENT);
+    count(&script, OWN);
     if let Some(ca) = config.and_then(|config| config.ca.as_deref()) {
         here_document(&mut script, ">ca.pem", "END_OF_CA", &pem(ca));
         push_commands(&mut script, CA);
+        count(&script, "`ca`");
     }
     match setup.and_then(|setup| setup.download.as_ref()) {
         Some(RunnerDownload { url, sha256 }) => {
@@ -84,9 +119,12 @@ pub fn script(attempt_id: &AttemptId, placement: u32, attempt: &Attempt) -> Stri
         }
         None => push_commands(&mut script, NO_DOWNLOAD),
     }
+    count(&script, OWN);
     script.push_str(&config::write_config(config));
+    count(&script, "`config.yaml`");
     push_commands(&mut script, RUNNER);
-    script
+    count(&script, OWN);
+    (script, sizes)
 }
 
 /// Returns the recorded machine spec of the placement.

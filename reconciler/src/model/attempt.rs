@@ -5,6 +5,7 @@ use std::fmt;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::allocation::Chosen;
 use super::class::ClassName;
 use super::friendly::Friendly;
 use super::machine::{MachineSpec, Refusal};
@@ -250,6 +251,9 @@ impl Boot {
 pub struct Placement {
     /// The machine spec. Fixed once recorded.
     pub machine: MachineSpec,
+    /// Why it was chosen, where its class orders machines by price.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chosen: Option<Chosen>,
     /// A later reconcile requested it as well: a refusal is then not definitive.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub asked_again: bool,
@@ -259,6 +263,13 @@ pub struct Placement {
     /// The refusal, if the cloud refused the launch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<Refused>,
+}
+
+impl Placement {
+    /// Returns the placement of a machine that was not asked for yet.
+    pub fn new(machine: MachineSpec) -> Self {
+        Self { machine, chosen: None, asked_again: false, answered: None, refused: None }
+    }
 }
 
 /// A successful launch.
@@ -353,10 +364,7 @@ impl Attempt {
             promise: boot.promise(),
             placements: placements
                 .into_iter()
-                .map(|Placement { machine: _, asked_again: _, answered, refused }| PastPlacement {
-                    answered,
-                    refused,
-                })
+                .map(|Placement { answered, refused, .. }| PastPlacement { answered, refused })
                 .collect(),
             ended: recorded.unwrap_or(ended),
             hung_since,

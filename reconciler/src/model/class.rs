@@ -5,6 +5,7 @@ use std::fmt;
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
+use super::allocation::Allocation;
 use super::friendly::Friendly;
 use super::machine::MachineSpec;
 use super::money::MicroUsd;
@@ -47,6 +48,9 @@ pub struct Class {
     /// What its machines may cost per day before it launches no more; `None`: no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<MicroUsd>,
+    /// In which order its machine specs are tried.
+    #[serde(default, skip_serializing_if = "Allocation::is_order")]
+    pub allocation: Allocation,
     /// Its time limits.
     #[serde(default)]
     pub times: Times,

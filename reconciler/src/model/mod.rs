@@ -1,5 +1,6 @@
 //! Data types: what is wanted, what is recorded, what is observed.
 
+mod allocation;
 mod attempt;
 mod boots;
 mod budget;
@@ -28,6 +29,7 @@ mod timeline;
 mod unknown_fields;
 mod usage;
 
+pub use allocation::{Allocation, Chosen, Pool};
 pub use attempt::{
     Answer, Attempt, Boot, BootPromise, BootResult, End, Ended, PastAttempt, PastPlacement,
     Placement, Refused, Runner,
@@ -42,7 +44,7 @@ pub use drift::{Blocker, Drift, DriftKind, Failing, NextStep, SeenSince};
 pub use friendly::Friendly;
 pub use job_times::{JobTimes, JobWait};
 pub use machine::{Cause, MachineSpec, Market, OpenBreaker, Refusal, UnavailableOffering};
-pub use machine_options::{CpuCredits, DiskEncryption, MachineOptions};
+pub use machine_options::{CpuCredits, DiskEncryption, LaunchTemplate, MachineOptions};
 pub use money::MicroUsd;
 pub(crate) use names::hash_hex;
 pub use names::{AttemptId, InstallationId, MachineId, ParseError, RunName, Uid, Uid8};

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::allocation::{Allocation, Chosen, Pool, chosen, ordered};
 use super::attempt::{BootPromise, is_zero};
 use super::boots::BootStop;
 use super::budget::BudgetStop;
@@ -125,6 +126,10 @@ pub struct ObservedClass {
     /// Offerings that are skipped for now, because the cloud refused them or took machines back.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unavailable: Vec<UnavailableOffering>,
+    /// What is known of the pools of its machines, in their order, if the class orders them by price
+    /// and a price is known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pools: Vec<Pool>,
     /// The open breaker, and until when the class gets no launch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub breaker: Option<OpenBreaker>,
@@ -142,8 +147,15 @@ pub struct ObservedClass {
 /// A class whose offerings are all available, whose breaker is closed, and that may launch.
 impl From<Class> for ObservedClass {
     fn from(class: Class) -> Self {
-        let unavailable = Vec::new();
-        Self { class, unavailable, breaker: None, paused: None, budget_stop: None, boot_stop: None }
+        Self {
+            class,
+            unavailable: Vec::new(),
+            pools: Vec::new(),
+            breaker: None,
+            paused: None,
+            budget_stop: None,
+            boot_stop: None,
+        }
     }
 }
 
@@ -176,8 +188,8 @@ impl ObservedClass {
         self.known_of(machine, now).filter(|s| s.cause != Cause::Reclaimed)
     }
 
-    /// Returns the machine to ask for: the first that is allowed and not skipped. Offerings from
-    /// which the cloud has just taken a machine back come last.
+    /// Returns the machine to ask for: the first that is allowed and not skipped, in the order of the
+    /// class. Offerings from which the cloud has just taken a machine back come last.
     pub fn choose(
         &self,
         now: Timestamp,
@@ -185,8 +197,15 @@ impl ObservedClass {
     ) -> Option<&MachineSpec> {
         let free = |m: &&MachineSpec| may(m) && self.unavailable_until(m, now).is_none();
         let unmarked = |m: &&MachineSpec| free(m) && self.known_of(m, now).next().is_none();
-        let machines = &self.class.machines;
-        machines.iter().find(unmarked).or_else(|| machines.iter().find(free))
+        let machines = ordered(&self.class.machines, &self.pools);
+        let all = || machines.iter().copied();
+        all().find(unmarked).or_else(|| all().find(free))
+    }
+
+    /// Returns why a machine of the class was chosen, if the class orders them by price.
+    pub fn chosen(&self, machine: &MachineSpec) -> Option<Chosen> {
+        let is_by_price = self.class.allocation == Allocation::Price;
+        is_by_price.then(|| chosen(&self.class.machines, &self.pools, machine))
     }
 
     /// Returns why the budget lets the class launch nothing at this time.

@@ -34,7 +34,8 @@ pub fn prepared(
     now: Timestamp,
     live: &[u32],
 ) {
-    let Prepare { attempt_id, class, machine, idle_within, deadline, start_by, .. } = prepare;
+    let Prepare { attempt_id, class, machine, chosen, idle_within, deadline, start_by, .. } =
+        prepare;
     supersede(status, End::NeverAnswered, now, live);
     let (instance_url, git_token) = boot;
     status.happened(now, Happened::Registered { attempt: attempt_id.number });
@@ -44,7 +45,7 @@ pub fn prepared(
         class,
         runner,
         boot: Boot { deadline, idle_within, start_by: Some(start_by), instance_url, git_token },
-        placements: vec![Placement { machine, asked_again: false, answered: None, refused: None }],
+        placements: vec![Placement { chosen, ..Placement::new(machine) }],
         ended: None,
         hung_since: None,
         boot_result: None,

@@ -3,7 +3,9 @@
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::model::{AttemptId, ClassName, Friendly, MachineId, MachineSpec, SeatLimits, Status};
+use crate::model::{
+    AttemptId, Chosen, ClassName, Friendly, MachineId, MachineSpec, SeatLimits, Status,
+};
 
 /// The decision of a reconcile: the next status, and the actions.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -40,6 +42,9 @@ pub struct Prepare {
     pub labels: Vec<String>,
     /// The machine spec of the first placement.
     pub machine: MachineSpec,
+    /// Why it was chosen, if the class orders its machines by price.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chosen: Option<Chosen>,
     /// The maximum time for which the runner may idle.
     #[serde(with = "Friendly")]
     pub idle_within: SignedDuration,

@@ -75,12 +75,7 @@ pub(super) fn run(job_id: i64) -> Run {
             instance_url: "https://forge".to_owned(),
             git_token: Some(Secret::new(GIT)),
         },
-        placements: vec![Placement {
-            machine: machine(),
-            asked_again: true,
-            answered,
-            refused: None,
-        }],
+        placements: vec![Placement { asked_again: true, answered, ..Placement::new(machine()) }],
         ended: None,
         hung_since: None,
         boot_result: None,
@@ -131,6 +126,7 @@ pub(super) fn observed(run: Run, job: Job, machines: Vec<Machine>) -> Observatio
         repo_limit: None,
         owner_limit: None,
         budget: None,
+        allocation: tinqs_ci_reconciler::model::Allocation::Order,
         repos: Vec::new(),
         times: Times::default(),
     };

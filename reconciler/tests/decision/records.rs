@@ -219,6 +219,7 @@ fn prepare(run: &Run) -> Prepare {
         repo_id: 7,
         labels: vec!["linux:host".to_owned()],
         machine: read(json!({ "kind": "small" })),
+        chosen: None,
         idle_within: SignedDuration::from_mins(3),
         deadline: at(600),
         start_by: at(330),

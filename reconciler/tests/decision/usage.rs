@@ -47,7 +47,7 @@ fn attempt(run: &Run, number: u32, ended: Option<(End, i64)>) -> Attempt {
             git_token: None,
             start_by: Some(at(20 * 60)),
         },
-        placements: vec![Placement { machine, asked_again: false, answered: None, refused: None }],
+        placements: vec![Placement::new(machine)],
         ended: ended.map(|(why, second)| Ended { why, at: at(second) }),
         state_reason: None,
         log: None,

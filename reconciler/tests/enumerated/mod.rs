@@ -187,12 +187,7 @@ fn record_of(choice: u64, clock: u64) -> Run {
 }
 
 fn attempt_of(choice: u64, end: u64, age: i64, attempt_id: &AttemptId) -> Option<Attempt> {
-    let open = |kind: &str| Placement {
-        machine: machine(kind),
-        asked_again: false,
-        answered: None,
-        refused: None,
-    };
+    let open = |kind: &str| Placement::new(machine(kind));
     let refused = |why| Some(Refused { why, at: ago((age - 20).max(0)) });
     let answer = Answer { id: MachineId("i-1".to_owned()), at: ago(age) };
     let placements = match choice {
@@ -434,6 +429,7 @@ fn class_of(choice: u64) -> Option<ObservedClass> {
         repo_limit: None,
         owner_limit: None,
         budget: None,
+        allocation: tinqs_ci_reconciler::model::Allocation::Order,
         repos: Vec::new(),
         times: Times::default(),
     };

@@ -277,6 +277,7 @@ pub(crate) fn class(limit: Option<u32>) -> Class {
         repo_limit: None,
         owner_limit: None,
         budget: None,
+        allocation: tinqs_ci_reconciler::model::Allocation::Order,
         repos: Vec::new(),
         times: Times {
             max_age: SignedDuration::from_mins(40),

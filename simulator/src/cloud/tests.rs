@@ -59,12 +59,7 @@ fn place() -> Place {
             instance_url: String::new(),
             git_token: None,
         },
-        placements: vec![Placement {
-            machine: spec(),
-            asked_again: false,
-            answered: None,
-            refused: None,
-        }],
+        placements: vec![Placement::new(spec())],
         ended: None,
         hung_since: None,
         boot_result: None,

@@ -147,6 +147,7 @@ mod tests {
             repo_limit: None,
             owner_limit: None,
             budget: None,
+            allocation: tinqs_ci_reconciler::model::Allocation::Order,
             times: Times::default(),
         }
     }

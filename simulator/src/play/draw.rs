@@ -54,6 +54,7 @@ pub fn linux(keep: SignedDuration) -> Class {
         repo_limit: None,
         owner_limit: None,
         budget: None,
+        allocation: tinqs_ci_reconciler::model::Allocation::Order,
         repos: Vec::new(),
         times: Times { keep, ..Times::default() },
     }

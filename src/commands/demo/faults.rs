@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 use tinqs_ci_reconciler::model::{
-    Attempt, AttemptId, Class, Machine, MachineId, Market, MicroUsd, RunName, Times,
+    Attempt, AttemptId, Class, Machine, MachineId, MachineSpec, Market, MicroUsd, RunName, Times,
 };
 use tinqs_ci_reconciler::ports::{
     Clock, Compute, Delivery, MachineLog, PortError, Ports, Queue, QueueDepth,
@@ -172,6 +172,9 @@ impl Compute for Deaf {
     }
     fn spot_price(&self, kind: &str, zone: &str) -> Option<MicroUsd> {
         self.0.spot_price(kind, zone)
+    }
+    async fn pool_prices(&self, machines: &[MachineSpec]) -> Vec<Option<MicroUsd>> {
+        self.0.pool_prices(machines).await
     }
 }
 

@@ -86,6 +86,7 @@ mod tests {
             repo_limit: None,
             owner_limit: None,
             budget: None,
+            allocation: tinqs_ci_reconciler::model::Allocation::Order,
             repos: Vec::new(),
             times: Times::default(),
         }

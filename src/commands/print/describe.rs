@@ -205,8 +205,9 @@ fn newest(page: &mut Page, attempt: &Attempt, position: usize, detail: Detail, n
         let answered = placement.answered.as_ref().map(|answer| answer.id.0.as_str());
         let refused = placement.refused.map(|refused| refused.why.to_string());
         let subnet = if machine.subnet.is_empty() { "" } else { " " };
+        let chosen = placement.chosen.map(|why| format!(", {why}")).unwrap_or_default();
         page.item(&format!(
-            "   {} {}{subnet}{}: {}",
+            "   {} {}{subnet}{}: {}{chosen}",
             machine.market,
             escape(&machine.kind),
             escape(&machine.subnet),

@@ -93,6 +93,20 @@ pub(in crate::settings) const MACHINES: &[Key] = &[
         ANY_TEXT,
         "The image ID, or `ssm:/PATH`: a parameter of AWS Systems Manager that holds one, read when an attempt is decided.",
     ),
+    key(
+        "launch_template",
+        Form::Text {
+            pattern: "^lt-[a-z0-9]+:[1-9][0-9]{0,8}$",
+            expected: "a launch template and the number of its version such as \"lt-0123456789abcdef0:7\"",
+        },
+        "A launch template and the number of its version, whose other settings apply to the machines, such as a key pair, monitoring or further disks. What this file or tinqs-ci sets comes first. Refused if it sets a profile, the market, network interfaces, user data, the shutdown behavior, termination protection, hibernation, metadata options, tags of tinqs-ci or a disk that outlives its machine.",
+    ),
+    key(
+        "allocation",
+        Form::Word(&["order", "price"]),
+        "In which order the machines of a market are tried: as listed, or by the current spot price of their pools, and last those that had no capacity or lost a machine in the last quarter of an hour. Without prices the listed order holds.",
+    )
+    .or("order"),
     key("security_groups", ANY_TEXTS, "The security group IDs."),
     key("instance_profile", ANY_TEXT, "The instance profile of the machines."),
     key(

@@ -15,7 +15,7 @@ use std::task::{Context, Poll, Waker};
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::{Mutex, MutexGuard};
 use tinqs_ci_reconciler::model::{
-    Amount, ClassName, Job, JobRunner, JobTimes, Machine, MachineId, MachineSpec, Pause,
+    Amount, ClassName, Job, JobRunner, JobTimes, Machine, MachineId, MachineSpec, MicroUsd, Pause,
     Registration, Run, RunName, UsageKey,
 };
 use tinqs_ci_reconciler::ports::{
@@ -97,6 +97,8 @@ pub struct State {
     pub foreign: Vec<MachineId>,
     /// The images that configured names stand for; others stand for themselves.
     pub images: BTreeMap<String, String>,
+    /// The spot prices by subnet, the same for all kinds; that of others is not known.
+    pub pool_prices: BTreeMap<String, MicroUsd>,
     /// What machines have printed, by their ids.
     pub logs: BTreeMap<String, Vec<u8>>,
     /// The number of launches that the pace still permits; `None`: any number.
@@ -210,6 +212,7 @@ impl TestWorld {
             launches: Vec::new(),
             foreign: Vec::new(),
             images: BTreeMap::new(),
+            pool_prices: BTreeMap::new(),
             logs: BTreeMap::new(),
             room: None,
             registrations: Vec::new(),

@@ -20,6 +20,7 @@ mod lost;
 mod neighbors;
 mod pause;
 mod poll;
+mod prices;
 mod reading;
 mod reassigned;
 mod report;

@@ -200,6 +200,7 @@ mod tests {
             repo_limit: None,
             owner_limit: None,
             budget: None,
+            allocation: tinqs_ci_reconciler::model::Allocation::Order,
             repos: Vec::new(),
             times: tinqs_ci_reconciler::model::Times::default(),
         }

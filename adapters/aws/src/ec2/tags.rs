@@ -102,6 +102,11 @@ fn is_ours(key: &str) -> bool {
     key == NAME || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
+/// Whether a tag is none that a launch template may set. IAM compares keys without case.
+pub(super) fn is_reserved(key: &str) -> bool {
+    key.eq_ignore_ascii_case(NAME) || key.to_lowercase().starts_with(INSTALLATION)
+}
+
 fn whole_seconds(at: Timestamp) -> Timestamp {
     // Always in range, since it comes from a timestamp.
     Timestamp::from_second(at.as_second()).unwrap_or(at)

@@ -11,6 +11,7 @@ fn class(name: &str, labels: &[&str]) -> Class {
         repo_limit: None,
         owner_limit: None,
         budget: None,
+        allocation: crate::model::Allocation::Order,
         times: Times::default(),
     }
 }

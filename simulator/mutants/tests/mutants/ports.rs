@@ -9,8 +9,9 @@ use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 use tinqs_ci_reconciler::model::{
-    Attempt, AttemptId, Cause, ClassName, JobRef, JobRunner, Machine, MachineId, MachineState,
-    MicroUsd, Registration, Registrations, Run, RunName, Runner, Secret, label_name, serving,
+    Attempt, AttemptId, Cause, ClassName, JobRef, JobRunner, Machine, MachineId, MachineSpec,
+    MachineState, MicroUsd, Registration, Registrations, Run, RunName, Runner, Secret, label_name,
+    serving,
 };
 use tinqs_ci_reconciler::ports::{
     Clock, Compute, Delivery, ErrorKind, Forge, MachineLog, PortError, Ports, Queue,
@@ -265,6 +266,10 @@ impl Compute for ChangedPorts {
 
     fn spot_price(&self, kind: &str, zone: &str) -> Option<MicroUsd> {
         self.ports.compute.spot_price(kind, zone)
+    }
+
+    async fn pool_prices(&self, machines: &[MachineSpec]) -> Vec<Option<MicroUsd>> {
+        self.ports.compute.pool_prices(machines).await
     }
 }
 

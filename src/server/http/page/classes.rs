@@ -231,6 +231,7 @@ mod tests {
             blocked_by: Vec::new(),
             unavailable,
             budget: None,
+            allocation: tinqs_ci_reconciler::model::Allocation::Order,
             boot_stop: None,
         }
     }

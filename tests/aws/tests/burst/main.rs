@@ -64,6 +64,7 @@ fn class(label: &str, kind: &str, subnet: &str) -> Class {
         repo_limit: None,
         owner_limit: None,
         budget: None,
+        allocation: tinqs_ci_reconciler::model::Allocation::Order,
         repos: Vec::new(),
         times: Times::default(),
     }

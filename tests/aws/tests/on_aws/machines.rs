@@ -97,6 +97,7 @@ async fn a_dry_run_makes_nothing(clients: &Clients, installation: &str, machine:
         repo_limit: None,
         owner_limit: None,
         budget: None,
+        allocation: tinqs_ci_reconciler::model::Allocation::Order,
         repos: Vec::new(),
         times: Times::default(),
     };

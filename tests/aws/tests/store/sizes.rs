@@ -40,6 +40,7 @@ fn placement(seed: u64, answered: Option<Timestamp>, refused: Option<Timestamp>)
         answered: answered
             .map(|at| Answer { id: MachineId(format!("i-{}", hex(seed + 3, 17))), at }),
         refused: refused.map(|at| Refused { why: Refusal::NoCapacity, at }),
+        chosen: None,
     }
 }
 

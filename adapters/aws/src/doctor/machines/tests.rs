@@ -78,6 +78,7 @@ fn class() -> Class {
         repo_limit: None,
         owner_limit: None,
         budget: None,
+        allocation: tinqs_ci_reconciler::model::Allocation::Order,
         repos: Vec::new(),
         times: Times::default(),
     }
