@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tinqs_ci_boot::script;
 use tinqs_ci_reconciler::model::{
-    Attempt, RunnerCache, RunnerConfig, RunnerDownload, RunnerSetup, Secret,
+    Attempt, Market, RunnerCache, RunnerConfig, RunnerDownload, RunnerSetup, Secret,
 };
 use tinqs_ci_testing::fake_runner::Fake;
 
@@ -168,6 +168,7 @@ fn the_script_of_a_class_that_says_everything_fits_into_user_data() {
         config: Some(RunnerConfig { ca: Some(lines), ..RunnerConfig::default() }),
     };
     attempt.placements[0].machine.runner = Some(Box::new(setup));
+    attempt.placements[0].machine.market = Market::Spot;
     let text = script(&attempt_id, 0, &attempt);
     assert!(text.len() < 16_000, "{} bytes", text.len());
     let check = std::process::Command::new("bash").args(["-n", "-c", &text]).output().unwrap();

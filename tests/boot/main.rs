@@ -4,6 +4,7 @@ mod config;
 mod download;
 mod environment;
 mod hostile;
+mod notice;
 mod promise;
 mod restart;
 mod user;
