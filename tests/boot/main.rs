@@ -4,6 +4,7 @@ mod alone;
 mod config;
 mod download;
 mod environment;
+mod hold;
 mod hostile;
 mod notice;
 mod promise;

@@ -34,6 +34,12 @@ const NO_DOWNLOAD: &str = r#"fetch() {
 }
 
 "#;
+/// Ends what belongs to a job.
+const END: &str = include_str!("end.sh");
+/// Keeps the machine after a job that asked for it.
+const HOLD: &str = include_str!("hold.sh");
+/// What machines that are not held have instead.
+const NO_HOLD: &str = "hold_file=\nhold_machine() { :; }\n";
 /// Heeds the notice that a Spot machine gets before the cloud takes it back.
 const NOTICE: &str = include_str!("notice.sh");
 /// What other machines have instead: no notice comes.
@@ -45,7 +51,7 @@ const RUNNER: &str = include_str!("runner.sh");
 /// same attempt gives the same bytes, usually under 9 kB. It holds the attempt's single-job
 /// identity, and the git token if one is configured: keep it as secret as those.
 pub fn script(attempt_id: &AttemptId, placement: u32, attempt: &Attempt) -> String {
-    let Boot { deadline, idle_within, start_by, instance_url, git_token } = &attempt.boot;
+    let Boot { deadline, idle_within, start_by, hold, instance_url, git_token } = &attempt.boot;
     // An attempt of an earlier release has only a deadline.
     let start_by = start_by.unwrap_or(*deadline);
     let spec = spec(attempt, placement);
@@ -89,10 +95,24 @@ pub fn script(attempt_id: &AttemptId, placement: u32, attempt: &Attempt) -> Stri
         None => push_commands(&mut script, NO_DOWNLOAD),
     }
     let is_spot = spec.is_some_and(|spec| spec.market == Market::Spot);
-    push_commands(&mut script, if is_spot { NOTICE } else { NO_NOTICE });
+    push_after_job(&mut script, is_spot, *hold);
     script.push_str(&config::write_config(config));
     push_commands(&mut script, RUNNER);
     script
+}
+
+/// Adds what is done when the cloud takes a Spot machine, and when a job asks for its machine.
+fn push_after_job(script: &mut String, is_spot: bool, hold: SignedDuration) {
+    if is_spot || !hold.is_zero() {
+        push_commands(script, END);
+    }
+    push_commands(script, if is_spot { NOTICE } else { NO_NOTICE });
+    if hold.is_zero() {
+        push_commands(script, NO_HOLD);
+    } else {
+        let _ = writeln!(script, "hold={}", hold.as_secs().max(0));
+        push_commands(script, HOLD);
+    }
 }
 
 /// Returns the recorded machine spec of the placement.

@@ -31,10 +31,7 @@ end_job() {
   cut=1
   for _ in {1..20}; do
     kill -s 0 "$runner_pid" 2>/dev/null || return
-    signal_all KILL "TINQS_CI_JOB=$$" "$runner_pid"
-    if type -P docker >/dev/null; then
-      timeout 5 docker ps -q --filter name=GITEA-ACTIONS-TASK | timeout 5 xargs -r docker kill
-    fi >/dev/null 2>&1
+    kill_job "$runner_pid"
     sleep 1
   done
 }

@@ -72,7 +72,7 @@ while :; do
   fi
   say "starting ${runner##*/}"
   "${start[@]}" "PATH=$path" "HOME=$HOME" "USER=$user" "LOGNAME=$user" "TINQS_CI_JOB=$$" \
-    "${runner##*/}" daemon --config config.yaml &
+    ${hold_file:+"TINQS_CI_HOLD=$hold_file"} "${runner##*/}" daemon --config config.yaml &
   runner_pid=$!
   [ -z "$drained" ] || kill -s TERM "$runner_pid"
   # 138: interrupted by USR1, the runner may still be alive.
@@ -93,5 +93,6 @@ if [ -n "$cut" ]; then
   say "the runner ended with status $status: waiting for the cloud"
   sleep 60
 fi
+hold_machine
 say "the runner ended with status $status: powering off"
 exit 0

@@ -308,6 +308,7 @@ impl Profile {
             Self::lost_reply(),
             Self::silence(),
             Self::machines(),
+            Self::held(),
             Self::spot(),
             Self::cap(),
             Self::cloud(),
