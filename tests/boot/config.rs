@@ -170,6 +170,7 @@ fn the_script_of_a_class_that_says_everything_fits_into_user_data() {
     };
     attempt.placements[0].machine.runner = Some(Box::new(setup));
     attempt.placements[0].machine.market = Market::Spot;
+    attempt.placements[0].machine.subnet = "subnet-a".to_owned();
     attempt.boot.hold = SignedDuration::from_mins(30);
     let text = script(&attempt_id, 0, &attempt);
     assert!(text.len() < 16_300, "{} bytes", text.len());

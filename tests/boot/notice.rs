@@ -69,6 +69,7 @@ fn booted(fake: Fake, mode: &str) -> Machine {
     let attempt_id = attempt_id();
     let mut attempt = usual(&attempt_id);
     attempt.placements[0].machine.market = Market::Spot;
+    attempt.placements[0].machine.subnet = "subnet-a".to_owned();
     let text = script(&attempt_id, 0, &attempt);
     assert_eq!(text.matches(METADATA).count(), 1);
     let machine = Machine::boot_as(fake, mode, &attempt_id, &text.replace(METADATA, &url));
@@ -151,7 +152,12 @@ fn an_idle_runner_takes_no_job_after_a_notice() {
 }
 
 #[test]
-fn a_machine_on_demand_asks_for_no_notice() {
-    let attempt_id = attempt_id();
-    assert!(!script(&attempt_id, 0, &usual(&attempt_id)).contains("169.254.169.254"));
+fn machines_on_demand_and_processes_ask_for_no_notice() {
+    for (market, subnet) in [(Market::OnDemand, "subnet-a"), (Market::Spot, "")] {
+        let attempt_id = attempt_id();
+        let mut attempt = usual(&attempt_id);
+        let machine = &mut attempt.placements[0].machine;
+        (machine.market, machine.subnet) = (market, subnet.to_owned());
+        assert!(!script(&attempt_id, 0, &attempt).contains("169.254.169.254"), "{market}");
+    }
 }

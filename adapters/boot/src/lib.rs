@@ -94,7 +94,8 @@ pub fn script(attempt_id: &AttemptId, placement: u32, attempt: &Attempt) -> Stri
         }
         None => push_commands(&mut script, NO_DOWNLOAD),
     }
-    let is_spot = spec.is_some_and(|spec| spec.market == Market::Spot);
+    // A process has no subnet, whatever its class says about markets.
+    let is_spot = spec.is_some_and(|spec| spec.market == Market::Spot && !spec.subnet.is_empty());
     push_after_job(&mut script, is_spot, *hold);
     script.push_str(&config::write_config(config));
     push_commands(&mut script, RUNNER);

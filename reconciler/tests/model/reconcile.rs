@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
     AttemptId, BootPromise, ClassName, ClockCheck, InstallationId, Job as SeenJob, JobTimes,
     Machine, MachineId, MachineState, Observation, ObservedClass, Phase, Placement, Reason,
