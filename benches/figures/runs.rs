@@ -63,6 +63,7 @@ pub(crate) fn finished(job: i64, now: Timestamp) -> Run {
             deadline: now + SignedDuration::from_hours(6),
             idle_within: SignedDuration::from_mins(2),
             start_by: Some(now + SignedDuration::from_mins(10)),
+            hold: SignedDuration::ZERO,
             instance_url: "https://gitea.example.com".to_owned(),
             git_token: None,
         },

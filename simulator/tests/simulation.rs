@@ -381,6 +381,7 @@ profiles! {
     down: "down";
     storm: "conflict", "wake_doubled";
     giveup: "crash", "ignores_timer";
+    held: "hangs_after_job", "ignores_timer";
     pause: "pause", "wake_doubled";
     mute: ;
     push: "crash", "reply_lost", "interrupted", "never_online", "webhook_late";

@@ -217,6 +217,7 @@ fn class_keys(before: &Class, after: &Class) -> Vec<&'static str> {
         ("give_up_after", old.give_up_after != new.give_up_after),
         ("assign_within", old.assign_within != new.assign_within),
         ("keep", old.keep != new.keep),
+        ("hold", old.hold != new.hold),
         ("markets", machines(|spec| format!("{:?}", spec.market))),
         ("kinds", machines(|spec| spec.kind.clone())),
         ("subnets", machines(|spec| spec.subnet.clone())),

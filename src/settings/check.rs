@@ -242,10 +242,28 @@ fn class(r: &Reader<'_>, in_ec2: bool, prices: &BTreeMap<String, MicroUsd>) -> C
         times: times(r),
     };
     runner::check(r, &class);
+    check_hold(r, &class);
     if let Some(anybody) = profile_for_all(&class).filter(|_| in_ec2) {
         r.warn("repos", &format!("is not set: {anybody}; name the repositories that may"));
     }
     class
+}
+
+/// Checks that a machine that people look at is one of few repositories, and without rights.
+fn check_hold(r: &Reader<'_>, class: &Class) {
+    if class.times.hold.is_zero() {
+        return;
+    }
+    if class.repos.is_empty() {
+        let why = "is for classes with `repos`: else a job of any repository could keep machines \
+                   up; name the repositories that may";
+        r.mistake("hold", why);
+    }
+    if class.machines.iter().any(|machine| !machine.instance_profile.is_empty()) {
+        let why = "is for machines without an `instance_profile`: who looks at a held machine would \
+                   have its rights; remove one of the two";
+        r.mistake("hold", why);
+    }
 }
 
 fn times(r: &Reader<'_>) -> Times {
@@ -256,6 +274,7 @@ fn times(r: &Reader<'_>) -> Times {
         give_up_after: r.duration("give_up_after", 1, 365 * DAY),
         assign_within: r.duration("assign_within", 1, HOUR),
         keep: r.duration("keep", 1, 365 * DAY),
+        hold: r.duration("hold", 0, DAY),
     };
     let ready = times.boot_within.saturating_add(times.idle_within);
     if times.max_age < ready {

@@ -116,6 +116,7 @@ pub fn attempt(
             deadline,
             idle_within: SignedDuration::from_mins(2),
             start_by: Some(deadline),
+            hold: SignedDuration::ZERO,
             instance_url: "http://127.0.0.1:3000".to_owned(),
             git_token: Some(Secret::new("git-SECRET")),
         },

@@ -1,5 +1,7 @@
 //! Which jobs a class serves, and how many machines it may have.
 
+use jiff::SignedDuration;
+
 use crate::{MINIMAL, good, parse, with};
 
 const TOKEN: [(&str, &str); 1] = [("HOME_TOKEN", "long-token")];
@@ -126,4 +128,22 @@ fn options_of_machines_on_this_host_have_no_effect() {
     let expected =
         "ci.toml:5: class \"a\": machines.disk_gib: has no effect: machines run on this host";
     assert_eq!(warnings, [expected]);
+}
+
+#[test]
+fn a_hold_needs_repositories_and_machines_without_rights() {
+    let class = "[[class]]\nname = \"a\"\nlabels = [\"a\"]\n";
+    let hold = |text: &str| good(&with(text), &TOKEN).settings.classes[0].times.hold;
+    assert_eq!(hold(class), SignedDuration::ZERO);
+    let repos = "hold = \"30m\"\nrepos = [\"acme/site\"]\n";
+    assert_eq!(hold(&format!("{class}{repos}")), SignedDuration::from_mins(30));
+    let profile = format!("{repos}[class.machines]\ninstance_profile = \"runner\"");
+    for (lines, why) in [
+        ("hold = \"30m\"", "hold: is for classes with `repos`"),
+        (profile.as_str(), "hold: is for machines without an `instance_profile`"),
+        ("hold = \"25h\"", "hold: \"25h\" is not valid"),
+    ] {
+        let said = parse(&with(&format!("{class}{lines}")), &TOKEN).expect_err(lines).to_string();
+        assert!(said.contains(why), "{lines}: {said}");
+    }
 }

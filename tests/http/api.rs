@@ -158,6 +158,7 @@ pub(crate) fn attempt(run: &Run) -> Attempt {
             deadline: now,
             idle_within: jiff::SignedDuration::from_mins(2),
             start_by: None,
+            hold: jiff::SignedDuration::ZERO,
             instance_url: "http://127.0.0.1:1".to_owned(),
             git_token: Some(Secret::new(CANARY)),
         },

@@ -36,11 +36,12 @@ const OTHER_PARAMETER: &str = "arn:aws:ssm:eu-central-1:111122223333:parameter/c
 const RUNNER: &str = "arn:aws:iam::111122223333:role/tinqs-ci-runner";
 
 /// The tags that the EC2 adapter gives a machine.
-const TAGS: [&str; 12] = [
+const TAGS: [&str; 13] = [
     "Name",
     "tinqs-ci",
     "tinqs-ci/class",
     "tinqs-ci/deadline",
+    "tinqs-ci/hold",
     "tinqs-ci/idle-within",
     "tinqs-ci/placement",
     "tinqs-ci/registration",

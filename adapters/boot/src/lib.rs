@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use jiff::SignedDuration;
 use serde::Serialize;
 use tinqs_ci_reconciler::model::{
-    Attempt, AttemptId, Boot, MachineSpec, Runner, RunnerDownload, Secret,
+    Attempt, AttemptId, Boot, MachineSpec, Market, Runner, RunnerDownload, Secret,
 };
 
 /// The environment variable that marks every process of a `process:` machine; its value is the
@@ -34,6 +34,16 @@ const NO_DOWNLOAD: &str = r#"fetch() {
 }
 
 "#;
+/// Ends what belongs to a job.
+const END: &str = include_str!("end.sh");
+/// Keeps the machine after a job that asked for it.
+const HOLD: &str = include_str!("hold.sh");
+/// What machines that are not held have instead.
+const NO_HOLD: &str = "hold_file=\nhold_machine() { :; }\n";
+/// Heeds the notice that a Spot machine gets before the cloud takes it back.
+const NOTICE: &str = include_str!("notice.sh");
+/// What other machines have instead: no notice comes.
+const NO_NOTICE: &str = "take_notice() { :; }\n\n";
 /// Configures and starts the runner until `start_by`, drains it when idle, waits, powers off.
 const RUNNER: &str = include_str!("runner.sh");
 
@@ -71,7 +81,7 @@ fn render(
             None => sizes.push((part, size)),
         }
     };
-    let Boot { deadline, idle_within, start_by, instance_url, git_token } = &attempt.boot;
+    let Boot { deadline, idle_within, start_by, hold, instance_url, git_token } = &attempt.boot;
     // An attempt of an earlier release has only a deadline.
     let start_by = start_by.unwrap_or(*deadline);
     let spec = spec(attempt, placement);
@@ -120,11 +130,28 @@ fn render(
         None => push_commands(&mut script, NO_DOWNLOAD),
     }
     count(&script, OWN);
+    // A process has no subnet, whatever its class says about markets.
+    let is_spot = spec.is_some_and(|spec| spec.market == Market::Spot && !spec.subnet.is_empty());
+    push_after_job(&mut script, is_spot, *hold);
     script.push_str(&config::write_config(config));
     count(&script, "`config.yaml`");
     push_commands(&mut script, RUNNER);
     count(&script, OWN);
     (script, sizes)
+}
+
+/// Adds what is done when the cloud takes a Spot machine, and when a job asks for its machine.
+fn push_after_job(script: &mut String, is_spot: bool, hold: SignedDuration) {
+    if is_spot || !hold.is_zero() {
+        push_commands(script, END);
+    }
+    push_commands(script, if is_spot { NOTICE } else { NO_NOTICE });
+    if hold.is_zero() {
+        push_commands(script, NO_HOLD);
+    } else {
+        let _ = writeln!(script, "hold={}", hold.as_secs().max(0));
+        push_commands(script, HOLD);
+    }
 }
 
 /// Returns the recorded machine spec of the placement.
@@ -143,9 +170,11 @@ fn as_user(user: &str, docker: bool, has_role: bool) -> String {
     format!("user='{plain}' in_docker='{}' fence='{fence}'\n", set(docker))
 }
 
-/// Adds a part of the script without its comments, which would take a sixth of what EC2 allows.
+/// Adds a part of the script without its comments and its indentation, which would take a quarter
+/// of what EC2 allows. No part has a text of several lines in which indentation counts.
 fn push_commands(script: &mut String, part: &str) {
-    for line in part.lines().filter(|line| !line.trim_start().starts_with('#')) {
+    let lines = part.lines().map(str::trim_start);
+    for line in lines.filter(|line| !line.is_empty() && !line.starts_with('#')) {
         script.push_str(line);
         script.push('\n');
     }

@@ -210,6 +210,9 @@ pub struct Boot {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schemars", schemars(with = "Option<String>"))]
     pub start_by: Option<Timestamp>,
+    /// How long the machine stays after a job that asked for it, before its deadline.
+    #[serde(default, with = "Friendly", skip_serializing_if = "SignedDuration::is_zero")]
+    pub hold: SignedDuration,
     /// The forge's URL as machines reach it.
     pub instance_url: String,
     /// The token for cloning over HTTPS, if configured. It leaves the record with the runner's.
@@ -228,6 +231,9 @@ pub struct BootPromise {
     /// An idle runner is drained this long after its first start.
     #[serde(with = "Friendly")]
     pub idle_within: SignedDuration,
+    /// The machine may stay this long after its job.
+    #[serde(default, with = "Friendly", skip_serializing_if = "SignedDuration::is_zero")]
+    pub hold: SignedDuration,
 }
 
 impl BootPromise {
@@ -240,8 +246,8 @@ impl BootPromise {
 impl Boot {
     /// Returns the promise of the boot script, if the record has it.
     pub fn promise(&self) -> Option<BootPromise> {
-        let idle_within = self.idle_within;
-        self.start_by.map(|start_by| BootPromise { start_by, idle_within })
+        let (idle_within, hold) = (self.idle_within, self.hold);
+        self.start_by.map(|start_by| BootPromise { start_by, idle_within, hold })
     }
 }
 

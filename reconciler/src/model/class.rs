@@ -79,6 +79,9 @@ pub struct Times {
     /// The time for which a finished run is kept.
     #[serde(with = "Friendly")]
     pub keep: SignedDuration,
+    /// How long a machine stays after a job that asked for it; zero: not at all.
+    #[serde(with = "Friendly", skip_serializing_if = "SignedDuration::is_zero")]
+    pub hold: SignedDuration,
 }
 
 impl Default for Times {
@@ -90,6 +93,7 @@ impl Default for Times {
             give_up_after: SignedDuration::from_hours(24),
             assign_within: SignedDuration::from_secs(60),
             keep: SignedDuration::from_hours(7 * 24),
+            hold: SignedDuration::ZERO,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The observation of one reconcile: the record, the forge and the cloud at one time.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::allocation::{Allocation, Chosen, Pool, chosen, ordered};
@@ -331,6 +331,11 @@ impl Machine {
     /// Returns whether the machine is booting or up.
     pub fn is_live(&self) -> bool {
         matches!(self.state, MachineState::Booting | MachineState::Up)
+    }
+
+    /// Returns how long it may stay after its job.
+    pub fn hold(&self) -> SignedDuration {
+        self.promise.map(|promise| promise.hold).unwrap_or_default()
     }
 }
 

@@ -282,6 +282,7 @@ impl<'a> Decision<'a> {
             idle_within: self.times.idle_within,
             deadline: after(now, self.times.max_age),
             start_by: after(after(now, self.times.boot_within), self.times.boot_within),
+            hold: self.times.hold,
         };
         let rule = if seat.is_some() { Rule::Seat } else { Rule::NextAttempt };
         self.status.phase = Phase::Waiting;

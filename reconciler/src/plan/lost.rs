@@ -5,11 +5,12 @@ use jiff::{SignedDuration, Timestamp};
 use super::decide::{Decision, Lost};
 use super::times::older;
 use crate::model::{
-    AttemptId, Conclusion, Condition, End, Ended, EndedBy, Happened, Machine, MachineState,
-    Outcome, Phase, Reason, Run,
+    Attempt, AttemptId, Conclusion, Condition, End, Ended, EndedBy, Happened, Machine,
+    MachineState, Outcome, Phase, Reason, Run,
 };
 
-/// A job that is seen to fail this soon after its machine's deadline failed because of it.
+/// A job that is seen to fail this soon after its machine's deadline, or before the cloud took its
+/// machine, failed because of that.
 const SEEN_WITHIN: SignedDuration = SignedDuration::from_mins(2);
 
 impl Decision<'_> {
@@ -89,6 +90,7 @@ impl Decision<'_> {
                 _,
             ) => kept,
             (Outcome::Failed, ..) if self.ended_at_its_deadline() => Outcome::MaxAge,
+            (Outcome::Failed, ..) if self.was_taken_back() => Outcome::MachineLost,
             _ => outcome,
         }
     }
@@ -96,16 +98,38 @@ impl Decision<'_> {
     /// Whether the job's own machine ended at its deadline, and the job with it: a runner that is
     /// told to stop reports its job as failed before the machine is gone.
     fn ended_at_its_deadline(&self) -> bool {
-        let status = &self.status;
-        let Some(attempt) = &status.attempt else { return false };
+        let Some((attempt, machine)) = self.own_gone() else { return false };
+        let (over, deadline) = (self.job_over(), attempt.boot.deadline);
+        machine.ended_by != Some(EndedBy::Cloud)
+            && is_reached(deadline, over)
+            && !older(over, deadline, SEEN_WITHIN)
+    }
+
+    /// Whether the cloud took the job's own machine back, and the job failed because of that: the
+    /// machine ends its job after the cloud's notice, so that the runner can report it.
+    fn was_taken_back(&self) -> bool {
+        let Some((_, machine)) = self.own_gone() else { return false };
+        let ended_at = machine.ended_at.unwrap_or(self.now());
+        machine.ended_by == Some(EndedBy::Cloud) && !older(ended_at, self.job_over(), SEEN_WITHIN)
+    }
+
+    /// Returns the current attempt and its machine, if the job ran on it and it is gone.
+    fn own_gone(&self) -> Option<(&Attempt, &Machine)> {
+        let attempt = self.status.attempt.as_ref()?;
         let attempt_id = self.run.attempt_id(attempt.number);
-        let own = status.runner.as_deref() == Some(attempt_id.to_string().as_str());
+        if self.status.runner.as_deref() != Some(attempt_id.to_string().as_str()) {
+            return None;
+        }
         let mut machines = self.seen.machines.iter().filter(|m| m.attempt_id == attempt_id);
-        let is_gone = machines.clone().any(|m| m.placement == attempt.current())
-            && machines.all(|m| !m.is_live() && m.ended_by != Some(EndedBy::Cloud));
-        let over = status.finished_at.unwrap_or(self.now());
-        let deadline = attempt.boot.deadline;
-        own && is_gone && is_reached(deadline, over) && !older(over, deadline, SEEN_WITHIN)
+        if machines.clone().any(Machine::is_live) {
+            return None;
+        }
+        machines.find(|m| m.placement == attempt.current()).map(|machine| (attempt, machine))
+    }
+
+    /// Returns when the job was seen to be over.
+    fn job_over(&self) -> Timestamp {
+        self.status.finished_at.unwrap_or(self.now())
     }
 }
 

@@ -34,7 +34,7 @@ pub fn prepared(
     now: Timestamp,
     live: &[u32],
 ) {
-    let Prepare { attempt_id, class, machine, chosen, idle_within, deadline, start_by, .. } =
+    let Prepare { attempt_id, class, machine, chosen, idle_within, deadline, start_by, hold, .. } =
         prepare;
     supersede(status, End::NeverAnswered, now, live);
     let (instance_url, git_token) = boot;
@@ -44,7 +44,14 @@ pub fn prepared(
         decided_at: now,
         class,
         runner,
-        boot: Boot { deadline, idle_within, start_by: Some(start_by), instance_url, git_token },
+        boot: Boot {
+            deadline,
+            idle_within,
+            start_by: Some(start_by),
+            hold,
+            instance_url,
+            git_token,
+        },
         placements: vec![Placement { chosen, ..Placement::new(machine) }],
         ended: None,
         hung_since: None,

@@ -54,6 +54,9 @@ pub struct Prepare {
     /// No runner is started after this time.
     #[cfg_attr(feature = "schemars", schemars(with = "String"))]
     pub start_by: Timestamp,
+    /// How long the machine stays after a job that asked for it.
+    #[serde(default, with = "Friendly", skip_serializing_if = "SignedDuration::is_zero")]
+    pub hold: SignedDuration,
 }
 
 /// One effect, with the rule that requires it.

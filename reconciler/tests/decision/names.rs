@@ -72,6 +72,7 @@ pub(super) fn run(job_id: i64) -> Run {
             deadline: now() + SignedDuration::from_hours(6),
             idle_within: SignedDuration::from_millis(90_500),
             start_by: Some(now() + SignedDuration::from_mins(10)),
+            hold: SignedDuration::ZERO,
             instance_url: "https://forge".to_owned(),
             git_token: Some(Secret::new(GIT)),
         },

@@ -223,6 +223,7 @@ fn prepare(run: &Run) -> Prepare {
         idle_within: SignedDuration::from_mins(3),
         deadline: at(600),
         start_by: at(330),
+        hold: SignedDuration::from_mins(30),
     }
 }
 
@@ -247,6 +248,7 @@ fn the_status_shows_the_result_of_a_preparation() {
     assert_eq!((made.number, made.runner.id, made.placements.len()), (1, 101, 1));
     assert_eq!((made.decided_at, made.boot.deadline, made.ended), (at(30), at(600), None));
     assert_eq!((made.boot.start_by, made.launch_by()), (Some(at(330)), Some(at(180))));
+    assert_eq!(made.boot.hold, SignedDuration::from_mins(30));
     assert_eq!((run.status.next, run.status.phase), (2, Phase::Starting));
     assert_eq!((run.status.reason(), run.status.due), (None, at(30)));
 }

@@ -46,6 +46,7 @@ fn attempt(run: &Run, number: u32, ended: Option<(End, i64)>) -> Attempt {
             instance_url: "https://forge".to_owned(),
             git_token: None,
             start_by: Some(at(20 * 60)),
+            hold: SignedDuration::ZERO,
         },
         placements: vec![Placement::new(machine)],
         ended: ended.map(|(why, second)| Ended { why, at: at(second) }),

@@ -56,6 +56,7 @@ fn place() -> Place {
             deadline: at(3600),
             idle_within: SignedDuration::from_mins(2),
             start_by: None,
+            hold: SignedDuration::ZERO,
             instance_url: String::new(),
             git_token: None,
         },

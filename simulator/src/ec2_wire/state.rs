@@ -304,6 +304,7 @@ fn attempt(
             deadline: identity.and_then(|i| i.deadline).unwrap_or(Timestamp::MAX),
             idle_within: identity.map_or(SignedDuration::ZERO, |i| i.idle_within),
             start_by: identity.and_then(|i| i.start_by),
+            hold: SignedDuration::ZERO,
             instance_url: String::new(),
             git_token: None,
         },

@@ -310,6 +310,7 @@ impl Profile {
             Self::lost_reply(),
             Self::silence(),
             Self::machines(),
+            Self::held(),
             Self::spot(),
             Self::cap(),
             Self::cloud(),

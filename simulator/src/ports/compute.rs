@@ -196,7 +196,8 @@ impl World {
             let by_person = record.is_some_and(|run| run.terminate_now);
             let forge = self.forge.lock();
             let registered = forge.runner(machine.runner.id).is_some();
-            let canceled = machine.task().is_some_and(|task| forge.is_canceled(task));
+            let task = machine.task().or(machine.done_task);
+            let canceled = task.is_some_and(|task| forge.is_canceled(task));
             drop(forge);
             let steady_for = unread.map(|at| now.duration_since(at));
             let set =

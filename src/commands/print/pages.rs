@@ -63,6 +63,7 @@ fn attempt(run: &Run, number: u32, id: Option<&str>) -> Attempt {
             deadline: now() + SignedDuration::from_hours(6),
             idle_within: SignedDuration::from_mins(2),
             start_by: None,
+            hold: SignedDuration::ZERO,
             instance_url: "https://git.example.com".into(),
             git_token: Some(Secret::new("hidden-token")),
         },

@@ -71,6 +71,12 @@ pub(in crate::settings) const CLASS: &[Key] = &[
     .or("60s"),
     key("keep", Form::Duration, "How long a finished run is kept.").or("168h"),
     key(
+        "hold",
+        Form::Duration,
+        "How long a machine stays for a person after a job on the host that touched the file `$TINQS_CI_HOLD`, at the longest until `max_age`. Needs `repos`, and machines without an `instance_profile`.",
+    )
+    .or("0s"),
+    key(
         "machines",
         Form::Table(MACHINES),
         "The machine specs to try: every combination, ordered by market, kind, subnet.",

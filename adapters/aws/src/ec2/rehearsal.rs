@@ -110,6 +110,7 @@ fn attempt(
             deadline: now.checked_add(soon).unwrap_or(now),
             idle_within: class.times.idle_within.min(soon),
             start_by: now.checked_add(soon).ok(),
+            hold: class.times.hold,
             instance_url: "https://git.invalid".to_owned(),
             git_token: None,
         },

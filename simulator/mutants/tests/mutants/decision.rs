@@ -33,6 +33,7 @@ pub(crate) fn with(mutant: Mutant) -> Option<fn(&Observation) -> Plan> {
         Mutant::ConsumptionDerived => consumption_derived,
         Mutant::NoRule20 => |seen| without(seen, Rule::Overdue),
         Mutant::NoRule21 => |seen| without(seen, Rule::Unregistered),
+        Mutant::HoldIgnored => hold_ignored,
         Mutant::NoRule22 => |seen| without(seen, Rule::Hung),
         Mutant::HungByOneReading => hung_by_one_reading,
         Mutant::HungDespiteFailure => hung_despite_failure,
@@ -81,6 +82,13 @@ fn without(seen: &Observation, omitted: Rule) -> Plan {
         Action::Launch { .. } | Action::Remove => true,
     });
     plan
+}
+
+fn hold_ignored(seen: &Observation) -> Plan {
+    let mut seen = seen.clone();
+    let promises = seen.machines.iter_mut().filter_map(|machine| machine.promise.as_mut());
+    promises.for_each(|promise| promise.hold = SignedDuration::ZERO);
+    plan(&seen)
 }
 
 /// Also terminates the live machines of the run's incarnation for which `wrong` holds.

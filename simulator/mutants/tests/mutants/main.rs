@@ -150,6 +150,7 @@ cases! {
     consumption_is_derived: [Mutant::ConsumptionDerived], Profile::push_stillborn, [Waits], 20;
     no_rule_20: [Mutant::NoRule20], Profile::push_overdue, [Leak], 3;
     no_rule_21: [Mutant::NoRule21], Profile::machines, [Leak], 3;
+    holds_are_ignored: [Mutant::HoldIgnored], Profile::held, [L3], 3;
     no_rule_23: [Mutant::NoRule23], Profile::spot, [Leak], 5;
     no_rule_24: [Mutant::NoRule24], Profile::crash, [Leak], 5;
     no_rule_25: [Mutant::NoRule25], Profile::contended, [Leak], 3;

@@ -60,6 +60,8 @@ mutants! {
     NoRule20,
     /// Rule 21 is omitted: machines whose registration is missing.
     NoRule21,
+    /// Rule 21 does not know that a machine may be held.
+    HoldIgnored,
     /// Rule 23 is omitted: registrations whose machines are gone.
     NoRule23,
     /// Rule 24 is omitted: registrations besides the recorded one.

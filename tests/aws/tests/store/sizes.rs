@@ -67,6 +67,7 @@ fn attempt(run: &Run, number: u32, now: Timestamp, placements: Vec<Placement>) -
             deadline: now + SignedDuration::from_hours(6),
             idle_within: SignedDuration::from_mins(2),
             start_by: Some(now + SignedDuration::from_mins(10)),
+            hold: SignedDuration::ZERO,
             instance_url: "https://gitea.example.com".to_owned(),
             git_token: Some(Secret::new(hex(7, 40))),
         },

@@ -41,6 +41,7 @@ pub(in super::super) fn attempt(placements: usize) -> Attempt {
             deadline: at("2026-01-02T09:04:05.678Z"),
             idle_within: SignedDuration::from_mins(2),
             start_by: Some(at("2026-01-02T03:14:05.678Z")),
+            hold: SignedDuration::ZERO,
             instance_url: "https://git.example.com".to_owned(),
             git_token: None,
         },
@@ -57,6 +58,20 @@ fn input(attempt: &Attempt, disks: &[BlockDeviceMapping]) -> RunInstancesInput {
     let attempt_id = attempt_id();
     let ask = Ask::new("tinqs-ci", &attempt_id, 0, attempt).unwrap();
     ask.request(disks).build().unwrap()
+}
+
+#[test]
+fn only_a_machine_that_may_be_held_says_so() {
+    let hold = |attempt: &Attempt| {
+        let asked = input(attempt, &[]);
+        let mut tags = asked.tag_specifications()[0].tags().iter();
+        let found = tags.find(|tag| tag.key() == Some("tinqs-ci/hold"));
+        found.and_then(|tag| tag.value().map(str::to_owned))
+    };
+    let mut attempt = attempt(1);
+    assert_eq!(hold(&attempt), None);
+    attempt.boot.hold = SignedDuration::from_mins(30);
+    assert_eq!(hold(&attempt), Some("30m".to_owned()));
 }
 
 #[test]
