@@ -6,6 +6,7 @@
 //!   for lists. Keys never change, so most writes of a run touch neither and cost one unit.
 //! - Finished runs carry a time to live; the table deletes them.
 
+mod archive;
 mod condition;
 mod deflate;
 mod inbox;

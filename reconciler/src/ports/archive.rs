@@ -60,7 +60,7 @@ pub trait Archive: Send + Sync {
     ///
     /// # Errors
     /// Returns the store's error if it cannot be read.
-    async fn snapshot(&self) -> Result<Box<dyn Snapshot>, PortError>;
+    async fn snapshot(&self) -> Result<Box<dyn Snapshot + '_>, PortError>;
     /// Returns whether the store keeps nothing, leases aside.
     ///
     /// # Errors

@@ -124,7 +124,7 @@ fn is_empty(read: &ReadTransaction) -> Result<bool, redb::Error> {
 #[async_trait]
 impl Archive for Store {
     /// All items are of one moment. Writes go on meanwhile; the file grows by what they replace.
-    async fn snapshot(&self) -> Result<Box<dyn Snapshot>, PortError> {
+    async fn snapshot(&self) -> Result<Box<dyn Snapshot + '_>, PortError> {
         let (to, parts) = mpsc::channel(AHEAD);
         // Apart from other reads, because a slow reader keeps it for long.
         let file = self.file.clone();
