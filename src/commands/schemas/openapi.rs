@@ -7,6 +7,7 @@ use schemars::{Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
 use crate::api::Problem;
+use crate::api::backup::BACKUP_TYPE;
 use operations::{Answer, Body, Form, OPERATIONS, Operation, Parameter};
 
 /// Statuses of errors of every operation.
@@ -143,6 +144,7 @@ impl Answer {
                 });
             }
             Body::Text => response["content"] = json!({ "text/plain": stream }),
+            Body::Lines => response["content"] = json!({ BACKUP_TYPE: stream }),
         }
         if !self.headers.is_empty() {
             response["headers"] = headers(self.headers);

@@ -55,6 +55,8 @@ pub(super) enum Body {
     /// The same, or a stream of server-sent events, as the client accepts it.
     JsonOrStream(fn(&mut SchemaGenerator) -> Schema),
     Text,
+    /// JSON documents, one per line.
+    Lines,
 }
 
 fn of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
@@ -299,6 +301,24 @@ pub(super) const OPERATIONS: &[Operation] = &[
         ],
         answers: &[json_of("The usage of the month.", of::<UsageList>)],
         errors: &[],
+    },
+    Operation {
+        method: "get",
+        path: "/v1/backup",
+        id: "getBackup",
+        about: "Everything that the store keeps, for a token that may operate.",
+        parameters: &[query(
+            "secrets",
+            Form::Words(&["true", "false"]),
+            "Whether it has the credentials of attempts; `false` by default.",
+        )],
+        answers: &[Answer {
+            status: 200,
+            about: "A backup. It is whole only with its last line, which has a checksum.",
+            body: Body::Lines,
+            headers: &[],
+        }],
+        errors: &[403, 501],
     },
     Operation {
         method: "get",
