@@ -15,6 +15,7 @@ mod observe;
 mod pauses;
 mod polled;
 mod queued;
+mod rebuild;
 mod reconcile;
 mod registration_lists;
 mod report;
@@ -42,6 +43,7 @@ use steady::{Steadiness, Watched};
 use true_time::CheckedClock;
 
 pub use drift::DriftReport;
+pub use rebuild::{RebuildReport, RebuiltItem};
 pub use report::{
     ActionKind, Effect, Event, FailedCall, ReconcileOutcome, Report, SweepReport, UnservedJob,
     UnservedLabels,
