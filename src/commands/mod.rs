@@ -1,6 +1,7 @@
 //! Parses the arguments, runs the command, and returns its exit code.
 
 mod args;
+mod backup;
 mod change;
 pub mod client;
 mod complete;
@@ -23,7 +24,9 @@ mod open;
 mod pauses;
 pub mod print;
 mod reach;
+mod rebuild;
 mod remote;
+mod restore;
 pub mod schemas;
 mod screen;
 mod serve;
@@ -209,6 +212,9 @@ async fn dispatch(
         Verb::Pause(args) => pauses::pause(args, env).await,
         Verb::Resume(args) => pauses::resume(args, env).await,
         Verb::Sweep { output, server } => remote::sweep(output, &server, env).await,
+        Verb::Backup(args) => backup::backup(args, env).await,
+        Verb::Restore(args) => restore::restore(args, env).await,
+        Verb::Rebuild(args) => rebuild::rebuild(args, env, variables).await,
         Verb::Reload { output, server } => remote::reload(output, &server, env).await,
         Verb::Eval { kind, server } => local::eval(&kind, server),
         Verb::Schema { kind } => local::schema(kind),

@@ -86,9 +86,9 @@ impl Controller {
                 // A registration without a machine, of a job that does not wait: a sweep removes it.
                 (None, None) => continue,
             };
-            let limited = |class: &&Class| class.has_limit();
-            let is_it = |own: &&Class| own.name == class;
-            let seat = settings.classes.iter().find(is_it).filter(limited).is_some();
+            let has_limit = |own: &Class| own.name == class && own.has_limit();
+            let counts = left.machine.is_some() || run.is_some();
+            let seat = counts && settings.classes.iter().any(has_limit);
             report.items.push(RebuiltItem {
                 attempt_id: left.attempt_id.clone(),
                 machine: left.machine.map(|machine| machine.id.clone()),
@@ -126,17 +126,18 @@ impl Controller {
             lists.extend(jobs.iter().flatten().map(|job| job.job.repo_id));
         }
         let own = self.settings().installation_id();
-        let mut rows = Some(Vec::new());
+        let (mut rows, mut all_listed) = (Vec::new(), true);
         for repo_id in lists {
-            match (self.ports.forge.registrations(repo_id).await?, &mut rows) {
-                (Registrations::Seen(listed), Some(rows)) => rows.extend(listed),
-                _ => rows = None,
+            match self.ports.forge.registrations(repo_id).await? {
+                Registrations::Seen(listed) => rows.extend(listed),
+                Registrations::Unknown => all_listed = false,
             }
         }
-        let registrations = rows.map_or(Registrations::Unknown, |mut rows| {
-            rows.retain(|row| row.attempt_id.is_of(&own) && row.missing_since.is_none());
-            Registrations::Seen(rows)
+        rows.retain(|row: &Registration| {
+            row.attempt_id.is_of(&own) && row.missing_since.is_none()
         });
+        let registrations =
+            if all_listed { Registrations::Seen(rows) } else { Registrations::Unknown };
         let named = |job: WaitingJob| (RunName::job(job.job.job_id), job);
         let jobs = jobs.map(|jobs| jobs.into_iter().map(named).collect());
         Ok(Remains { machines, jobs, registrations })

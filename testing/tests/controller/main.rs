@@ -21,6 +21,7 @@ mod pause;
 mod poll;
 mod reading;
 mod reassigned;
+mod rebuild;
 mod report;
 mod repository;
 mod rounds;
