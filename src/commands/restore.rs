@@ -64,7 +64,8 @@ pub(super) fn durable(file: Option<&Path>, env: &Env) -> Result<Settings, Failur
     for warning in &warnings {
         warn(warning);
     }
-    if settings.store == StoreUrl::Memory {
+    let ends_with_it = matches!(settings.store, StoreUrl::Memory);
+    if ends_with_it {
         return Err(Failure::usage("store = \"memory:\" keeps nothing after this command")
             .hint("set `store` to \"redb:DIR\" or \"dynamodb:TABLE\""));
     }
@@ -84,8 +85,8 @@ fn check_installation(header: &BackupHeader, settings: &Settings) -> Result<(), 
     .hint(format!("set `installation = \"{other}\"`, or use a backup of `{own}`")))
 }
 
-/// Makes sure that no server works with the store. A file has one owner anyway; of a table, a server
-/// that sweeps holds the lease.
+/// Makes sure that no server works with the store. A file has one owner anyway; of a table, a
+/// server that sweeps holds the lease.
 pub(super) async fn alone(store: &dyn RunStore, replica: &str) -> Result<(), Failure> {
     let free = store.lease("sweep", replica, Timestamp::now(), LEASE).await;
     if free.map_err(|error| unusable(&error))? {

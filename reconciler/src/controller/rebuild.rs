@@ -53,7 +53,7 @@ struct Remains {
 
 impl Controller {
     /// Makes a lost store again, or only says what that would write. Waiting jobs of which nothing
-    /// is left are for the next poll; of a job that does not wait, a machine gets a seat and no run.
+    /// is left are for the next poll. A machine of a job that does not wait gets a seat and no run.
     ///
     /// # Errors
     /// `Conflict` if the store holds runs; or the error of a read or a write. After an error of a
@@ -83,7 +83,7 @@ impl Controller {
             let class = match (left.machine, by) {
                 (Some(machine), _) => machine.class.clone(),
                 (None, Some(class)) => class.name.clone(),
-                // A registration without a machine, of a job that does not wait: a sweep removes it.
+                // A registration alone, of a job that does not wait: a sweep removes it.
                 (None, None) => continue,
             };
             let has_limit = |own: &Class| own.name == class && own.has_limit();

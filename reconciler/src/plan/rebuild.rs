@@ -31,8 +31,8 @@ pub fn skip_numbers(run: &mut Run) {
 }
 
 /// Returns the run of a waiting job that the class serves, with the attempt that is left. Its
-/// credentials are lost, so no rule launches it. If its machine is not listed, the run waits as long
-/// as a launch that was requested until now may still show one.
+/// credentials are lost, so no rule launches it. If its machine is not listed, the run waits as
+/// long as a launch that was requested until now may still show one.
 pub fn rebuilt(job: &WaitingJob, class: &Class, left: &LeftOver<'_>, now: Timestamp) -> Run {
     let spec = Spec {
         job: job.job.clone(),

@@ -53,10 +53,10 @@ pub trait Archive: Send + Sync {
     /// Begins to read everything.
     ///
     /// # Guarantees
-    /// Each item is one that was stored at some moment between this call and the end. Deliveries and
-    /// usage are not read later than runs, and seats not earlier: a delivery is there, or its runs
-    /// are; a recorded attempt has its seat; nothing that a run still has to count is in the usage
-    /// already. A store that can reads all items of one moment.
+    /// Each item is one that was stored at some moment between this call and the end. Deliveries
+    /// and usage are not read later than runs, and seats not earlier: a delivery is there, or its
+    /// runs are; a recorded attempt has its seat; nothing that a run still has to count is in the
+    /// usage already. A store that can reads all items of one moment.
     ///
     /// # Errors
     /// Returns the store's error if it cannot be read.

@@ -1,5 +1,6 @@
 //! The description of `/v1` by `OpenAPI` 3.1, from the types of its answers.
 
+mod operation;
 mod operations;
 
 use schemars::generate::SchemaSettings;
@@ -8,7 +9,8 @@ use serde_json::{Map, Value, json};
 
 use crate::api::Problem;
 use crate::api::backup::BACKUP_TYPE;
-use operations::{Answer, Body, Form, OPERATIONS, Operation, Parameter};
+use operation::{Answer, Body, Form, Operation, Parameter};
+use operations::OPERATIONS;
 
 /// Statuses of errors of every operation.
 const COMMON: [u16; 8] = [400, 401, 404, 421, 500, 502, 503, 504];

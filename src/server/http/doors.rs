@@ -12,8 +12,8 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use super::{App, Deadlines, Refusal, deadline};
 use super::{
-    backup, drift, events, explain, front, guard, health, hosts, log, openapi, page, pauses, problem,
-    reload, runs, session, sides, status, sweep, usage, webhook,
+    backup, drift, events, explain, front, guard, health, hosts, log, openapi, page, pauses,
+    problem, reload, runs, session, sides, status, sweep, usage, webhook,
 };
 
 /// The routes of each address.

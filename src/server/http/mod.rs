@@ -112,7 +112,8 @@ impl App {
         api: Option<SocketAddr>,
     ) -> Arc<Self> {
         let loopback = api.is_some_and(|address| address.ip().to_canonical().is_loopback());
-        let Parts { live, controller, telemetry, probe, pushes, archive, reloader, ends: _ } = parts;
+        let Parts { live, controller, telemetry, probe, pushes, ends: _, archive, reloader } =
+            parts;
         Arc::new(Self {
             guard: Guard::new(live.clone(), loopback),
             controller: controller.clone(),

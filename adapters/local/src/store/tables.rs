@@ -137,7 +137,7 @@ pub(super) fn prepare(write: &WriteTransaction) -> Result<u64, redb::Error> {
     Ok(format.unwrap_or(FORMAT))
 }
 
-/// Applies a write. A refused one changes nothing, except that of a backup. The flag: whether anything was changed.
+/// Applies a write. A refused one changes nothing, but for items of a backup. The flag: whether anything was changed.
 pub(super) fn apply<'t>(
     write: &'t WriteTransaction,
     runs: &mut Option<Runs<'t>>,
