@@ -65,7 +65,7 @@ pub(super) fn act(
         }
         UserAction::RemoveRepo(repo) => world.forge().remove_repo(&repo),
         UserAction::Configure(classes) => return Some(classes),
-        UserAction::LoseRecords => {
+        UserAction::LoseRecords | UserAction::Rebuild => {
             let World { cloud, laws, records, .. } = world;
             laws.on_lost_table(cloud.live().map(|m| m.id.clone()));
             records.lose_all();

@@ -42,6 +42,8 @@ pub enum UserAction {
     Configure(Vec<Class>),
     /// Lose all records, seats and leases.
     LoseRecords,
+    /// Lose the same, stop all replicas, and make the store again before they start.
+    Rebuild,
     /// Rewrite each record at random, within its types, with this probability in percent.
     Scramble(u64),
     /// A stranger registers runners for jobs that are not done.

@@ -221,7 +221,7 @@ pub(super) fn hopeless(rng: &mut Rng) -> UserActions {
     in_order(user_actions)
 }
 
-/// All records are lost once.
+/// All records are lost once, and in half of the histories rebuilt.
 pub(super) fn lost(rng: &mut Rng) -> UserActions {
     let mut user_actions = mixed(rng);
     if rng.chance(0.5) {
@@ -231,6 +231,11 @@ pub(super) fn lost(rng: &mut Rng) -> UserActions {
         user_actions.push((at + rng.between(seconds(1), minutes(6)), UserAction::LoseRecords));
     } else {
         user_actions.push((rng.between(minutes(5), minutes(350)), UserAction::LoseRecords));
+    }
+    for (at, user_action) in &mut user_actions {
+        if matches!(user_action, UserAction::LoseRecords) && at.as_secs() % 2 == 0 {
+            *user_action = UserAction::Rebuild;
+        }
     }
     in_order(user_actions)
 }
