@@ -54,6 +54,13 @@ pub enum UserAction {
     StrangersLeave,
 }
 
+impl UserAction {
+    /// Loses all records at this time, by which half of the histories rebuild them.
+    pub(super) fn lose(at: SignedDuration) -> (SignedDuration, Self) {
+        (at, if at.as_secs() % 2 == 0 { Self::Rebuild } else { Self::LoseRecords })
+    }
+}
+
 /// Who registers runners under names like ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stranger {

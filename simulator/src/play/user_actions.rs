@@ -228,14 +228,9 @@ pub(super) fn lost(rng: &mut Rng) -> UserActions {
         // During a burst, when many calls are in progress.
         let at = rng.between(minutes(30), minutes(320));
         user_actions.push((at, push(rng, "acme/widget", 20)));
-        user_actions.push((at + rng.between(seconds(1), minutes(6)), UserAction::LoseRecords));
+        user_actions.push(UserAction::lose(at + rng.between(seconds(1), minutes(6))));
     } else {
-        user_actions.push((rng.between(minutes(5), minutes(350)), UserAction::LoseRecords));
-    }
-    for (at, user_action) in &mut user_actions {
-        if matches!(user_action, UserAction::LoseRecords) && at.as_secs() % 2 == 0 {
-            *user_action = UserAction::Rebuild;
-        }
+        user_actions.push(UserAction::lose(rng.between(minutes(5), minutes(350))));
     }
     in_order(user_actions)
 }
