@@ -168,12 +168,7 @@ async fn dispatch(
         Verb::Webhook { verb } => webhook::run(verb, env).await,
         Verb::Doctor { config, output, offline } => {
             let reach = if offline { doctor::CheckScope::Offline } else { doctor::CheckScope::All };
-            let report = doctor::examine(config.config.as_deref(), env, reach).await;
-            out(&match output {
-                TextOrJson::Text => report.text(),
-                TextOrJson::Json => local::json(&report)?,
-            })?;
-            if report.failed() { Err(Failure::silent(1)) } else { Ok(()) }
+            examine(&config, output, reach, env).await
         }
         Verb::Status { output, server } => status::status(output, &server, env).await,
         Verb::Drift(args) => drift::drift(args, env).await,
@@ -222,6 +217,21 @@ async fn dispatch(
         Verb::Man { folder } => man::man(&folder),
         Verb::Version { output } => local::version(output),
     }
+}
+
+/// Runs the checks of `doctor`, and prints them.
+async fn examine(
+    config: &args::ConfigFile,
+    output: TextOrJson,
+    reach: doctor::CheckScope,
+    env: &Env,
+) -> Result<(), Failure> {
+    let report = doctor::examine(config.config.as_deref(), env, reach).await;
+    out(&match output {
+        TextOrJson::Text => report.text(),
+        TextOrJson::Json => local::json(&report)?,
+    })?;
+    if report.failed() { Err(Failure::silent(1)) } else { Ok(()) }
 }
 
 fn detail(verbose: bool) -> print::Detail {
