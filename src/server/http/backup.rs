@@ -91,7 +91,7 @@ async fn begin(
         let next = match first {
             Some(first) => Ok(first),
             // An error breaks the connection off: its client must not take that for the end.
-            None => lines.recv().await?.map_err(|error: PortError| io::Error::other(error)),
+            None => lines.recv().await?.map_err(io::Error::other),
         };
         Some((next, (None, lines)))
     });

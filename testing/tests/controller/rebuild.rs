@@ -102,6 +102,22 @@ fn a_launch_that_may_still_show_a_machine_is_waited_for() {
 }
 
 #[test]
+fn a_machine_of_a_later_placement_stays_one() {
+    let harness = Harness::new();
+    let names = launched(&harness, 1);
+    harness.state().machines[0].placement = 2;
+    waiting(&harness, &[1]);
+    let controller = lose(&harness);
+    rebuild(&controller, true);
+    let attempt = harness.run(&names[0]).status.attempt.expect("an attempt");
+    let refused: Vec<_> = attempt.placements.iter().map(|it| it.refused.is_some()).collect();
+    assert_eq!(refused, [true, true, false]);
+    assert!(!attempt.can_launch() && attempt.placements[2].answered.is_some());
+    ready(controller.reconcile(&names[0]));
+    assert_eq!(harness.launches("good"), 1);
+}
+
+#[test]
 fn a_job_that_nothing_is_left_of_is_for_the_poll() {
     let harness = Harness::new();
     waiting(&harness, &[1]);
