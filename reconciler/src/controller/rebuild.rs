@@ -75,7 +75,7 @@ impl Controller {
             let name = &left.attempt_id.run;
             let job = remains.jobs.as_ref().and_then(|jobs| jobs.get(name));
             let by = job.and_then(|job| serving(&settings.classes, &job.job.repo, &job.runs_on));
-            let is_latest = latest.get(name).is_some_and(|it| it.attempt_id == left.attempt_id);
+            let is_latest = latest.get(name) == Some(&left);
             let run = match (job, by) {
                 (Some(job), Some(class)) if is_latest => Some(rebuilt(job, class, &left, now)),
                 _ => None,

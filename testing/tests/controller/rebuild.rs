@@ -1,7 +1,7 @@
 //! A store that was lost, made again from machines, registrations and waiting jobs.
 
 use tinqs_ci_reconciler::controller::{Controller, RebuildReport};
-use tinqs_ci_reconciler::model::{Job, MachineState, Phase, RunName};
+use tinqs_ci_reconciler::model::{Job, Machine, MachineId, MachineState, Phase, RunName};
 use tinqs_ci_reconciler::ports::ErrorKind;
 use tinqs_ci_testing::ready;
 
@@ -115,6 +115,22 @@ fn a_machine_of_a_later_placement_stays_one() {
     assert!(!attempt.can_launch() && attempt.placements[2].answered.is_some());
     ready(controller.reconcile(&names[0]));
     assert_eq!(harness.launches("good"), 1);
+}
+
+#[test]
+fn two_machines_of_one_attempt_make_one_run() {
+    let harness = Harness::new();
+    launched(&harness, 1);
+    {
+        let mut state = harness.state();
+        let first = state.machines[0].clone();
+        state.machines.push(Machine { id: MachineId("m-other".to_owned()), placement: 1, ..first });
+    }
+    waiting(&harness, &[1]);
+    let report = rebuild(&lose(&harness), true);
+    assert_eq!(report.items.len(), 2, "{report:?}");
+    assert_eq!(report.items.iter().filter(|item| item.run).count(), 1, "{report:?}");
+    assert_eq!(kept(&harness), (1, 1));
 }
 
 #[test]
