@@ -16,6 +16,7 @@ mod observe;
 mod pauses;
 mod polled;
 mod queued;
+mod rebuild;
 mod reconcile;
 mod registration_lists;
 mod report;
@@ -45,6 +46,7 @@ use steady::{Steadiness, Watched};
 use true_time::CheckedClock;
 
 pub use drift::DriftReport;
+pub use rebuild::{RebuildReport, RebuiltItem};
 pub use report::{
     ActionKind, Effect, Event, FailedCall, ReconcileOutcome, Report, SweepReport, UnservedJob,
     UnservedLabels,

@@ -15,6 +15,7 @@ pub(crate) mod hung;
 mod last_lines;
 pub(crate) mod lost;
 mod push;
+mod rebuild;
 pub mod record;
 mod rules;
 mod sanitize;
@@ -28,6 +29,7 @@ pub use boots::boot_stop;
 pub use hung::{HUNG_AFTER, READINGS_APART};
 pub use last_lines::{LAST_LINES_READ, last_lines};
 pub use lost::still_up;
+pub use rebuild::{LeftOver, rebuilt, skip_numbers};
 pub use rules::{Action, Plan, Prepare, Rule};
 pub use times::{
     BREAKER_RETRIES_AFTER, DRAIN_GRACE, FORGOTTEN_AFTER, LANDS_WITHIN, LAUNCH_WINDOW,

@@ -63,6 +63,7 @@ impl fmt::Display for Violation {
 }
 
 /// Checks the laws and records the events of the world.
+#[allow(clippy::struct_excessive_bools, reason = "independent switches")]
 #[derive(Clone, Debug)]
 pub struct Laws {
     seed: u64,
@@ -131,6 +132,8 @@ pub struct Laws {
     pub git_token: Option<String>,
     /// Whether a registration may be retired while its machine is live: after a lost table.
     pub records_lost: bool,
+    /// Whether records are made again: an attempt then has what its machine's tags tell.
+    pub rebuilds: bool,
     /// Whether the breaker for machines is checked: where a machine whose runner works never looks
     /// offline.
     pub watches_boots: bool,
@@ -177,6 +180,7 @@ impl Laws {
             fair_among: None,
             git_token: None,
             records_lost: false,
+            rebuilds: false,
             watches_boots: false,
         }
     }

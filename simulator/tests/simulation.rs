@@ -272,7 +272,7 @@ fn shares() {
 
 #[test]
 fn lost() {
-    let outcomes = with_faults(&Profile::lost(), SEEDS, &["records_lost"]);
+    let outcomes = with_faults(&Profile::lost(), SEEDS, &["records_lost", "rebuilt"]);
     let needed = machines_per_job(&outcomes);
     assert!(outcomes.len() < 10 || needed < 1.05, "{needed} machines per job");
 }

@@ -10,9 +10,9 @@ use tinqs_ci_aws::queue::{self, Sqs};
 use tinqs_ci_aws::setup::{self, SetupError, SetupReport, SetupRequest};
 use tinqs_ci_aws::store::DynamoStore;
 use tinqs_ci_reconciler::ports::check::Check;
-use tinqs_ci_reconciler::ports::{Clock, Compute, Inbox, Queue, RunStore};
+use tinqs_ci_reconciler::ports::{Clock, Compute, Queue};
 
-use super::{BackendError, Start, in_aws};
+use super::{BackendError, Start, Stores, in_aws};
 use crate::settings::{ComputeUrl, LaunchRate, Settings};
 
 /// Builds the `DynamoDB` store. Unless nothing may be asked, creates the table if it is missing and
@@ -22,15 +22,14 @@ pub(super) async fn dynamodb(
     compute: &ComputeUrl,
     replica: &str,
     start: Start,
-) -> Result<(Arc<dyn RunStore>, Arc<dyn Inbox>), BackendError> {
+) -> Result<Stores, BackendError> {
     let failed = |error: &dyn std::error::Error| BackendError::new("store", error);
     let config = client::load(region(compute)).await.map_err(|error| failed(&error))?;
     let store = DynamoStore::new(client::dynamodb(&config), table, replica);
     if start == Start::Checked {
         complete(&store, table).await?;
     }
-    let store = Arc::new(store);
-    Ok((store.clone(), store))
+    Ok(Stores::of(store))
 }
 
 async fn complete(store: &DynamoStore, table: &str) -> Result<(), BackendError> {

@@ -7,6 +7,7 @@
 //! - Finished runs carry a time to live; the table deletes them.
 
 mod announced;
+mod archive;
 mod condition;
 mod deflate;
 mod inbox;

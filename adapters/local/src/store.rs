@@ -6,6 +6,7 @@
 //!   small writes cost few disk flushes.
 //! - After an I/O error (a full disk) the file is closed and reopened, until that succeeds.
 
+mod archive;
 mod error;
 mod inbox;
 mod index;
@@ -14,6 +15,8 @@ mod pauses;
 mod probe;
 mod put;
 mod reader;
+mod record;
+mod seats;
 mod tables;
 mod usage;
 mod writer;
@@ -333,7 +336,7 @@ impl RunStore for Store {
 
     async fn seats(&self, class: &ClassName) -> Result<Vec<Seat>, PortError> {
         let class = class.clone();
-        self.read("seats", move |read| tables::seats(read, &class)).await
+        self.read("seats", move |read| seats::of_class(read, &class)).await
     }
 
     async fn pause(&self, pause: &Pause) -> Result<Pause, PortError> {

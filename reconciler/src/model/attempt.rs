@@ -336,6 +336,17 @@ impl Attempt {
         self.boot.git_token = None;
     }
 
+    /// Removes every credential, also those that its class gives to the runner: for a copy that
+    /// leaves the store. It cannot be launched any more.
+    pub fn forget_secrets(&mut self) {
+        self.forget_credentials();
+        let setups = self.placements.iter_mut().filter_map(|it| it.machine.runner.as_mut());
+        for config in setups.filter_map(|setup| setup.config.as_mut()) {
+            config.envs.clear();
+            config.cache.external_secret = None;
+        }
+    }
+
     /// Returns the credentials that its machine has; of forgotten ones the digest.
     pub fn secrets(&self) -> Vec<Secret> {
         let mut secrets = vec![self.runner.token.clone(), Secret::new(self.runner.uuid.as_str())];

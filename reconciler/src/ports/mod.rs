@@ -1,5 +1,6 @@
 //! Ports: what the controller needs from outside, and no more than it calls.
 
+mod archive;
 pub mod check;
 mod clock;
 mod compute;
@@ -13,6 +14,7 @@ mod store;
 
 use std::sync::Arc;
 
+pub use archive::{Archive, Snapshot, SnapshotPart, StoreItem};
 pub use clock::{Clock, TrueTime};
 pub use compute::{Compute, MachineEnds, MachineLog};
 pub use cursor::Cursor;

@@ -7,7 +7,7 @@ use tinqs_ci_reconciler::model::{
     About, Answer, Attempt, AttemptId, Boot, Class, ClassName, ClockCheck, InstallationId, Job,
     JobRef, JobTimes, Machine, MachineId, MachineOptions, MachineSpec, MachineState, Market,
     Observation, Placement, Registrations, Run, RunName, Runner, RunnerCache, RunnerConfig,
-    RunnerSetup, Secret, SeenBy, Spec, Times, Uid8, decode, encode,
+    RunnerSetup, Secret, SeenBy, Spec, Times, Uid, Uid8, decode, encode,
 };
 use tinqs_ci_reconciler::plan::{Rule, plan};
 
@@ -207,6 +207,14 @@ fn attempt_ids_round_trip_and_have_at_most_50_characters() {
             let json = serde_json::to_string(&attempt_id).expect("JSON");
             assert_eq!(serde_json::from_str::<AttemptId>(&json).ok(), Some(attempt_id), "{json}");
         }
+    }
+}
+
+#[test]
+fn a_uid_of_a_lost_record_gives_its_attempts_the_same_names() {
+    let short = Run::new("test", RunName::job(7), run(1).spec, SeenBy::Poll, now()).uid.short();
+    for short in [short, Uid8("0a1b2c3d".to_owned()), Uid8("ffff00000000".to_owned())] {
+        assert_eq!(Uid::of_short(&short).short(), short);
     }
 }
 

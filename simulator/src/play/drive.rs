@@ -4,6 +4,7 @@ mod clock;
 mod end;
 mod post;
 mod upgrade;
+mod rebuild;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -326,6 +327,7 @@ impl<'a> Drive<'a> {
 
     fn restart(&mut self, now: Timestamp) {
         for (_, number) in due(&mut self.restarts, now) {
+            self.world.lock().laws.rebuilds = false;
             self.groups += 1;
             let (right, leads) = (self.clock.clone(), self.leads[number].clone());
             let clock: Arc<dyn Clock> = Arc::new(Skewed { right, leads });
@@ -371,6 +373,11 @@ impl<'a> Drive<'a> {
     /// Performs people's actions; replicas learn of changed classes one by one.
     fn act(&mut self, now: Timestamp) {
         while let Some((_, user_action)) = self.user_actions.pop_front_if(|(at, _)| *at <= now) {
+            if matches!(user_action, UserAction::Rebuild) {
+                people::act(&mut self.world.lock(), &mut self.pushed, user_action);
+                self.rebuild(now);
+                continue;
+            }
             let mut world = self.world.lock();
             if let Some(classes) = people::act(&mut world, &mut self.pushed, user_action) {
                 let known_at = now + HEARD_WITHIN + SignedDuration::from_mins(2);

@@ -50,6 +50,8 @@ pub enum UserAction {
     Configure(Vec<Class>),
     /// Lose all records, seats and leases.
     LoseRecords,
+    /// Lose the same, stop all replicas, and make the store again before they start.
+    Rebuild,
     /// Rewrite each record at random, within its types, with this probability in percent.
     Scramble(u64),
     /// A stranger registers runners for jobs that are not done.
@@ -58,6 +60,13 @@ pub enum UserAction {
     WorkElsewhere,
     /// All strangers remove their runners.
     StrangersLeave,
+}
+
+impl UserAction {
+    /// Loses all records at this time, by which half of the histories rebuild them.
+    pub(super) fn lose(at: SignedDuration) -> (SignedDuration, Self) {
+        (at, if at.as_secs() % 2 == 0 { Self::Rebuild } else { Self::LoseRecords })
+    }
 }
 
 /// Who registers runners under names like ours.

@@ -3,6 +3,7 @@
 //! The clock is set by hand, calls can be told to fail, and things can happen while a call is under
 //! way. Every call answers at once, unless a test holds it, so most tests need no runtime.
 
+mod archive;
 mod compute;
 mod forge;
 mod ports;

@@ -66,7 +66,7 @@ fn take_first<T>(items: &mut Vec<(&'static str, T)>, operation: &str) -> Option<
     Some(items.remove(at).1)
 }
 
-fn conflict<T>(operation: &'static str) -> Result<T, PortError> {
+pub(super) fn conflict<T>(operation: &'static str) -> Result<T, PortError> {
     Err(PortError::new("store", operation, ErrorKind::Conflict, "written by another"))
 }
 

@@ -23,6 +23,7 @@ mod poll;
 mod prices;
 mod reading;
 mod reassigned;
+mod rebuild;
 mod report;
 mod repository;
 mod rounds;
