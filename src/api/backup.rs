@@ -56,11 +56,18 @@ impl BackupHeader {
 enum Line {
     /// As the store has it, with credentials or their digests.
     Run(serde_json::Value),
-    Seat { class: ClassName, attempt_id: AttemptId, repo: String },
+    Seat {
+        class: ClassName,
+        attempt_id: AttemptId,
+        repo: String,
+    },
     Pause(Pause),
     Usage(Usage),
     /// The body in hex: it may be any bytes.
-    Delivery { key: String, body: String },
+    Delivery {
+        key: String,
+        body: String,
+    },
     End(End),
 }
 

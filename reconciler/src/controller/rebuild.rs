@@ -133,9 +133,7 @@ impl Controller {
                 Registrations::Unknown => all_listed = false,
             }
         }
-        rows.retain(|row: &Registration| {
-            row.attempt_id.is_of(&own) && row.missing_since.is_none()
-        });
+        rows.retain(|row: &Registration| row.attempt_id.is_of(&own) && row.missing_since.is_none());
         let registrations =
             if all_listed { Registrations::Seen(rows) } else { Registrations::Unknown };
         let named = |job: WaitingJob| (RunName::job(job.job.job_id), job);

@@ -34,8 +34,9 @@ pub fn prepared(
     now: Timestamp,
     live: &[u32],
 ) {
-    let Prepare { attempt_id, class, machine, chosen, idle_within, deadline, start_by, hold, .. } =
-        prepare;
+    let Prepare {
+        attempt_id, class, machine, chosen, idle_within, deadline, start_by, hold, ..
+    } = prepare;
     supersede(status, End::NeverAnswered, now, live);
     let (instance_url, git_token) = boot;
     status.happened(now, Happened::Registered { attempt: attempt_id.number });

@@ -3,8 +3,8 @@
 mod clock;
 mod end;
 mod post;
-mod upgrade;
 mod rebuild;
+mod upgrade;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use jiff::civil::Date;
 use tinqs_ci_reconciler::model::{
-    Amount, ClassName, MicroUsd, Pause, Phase, Run, Seconds, SeatLimits, Usage, UsageKey,
+    Amount, ClassName, MicroUsd, Pause, Phase, Run, SeatLimits, Seconds, Usage, UsageKey,
 };
 use tinqs_ci_reconciler::ports::{
     Archive, ErrorKind, Expect, Inbox, InboxItem, OpenRun, RunStore, StoreItem,

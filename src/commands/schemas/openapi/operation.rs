@@ -62,6 +62,9 @@ pub(super) const fn header(name: &'static str, about: &'static str) -> Parameter
     Parameter { place: "header", name, form: Form::Text, about }
 }
 
-pub(super) const fn json_of(about: &'static str, body: fn(&mut SchemaGenerator) -> Schema) -> Answer {
+pub(super) const fn json_of(
+    about: &'static str,
+    body: fn(&mut SchemaGenerator) -> Schema,
+) -> Answer {
     Answer { status: 200, about, body: Body::Json(body), headers: &[] }
 }
