@@ -87,6 +87,7 @@ fn attempt(job: &WaitingJob, class: &Class, left: &LeftOver<'_>, now: Timestamp)
             deadline,
             idle_within: promise.map_or(class.times.idle_within, |promise| promise.idle_within),
             start_by: promise.map(|promise| promise.start_by),
+            hold: promise.map_or(class.times.hold, |promise| promise.hold),
             instance_url: String::new(),
             git_token: None,
         },
@@ -102,7 +103,7 @@ fn attempt(job: &WaitingJob, class: &Class, left: &LeftOver<'_>, now: Timestamp)
 /// Returns the placements up to that of the machine. Those before it were refused: an attempt goes
 /// on to the next one for no other reason.
 fn placements(class: &Class, machine: Option<&Machine>) -> Vec<Placement> {
-    let asked = |machine| Placement { machine, asked_again: true, answered: None, refused: None };
+    let asked = |machine| Placement { asked_again: true, ..Placement::new(machine) };
     let Some(machine) = machine else {
         return class.machines.first().cloned().map(asked).into_iter().collect();
     };

@@ -5,7 +5,7 @@ use std::io::{self, BufRead, Read as _};
 
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
-use tinqs_ci_reconciler::model::{RunName, decode};
+use tinqs_ci_reconciler::model::{DecodeError, RunName, decode};
 use tinqs_ci_reconciler::ports::{InboxItem, Seat, StoreItem};
 
 use super::{BackupHeader, End, FORMAT, Line, VERSION};
@@ -130,7 +130,10 @@ impl<R: BufRead> BackupReader<R> {
             Line::Run(run) => {
                 let name = run["name"].as_str().and_then(|name| name.parse::<RunName>().ok());
                 let run = decode(run.to_string().as_bytes());
-                let run = run.map_err(|error| flaw(shapeless(&error)))?;
+                let run = run.map_err(|error| match error {
+                    DecodeError::Malformed(error) => flaw(shapeless(&error)),
+                    newer @ DecodeError::Newer { .. } => flaw(newer.to_string()),
+                })?;
                 if name.as_ref() != Some(&run.name) {
                     return Err(flaw("it names no run".to_owned()));
                 }

@@ -1,10 +1,12 @@
 //! Everything in the file: read in one transaction, and put into an empty file.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use redb::{ReadTransaction, ReadableTable as _, ReadableTableMetadata as _};
 use tinqs_ci_reconciler::model::{AttemptId, ClassName};
 use tinqs_ci_reconciler::ports::{
-    Archive, InboxItem, PortError, Seat, Snapshot, SnapshotPart, StoreItem,
+    Archive, InboxItem, PortError, Seat, Snapshot, SnapshotPart, StoreItem, UnreadRecords,
 };
 use tokio::sync::mpsc;
 
@@ -60,7 +62,11 @@ impl Parts<'_> {
 }
 
 /// Sends all items, until nobody reads them any more.
-fn read_all(read: &ReadTransaction, to: &mpsc::Sender<Sent>) -> Result<(), redb::Error> {
+fn read_all(
+    read: &ReadTransaction,
+    to: &mpsc::Sender<Sent>,
+    unread: &UnreadRecords,
+) -> Result<(), redb::Error> {
     let mut parts = Parts { part: SnapshotPart::default(), to };
     for pause in pauses::all(read)? {
         if !parts.add(Some(StoreItem::Pause(pause))) {
@@ -87,8 +93,7 @@ fn read_all(read: &ReadTransaction, to: &mpsc::Sender<Sent>) -> Result<(), redb:
     for entry in read.open_table(RUNS)?.iter()? {
         let (name, row) = entry?;
         let (_, version, _, _, body) = row.value();
-        let run = understand(name.value(), version, body)
-            .inspect_err(|error| quarantined(name.value(), &error.reason));
+        let run = understand(name.value(), version, body, unread);
         if !parts.add(run.ok().map(|run| StoreItem::Run(Box::new(run)))) {
             return Ok(());
         }
@@ -127,10 +132,10 @@ impl Archive for Store {
     async fn snapshot(&self) -> Result<Box<dyn Snapshot + '_>, PortError> {
         let (to, parts) = mpsc::channel(AHEAD);
         // Apart from other reads, because a slow reader keeps it for long.
-        let file = self.file.clone();
+        let (file, unread) = (self.file.clone(), Arc::clone(&self.unread));
         tokio::task::spawn_blocking(move || {
             let read = file.begin().and_then(|transaction| {
-                read_all(&transaction, &to).map_err(|error| file.unread(&error))
+                read_all(&transaction, &to, &unread).map_err(|error| file.unread(&error))
             });
             if let Err(message) = read {
                 let _ = to.blocking_send(Err(message));
