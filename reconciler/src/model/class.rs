@@ -10,6 +10,7 @@ use super::machine::MachineSpec;
 use super::money::MicroUsd;
 use super::names::text_id;
 use super::repos::pattern_fits;
+use super::rerun::RerunPolicy;
 use super::seat_limits::SeatLimits;
 use crate::text::cut;
 
@@ -47,6 +48,9 @@ pub struct Class {
     /// What its machines may cost per day before it launches no more; `None`: no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<MicroUsd>,
+    /// Whether its jobs are run again whose machines the cloud took.
+    #[serde(default, skip_serializing_if = "RerunPolicy::is_default")]
+    pub rerun: RerunPolicy,
     /// Its time limits.
     #[serde(default)]
     pub times: Times,

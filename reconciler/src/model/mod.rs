@@ -18,6 +18,7 @@ mod pause;
 mod recorded;
 mod redactor;
 mod repos;
+mod rerun;
 mod run;
 mod runner_setup;
 mod seat_limits;
@@ -52,6 +53,10 @@ pub use outcome::{EndedBy, Outcome, StateReason};
 pub use pause::{Pause, paused};
 pub use redactor::Redactor;
 pub use repos::{owner_of, pattern_problem, same_owner};
+pub use rerun::{
+    FailedJob, FailureCause, Interruption, RerunEnd, RerunJobs, RerunKey, RerunPolicy, RerunScope,
+    RerunView, Reruns, WorkflowJob, WorkflowRun,
+};
 pub use run::{About, Condition, JobRef, Phase, Reason, Run, Spec, Status};
 pub use runner_setup::{RunnerCache, RunnerConfig, RunnerDownload, RunnerSetup};
 pub use seat_limits::{LimitOf, LimitReached, SeatLimits};

@@ -13,6 +13,7 @@ use super::machine::{Cause, MachineSpec, Market, OpenBreaker, UnavailableOfferin
 use super::names::{AttemptId, InstallationId, MachineId, RunName};
 use super::outcome::{EndedBy, Outcome, StateReason};
 use super::pause::Pause;
+use super::rerun::RerunView;
 use super::run::Run;
 
 /// The complete input of a decision.
@@ -65,6 +66,12 @@ pub struct Observation {
     /// as far as this process knows them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub canceled: Vec<AttemptId>,
+    /// The ended machine of another run on whose runner the job runs, or ran, if the cloud took it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub elsewhere: Option<Machine>,
+    /// What was read because the job may be run again (rule R1).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rerun: Option<RerunView>,
     /// Whether the launch pacer has a token left.
     pub room: bool,
     /// Whether the job was displaced and no machine will be reassigned to it.

@@ -3,7 +3,9 @@
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::model::{AttemptId, ClassName, Friendly, MachineId, MachineSpec, SeatLimits, Status};
+use crate::model::{
+    AttemptId, ClassName, Friendly, MachineId, MachineSpec, RerunScope, Reruns, SeatLimits, Status,
+};
 
 /// The decision of a reconcile: the next status, and the actions.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -99,6 +101,18 @@ pub enum Action {
         /// The index of the placement.
         placement: u32,
     },
+    /// Ask the forge to run jobs of a workflow run again.
+    Rerun {
+        /// The ID of the workflow run.
+        run_id: i64,
+        /// Which of its jobs.
+        scope: RerunScope,
+        /// What is recorded before the call, by key: each version is the one that was read, and 0
+        /// for none.
+        requests: Vec<Reruns>,
+        /// The rule that requires it.
+        rule: Rule,
+    },
     /// Remove the record.
     Remove,
 }
@@ -179,6 +193,8 @@ rules! {
     PushConsumed = "job assigned (rule P1)",
     /// Push mode: the machine that got a job ended.
     PushEnded = "machine ended (rule P2)",
+    /// The job failed because the cloud took its machine, and is run again.
+    AwaitsRerun = "re-run pending (rule R1)",
 }
 
 impl Rule {
