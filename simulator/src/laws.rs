@@ -8,6 +8,7 @@ mod credentials;
 pub(crate) mod drift;
 mod lost;
 mod report;
+mod reruns;
 mod shares;
 mod time;
 pub(crate) mod usage;
@@ -37,7 +38,7 @@ const STORIES: usize = 5;
 /// A law that was broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// The law: `L1` to `L12` to `L14`, `L16 usage`, `boots`, `time`, or `drift`.
+    /// The law: `L1` to `L15`, `L16 usage`, `L17`, `boots`, `time`, or `drift`.
     pub law: &'static str,
     /// Seed of the world.
     pub seed: u64,
@@ -110,6 +111,8 @@ pub struct Laws {
     boots: boots::BootWatch,
     /// The shares of owners in classes.
     shares: shares::SharesWatch,
+    /// Jobs that were run again.
+    reruns: reruns::RerunWatch,
     /// Number of events to keep.
     pub keeps_events: usize,
     /// Longest permitted wait of a job while capacity is available.
@@ -129,6 +132,8 @@ pub struct Laws {
     /// Whether the breaker for machines is checked: where a machine whose runner works never looks
     /// offline.
     pub watches_boots: bool,
+    /// Whether lost jobs must be run again soon (L17): where their runs are always reconciled.
+    pub watches_reruns: bool,
 }
 
 impl Laws {
@@ -163,6 +168,7 @@ impl Laws {
             usage: usage::UsageWatch::default(),
             boots: boots::BootWatch::default(),
             shares: shares::SharesWatch::default(),
+            reruns: reruns::RerunWatch::default(),
             keeps_events: STORY_EVENTS,
             waits_at_most: SignedDuration::from_hours(1),
             writes_at_most: (240, SignedDuration::from_hours(24)),
@@ -172,6 +178,7 @@ impl Laws {
             git_token: None,
             records_lost: false,
             watches_boots: false,
+            watches_reruns: false,
         }
     }
 

@@ -19,15 +19,17 @@ impl Controller {
         listed: &Machines,
     ) -> Result<Option<Machine>, PortError> {
         let Some(attempt_id) = runner_elsewhere(seen) else { return Ok(None) };
-        let of_it = || listed.of(&attempt_id.run).filter(|m| m.attempt_id == attempt_id);
-        let mut taken = of_it().filter(|machine| machine.ended_by == Some(EndedBy::Cloud));
-        if of_it().any(Machine::is_live) || taken.clone().next().is_none() {
+        let of_it = listed.of(&attempt_id.run).filter(|machine| machine.attempt_id == attempt_id);
+        let of_it: Vec<&Machine> = of_it.collect();
+        let is_taken = |machine: &Machine| machine.ended_by == Some(EndedBy::Cloud);
+        if of_it.iter().any(|m| m.is_live()) || !of_it.iter().any(|m| is_taken(m)) {
             return Ok(None);
         }
         // Of several placements only the current one got the job.
         let other = self.ports.store.get(&attempt_id.run).await?;
         let attempt = other.and_then(|other| own_attempt(&other, &attempt_id.to_string()));
         let current = attempt.map(|(_, placement)| placement);
+        let mut taken = of_it.into_iter().filter(|machine| is_taken(machine));
         Ok(taken.find(|machine| Some(machine.placement) == current).cloned())
     }
 

@@ -143,7 +143,8 @@ pub const USAGE_MONTHS: i8 = 13;
 /// The time for which requests to run a job again are kept after the last one.
 pub const RERUNS_KEPT: SignedDuration = SignedDuration::from_hours(90 * 24);
 
-/// Stores runs, seats, pauses, leases, usage and requests to run jobs again. Every call has its own deadline.
+/// Stores runs, seats, pauses, leases, usage and requests to run jobs again. Every call has its own
+/// deadline.
 ///
 /// # Errors
 /// Every call returns the store's error: `Unavailable` or `Throttled` if a retry may help, `Denied`

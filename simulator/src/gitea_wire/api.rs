@@ -15,6 +15,7 @@ use crate::forge::{Forge, JobRow, Line, Scope, Status};
 use hooks::hooks;
 
 mod hooks;
+mod reruns;
 
 /// Maximum rows of a page: `MAX_RESPONSE_ITEMS`.
 const MAX_PAGE: usize = 50;
@@ -98,6 +99,9 @@ pub(super) fn answer(shared: &Shared, call: &Call) -> Response {
         [] => repository(shared, call, &scope),
         ["actions", "jobs", rest @ ..] => jobs(shared, call, &scope, rest),
         ["actions", "runs", rest @ ..] if read => runs(shared, call, &scope, rest),
+        ["actions", "runs", rest @ ..] if call.method == Method::POST => {
+            reruns::answer(shared, &scope, rest)
+        }
         ["actions", "runners", rest @ ..] => runners(shared, call, &scope, rest),
         ["hooks", rest @ ..] => hooks(shared, call, &scope, rest),
         ["repos"] if read => Json(repository_list(shared, call, &scope)).into_response(),

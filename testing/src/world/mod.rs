@@ -16,10 +16,11 @@ use jiff::{SignedDuration, Timestamp};
 use parking_lot::{Mutex, MutexGuard};
 use tinqs_ci_reconciler::model::{
     Amount, ClassName, Job, JobRunner, JobTimes, Machine, MachineId, MachineSpec, Pause,
-    Registration, Run, RunName, UsageKey,
+    Registration, RerunKey, RerunScope, Reruns, Run, RunName, UsageKey, WorkflowRun,
 };
 use tinqs_ci_reconciler::ports::{
-    ErrorKind, InboxItem, PortError, Ports, RegistrationLists, Seat, TrueTime, WaitingJob,
+    ErrorKind, InboxItem, PortError, Ports, RegistrationLists, RerunAnswer, Seat, TrueTime,
+    WaitingJob,
 };
 use tokio::sync::{Notify, Semaphore};
 
@@ -64,6 +65,8 @@ pub struct State {
     pub pauses: Vec<Pause>,
     /// What was counted, by its key.
     pub usage: BTreeMap<UsageKey, Amount>,
+    /// The requests to run jobs again.
+    pub reruns: BTreeMap<RerunKey, Reruns>,
     /// The holder of each lease, and when it ends.
     pub leases: BTreeMap<String, (String, Timestamp)>,
     /// The requested duration of each lease, in the order of the calls.
@@ -122,6 +125,12 @@ pub struct State {
     pub times: BTreeMap<i64, JobTimes>,
     /// The names of the repositories of jobs, where records may have others.
     pub moved: BTreeMap<i64, String>,
+    /// The workflow runs by their IDs.
+    pub workflow_runs: BTreeMap<i64, WorkflowRun>,
+    /// The answer to every request to run jobs again.
+    pub rerun_answer: RerunAnswer,
+    /// The requests to run jobs again: the ID of the workflow run, and which of its jobs.
+    pub rerun_requests: Vec<(i64, RerunScope)>,
     /// The state of jobs that are not in `jobs`.
     pub other_jobs: Job,
     /// Whether the forge never answers when it is asked for a job.
@@ -190,6 +199,7 @@ impl TestWorld {
             seats: Vec::new(),
             pauses: Vec::new(),
             usage: BTreeMap::new(),
+            reruns: BTreeMap::new(),
             leases: BTreeMap::new(),
             lease_ttls: Vec::new(),
             led_by_another: false,
@@ -218,6 +228,9 @@ impl TestWorld {
             jobs: BTreeMap::new(),
             times: BTreeMap::new(),
             moved: BTreeMap::new(),
+            workflow_runs: BTreeMap::new(),
+            rerun_answer: RerunAnswer::Accepted,
+            rerun_requests: Vec::new(),
             other_jobs: Job::Waiting,
             jobs_hang: false,
             unlisted: BTreeSet::new(),

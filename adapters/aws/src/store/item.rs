@@ -13,7 +13,7 @@ use super::deflate::{deflated, inflated};
 pub(super) type Item = HashMap<String, AttributeValue>;
 
 /// The partition key: a run's name, or `seats#<class>`, `seats-page#<page>#<class>`, `pauses`,
-/// `lease#<what>`, `inbox#<key>`, `usage#<day>#<key>`.
+/// `lease#<what>`, `inbox#<key>`, `usage#<day>#<key>`, `reruns#<key>`.
 pub(super) const KEY: &str = "run_id";
 /// For people: the repository.
 pub(super) const REPO: &str = "repo";

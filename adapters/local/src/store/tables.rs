@@ -5,13 +5,13 @@ use redb::{
     WriteTransaction,
 };
 use tinqs_ci_reconciler::model::{
-    AttemptId, ClassName, Pause, Run, RunName, SeatLimits, Uid, Usage, encode,
+    AttemptId, ClassName, Pause, Reruns, Run, RunName, SeatLimits, Uid, Usage, encode,
 };
 use tinqs_ci_reconciler::ports::{Expect, MOST_ITEMS, Seat};
 use uuid::Uuid;
 
 use super::index::{project, quarantined};
-use super::{pauses, probe, usage};
+use super::{pauses, probe, reruns, usage};
 
 /// The fields that guard a write and maintain the indexes precede the record, so that a write never
 /// has to parse the record that it replaces: uid, version, created at, expires at, record.
@@ -73,6 +73,7 @@ pub(super) enum Op {
     Pause(Pause),
     /// Ends the pause of a class; with `None` every pause.
     Resume(Option<ClassName>),
+    Reruns(Box<Reruns>),
     TakeIn {
         key: String,
         body: Vec<u8>,
@@ -162,6 +163,7 @@ pub(super) fn prepare(write: &WriteTransaction) -> Result<u64, redb::Error> {
     write.open_table(INBOX)?;
     write.open_table(pauses::PAUSES)?;
     write.open_table(usage::USAGE)?;
+    write.open_table(reruns::RERUNS)?;
     let mut meta = write.open_table(META)?;
     let format = meta.get("format")?.map(|found| found.value());
     if format.is_none() {
@@ -202,6 +204,7 @@ pub(super) fn apply<'t>(
             let (pauses, changed) = pauses::resume(write, class.as_ref())?;
             Ok((Ok(Answer::Pauses(pauses)), changed))
         }
+        Op::Reruns(requests) => reruns::put(write, &requests),
         Op::TakeIn { key, body } => take_in(write, &key, &body),
         Op::TakeOut { key } => take_out(write, &key),
         Op::Probe { bytes } => {
@@ -240,7 +243,7 @@ fn conflict(name: &RunName, current: Option<&Guard>) -> Refused {
     })
 }
 
-type Applied = Result<(Result<Answer, Refused>, bool), redb::Error>;
+pub(super) type Applied = Result<(Result<Answer, Refused>, bool), redb::Error>;
 
 fn put(tables: &mut Runs, record: &Record, expect: Expect) -> Applied {
     let Record { name, uid, version, created, expires, body, projection } = record;

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
-    AttemptId, ClassName, Pause, Phase, Run, RunName, SeatLimits, Uid, Usage,
+    AttemptId, ClassName, Pause, Phase, RerunKey, Reruns, Run, RunName, SeatLimits, Uid, Usage,
 };
 use tinqs_ci_reconciler::ports::{
     ErrorKind, Expect, Filter, OpenRun, Page, PortError, RunStore, Seat,
@@ -179,6 +179,14 @@ impl RunStore for ChangedPorts {
 
     async fn pauses(&self) -> Result<Vec<Pause>, PortError> {
         self.ports.store.pauses().await
+    }
+
+    async fn reruns(&self, key: &RerunKey) -> Result<Option<Reruns>, PortError> {
+        self.ports.store.reruns(key).await
+    }
+
+    async fn put_reruns(&self, reruns: &Reruns) -> Result<u64, PortError> {
+        self.ports.store.put_reruns(reruns).await
     }
 
     async fn lease(
