@@ -132,8 +132,9 @@ pub struct Laws {
     /// Whether the breaker for machines is checked: where a machine whose runner works never looks
     /// offline.
     pub watches_boots: bool,
-    /// Whether lost jobs must be run again soon (L17): where their runs are always reconciled.
-    pub watches_reruns: bool,
+    /// The longest permitted time from the end of a workflow run until its lost jobs are run again
+    /// (L17); `None`: not checked.
+    pub reruns_within: Option<SignedDuration>,
 }
 
 impl Laws {
@@ -178,7 +179,7 @@ impl Laws {
             git_token: None,
             records_lost: false,
             watches_boots: false,
-            watches_reruns: false,
+            reruns_within: None,
         }
     }
 

@@ -390,6 +390,7 @@ profiles! {
     clocks: "slow", "crash";
     people: "crash", "job_omitted";
     scrambled: "scrambled";
+    interrupt: "interrupted", "reply_lost", "refused", "crash";
 }
 
 #[test]

@@ -6,8 +6,8 @@ use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{Conclusion, RerunJobs, RerunKey, Reruns, serving};
 use tinqs_ci_reconciler::plan::{FAILED_WITHIN, RERUN_LANDS_WITHIN};
 
-use super::time::{Allowance, Wait};
 use super::Laws;
+use super::time::{Allowance, Wait};
 use crate::cloud::Cloud;
 use crate::forge::{Forge, JobRow, Line, Status};
 
@@ -15,17 +15,12 @@ use crate::forge::{Forge, JobRow, Line, Status};
 const SLOW: SignedDuration = SignedDuration::from_secs(20);
 /// What is read is at most this old when the call begins.
 const READ_WITHIN: SignedDuration = SignedDuration::from_secs(60);
-/// A lost job is run again within this time after its workflow run ended: two minutes, and three
-/// more after calls that were lost.
-const RERUN_WITHIN: SignedDuration = SignedDuration::from_mins(6);
-/// The times of two replicas differ by at most this much where nobody sets clocks.
-const CLOCKS_APART: SignedDuration = SignedDuration::from_secs(60);
 
 /// What is known of re-runs.
 #[derive(Clone, Debug, Default)]
 pub(super) struct RerunWatch {
-    /// The last recorded request of each job.
-    recorded: BTreeMap<RerunKey, Reruns>,
+    /// The last recorded request of each job, and when it was recorded.
+    recorded: BTreeMap<RerunKey, (Timestamp, Reruns)>,
     /// The ends because of which jobs were run again: the job's ID, and when it ended.
     again: BTreeSet<(i64, Timestamp)>,
     /// How often each job was run again.
@@ -46,11 +41,14 @@ impl Laws {
 
     /// L15: a request is recorded. While an earlier one may land, no other is made.
     pub fn on_rerun_recorded(&mut self, now: Timestamp, reruns: &Reruns) {
-        let before = self.reruns.recorded.insert(reruns.key.clone(), reruns.clone());
-        let again = before.filter(|before| before.failed_at == reruns.failed_at);
-        let waited = again.map(|before| reruns.asked_at.duration_since(before.asked_at));
-        let too_soon = waited.is_some_and(|waited| waited + CLOCKS_APART < RERUN_LANDS_WITHIN);
-        if too_soon && !self.is_out_of_order() {
+        let recorded = (now, reruns.clone());
+        let before = self.reruns.recorded.insert(reruns.key.clone(), recorded);
+        let again = before.filter(|(_, before)| before.failed_at == reruns.failed_at);
+        // A reconcile takes its time at its begin.
+        let too_soon = again.is_some_and(|(at, before)| {
+            now.duration_since(at.min(before.asked_at)) < RERUN_LANDS_WITHIN
+        });
+        if too_soon && self.reruns_within.is_some() && !self.is_out_of_order() {
             let RerunKey { run_id, job, .. } = &reruns.key;
             let what = format!("{job} of workflow run {run_id} was asked for again too soon");
             self.broken("L15", now, "", what);
@@ -94,7 +92,7 @@ impl Laws {
         }
         let Some(failed_at) = failed_at else { return };
         let recorded = self.reruns.recorded.get(&key);
-        if recorded.is_none_or(|recorded| recorded.failed_at != failed_at) {
+        if recorded.is_none_or(|(_, recorded)| recorded.failed_at != failed_at) {
             let what = format!("{about} is run again without a record of it");
             self.broken("L15", now, &about, what);
         }
@@ -129,7 +127,8 @@ impl Laws {
         excuse: &Allowance,
         is_gone: impl Fn(i64) -> bool,
     ) {
-        if !self.watches_reruns || forge.config.line < Line::V1_26 {
+        let Some(within) = self.reruns_within else { return };
+        if forge.config.line < Line::V1_26 {
             return;
         }
         let mut lost = BTreeMap::new();
@@ -143,7 +142,7 @@ impl Laws {
         let mut late = Vec::new();
         for (key, since) in lost {
             let wait = self.reruns.lost.entry(key).or_insert(Wait::since(since));
-            late.extend(wait.goes_on(now, excused, RERUN_WITHIN).map(|waited| (key.0, waited)));
+            late.extend(wait.goes_on(now, excused, within).map(|waited| (key.0, waited)));
         }
         for (id, waited) in late {
             let what = format!("job-{id} is not run again {} s after its end", waited.as_secs());

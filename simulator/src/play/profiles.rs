@@ -340,6 +340,7 @@ impl Profile {
             Self::shares(),
             Self::hung(),
             Self::skew(),
+            Self::interrupt(),
         ]
     }
 }
