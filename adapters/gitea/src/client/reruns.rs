@@ -6,7 +6,8 @@ use tinqs_ci_reconciler::model::{JobRef, RerunScope, WorkflowJob, WorkflowRun};
 use tinqs_ci_reconciler::ports::{ErrorKind, PortError, RerunAnswer};
 
 use super::call::Call;
-use super::{Client, pages};
+use super::setup::Access;
+use super::{Client, pages, repository_path};
 use crate::wire::{ApiJob, bounded, job_status, nullable};
 
 /// A workflow run (`ActionWorkflowRun` of `modules/structs/repo_actions.go`).
@@ -79,6 +80,23 @@ impl Client {
             None => self.version().await?,
         };
         Ok(!version.precedes(1, 26))
+    }
+
+    /// Returns whether the token may run jobs again, by a request for a workflow run that does not
+    /// exist. `Missing`: the server has no such calls. `Granted` also if there is no repository.
+    ///
+    /// # Errors
+    /// The forge does not answer.
+    pub async fn rerun_access(&self) -> Result<Access, PortError> {
+        if !self.can_rerun().await? {
+            return Ok(Access::Missing);
+        }
+        let Some((owner, name)) = self.any_repository().await? else { return Ok(Access::Granted) };
+        let repository = repository_path(&owner, &name);
+        let path = format!("{repository}/actions/runs/0/rerun-failed-jobs");
+        let call = Call::api("rerun_access", Method::POST, &path, None);
+        let answer = self.sender.send(&call).await?;
+        Ok(self.refused(&call, &answer).unwrap_or(Access::Granted))
     }
 
     /// Asks to run jobs again. Never repeated by itself: the reply of an earlier call may be lost.
