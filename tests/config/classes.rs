@@ -1,5 +1,7 @@
 //! Which jobs a class serves, and how many machines it may have.
 
+use tinqs_ci_reconciler::model::{RerunJobs, RerunPolicy};
+
 use crate::{MINIMAL, good, parse, with};
 
 const TOKEN: [(&str, &str); 1] = [("HOME_TOKEN", "long-token")];
@@ -126,4 +128,24 @@ fn options_of_machines_on_this_host_have_no_effect() {
     let expected =
         "ci.toml:5: class \"a\": machines.disk_gib: has no effect: machines run on this host";
     assert_eq!(warnings, [expected]);
+}
+
+#[test]
+fn lost_jobs_are_run_again_unless_their_machines_have_a_profile() {
+    let class = "[[class]]\nname = \"a\"\nlabels = [\"a\"]\n";
+    let policy = |rest: &str| good(&with(&format!("{class}{rest}")), &TOKEN).settings.classes[0].rerun;
+    assert_eq!(policy(""), RerunPolicy { jobs: RerunJobs::Lost, limit: 2 });
+    let never = RerunPolicy { jobs: RerunJobs::Never, limit: 2 };
+    assert_eq!(policy("rerun = \"never\""), never);
+    let lost = RerunPolicy { jobs: RerunJobs::Lost, limit: 5 };
+    assert_eq!(policy("rerun = \"lost\"\nrerun_limit = 5"), lost);
+    for (wrong, why) in [
+        ("rerun = \"always\"", "expected"),
+        ("rerun_limit = 0", "0 is not valid: from 1 to 10"),
+        ("rerun_limit = 11", "11 is not valid: from 1 to 10"),
+    ] {
+        let text = with(&format!("{class}{wrong}"));
+        let mistakes = parse(&text, &TOKEN).expect_err(wrong).to_string();
+        assert!(mistakes.contains(why), "{wrong}: {mistakes}");
+    }
 }

@@ -9,6 +9,7 @@ mod jobs;
 mod levels;
 mod lists;
 mod repeat;
+mod reruns;
 mod runners;
 mod script;
 mod setup;

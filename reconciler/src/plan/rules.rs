@@ -194,7 +194,7 @@ rules! {
     /// Push mode: the machine that got a job ended.
     PushEnded = "machine ended (rule P2)",
     /// The job failed because the cloud took its machine, and is run again.
-    AwaitsRerun = "re-run pending (rule R1)",
+    AwaitsRerun = "rerun pending (rule R1)",
 }
 
 impl Rule {

@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{ClassName, Pause, Phase, Run, SeatLimits, Uid};
 use tinqs_ci_reconciler::ports::{ErrorKind, Expect, Filter, OpenRun, PortError, RunStore};
 
+mod reruns;
 mod usage;
 
 pub use seats::are_many as many_seats;
@@ -32,6 +33,7 @@ pub async fn all(store: &dyn RunStore) {
     secrets_are_kept_and_not_shown(store).await;
     any_text_is_kept(store).await;
     usage::all(store).await;
+    reruns::all(store).await;
 }
 
 fn kind<T: std::fmt::Debug>(result: Result<T, PortError>) -> ErrorKind {

@@ -23,6 +23,7 @@ mod reading;
 mod reassigned;
 mod report;
 mod repository;
+mod reruns;
 mod rounds;
 mod seats;
 mod shares;

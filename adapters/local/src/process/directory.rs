@@ -205,10 +205,12 @@ impl Place {
         if !begun {
             return None;
         }
-        let by = match self.has(TERMINATED) {
-            true => EndedBy::Request,
-            false if self.powered_off() || now >= machine.deadline => EndedBy::Itself,
-            false => EndedBy::Cloud,
+        let by = if self.has(TERMINATED) {
+            EndedBy::Request
+        } else if self.powered_off() || now >= machine.deadline {
+            EndedBy::Itself
+        } else {
+            EndedBy::Cloud
         };
         self.close(&Ended { at: now, by });
         Some(gone(machine, by, now))
