@@ -1,7 +1,8 @@
 //! Workflow runs as the controller reads them, and the requests to run their jobs again.
 
 use jiff::Timestamp;
-use tinqs_ci_gitea::{Scope, client::Access, client::Client};
+use tinqs_ci_gitea::Scope;
+use tinqs_ci_gitea::client::{Access, Client};
 use tinqs_ci_reconciler::model::{Conclusion, Job, JobRef, RerunScope};
 use tinqs_ci_reconciler::ports::{ErrorKind, Forge as _, RerunAnswer};
 use tinqs_ci_simulator::forge::{JobSpec, Line};

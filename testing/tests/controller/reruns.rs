@@ -105,11 +105,11 @@ fn a_lost_job_is_run_again_once_its_workflow_run_is_over() {
     assert!(report.due.is_some_and(|due| due <= harness.now() + 30 * SECOND), "{:?}", report.due);
     assert_eq!((requests(&harness), recorded(&harness, 1)), (Vec::new(), None));
     // The other job ends; this one has the end that was noted.
-    let run = harness.state().workflow_runs.get_mut(&RUN).map(|run| {
-        run.is_done = true;
-        run.jobs[1].state = Some(SUCCEEDED);
-    });
-    assert!(run.is_some());
+    {
+        let mut state = harness.state();
+        let run = state.workflow_runs.get_mut(&RUN).expect("there");
+        (run.is_done, run.jobs[1].state) = (true, Some(SUCCEEDED));
+    }
     harness.pass(30 * SECOND);
     let report = harness.reconcile(&name);
     assert!(report.events.contains(&Event::Rerun { outcome: RerunOutcome::Accepted }));
