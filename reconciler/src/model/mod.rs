@@ -7,6 +7,7 @@ mod class;
 mod clock_check;
 mod drift;
 mod friendly;
+mod job;
 mod job_times;
 mod machine;
 mod machine_options;
@@ -39,6 +40,7 @@ pub use class::{
 pub use clock_check::{CLOCKS_AGREE_WITHIN, ClockCheck};
 pub use drift::{Blocker, Drift, DriftKind, Failing, NextStep, SeenSince};
 pub use friendly::Friendly;
+pub use job::{Conclusion, Job};
 pub use job_times::{JobTimes, JobWait};
 pub use machine::{Cause, MachineSpec, Market, OpenBreaker, Refusal, UnavailableOffering};
 pub use machine_options::{CpuCredits, DiskEncryption, MachineOptions};
@@ -46,8 +48,8 @@ pub use money::MicroUsd;
 pub(crate) use names::hash_hex;
 pub use names::{AttemptId, InstallationId, MachineId, ParseError, RunName, Uid, Uid8};
 pub use observation::{
-    AtWork, Conclusion, ForgeRead, Job, JobRunner, Machine, MachineState, Observation,
-    ObservedClass, Registration, Registrations,
+    AtWork, ForgeRead, JobRunner, Machine, MachineState, Observation, ObservedClass, Registration,
+    Registrations,
 };
 pub use outcome::{EndedBy, Outcome, StateReason};
 pub use pause::{Pause, paused};

@@ -8,6 +8,7 @@ use super::boots::BootStop;
 use super::budget::BudgetStop;
 use super::class::{Class, ClassName, NearestClass};
 use super::clock_check::ClockCheck;
+use super::job::{Conclusion, Job};
 use super::job_times::JobTimes;
 use super::machine::{Cause, MachineSpec, Market, OpenBreaker, UnavailableOffering};
 use super::names::{AttemptId, InstallationId, MachineId, RunName};
@@ -210,44 +211,6 @@ impl ObservedClass {
     pub fn open_breaker(&self, now: Timestamp) -> Option<&OpenBreaker> {
         self.breaker.as_ref().filter(|breaker| breaker.until > now)
     }
-}
-
-/// The state of a job, as the forge reports it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
-pub enum Job {
-    /// Push mode: jobs cannot be read. Never used for an outage.
-    Unobservable,
-    /// 404 for the job while its repository answers, or for the repository while the forge answers.
-    Absent,
-    /// It waits for other jobs, approval or its concurrency group: it needs no runner.
-    Blocked,
-    /// It waits for a runner.
-    Waiting,
-    /// A runner executes it.
-    Running {
-        /// The runner's name.
-        runner: String,
-    },
-    /// It has ended.
-    Done {
-        /// The conclusion.
-        conclusion: Conclusion,
-    },
-}
-
-/// The conclusion of a job.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
-pub enum Conclusion {
-    /// It succeeded.
-    Success,
-    /// It failed. Also used for unknown conclusions.
-    Failure,
-    /// It was canceled.
-    Cancelled,
-    /// It was skipped.
-    Skipped,
 }
 
 /// A machine with our tag.

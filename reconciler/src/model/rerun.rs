@@ -4,8 +4,8 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::job::{Conclusion, Job};
 use super::names::{MachineId, hash_hex};
-use super::observation::{Conclusion, Job};
 
 /// Whether the jobs of a class are run again whose machines the cloud took.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -3,11 +3,10 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::decide::{Decision, Lost};
-use super::rerun;
 use super::times::older;
 use crate::model::{
     AttemptId, Conclusion, Condition, End, Ended, EndedBy, Happened, Machine, MachineState,
-    Outcome, Phase, Reason, Run,
+    Observation, Outcome, Phase, Reason, RerunJobs, Run,
 };
 
 /// A job that is seen to fail this soon after its machine's deadline failed because of it.
@@ -68,7 +67,7 @@ impl Decision<'_> {
         let machine = machines().find(|m| m.placement == current)?;
         let by_age =
             machine.ended_by != Some(EndedBy::Cloud) && is_reached(machine.deadline, self.now());
-        let again = self.status.interrupted.is_some() && rerun::is_allowed(self.seen);
+        let again = self.status.interrupted.is_some() && runs_again(self.seen);
         let reason = match (by_age, again) {
             (true, _) => Reason::MaxAge,
             (false, true) => Reason::AwaitsRerun,
@@ -134,6 +133,12 @@ pub(crate) fn own_attempt(run: &Run, runner: &str) -> Option<(AttemptId, u32)> {
     let all = run.status.attempt.iter().map(|a| (a.number, a.current())).chain(past);
     all.map(|(number, current)| (run.attempt_id(number), current))
         .find(|(attempt_id, _)| attempt_id.to_string() == runner)
+}
+
+/// Returns whether the class of a run allows to run its job again.
+pub(super) fn runs_again(seen: &Observation) -> bool {
+    let class = seen.class.as_ref().map(|observed| &observed.class);
+    class.is_some_and(|class| class.rerun.jobs == RerunJobs::Lost)
 }
 
 fn describe(machine: &Machine, by_age: bool, again: bool) -> String {

@@ -4,7 +4,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::decide::Decision;
-use super::lost::own_attempt;
+use super::lost::{own_attempt, runs_again};
 use super::rules::{Action, Plan, Rule};
 use super::times::after;
 use crate::model::{
@@ -38,12 +38,6 @@ pub(super) enum RerunStep {
     Landed,
     /// The job is not run again.
     Over(RerunEnd),
-}
-
-/// Returns whether the class of a run allows to run its job again.
-pub(super) fn is_allowed(seen: &Observation) -> bool {
-    let class = seen.class.as_ref().map(|observed| &observed.class);
-    class.is_some_and(|class| class.rerun.jobs == RerunJobs::Lost)
 }
 
 /// Returns that the cloud took the machine of this runner, if it did. Once noted, it stays as long
@@ -84,7 +78,7 @@ fn taken<'a>(seen: &'a Observation, run: &Run, runner: &str) -> Option<&'a Machi
 pub(crate) fn awaited(seen: &Observation) -> Option<Interruption> {
     let run = seen.run.as_ref().filter(|run| run.deleted_at.is_none())?;
     let has_failed = seen.job == Job::Done { conclusion: Conclusion::Failure };
-    if !has_failed || run.status.phase != Phase::Running || !is_allowed(seen) {
+    if !has_failed || run.status.phase != Phase::Running || !runs_again(seen) {
         return None;
     }
     // With another start it is another attempt of the job: somebody else ran it again.

@@ -204,7 +204,10 @@ pub(super) fn apply<'t>(
             let (pauses, changed) = pauses::resume(write, class.as_ref())?;
             Ok((Ok(Answer::Pauses(pauses)), changed))
         }
-        Op::Reruns(requests) => reruns::put(write, &requests),
+        Op::Reruns(requests) => Ok(match reruns::put(write, &requests)? {
+            Ok(version) => (Ok(Answer::Version(version)), true),
+            Err(conflict) => (Err(Refused::Conflict(conflict)), false),
+        }),
         Op::TakeIn { key, body } => take_in(write, &key, &body),
         Op::TakeOut { key } => take_out(write, &key),
         Op::Probe { bytes } => {
@@ -243,7 +246,7 @@ fn conflict(name: &RunName, current: Option<&Guard>) -> Refused {
     })
 }
 
-pub(super) type Applied = Result<(Result<Answer, Refused>, bool), redb::Error>;
+type Applied = Result<(Result<Answer, Refused>, bool), redb::Error>;
 
 fn put(tables: &mut Runs, record: &Record, expect: Expect) -> Applied {
     let Record { name, uid, version, created, expires, body, projection } = record;
