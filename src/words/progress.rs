@@ -37,7 +37,9 @@ pub fn sentence(event: &Event) -> Option<String> {
         Event::Rerun { outcome } => match outcome {
             RerunOutcome::Accepted => "run again, because the cloud took its machine".to_owned(),
             RerunOutcome::NotDone => "not run again yet: its workflow run goes on".to_owned(),
-            RerunOutcome::Denied => "not run again: `forge.token` may not change Actions".to_owned(),
+            RerunOutcome::Denied => {
+                "not run again: `forge.token` may not change Actions".to_owned()
+            }
             RerunOutcome::Failed => "not known to run again: the call failed".to_owned(),
             RerunOutcome::Not(why) => format!("not run again: {}", why.words()),
         },

@@ -83,7 +83,7 @@ fn words(reason: Reason) -> (&'static str, &'static str, &'static str) {
         ),
         Reason::AwaitsRerun => (
             "its workflow run to be over: then the job is run again",
-            "Gitea fails the job 10 to 15 min after its machine is gone, and is asked to run it again",
+            "Gitea fails the job 10 to 15 min after its machine is gone; then it is asked for it",
             "",
         ),
         Reason::Cancelled => {

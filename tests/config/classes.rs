@@ -133,7 +133,10 @@ fn options_of_machines_on_this_host_have_no_effect() {
 #[test]
 fn lost_jobs_are_run_again_unless_their_machines_have_a_profile() {
     let class = "[[class]]\nname = \"a\"\nlabels = [\"a\"]\n";
-    let policy = |rest: &str| good(&with(&format!("{class}{rest}")), &TOKEN).settings.classes[0].rerun;
+    let policy = |rest: &str| {
+        let text = with(&format!("{class}{rest}"));
+        good(&text, &TOKEN).settings.classes[0].rerun
+    };
     assert_eq!(policy(""), RerunPolicy { jobs: RerunJobs::Lost, limit: 2 });
     let never = RerunPolicy { jobs: RerunJobs::Never, limit: 2 };
     assert_eq!(policy("rerun = \"never\""), never);

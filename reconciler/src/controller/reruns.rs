@@ -21,7 +21,6 @@ impl Controller {
         let Some(attempt_id) = runner_elsewhere(seen) else { return Ok(None) };
         let of_it = listed.of(&attempt_id.run).filter(|machine| machine.attempt_id == attempt_id);
         let of_it: Vec<&Machine> = of_it.collect();
-        let is_taken = |machine: &Machine| machine.ended_by == Some(EndedBy::Cloud);
         if of_it.iter().any(|m| m.is_live()) || !of_it.iter().any(|m| is_taken(m)) {
             return Ok(None);
         }
@@ -95,6 +94,10 @@ impl Controller {
         };
         Ok(FailedJob { name, id, cause, limit, reruns })
     }
+}
+
+fn is_taken(machine: &Machine) -> bool {
+    machine.ended_by == Some(EndedBy::Cloud)
 }
 
 /// Returns the attempt of another run on whose runner the job of this run runs, or ran.

@@ -58,8 +58,8 @@ pub struct Interruption {
     pub failed_at: Option<Timestamp>,
 }
 
-/// What names a job of a workflow run over all its attempts. The ID of the job does not: since Gitea
-/// 1.27 each attempt has another.
+/// What names a job of a workflow run over all its attempts. The ID of the job does not: since
+/// Gitea 1.27 each attempt has another.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct RerunKey {

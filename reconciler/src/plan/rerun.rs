@@ -89,8 +89,13 @@ pub(crate) fn awaited(seen: &Observation) -> Option<Interruption> {
     interruption(seen, run, run.status.runner.as_deref()?)
 }
 
-/// Returns why a job of a workflow run failed, by the record of its run and the class that serves it.
-pub(crate) fn cause_of(job: &WorkflowJob, run: Option<&Run>, class: Option<&Class>) -> FailureCause {
+/// Returns why a job of a workflow run failed, by the record of its run and the class that serves
+/// it.
+pub(crate) fn cause_of(
+    job: &WorkflowJob,
+    run: Option<&Run>,
+    class: Option<&Class>,
+) -> FailureCause {
     let Some(run) = run.filter(|run| run.is_open() && run.deleted_at.is_none()) else {
         return FailureCause::Other;
     };

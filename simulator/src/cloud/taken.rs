@@ -6,8 +6,8 @@ use tinqs_ci_reconciler::model::EndedBy;
 use super::Cloud;
 
 impl Cloud {
-    /// Returns when the cloud took the machine of a runner; `None` if it did not, or if a machine of
-    /// that runner is live.
+    /// Returns when the cloud took the machine of a runner; `None` if it did not, or if a machine
+    /// of that runner is live.
     pub fn taken_at(&self, runner: Option<&str>) -> Option<Timestamp> {
         let runner = runner?;
         let of_it = self.machines().filter(|m| m.attempt_id.to_string() == runner);

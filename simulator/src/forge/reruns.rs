@@ -105,8 +105,8 @@ impl Forge {
         Ok(targets)
     }
 
-    /// Runs jobs again as the API does, with the jobs that need them. Returns the new IDs by the old
-    /// ones.
+    /// Runs jobs again as the API does, with the jobs that need them. Returns the new IDs by the
+    /// old ones.
     ///
     /// # Errors
     /// Why it runs none.

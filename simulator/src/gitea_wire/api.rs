@@ -98,10 +98,7 @@ pub(super) fn answer(shared: &Shared, call: &Call) -> Response {
     match rest {
         [] => repository(shared, call, &scope),
         ["actions", "jobs", rest @ ..] => jobs(shared, call, &scope, rest),
-        ["actions", "runs", rest @ ..] if read => runs(shared, call, &scope, rest),
-        ["actions", "runs", rest @ ..] if call.method == Method::POST => {
-            reruns::answer(shared, &scope, rest)
-        }
+        ["actions", "runs", rest @ ..] => runs(shared, call, &scope, rest),
         ["actions", "runners", rest @ ..] => runners(shared, call, &scope, rest),
         ["hooks", rest @ ..] => hooks(shared, call, &scope, rest),
         ["repos"] if read => Json(repository_list(shared, call, &scope)).into_response(),
@@ -170,6 +167,11 @@ fn jobs(shared: &Shared, call: &Call, scope: &Scope, rest: &[&str]) -> Response 
 /// Handles a call about a workflow run; only repositories return them.
 fn runs(shared: &Shared, call: &Call, scope: &Scope, rest: &[&str]) -> Response {
     let Scope::Repo(repo) = scope else { return missing() };
+    match call.method {
+        Method::GET => {}
+        Method::POST => return reruns::answer(shared, repo, rest),
+        _ => return missing(),
+    }
     let forge = shared.forge();
     let [id, rest @ ..] = rest else {
         let (runs, page) = (forge.runs_json(repo), Page::of(call));

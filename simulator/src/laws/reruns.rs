@@ -85,7 +85,8 @@ impl Laws {
         }
         let failed = job.status == Status::Done(Conclusion::Failure);
         let failed_at = job.completed_at.filter(|_| failed);
-        let is_lost = failed_at.zip(taken_at).is_some_and(|(at, taken)| at + FAILED_WITHIN >= taken);
+        let ends = failed_at.zip(taken_at);
+        let is_lost = ends.is_some_and(|(failed, taken)| failed + FAILED_WITHIN >= taken);
         if !is_lost {
             let what = format!("{about} is run again, but the cloud did not take its machine");
             self.broken("L15", now, &about, what);

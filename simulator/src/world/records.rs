@@ -167,8 +167,8 @@ impl Records {
         self.reruns.get(key).cloned()
     }
 
-    /// Writes the requests to run a job again. Returns the new version; `None` if another write came
-    /// first.
+    /// Writes the requests to run a job again. Returns the new version; `None` if another write
+    /// came first.
     pub(crate) fn put_reruns(&mut self, reruns: &Reruns) -> Option<u64> {
         let stored = self.reruns.get(&reruns.key).map_or(0, |stored| stored.version);
         let version = stored + 1;

@@ -114,8 +114,8 @@ pub(super) fn registration_checks(forge: &Config, registration: &Result<(), Stri
     std::iter::once(registered).chain(many.then_some(exposed)).collect()
 }
 
-/// Checks whether jobs can be run again whose machine the cloud took. Says nothing if they can, or if
-/// the server cannot do it.
+/// Checks whether jobs can be run again whose machine the cloud took. Says nothing if they can, or
+/// if the server cannot do it.
 pub(super) fn rerun_check(reruns: Option<&Access>) -> Option<Check> {
     let Some(Access::Denied(why) | Access::Rejected(why)) = reruns else { return None };
     Some(Check::warn(

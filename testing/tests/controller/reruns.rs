@@ -58,7 +58,8 @@ fn lost(harness: &Harness, count: usize) -> Vec<RunName> {
     names
 }
 
-/// Says what the workflow run is: its jobs by ID, each with its state. Those that are done ended now.
+/// Says what the workflow run is: its jobs by ID, each with its state. Those that are done ended
+/// now.
 fn workflow_run(harness: &Harness, jobs: &[(i64, Job)]) -> Timestamp {
     let at = harness.now();
     let job = |(id, state): &(i64, Job)| WorkflowJob {

@@ -9,8 +9,8 @@ use super::index::quarantined;
 /// Key → the second of the last request, version, the requests as JSON.
 pub(super) const RERUNS: TableDefinition<&str, (i64, u64, &[u8])> = TableDefinition::new("reruns");
 
-/// Writes the requests if the stored ones have the version that was read, and deletes those that are
-/// kept no longer. Returns the new version, or what the conflict is.
+/// Writes the requests if the stored ones have the version that was read, and deletes those that
+/// are kept no longer. Returns the new version, or what the conflict is.
 pub(super) fn put(
     write: &WriteTransaction,
     requests: &Reruns,

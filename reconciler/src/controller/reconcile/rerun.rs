@@ -53,7 +53,8 @@ impl Reconcile<'_> {
         Ok(())
     }
 
-    /// Shows the forge's answer in the observation and the timeline. Returns whether to decide again.
+    /// Shows the forge's answer in the observation and the timeline. Returns whether to decide
+    /// again.
     fn answered(&mut self, answer: Result<RerunAnswer, PortError>) -> bool {
         let now = self.seen.now;
         let outcome = match answer {

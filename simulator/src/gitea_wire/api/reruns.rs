@@ -8,11 +8,10 @@ use tinqs_ci_reconciler::model::RerunScope;
 
 use super::super::Shared;
 use super::super::answer::{missing, refuse};
-use crate::forge::{Line, RerunRefused, Scope};
+use crate::forge::{Line, RerunRefused};
 
-/// Handles such a call; only repositories have them.
-pub(super) fn answer(shared: &Shared, scope: &Scope, rest: &[&str]) -> Response {
-    let Scope::Repo(repo) = scope else { return missing() };
+/// Handles such a call about a repository.
+pub(super) fn answer(shared: &Shared, repo: &str, rest: &[&str]) -> Response {
     let now = shared.now();
     let mut forge = shared.forge();
     if forge.config.line < Line::V1_26 {
