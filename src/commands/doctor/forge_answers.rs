@@ -44,8 +44,8 @@ fn message_of(error: &PortError) -> String {
 }
 
 impl ForgeAnswers {
-    /// Queries the forge; for its repositories only if a class has `repos`, and for re-runs only if a
-    /// class wants them. Changes nothing there.
+    /// Queries the forge; for its repositories only if a class has `repos`, and for re-runs only if
+    /// a class wants them. Changes nothing there.
     pub async fn gather(forge: &Config, classes: &[Class]) -> Self {
         let client = match Client::new(forge, Arc::new(SystemClock)) {
             Ok(client) => client,

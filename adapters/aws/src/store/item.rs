@@ -272,6 +272,12 @@ pub(super) fn described() -> serde_json::Value {
             ("unknown_end", "N", "the most seconds more of machines whose end nobody saw"),
             (TTL, "N", "seconds of Unix time; 13 months after the day"),
         ]),
+        "reruns#<key>": attributes(&[
+            (KEY, "S", "repository ID, workflow run ID, and the hash of the job's full name"),
+            (VERSION, "N", "counts the writes; guards every one"),
+            (BODY, "S", "the requests to run the job again: JSON"),
+            (TTL, "N", "seconds of Unix time; 90 days after the last request"),
+        ]),
         "inbox#<key>": attributes(&[
             (KEY, "S", "the time a delivery was received, and its hash"),
             (KIND, "S", "`inbox`: the partition in the index `created`"),
