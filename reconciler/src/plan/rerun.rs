@@ -52,12 +52,10 @@ fn interruption(seen: &Observation, run: &Run, runner: &str) -> Option<Interrupt
         return Some(noted.clone());
     }
     let taken = taken(seen, run, runner)?;
-    Some(Interruption {
-        runner: runner.to_owned(),
-        machine: taken.id.clone(),
-        at: taken.ended_at.map_or(seen.now, |at| at.min(seen.now)),
-        failed_at: None,
-    })
+    // Where the cloud does not date the end, it was before now, by a clock that agrees.
+    let at = taken.ended_at.or(Some(seen.now).filter(|_| seen.clock.agrees()))?;
+    let (runner, machine) = (runner.to_owned(), taken.id.clone());
+    Some(Interruption { runner, machine, at, failed_at: None })
 }
 
 /// Returns the machine of this runner if the cloud took it, and no other machine of it is live.
