@@ -42,7 +42,6 @@ fn times(status: &mut Status, seen: &Observation) {
             *at = now;
         }
     };
-    status.interrupted.iter_mut().for_each(|interrupted| past(&mut interrupted.at));
     let ended = |ended: &mut Ended| past(&mut ended.at);
     if let Some(attempt) = &mut status.attempt {
         past(&mut attempt.decided_at);
