@@ -45,7 +45,7 @@ power_off() {
   trap - EXIT
   if [ -n "${TINQS_CI_MACHINE:-}" ]; then # a process machine
     trap '' HUP INT TERM
-    : >"$HOME/tinqs-ci/.powered-off" # who ends it: without this file, the host did
+    { : >"$HOME/.tinqs-ci-powered-off"; } 2>/dev/null # without this file, the host ended it
     signal_all TERM
     for _ in {1..20}; do
       signal_all 0 || exit 0

@@ -23,7 +23,7 @@ pub(super) const LOG: &str = "log";
 pub(super) const TERMINATED: &str = "terminated";
 const ENDED: &str = "ended";
 /// Written by the boot script before it ends the machine.
-const POWERED_OFF: &str = "tinqs-ci/.powered-off";
+const POWERED_OFF: &str = ".tinqs-ci-powered-off";
 /// Prefix of directories that are being deleted.
 const DISCARDED: &str = ".discarded-";
 
