@@ -43,7 +43,7 @@ async fn failed_jobs_are_run_again_where_the_server_can_do_that() {
         assert_eq!(read.can_rerun, can, "{line:?}");
         assert_eq!(read.failed().map(|job| job.id).collect::<Vec<_>>(), [ids[0]]);
         assert!(read.jobs[0].failed_at().is_some() && read.jobs[2].completed_at.is_none());
-        let ask = async |scope| client.rerun(&of, run_id, scope).await.expect("answers");
+        let ask = async |scope: RerunScope| client.rerun(&of, run_id, scope).await.expect("answers");
         if !can {
             assert_eq!(ask(RerunScope::Failed).await, RerunAnswer::Unsupported);
             continue;

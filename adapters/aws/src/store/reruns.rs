@@ -1,12 +1,12 @@
 //! The requests to run jobs again: one item for each job of a workflow run.
 
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity};
+use aws_sdk_dynamodb::types::ReturnConsumedCapacity;
+use jiff::Timestamp;
 use tinqs_ci_reconciler::model::{RerunKey, Reruns};
 use tinqs_ci_reconciler::ports::{PortError, RERUNS_KEPT};
 
 use super::item::{self, BODY, KEY, TTL, VERSION};
 use super::{DynamoStore, conflict, quarantined};
-use jiff::Timestamp;
 
 fn key_of(key: &RerunKey) -> String {
     item::key("reruns", &key.text())
@@ -17,8 +17,9 @@ impl DynamoStore {
     pub(super) async fn read_reruns(&self, key: &RerunKey) -> Result<Option<Reruns>, PortError> {
         let key = key_of(key);
         let Some(item) = self.item("reruns", &key).await? else { return Ok(None) };
-        let text = item.get(BODY).and_then(|body: &AttributeValue| body.as_s().ok());
-        let read = serde_json::from_str(text.map_or("", String::as_str));
+        let text = item.get(BODY).and_then(|body| body.as_s().ok());
+        let read: serde_json::Result<Reruns> =
+            serde_json::from_str(text.map_or("", String::as_str));
         Ok(read.inspect_err(|reason| quarantined(&key, &reason.to_string())).ok())
     }
 
