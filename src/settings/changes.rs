@@ -211,6 +211,8 @@ fn class_keys(before: &Class, after: &Class) -> Vec<&'static str> {
         ("repo_limit", before.repo_limit != after.repo_limit),
         ("owner_limit", before.owner_limit != after.owner_limit),
         ("budget", before.budget != after.budget),
+        ("rerun", before.rerun.jobs != after.rerun.jobs),
+        ("rerun_limit", before.rerun.limit != after.rerun.limit),
         ("boot_within", old.boot_within != new.boot_within),
         ("idle_within", old.idle_within != new.idle_within),
         ("max_age", old.max_age != new.max_age),

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use tinqs_ci_reconciler::model::{
-    Class, ClassName, HOST, MicroUsd, SeatLimits, Times, label_name, pattern_problem,
+    Class, ClassName, HOST, MachineSpec, MicroUsd, RerunJobs, RerunPolicy, SeatLimits, Times,
+    label_name, pattern_problem,
 };
 
 use super::ec2;
@@ -235,6 +236,7 @@ fn class(r: &Reader<'_>, in_ec2: bool, prices: &BTreeMap<String, MicroUsd>) -> C
         repos: repos(r),
         budget: budget(r, &machines, prices, in_ec2),
         allocation,
+        rerun: rerun(r, &machines),
         machines,
         limit: limits.class,
         repo_limit: limits.repo,
@@ -264,6 +266,24 @@ fn check_hold(r: &Reader<'_>, class: &Class) {
                    have its rights; remove one of the two";
         r.mistake("hold", why);
     }
+}
+
+/// Returns whether lost jobs are run again by default. Jobs with the rights of a profile may have
+/// done half of a deployment.
+fn default_rerun(machines: &[MachineSpec]) -> RerunPolicy {
+    let has_profile = machines.iter().any(|machine| !machine.instance_profile.is_empty());
+    let jobs = if has_profile { RerunJobs::Never } else { RerunJobs::Lost };
+    RerunPolicy { jobs, ..RerunPolicy::default() }
+}
+
+fn rerun(r: &Reader<'_>, machines: &[MachineSpec]) -> RerunPolicy {
+    let default = default_rerun(machines);
+    let jobs = match r.text("rerun").as_deref() {
+        Some("never") => RerunJobs::Never,
+        Some(_) => RerunJobs::Lost,
+        None => default.jobs,
+    };
+    RerunPolicy { jobs, limit: r.count_in("rerun_limit").unwrap_or(default.limit) }
 }
 
 fn times(r: &Reader<'_>) -> Times {
@@ -344,11 +364,13 @@ fn default_class(top: &Reader<'_>, has_file: bool, in_ec2: bool) -> Class {
             ),
         }
     }
+    let machines = if in_ec2 && !has_file { ec2::of_variables(top) } else { vec![process()] };
     let class = Class {
         name: ClassName("default".to_owned()),
         labels: vec!["*".to_owned()],
         serves_unlabeled: false,
-        machines: if in_ec2 && !has_file { ec2::of_variables(top) } else { vec![process()] },
+        rerun: default_rerun(&machines),
+        machines,
         limit: if has_file { Some(DEFAULT_LIMIT) } else { limit_of_variable(top) },
         repo_limit: None,
         owner_limit: None,

@@ -2,6 +2,8 @@
 
 use jiff::SignedDuration;
 
+use tinqs_ci_reconciler::model::{RerunJobs, RerunPolicy};
+
 use crate::{MINIMAL, good, parse, with};
 
 const TOKEN: [(&str, &str); 1] = [("HOME_TOKEN", "long-token")];
@@ -145,5 +147,28 @@ fn a_hold_needs_repositories_and_machines_without_rights() {
     ] {
         let said = parse(&with(&format!("{class}{lines}")), &TOKEN).expect_err(lines).to_string();
         assert!(said.contains(why), "{lines}: {said}");
+    }
+}
+
+#[test]
+fn lost_jobs_are_run_again_unless_their_machines_have_a_profile() {
+    let class = "[[class]]\nname = \"a\"\nlabels = [\"a\"]\n";
+    let policy = |rest: &str| {
+        let text = with(&format!("{class}{rest}"));
+        good(&text, &TOKEN).settings.classes[0].rerun
+    };
+    assert_eq!(policy(""), RerunPolicy { jobs: RerunJobs::Lost, limit: 2 });
+    let never = RerunPolicy { jobs: RerunJobs::Never, limit: 2 };
+    assert_eq!(policy("rerun = \"never\""), never);
+    let lost = RerunPolicy { jobs: RerunJobs::Lost, limit: 5 };
+    assert_eq!(policy("rerun = \"lost\"\nrerun_limit = 5"), lost);
+    for (wrong, why) in [
+        ("rerun = \"always\"", "expected"),
+        ("rerun_limit = 0", "0 is not valid: from 1 to 10"),
+        ("rerun_limit = 11", "11 is not valid: from 1 to 10"),
+    ] {
+        let text = with(&format!("{class}{wrong}"));
+        let mistakes = parse(&text, &TOKEN).expect_err(wrong).to_string();
+        assert!(mistakes.contains(why), "{wrong}: {mistakes}");
     }
 }

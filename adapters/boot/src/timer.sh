@@ -46,6 +46,7 @@ power_off() {
   trap - EXIT
   if [ -n "${TINQS_CI_MACHINE:-}" ]; then # a process machine
     trap '' HUP INT TERM
+    { : >"$HOME/.tinqs-ci-powered-off"; } 2>/dev/null # without this file, the host ended it
     local all=TINQS_CI_MACHINE=$TINQS_CI_MACHINE
     signal_all TERM "$all"
     for _ in {1..20}; do

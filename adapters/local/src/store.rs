@@ -16,6 +16,7 @@ mod probe;
 mod put;
 mod reader;
 mod record;
+mod reruns;
 mod seats;
 mod tables;
 mod usage;
@@ -33,7 +34,7 @@ use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 use tinqs_ci_reconciler::model::{
-    AttemptId, ClassName, Pause, Run, RunName, SeatLimits, Uid, Usage,
+    AttemptId, ClassName, Pause, RerunKey, Reruns, Run, RunName, SeatLimits, Uid, Usage,
 };
 use tinqs_ci_reconciler::ports::{
     Cursor, ErrorKind, Expect, Filter, NewerRecord, OpenRun, Page, PortError, RunStore, Seat,
@@ -350,6 +351,18 @@ impl RunStore for Store {
 
     async fn pauses(&self) -> Result<Vec<Pause>, PortError> {
         self.read("pauses", pauses::all).await
+    }
+
+    async fn reruns(&self, key: &RerunKey) -> Result<Option<Reruns>, PortError> {
+        let key = key.text();
+        self.read("reruns", move |read| reruns::get(read, &key)).await
+    }
+
+    async fn put_reruns(&self, reruns: &Reruns) -> Result<u64, PortError> {
+        match self.write("put_reruns", Op::Reruns(Box::new(reruns.clone()))).await? {
+            Answer::Version(version) => Ok(version),
+            _ => Err(unexpected("put_reruns")),
+        }
     }
 
     async fn lease(

@@ -59,12 +59,12 @@ impl Controller {
     ) -> Result<Observation, PortError> {
         let settings = self.settings();
         let ticket = self.cache.ticket();
-        let machines = self.cache.machines.after(&self.cache, ticket, self.list_machines()).await?;
+        let listed = self.cache.machines.after(&self.cache, ticket, self.list_machines()).await?;
         let as_recorded = |machine: Machine| match &run {
             Some(run) => run.as_recorded(machine),
             None => machine,
         };
-        let machines: Vec<Machine> = machines.of(name).cloned().map(as_recorded).collect();
+        let machines: Vec<Machine> = listed.of(name).cloned().map(as_recorded).collect();
         let registrations = self.registrations_of(name, run.as_ref(), &machines, ticket).await?;
         let SeenJob { state: job, times, .. } = self.read_job(run.as_mut()).await?;
         let seats = self.cache.seats.after(&self.cache, ticket, self.list_seats()).await?;
@@ -90,6 +90,8 @@ impl Controller {
             forge_read: None,
             at_work: Vec::new(),
             canceled: Vec::new(),
+            elsewhere: None,
+            rerun: None,
             no_replacement: false,
             class: None,
             nearest,
@@ -115,6 +117,8 @@ impl Controller {
         self.ask_for_jobs(&mut seen).await;
         self.note_canceled(&mut seen);
         seen.no_replacement = self.has_no_replacement(&seen);
+        seen.elsewhere = self.taken_elsewhere(&seen, &listed).await?;
+        seen.rerun = self.rerun_view(&seen).await?;
         Ok(seen)
     }
 

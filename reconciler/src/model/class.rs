@@ -11,6 +11,7 @@ use super::machine::MachineSpec;
 use super::money::MicroUsd;
 use super::names::text_id;
 use super::repos::pattern_fits;
+use super::rerun::RerunPolicy;
 use super::seat_limits::SeatLimits;
 use crate::text::cut;
 
@@ -51,6 +52,9 @@ pub struct Class {
     /// In which order its machine specs are tried.
     #[serde(default, skip_serializing_if = "Allocation::is_order")]
     pub allocation: Allocation,
+    /// Whether its jobs are run again whose machines the cloud took.
+    #[serde(default, skip_serializing_if = "RerunPolicy::is_default")]
+    pub rerun: RerunPolicy,
     /// Its time limits.
     #[serde(default)]
     pub times: Times,

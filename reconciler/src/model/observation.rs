@@ -9,11 +9,13 @@ use super::boots::BootStop;
 use super::budget::BudgetStop;
 use super::class::{Class, ClassName, NearestClass};
 use super::clock_check::ClockCheck;
+use super::job::{Conclusion, Job};
 use super::job_times::JobTimes;
 use super::machine::{Cause, MachineSpec, Market, OpenBreaker, UnavailableOffering};
 use super::names::{AttemptId, InstallationId, MachineId, RunName};
 use super::outcome::{EndedBy, Outcome, StateReason};
 use super::pause::Pause;
+use super::rerun::RerunView;
 use super::run::Run;
 
 /// The complete input of a decision.
@@ -66,6 +68,12 @@ pub struct Observation {
     /// as far as this process knows them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub canceled: Vec<AttemptId>,
+    /// The ended machine of another run on whose runner the job runs, or ran, if the cloud took it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub elsewhere: Option<Machine>,
+    /// What was read because the job may be run again (rule R1).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rerun: Option<RerunView>,
     /// Whether the launch pacer has a token left.
     pub room: bool,
     /// Whether the job was displaced and no machine will be reassigned to it.
@@ -222,44 +230,6 @@ impl ObservedClass {
     pub fn open_breaker(&self, now: Timestamp) -> Option<&OpenBreaker> {
         self.breaker.as_ref().filter(|breaker| breaker.until > now)
     }
-}
-
-/// The state of a job, as the forge reports it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
-pub enum Job {
-    /// Push mode: jobs cannot be read. Never used for an outage.
-    Unobservable,
-    /// 404 for the job while its repository answers, or for the repository while the forge answers.
-    Absent,
-    /// It waits for other jobs, approval or its concurrency group: it needs no runner.
-    Blocked,
-    /// It waits for a runner.
-    Waiting,
-    /// A runner executes it.
-    Running {
-        /// The runner's name.
-        runner: String,
-    },
-    /// It has ended.
-    Done {
-        /// The conclusion.
-        conclusion: Conclusion,
-    },
-}
-
-/// The conclusion of a job.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
-pub enum Conclusion {
-    /// It succeeded.
-    Success,
-    /// It failed. Also used for unknown conclusions.
-    Failure,
-    /// It was canceled.
-    Cancelled,
-    /// It was skipped.
-    Skipped,
 }
 
 /// A machine with our tag.

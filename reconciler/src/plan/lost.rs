@@ -6,7 +6,7 @@ use super::decide::{Decision, Lost};
 use super::times::older;
 use crate::model::{
     Attempt, AttemptId, Conclusion, Condition, End, Ended, EndedBy, Happened, Machine,
-    MachineState, Outcome, Phase, Reason, Run,
+    MachineState, Observation, Outcome, Phase, Reason, RerunJobs, Run,
 };
 
 /// A job that is seen to fail this soon after its machine's deadline, or before the cloud took its
@@ -58,7 +58,8 @@ impl Decision<'_> {
             return None;
         }
         let known = &self.run.status;
-        let told = known.conditions.iter().find(|c| c.reason.is_lost());
+        let tells = |c: &&Condition| c.reason.is_lost() || c.reason == Reason::AwaitsRerun;
+        let told = known.conditions.iter().find(tells);
         let same_runner = known.runner.as_deref() == Some(runner);
         if let Some(told) = told.filter(|_| known.phase == Phase::Running && same_runner) {
             return Some(Lost { condition: told.clone(), news: None });
@@ -67,8 +68,13 @@ impl Decision<'_> {
         let machine = machines().find(|m| m.placement == current)?;
         let by_age =
             machine.ended_by != Some(EndedBy::Cloud) && is_reached(machine.deadline, self.now());
-        let reason = if by_age { Reason::MaxAge } else { Reason::MachineLost };
-        let message = describe(machine, by_age);
+        let again = self.status.interrupted.is_some() && runs_again(self.seen);
+        let reason = match (by_age, again) {
+            (true, _) => Reason::MaxAge,
+            (false, true) => Reason::AwaitsRerun,
+            (false, false) => Reason::MachineLost,
+        };
+        let message = describe(machine, by_age, again);
         let (machine, ended_by) = (machine.id.clone(), machine.ended_by);
         Some(Lost {
             condition: Condition { reason, since: self.now(), message },
@@ -81,7 +87,12 @@ impl Decision<'_> {
         let outcome = Outcome::from(conclusion);
         let status = &self.status;
         match (outcome, status.phase, status.outcome, status.reason()) {
-            (Outcome::Failed, Phase::Running, _, Some(Reason::MachineLost)) => Outcome::MachineLost,
+            (
+                Outcome::Failed,
+                Phase::Running,
+                _,
+                Some(Reason::MachineLost | Reason::AwaitsRerun),
+            ) => Outcome::MachineLost,
             (Outcome::Failed, Phase::Running, _, Some(Reason::MaxAge)) => Outcome::MaxAge,
             (
                 Outcome::Failed,
@@ -140,7 +151,7 @@ fn is_reached(deadline: Timestamp, now: Timestamp) -> bool {
 }
 
 /// Returns the attempt of this run whose runner has this name, and its current placement.
-fn own_attempt(run: &Run, runner: &str) -> Option<(AttemptId, u32)> {
+pub(crate) fn own_attempt(run: &Run, runner: &str) -> Option<(AttemptId, u32)> {
     let last = |placements: usize| u32::try_from(placements.saturating_sub(1)).unwrap_or(u32::MAX);
     let past = run.status.past.iter().map(|p| (p.number, last(p.placements.len())));
     let all = run.status.attempt.iter().map(|a| (a.number, a.current())).chain(past);
@@ -148,7 +159,13 @@ fn own_attempt(run: &Run, runner: &str) -> Option<(AttemptId, u32)> {
         .find(|(attempt_id, _)| attempt_id.to_string() == runner)
 }
 
-fn describe(machine: &Machine, by_age: bool) -> String {
+/// Returns whether the class of a run allows to run its job again.
+pub(super) fn runs_again(seen: &Observation) -> bool {
+    let class = seen.class.as_ref().map(|observed| &observed.class);
+    class.is_some_and(|class| class.rerun.jobs == RerunJobs::Lost)
+}
+
+fn describe(machine: &Machine, by_age: bool, again: bool) -> String {
     let Machine { id, class, market, .. } = machine;
     let what = match machine.ended_by {
         _ if by_age => {
@@ -163,7 +180,8 @@ fn describe(machine: &Machine, by_age: bool) -> String {
     let said = machine.state_reason.as_ref();
     let said = said.filter(|_| !by_age && machine.ended_by != Some(EndedBy::Itself));
     let said = said.map(|reason| format!(" ({reason})")).unwrap_or_default();
-    format!("{what}{said}. Gitea usually fails the job 10 to 15 min after that; re-run it there")
+    let then = if again { "then it is run again" } else { "re-run it there" };
+    format!("{what}{said}. Gitea usually fails the job 10 to 15 min after that; {then}")
 }
 
 /// Returns the machine of a canceled job that is still up. It ends with its registration.

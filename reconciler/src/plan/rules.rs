@@ -4,7 +4,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    AttemptId, Chosen, ClassName, Friendly, MachineId, MachineSpec, SeatLimits, Status,
+    AttemptId, Chosen, ClassName, Friendly, MachineId, MachineSpec, RerunScope, Reruns, SeatLimits,
+    Status,
 };
 
 /// The decision of a reconcile: the next status, and the actions.
@@ -107,6 +108,18 @@ pub enum Action {
         /// The index of the placement.
         placement: u32,
     },
+    /// Ask the forge to run jobs of a workflow run again.
+    Rerun {
+        /// The ID of the workflow run.
+        run_id: i64,
+        /// Which of its jobs.
+        scope: RerunScope,
+        /// What is recorded before the call, by key: each version is the one that was read, and 0
+        /// for none.
+        requests: Vec<Reruns>,
+        /// The rule that requires it.
+        rule: Rule,
+    },
     /// Remove the record.
     Remove,
 }
@@ -187,6 +200,8 @@ rules! {
     PushConsumed = "job assigned (rule P1)",
     /// Push mode: the machine that got a job ended.
     PushEnded = "machine ended (rule P2)",
+    /// The job failed because the cloud took its machine, and is run again.
+    AwaitsRerun = "rerun pending (rule R1)",
 }
 
 impl Rule {

@@ -56,7 +56,7 @@ fn every_rule_has_a_name_and_a_number_of_its_own() {
         assert_eq!((rule.to_string(), rule.shown()), (shown.clone(), shown.as_str()));
         assert_eq!(serde_json::to_value(rule).unwrap(), shown);
         assert!(rule.name().bytes().all(|b| b.is_ascii_lowercase() || b == b' '), "{shown}");
-        let digits = rule.number().trim_start_matches('P');
+        let digits = rule.number().trim_start_matches(['P', 'R']);
         assert!(digits.parse::<u32>().is_ok(), "{shown}");
     }
 }

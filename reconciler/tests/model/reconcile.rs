@@ -74,6 +74,8 @@ impl Reconcile {
             forge_read: None,
             at_work: Vec::new(),
             canceled: Vec::new(),
+            elsewhere: None,
+            rerun: None,
             no_replacement: false,
             nearest: None,
             class: None,

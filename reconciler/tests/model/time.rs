@@ -291,6 +291,8 @@ fn visit_run(run: &mut Run, f: Visit<'_>) {
         finished_at,
         outcome: _,
         runner: _,
+        // No run here has a workflow run.
+        interrupted: _,
         conditions,
         timeline: _,
         usage: _,

@@ -46,12 +46,12 @@ pub(super) struct Wait {
 }
 
 impl Wait {
-    fn since(since: Timestamp) -> Self {
+    pub(super) fn since(since: Timestamp) -> Self {
         Self { since, excused: SignedDuration::ZERO, told: false }
     }
 
     /// Adds a minute. Returns the duration the first time it exceeds `most`.
-    fn goes_on(
+    pub(super) fn goes_on(
         &mut self,
         now: Timestamp,
         excused: bool,

@@ -145,6 +145,7 @@ impl<'a> Drive<'a> {
         world.laws.waits_at_most = profile.waits_at_most;
         world.laws.twins = faults.no_tokens;
         world.laws.watches_boots = profile.watches_boots();
+        world.laws.reruns_within = profile.reruns_within(&faults);
         let is_orderly = faults.keeps_order() && periods.is_empty() && profile.checks_shares;
         world.laws.fair_among = is_orderly.then_some(replicas);
         if faults.refuses_capacity() || periods.iter().any(|s| s.trouble == OngoingFault::Drought) {

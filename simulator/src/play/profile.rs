@@ -132,6 +132,18 @@ impl Profile {
         Self::all().into_iter().find(|profile| profile.name == name)
     }
 
+    /// Returns within which time a lost job must be run again, where that is checked: nobody sets
+    /// clocks, and webhooks arrive. A call that fails is repeated after more than a minute.
+    pub(super) fn reruns_within(&self, faults: &FaultProfile) -> Option<SignedDuration> {
+        let fails = faults.refused > 0.0 || faults.reply_lost > 0.0 || faults.crash > 0.0;
+        match self.name {
+            "interrupt" if fails => Some(SignedDuration::from_mins(20)),
+            "interrupt" => Some(SignedDuration::from_mins(3)),
+            "interrupt_lost" => Some(SignedDuration::from_hours(12)),
+            _ => None,
+        }
+    }
+
     /// Returns whether the breaker for machines is checked. Elsewhere a machine that works may look
     /// offline for a while, because the forge is away, its runner is silent, or a clock is wrong.
     pub(super) fn watches_boots(&self) -> bool {

@@ -344,6 +344,7 @@ impl Profile {
             Self::hung(),
             Self::skew(),
             Self::upgrade(),
+            Self::interrupt(),
         ]
     }
 }

@@ -260,6 +260,8 @@ fn seen(run: Run, job: Job, limit: Option<u32>) -> Observation {
         forge_read: None,
         at_work: Vec::new(),
         canceled: Vec::new(),
+        elsewhere: None,
+        rerun: None,
         no_replacement: false,
         nearest: None,
         class: Some(ObservedClass::from(Class {
@@ -270,6 +272,7 @@ fn seen(run: Run, job: Job, limit: Option<u32>) -> Observation {
             limit,
             repo_limit: None,
             owner_limit: None,
+            rerun: tinqs_ci_reconciler::model::RerunPolicy::default(),
             budget: None,
             allocation: tinqs_ci_reconciler::model::Allocation::Order,
             repos: Vec::new(),

@@ -52,6 +52,17 @@ pub(in crate::settings) const CLASS: &[Key] = &[
         "What its machines may cost per day, in UTC, such as `\"$5/day\"`: beyond it waiting jobs get no more machines until the next day, and running jobs go on. Needs the price of each of its machines on demand in `[prices]`. `\"none\"`: no limit.",
     )
     .or("none"),
+    key(
+        "rerun",
+        Form::Word(&["lost", "never"]),
+        "Whether its jobs are run again whose machine the cloud took: `\"lost\"`, or `\"never\"` for jobs with side effects such as deployments. The default is `\"lost\"`, and `\"never\"` for a class whose machines have an `instance_profile`. Needs Gitea 1.26 and a token that may write to Actions of the repositories.",
+    ),
+    key(
+        "rerun_limit",
+        Form::CountIn(1, 10),
+        "How often a job of a workflow run is run again at most because of that.",
+    )
+    .or("2"),
     key("boot_within", Form::Duration, "The time from launch until the runner must be online.")
         .or("5m"),
     key(

@@ -26,6 +26,7 @@ mod reassigned;
 mod rebuild;
 mod report;
 mod repository;
+mod reruns;
 mod rounds;
 mod seats;
 mod shares;

@@ -4,13 +4,15 @@ use redb::{
     ReadTransaction, ReadableTable, ReadableTableMetadata as _, Table, TableDefinition,
     WriteTransaction,
 };
-use tinqs_ci_reconciler::model::{AttemptId, ClassName, Pause, RunName, SeatLimits, Uid, Usage};
+use tinqs_ci_reconciler::model::{
+    AttemptId, ClassName, Pause, Reruns, RunName, SeatLimits, Uid, Usage,
+};
 use tinqs_ci_reconciler::ports::{Expect, MOST_ITEMS};
 use uuid::Uuid;
 
 use super::record::{NewItem, Record};
 use super::seats::{self, SEATS};
-use super::{pauses, probe, usage};
+use super::{pauses, probe, reruns, usage};
 
 /// The fields that guard a write and maintain the indexes precede the record, so that a write never
 /// has to parse the record that it replaces: uid, version, created at, expires at, record.
@@ -58,6 +60,7 @@ pub(super) enum Op {
     Pause(Pause),
     /// Ends the pause of a class; with `None` every pause.
     Resume(Option<ClassName>),
+    Reruns(Box<Reruns>),
     TakeIn {
         key: String,
         body: Vec<u8>,
@@ -129,6 +132,7 @@ pub(super) fn prepare(write: &WriteTransaction) -> Result<u64, redb::Error> {
     write.open_table(INBOX)?;
     write.open_table(pauses::PAUSES)?;
     write.open_table(usage::USAGE)?;
+    write.open_table(reruns::RERUNS)?;
     let mut meta = write.open_table(META)?;
     let format = meta.get("format")?.map(|found| found.value());
     if format.is_none() {
@@ -168,6 +172,10 @@ pub(super) fn apply<'t>(
             let (pauses, changed) = pauses::resume(write, class.as_ref())?;
             Ok((Ok(Answer::Pauses(pauses)), changed))
         }
+        Op::Reruns(requests) => Ok(match reruns::put(write, &requests)? {
+            Ok(version) => (Ok(Answer::Version(version)), true),
+            Err(conflict) => (Err(Refused::Conflict(conflict)), false),
+        }),
         Op::TakeIn { key, body } => take_in(write, &key, &body),
         Op::TakeOut { key } => take_out(write, &key),
         Op::Insert(items) => {

@@ -323,6 +323,7 @@ fn bytes_of(op: &Op) -> usize {
         | Op::Unseat { .. }
         | Op::Pause(_)
         | Op::Resume(_)
+        | Op::Reruns(_)
         | Op::TakeOut { .. }
         | Op::Nothing => 0,
     }

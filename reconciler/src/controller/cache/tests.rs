@@ -31,6 +31,7 @@ fn left(cache: &Cache, seconds: i64) -> Vec<String> {
         limit: None,
         repo_limit: None,
         owner_limit: None,
+        rerun: crate::model::RerunPolicy::default(),
         budget: None,
         allocation: crate::model::Allocation::Order,
         repos: Vec::new(),

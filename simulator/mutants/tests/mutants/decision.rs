@@ -10,6 +10,7 @@ use tinqs_ci_reconciler::plan::gc::gc;
 use tinqs_ci_reconciler::plan::{Action, LAUNCH_WINDOW, Plan, READINGS_APART, Rule, plan};
 
 use crate::mutant::Mutant;
+use crate::reruns;
 
 /// Longer than any history.
 const FOREVER: SignedDuration = SignedDuration::from_hours(24 * 365);
@@ -56,7 +57,7 @@ pub(crate) fn with(mutant: Mutant) -> Option<fn(&Observation) -> Plan> {
         Mutant::RetireIdleOfFinished => retire_idle_of_finished,
         Mutant::CredentialsKept => credentials_kept,
         Mutant::DroppedNotEnded => dropped_not_ended,
-        _ => return None,
+        _ => return reruns::with(mutant),
     };
     Some(changed)
 }
@@ -78,6 +79,7 @@ fn without(seen: &Observation, omitted: Rule) -> Plan {
         Action::Unseat { rule, .. }
         | Action::Retire { rule, .. }
         | Action::Disable { rule, .. }
+        | Action::Rerun { rule, .. }
         | Action::Terminate { rule, .. } => *rule != omitted,
         Action::Launch { .. } | Action::Remove => true,
     });
