@@ -99,7 +99,7 @@ pub(super) async fn lambda(
     env: &Env,
     variables: Vec<(OsString, OsString)>,
 ) -> Result<(), Failure> {
-    let Loaded { settings, .. } = logged(loaded(&file, env))?;
+    let loaded = logged(loaded(&file, env))?;
     if !env.contains_key("AWS_LAMBDA_RUNTIME_API") {
         return Err(Failure::usage(
             "`lambda` must be started by AWS Lambda: AWS_LAMBDA_RUNTIME_API is not set",
@@ -107,7 +107,8 @@ pub(super) async fn lambda(
         .hint("on your own host, use `tinqs-ci serve`"));
     }
     traces::start(env, &server::replica());
-    let served = Box::pin(server::lambda::run(settings, variables)).await;
+    let source = Source { named: loaded.file.clone(), env: env.clone() };
+    let served = Box::pin(server::lambda::run(loaded, source, variables)).await;
     logged(served.map_err(|error| failure(&error)))
 }
 

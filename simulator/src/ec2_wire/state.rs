@@ -47,6 +47,13 @@ pub(super) struct Record {
     pub(super) console: String,
 }
 
+/// A parameter of Systems Manager.
+pub(super) struct Parameter {
+    pub(super) value: String,
+    /// Whether it is stored encrypted.
+    pub(super) is_secure: bool,
+}
+
 /// The state behind the mutex.
 pub(super) struct State {
     pub(super) cloud: Cloud,
@@ -59,8 +66,10 @@ pub(super) struct State {
     pub(super) stopped: bool,
     /// Number of launches that end at once, and the reason.
     pub(super) failing: (usize, String),
-    /// Values of parameters of Systems Manager, by their names.
-    pub(super) parameters: BTreeMap<String, String>,
+    /// Parameters of Systems Manager, by their names.
+    pub(super) parameters: BTreeMap<String, Parameter>,
+    /// Values of secrets of Secrets Manager, by their names.
+    pub(super) secrets: BTreeMap<String, String>,
     /// For machines unknown to any forge.
     nobodys: Forge,
     made: u64,
@@ -98,6 +107,7 @@ impl Shared {
             stopped: false,
             failing: (0, String::new()),
             parameters: BTreeMap::new(),
+            secrets: BTreeMap::new(),
             nobodys: Forge::new(crate::forge::Config::default()),
             made: 0,
             reservations: 0,
