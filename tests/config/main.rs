@@ -20,6 +20,7 @@ mod machine_options;
 mod prices;
 mod process;
 mod runner;
+mod secrets;
 mod server;
 mod tls;
 

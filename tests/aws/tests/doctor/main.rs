@@ -2,6 +2,7 @@
 //! eight variables and the addresses of the wires.
 
 mod place;
+mod secrets;
 #[allow(dead_code, reason = "the store's own suite uses the rest")]
 #[path = "../wire/mod.rs"]
 mod wire;

@@ -18,7 +18,7 @@ use tinqs_ci_simulator::sqs_wire::{SqsOptions, SqsWire};
 use super::wire::Wire;
 
 pub(crate) const TABLE: &str = "runs-of-ci";
-const TOKEN: &str = "canary-of-the-forge-token";
+pub(crate) const TOKEN: &str = "canary-of-the-forge-token";
 const RUNNER_TOKEN: &str = "canary-of-the-runner-token";
 const KEY: &str = "canary-of-the-secret-access-key";
 /// Time limit of one run of the program; longer means that it hangs.
@@ -141,6 +141,7 @@ impl Place {
             ("AWS_ENDPOINT_URL_EC2", self.ec2.url()),
             ("AWS_ENDPOINT_URL_STS", self.ec2.url()),
             ("AWS_ENDPOINT_URL_SSM", self.ec2.url()),
+            ("AWS_ENDPOINT_URL_SECRETS_MANAGER", self.ec2.url()),
             ("AWS_ENDPOINT_URL_SQS", self.sqs.url()),
             ("AWS_ACCESS_KEY_ID", "AKIDDOCTOR".to_owned()),
             ("AWS_SECRET_ACCESS_KEY", KEY.to_owned()),
