@@ -40,11 +40,11 @@ impl Query {
 
     fn answer(&self, call: &Call, read_fault: &ReadFault) -> Outcome {
         let shared = &self.0;
-        let account = &shared.options.account;
+        let options = &shared.options;
         let (op, params) = (call.head.op.as_str(), &call.params);
         match (call.head.service, op) {
-            ("sts", _) => who::sts(account, op, &call.caller),
-            ("iam", _) => who::iam(account, op, params),
+            ("sts", _) => who::sts(options, op, params, &call.caller),
+            ("iam", _) => who::iam(&options.account, op, params),
             (_, "RunInstances") => launch::launch(shared, params, &call.caller),
             _ => self.others(op, params, &call.caller, read_fault),
         }

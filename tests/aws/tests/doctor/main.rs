@@ -1,6 +1,7 @@
 //! `doctor` and `init --aws` of the real binary on AWS's wires, configured by the predecessor's
 //! eight variables and the addresses of the wires.
 
+mod credentials;
 mod place;
 mod secrets;
 #[allow(dead_code, reason = "the store's own suite uses the rest")]
@@ -265,18 +266,6 @@ async fn the_options_of_a_class_are_tried() {
     let report = place.doctor(&[]).await;
     assert_eq!(report.one("class: launch").status, "ok", "{report:#?}");
     place.nothing_was_launched();
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn credentials_may_come_from_a_process() {
-    let place = Place::new().await;
-    let answer = r#"{"Version": 1, "AccessKeyId": "AKIDPROCESS", "SecretAccessKey": "s"}"#;
-    place.configure_aws(&format!("[default]\ncredential_process = /bin/echo '{answer}'\n"));
-    let unset = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"].map(|name| (name, String::new()));
-    let report = place.doctor(&unset).await;
-    assert_eq!(report.one("aws").status, "ok", "{report:#?}");
-    assert!(report.one("aws").message.contains("user/AKIDPROCESS"), "{report:#?}");
-    assert_eq!(report.one("class: launch").status, "ok", "{report:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
