@@ -15,8 +15,8 @@ use tinqs_ci_reconciler::text::{chain, cut};
 const NAME: &str = "aws";
 /// Credentials from instance metadata or a container may take a while.
 const WITHIN: Duration = Duration::from_secs(10);
-const NONE: &str = "set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give this \
-                    host a role";
+const NONE: &str = "set AWS_PROFILE (and run `aws sso login` again if the profile uses it), or \
+                    AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give this host a role";
 
 /// Reports the account and identity; an error if there are no credentials or AWS rejects them.
 pub(super) async fn checks(config: &SdkConfig) -> Result<Check, Check> {

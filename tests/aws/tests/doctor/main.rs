@@ -4,6 +4,7 @@
 mod credentials;
 mod place;
 mod secrets;
+mod sso;
 #[allow(dead_code, reason = "the store's own suite uses the rest")]
 #[path = "../wire/mod.rs"]
 mod wire;

@@ -120,9 +120,14 @@ impl Place {
 
     /// Writes the AWS configuration file of the user.
     pub(crate) fn configure_aws(&self, text: &str) {
-        let folder = self.dir.path().join(".aws");
-        std::fs::create_dir_all(&folder).expect("a folder");
-        std::fs::write(folder.join("config"), text).expect("the configuration");
+        self.write_aws("config", text);
+    }
+
+    /// Writes a file in the user's folder of AWS.
+    pub(crate) fn write_aws(&self, file: &str, text: &str) {
+        let file = self.dir.path().join(".aws").join(file);
+        std::fs::create_dir_all(file.parent().expect("a folder")).expect("a folder");
+        std::fs::write(file, text).expect("the file");
     }
 
     /// Runs the program. An empty value in `variables` unsets that variable.
