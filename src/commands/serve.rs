@@ -106,10 +106,21 @@ pub(super) async fn lambda(
         )
         .hint("on your own host, use `tinqs-ci serve`"));
     }
+    logged(signed(&loaded))?;
     traces::start(env, &server::replica());
     let source = Source { named: loaded.file.clone(), env: env.clone() };
     let served = Box::pin(server::lambda::run(loaded, source, variables)).await;
     logged(served.map_err(|error| failure(&error)))
+}
+
+/// Refuses a function whose webhooks nobody signs: everybody can reach its address.
+#[cfg(feature = "aws")]
+fn signed(loaded: &Loaded) -> Result<(), Failure> {
+    if loaded.settings.forge.webhook_secret.is_some() {
+        return Ok(());
+    }
+    Err(Failure::usage("`lambda` takes signed webhooks only, and `forge.webhook_secret` is not set")
+        .hint("set the same secret there (or in WEBHOOK_SECRET) and in the forge's webhook"))
 }
 
 #[cfg(not(feature = "aws"))]
