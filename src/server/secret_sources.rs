@@ -103,9 +103,8 @@ impl Timed {
 
 #[cfg(test)]
 mod tests {
-    use tinqs_ci_aws::secrets::SecretId;
-
     use super::*;
+    use crate::settings::SecretId;
 
     const MINUTE: Duration = Duration::from_mins(1);
 

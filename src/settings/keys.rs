@@ -53,8 +53,8 @@ pub enum Form {
         /// A description that follows "expected".
         expected: &'static str,
     },
-    /// `{ env = "NAME" }`, `{ file = "path" }`, `{ ssm = "/name" }`, `{ secretsmanager = "name" }`, or
-    /// the credential itself.
+    /// `{ env = "NAME" }`, `{ file = "path" }`, `{ ssm = "/name" }`, `{ secretsmanager = "name" }`,
+    /// or the credential itself.
     Secret,
     /// A list of strings that match this pattern.
     Texts {

@@ -1,7 +1,7 @@
 //! The AWS adapters: runs in `DynamoDB`, wakes in SQS, machines in EC2.
 //!
-//! Without the feature `sdk`, only [`Config`], the names of secrets and the types of the set-up report
-//! are available.
+//! Without the feature `sdk`, only [`Config`], the names of secrets and the types of the set-up
+//! report are available.
 
 #[cfg(feature = "sdk")]
 mod batch;
