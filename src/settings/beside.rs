@@ -48,7 +48,8 @@ impl Beside {
     pub fn find(named: Option<&Path>, env: &Env) -> Result<Self, Mistakes> {
         let (text, file) = read(named, env)?;
         let tree = merged_leniently(&text, file.as_deref(), env)?;
-        let found = Findings::new(env, &tree);
+        // A command must not wait for AWS: it has the socket, or gets its token another way.
+        let found = Findings { asks_aws: false, ..Findings::new(env, &tree) };
         let top = Reader::new(TOP, String::new(), None, Some(&tree), &found);
         let store = top.parsed("store", store).unwrap_or(StoreUrl::Memory);
         let table = top.table("server");
@@ -109,6 +110,13 @@ mod tests {
         let file = folder.path().join("ci.toml");
         std::fs::write(&file, text).expect("written");
         Beside::find(Some(&file), &env(pairs)).expect("readable")
+    }
+
+    #[test]
+    fn a_token_in_aws_is_not_read() {
+        let text = "store = \"redb:/none\"\n[forge]\nurl = \"http://x\"\n[[server.token]]\n\
+                    name = \"a\"\nsecret = { ssm = \"/ci/token\" }\nmay = \"operate\"\n";
+        assert_eq!(beside(text, &[]).token, None);
     }
 
     #[test]

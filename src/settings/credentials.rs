@@ -99,7 +99,11 @@ impl Reader<'_> {
 
     fn aws_secret(&self, key: String, id: SecretId) -> Result<String, String> {
         let region = self.out.region;
-        let read = read_in_aws(&id, region);
+        let read = if self.out.asks_aws {
+            read_in_aws(&id, region)
+        } else {
+            Err(format!("{id} is not read for this command"))
+        };
         let secret = SecretInAws { key, id, region: region.map(str::to_owned) };
         self.out.secret_sources.borrow_mut().in_aws.push(secret);
         read

@@ -26,6 +26,8 @@ pub(super) struct Findings<'a> {
     pub(super) secret_sources: RefCell<SecretSources>,
     /// The Region of `compute`: that of secrets in AWS, too.
     pub(super) region: Option<&'a str>,
+    /// Whether secrets in AWS are read.
+    pub(super) asks_aws: bool,
 }
 
 impl<'a> Findings<'a> {
@@ -42,6 +44,7 @@ impl<'a> Findings<'a> {
             warnings: RefCell::default(),
             secret_sources: RefCell::default(),
             region: region.filter(|region| !region.is_empty()),
+            asks_aws: true,
         }
     }
 }
