@@ -104,14 +104,12 @@ impl Timed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::SecretId;
 
     const MINUTE: Duration = Duration::from_mins(1);
 
     /// A secret in AWS, and the time at which it was read.
     fn timed() -> (Timed, Instant) {
-        let id = SecretId::Parameter("/ci/token".to_owned());
-        let secret = SecretInAws { key: "forge.token".to_owned(), id, region: None };
+        let secret = SecretInAws::parameter("forge.token", "/ci/token");
         let now = Instant::now();
         (Timed::new(secret, now), now)
     }

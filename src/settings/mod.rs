@@ -42,7 +42,6 @@ pub use schema::{reference, schema};
 pub use secret_sources::{SecretFile, SecretInAws, SecretSources};
 pub(crate) use server::listen;
 pub use show::Setting;
-pub use tinqs_ci_aws::secrets::SecretId;
 pub use tree::Env;
 pub(crate) use tree::nearest;
 pub use types::{

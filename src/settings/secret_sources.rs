@@ -40,6 +40,12 @@ pub struct SecretSources {
 }
 
 impl SecretInAws {
+    /// Returns the parameter of this name, for tests.
+    #[cfg(test)]
+    pub(crate) fn parameter(key: &str, name: &str) -> Self {
+        Self { key: key.to_owned(), id: SecretId::Parameter(name.to_owned()), region: None }
+    }
+
     /// Reads the credential again. Blocks until AWS has answered.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 #[cfg(not(feature = "aws"))]
 use expect_test::expect;
-use tinqs_ci::settings::SecretId;
+use tinqs_ci_aws::secrets::SecretId;
 
 use super::{MINIMAL, parse};
 
