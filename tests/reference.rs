@@ -88,9 +88,10 @@ Unknown keys, wrong types and contradictions end the program with exit code 2 an
 mistake: file, line, key, what was expected, and the nearest known key. `tinqs-ci schema config`
 prints the JSON Schema from which this page is generated.
 
-A *secret* is `{ env = \"NAME\" }`, `{ file = \"path\" }`, or the credential itself, which causes a
-warning. Secrets are removed from messages, except those shorter than 8 characters, which cause a
-warning too. A *duration* is written as `90s`, `5m` or `1h 30m`.
+A *secret* is `{ env = \"NAME\" }`, `{ file = \"path\" }`, `{ ssm = \"/name\" }` or
+`{ secretsmanager = \"name\" }` ([Secrets in AWS](../aws.md#secrets-in-aws)), or the credential
+itself, which causes a warning. Secrets are removed from messages, except those shorter than 8
+characters, which cause a warning too. A *duration* is written as `90s`, `5m` or `1h 30m`.
 
 ### Changes while the server runs
 
@@ -100,7 +101,8 @@ symbolic link on the way, as Kubernetes does it. If the file is empty, unreadabl
 credential, the former secret stays in force, and one warning names the file and the cause. While a
 webhook secret is replaced, list the new one and the former one
 (`webhook_secret = [{ file = \"new\" }, { file = \"former\" }]`): both count. Otherwise webhooks are
-refused with 401 until both sides have the new one, and the poll finds their jobs. Secrets from the
+refused with 401 until both sides have the new one, and the poll finds their jobs. **Secrets in
+AWS** are read again every 10 minutes, and after the forge rejects the token. Secrets from the
 environment need a restart.
 
 **The files of `server.tls`** likewise, within three seconds. A pair that cannot be used, does not

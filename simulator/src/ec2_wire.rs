@@ -132,6 +132,8 @@ pub struct Ec2Options {
     pub recorded: Option<Recorded>,
     /// The most hops of the metadata service that a launch of ours may ask for.
     pub most_hops: usize,
+    /// The time for which credentials of an assumed role are valid. Not shortened by `speed`.
+    pub session: SignedDuration,
     /// Actions denied to every caller: `ec2:DescribeSubnets`, `ec2:RunInstances`, `ec2:CreateTags`,
     /// `iam:PassRole`.
     pub denied: Vec<String>,
@@ -171,6 +173,7 @@ impl Default for Ec2Options {
             },
             recorded: None,
             most_hops: 1,
+            session: SignedDuration::from_hours(1),
             denied: Vec::new(),
         }
     }

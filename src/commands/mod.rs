@@ -39,8 +39,9 @@ mod usage;
 mod watch;
 mod webhook;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::num::NonZero;
+use std::path::Path;
 use std::pin::Pin;
 use std::process::ExitCode;
 use std::thread::available_parallelism;
@@ -56,12 +57,15 @@ pub use failure::{Failure, out};
 /// The maximum number of threads: most work is waiting, and each thread needs memory.
 const WORKERS: usize = 4;
 
+/// The name by which AWS Lambda starts a program, without arguments.
+const BOOTSTRAP: &str = "bootstrap";
+
 /// Runs the command line. `args` starts with the program's name; `variables` is the environment.
 pub fn run(args: Vec<OsString>, variables: Vec<(OsString, OsString)>) -> ExitCode {
     if let Some(code) = completion::answer(&args, &variables) {
         return code;
     }
-    let cli = match Cli::try_parse_from(args) {
+    let cli = match Cli::try_parse_from(by_name(args)) {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
@@ -86,6 +90,16 @@ pub fn run(args: Vec<OsString>, variables: Vec<(OsString, OsString)>) -> ExitCod
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.end(),
     }
+}
+
+/// Adds the command that the program's name alone selects.
+fn by_name(mut args: Vec<OsString>) -> Vec<OsString> {
+    if let [program] = args.as_slice()
+        && Path::new(program).file_name() == Some(OsStr::new(BOOTSTRAP))
+    {
+        args.push("lambda".into());
+    }
+    args
 }
 
 /// Returns the help of all commands in Markdown, one section per command.

@@ -99,16 +99,28 @@ pub(super) async fn lambda(
     env: &Env,
     variables: Vec<(OsString, OsString)>,
 ) -> Result<(), Failure> {
-    let Loaded { settings, .. } = logged(loaded(&file, env))?;
+    let loaded = logged(loaded(&file, env))?;
     if !env.contains_key("AWS_LAMBDA_RUNTIME_API") {
         return Err(Failure::usage(
             "`lambda` must be started by AWS Lambda: AWS_LAMBDA_RUNTIME_API is not set",
         )
         .hint("on your own host, use `tinqs-ci serve`"));
     }
+    logged(signed(&loaded))?;
     traces::start(env, &server::replica());
-    let served = Box::pin(server::lambda::run(settings, variables)).await;
+    let source = Source { named: loaded.file.clone(), env: env.clone() };
+    let served = Box::pin(server::lambda::run(loaded, source, variables)).await;
     logged(served.map_err(|error| failure(&error)))
+}
+
+/// Refuses a function whose webhooks nobody signs: everybody can reach its address.
+#[cfg(feature = "aws")]
+fn signed(loaded: &Loaded) -> Result<(), Failure> {
+    if loaded.settings.forge.webhook_secret.is_some() {
+        return Ok(());
+    }
+    Err(Failure::usage("`lambda` takes signed webhooks only, and `forge.webhook_secret` is not set")
+        .hint("set the same secret there (or in WEBHOOK_SECRET) and in the forge's webhook"))
 }
 
 #[cfg(not(feature = "aws"))]

@@ -34,11 +34,11 @@ pub(super) struct Finding {
 
 /// Returns everything that is not safe.
 pub(super) async fn findings(loaded: &Loaded) -> Vec<Finding> {
-    let Loaded { settings, secret_files, .. } = loaded;
+    let Loaded { settings, secret_sources, .. } = loaded;
     let mut found: Vec<Finding> = api(settings).into_iter().collect();
     found.extend(secrets(settings));
     let key = settings.server.tls.as_ref().map(Tls::key_file);
-    let files = secret_files.iter().chain(&key);
+    let files = secret_sources.files.iter().chain(&key);
     found.extend(files.filter_map(|file| file_below(Path::new("/"), file)));
     found.extend(forge(&settings.forge.url).await);
     found.extend(root(settings, rustix::process::geteuid().is_root()));

@@ -22,13 +22,15 @@ use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
 use tower::Service as _;
 
+use super::file_watch::Why;
 use super::http::{self, App, Deadlines};
 use super::pass::pass;
 use super::pauses;
+use super::reload::Reloader;
 use super::state::{Error, Intervals, Parts, PollSignal, Role, replica};
 use super::workers;
 use crate::backends::BackendError;
-use crate::settings::{QueueUrl, Settings};
+use crate::settings::{Loaded, QueueUrl, Source};
 use crate::telemetry::traces;
 use event::{Event, Record};
 use tinqs_ci_aws::events::{self, Message};
@@ -42,19 +44,24 @@ const LAST_SPANS: Duration = Duration::from_millis(500);
 /// Reconciling ends after this time without a wake-up.
 const IDLE: Duration = Duration::from_millis(50);
 
-/// Builds the parts once and answers invocations until the runtime ends this process.
+/// Builds the parts once and answers invocations until the runtime ends this process. Credentials
+/// are read again where `source` says.
 ///
 /// # Errors
 /// A part cannot be built, or the runtime's API cannot be reached.
 pub async fn run(
-    settings: Settings,
+    loaded: Loaded,
+    source: Source,
     environment: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<(), Error> {
+    let Loaded { settings, secret_sources, .. } = loaded;
     if settings.server.tokens.is_empty() {
         // A function has no place to keep one that it creates.
         tracing::warn!("no `[[server.token]]`, the API admits nobody");
     }
-    let parts = Parts::from_settings(settings, &replica(), environment, Role::All).await?;
+    let replica = replica();
+    let parts = Parts::from_settings(settings, &replica, environment, Role::All).await?;
+    let parts = parts.reloadable(source, secret_sources, &replica);
     let function = Arc::new(Function::new(parts));
     let serve = service_fn(move |event: LambdaEvent<Value>| {
         let function = function.clone();
@@ -76,6 +83,8 @@ struct Function {
     parts: Parts,
     intervals: Intervals,
     routes: Router,
+    /// Reads credentials again.
+    reloader: Option<Arc<Reloader>>,
     poll_signal: Arc<PollSignal>,
     /// Whether wake-ups are kept in this process, so that only it can handle them.
     own_queue: bool,
@@ -86,7 +95,9 @@ struct Function {
 }
 
 impl Function {
-    fn new(parts: Parts) -> Self {
+    fn new(mut parts: Parts) -> Self {
+        // A reload would change one of the function's processes only: the API offers none.
+        let reloader = parts.reloader.take();
         let poll_signal = Arc::new(PollSignal::default());
         // A response is complete before it is sent.
         parts.telemetry.events.end_streams();
@@ -96,6 +107,7 @@ impl Function {
             intervals: Intervals::of(&parts.live.settings()),
             own_queue: parts.live.settings().queue == QueueUrl::Memory,
             routes: http::everything(&app, Deadlines::default()),
+            reloader,
             parts,
             poll_signal,
             under_way: Mutex::default(),
@@ -105,6 +117,7 @@ impl Function {
 
     async fn invoked(&self, event: LambdaEvent<Value>) -> Result<Value, lambda_runtime::Error> {
         let LambdaEvent { payload, context } = event;
+        self.reread_secrets().await;
         let left = left(&context, SystemTime::now());
         let event = Event::read(payload);
         match event.inspect_err(|error| tracing::error!(%error, "unknown invocation event"))? {
@@ -131,6 +144,16 @@ impl Function {
                 Ok(json!({ "errors": errors }))
             }
             Event::Ignored => Ok(Value::Null),
+        }
+    }
+
+    /// Reads the credentials again whose time has come.
+    async fn reread_secrets(&self) {
+        let Some(reloader) = self.reloader.clone() else { return };
+        let work = move || reloader.reread_secrets(Why::Tick);
+        if tokio::task::spawn_blocking(work).await.is_err() {
+            // The panic hook has logged the place.
+            tracing::error!("reading the credentials again panicked: a bug");
         }
     }
 

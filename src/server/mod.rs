@@ -14,6 +14,7 @@ mod pass;
 mod pauses;
 mod probe;
 mod reload;
+mod secret_sources;
 mod secret_watch;
 mod serve;
 mod state;

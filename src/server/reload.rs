@@ -1,4 +1,4 @@
-//! Reads the configuration and the files of credentials again, and puts them in force.
+//! Reads the configuration and the credentials again, and puts them in force.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,23 +11,22 @@ use tokio::time::sleep;
 
 use super::file_watch::Why;
 use super::live::{Live, controller_settings};
-use super::secret_watch::Watched;
+use super::secret_sources::{Watched, watched};
 use super::tls_watch::TlsWatch;
 use crate::api::Reloaded;
 use crate::push::Pushes;
-use crate::settings::{self, Changes, Mistakes, SecretFile, Settings, Source};
+use crate::settings::{self, Changes, Mistakes, SecretSources, Settings, Source};
 use crate::telemetry::{self, Telemetry};
 
-/// The interval between checks of the files of credentials.
+/// The interval between checks of the places of credentials.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
 /// The number of credentials that are removed from the logs of machines, former ones included.
 const REDACTED: usize = 64;
-/// The remedy of a file that cannot be used.
-const KEPT: &str = "the former secret stays in force; write the new one to the file";
 /// The remedy of a certificate that cannot be used.
 const KEPT_TLS: &str = "the former certificate stays in force; write the pair to the two files";
 
-/// Reads the configuration again on request, and files of credentials when they change.
+/// Reads the configuration again on request, files of credentials when they change, and secrets in
+/// AWS from time to time.
 pub struct Reloader {
     source: Source,
     live: Arc<Live>,
@@ -39,27 +38,26 @@ pub struct Reloader {
     /// Held during a reload, so that one follows the other.
     reloading: Mutex<()>,
     /// Held during each change, so that changes happen one after the other.
-    files: Mutex<Vec<State>>,
-    /// Locked after `files`.
+    secrets: Mutex<Vec<State>>,
+    /// Locked after `secrets`.
     tls: Mutex<TlsWatch>,
 }
 
-/// A file of a credential, and whether a warning about it is open.
+/// The place of a credential, and whether a warning about it is open.
 struct State {
     watched: Watched,
     failing: bool,
 }
 
-fn states(files: Vec<SecretFile>) -> Vec<State> {
-    let state = |file| State { watched: Watched::new(file), failing: false };
-    files.into_iter().map(state).collect()
+fn states(sources: SecretSources) -> Vec<State> {
+    watched(sources).map(|watched| State { watched, failing: false }).collect()
 }
 
 impl Reloader {
-    /// Creates it for these parts of a server. `files` were read when the server started.
+    /// Creates it for these parts of a server. `sources` were read when the server started.
     pub(super) fn new(
         source: Source,
-        files: Vec<SecretFile>,
+        sources: SecretSources,
         live: Arc<Live>,
         controller: Arc<Controller>,
         telemetry: Arc<Telemetry>,
@@ -67,7 +65,7 @@ impl Reloader {
         replica: &str,
     ) -> Arc<Self> {
         let replica = replica.to_owned();
-        let (files, reloading) = (Mutex::new(states(files)), Mutex::new(()));
+        let (secrets, reloading) = (Mutex::new(states(sources)), Mutex::new(()));
         let tls = Mutex::default();
         let reloader = Arc::new(Self {
             source,
@@ -77,7 +75,7 @@ impl Reloader {
             pushes,
             replica,
             reloading,
-            files,
+            secrets,
             tls,
         });
         if let Some(pushes) = &reloader.pushes {
@@ -93,22 +91,22 @@ impl Reloader {
     }
 
     /// Reads the configuration again and puts in force what can change while the server runs.
-    /// Blocks on files.
+    /// Blocks on files and on AWS.
     ///
     /// # Errors
     /// Every mistake of the configuration; the former one stays in force.
     pub fn reload(&self) -> Result<Reloaded, Mistakes> {
         let _one_at_a_time = self.reloading.lock();
-        // Before the lock on the files: reading a pipe waits for its writer.
+        // Before the lock: reading a pipe waits for its writer.
         let loaded = self.source.load();
-        let mut files = self.files.lock();
+        let mut secrets = self.secrets.lock();
         let result = loaded.and_then(|loaded| {
             let (settings, changes) = settings::merge(&self.live.settings(), loaded.settings);
             self.put_in_force(settings).map_err(|message| Mistakes {
                 lines: vec![message],
                 hint: "fix it; the former configuration stays in force".to_owned(),
             })?;
-            *files = states(loaded.secret_files);
+            *secrets = states(loaded.secret_sources);
             self.tls.lock().forget();
             let Changes { changed, restart } = changes;
             Ok(Reloaded { changed, restart, warnings: loaded.warnings })
@@ -138,18 +136,18 @@ impl Reloader {
         result
     }
 
-    /// Checks the files of credentials, and puts changed ones in force. Blocks on files.
+    /// Checks the places of credentials, and puts changed ones in force. Blocks on files, and with
+    /// [`Why::Tick`] on AWS.
     pub(super) fn reread_secrets(&self, why: Why) {
-        let files = match why {
-            Why::Tick => Some(self.files.lock()),
+        let secrets = match why {
+            Why::Tick => Some(self.secrets.lock()),
             // On a thread of the runtime, which must not wait: the holder brings the new token.
-            Why::Rejected => self.files.try_lock(),
+            Why::Rejected => self.secrets.try_lock(),
         };
-        let Some(mut files) = files else { return };
-        for State { watched, failing } in files.iter_mut() {
+        let Some(mut secrets) = secrets else { return };
+        for State { watched, failing } in secrets.iter_mut() {
             let Some(read) = watched.check(why) else { continue };
-            let key = watched.file.key.as_str();
-            let file = watched.file.path.display();
+            let (key, place) = (watched.key(), watched.place());
             let replaced = read.and_then(|secret| {
                 let mut settings = Settings::clone(&self.live.settings());
                 if !settings.replace_secret(key, &secret) {
@@ -158,11 +156,12 @@ impl Reloader {
                 self.put_in_force(settings).map(|()| true)
             });
             match replaced {
-                Ok(true) => tracing::info!(key, %file, "secret changed, the new one is in force"),
-                Ok(false) if *failing => tracing::info!(key, %file, "secret is readable again"),
+                Ok(true) => tracing::info!(key, place, "secret changed, the new one is in force"),
+                Ok(false) if *failing => tracing::info!(key, place, "secret is readable again"),
                 Ok(false) => {}
                 Err(ref error) => {
-                    tracing::warn!(key, %file, error, hint = KEPT, "cannot use changed secret");
+                    let hint = watched.remedy();
+                    tracing::warn!(key, place, error, hint, "cannot use changed secret");
                 }
             }
             *failing = replaced.is_err();
@@ -173,7 +172,7 @@ impl Reloader {
     /// connections that follow. Blocks on files.
     pub(super) fn reread_certificate(&self) {
         // Changes happen one after the other.
-        let _files = self.files.lock();
+        let _secrets = self.secrets.lock();
         let mut watch = self.tls.lock();
         let Some(current) = self.live.settings().server.tls.clone() else { return };
         let now = self.telemetry.now();
@@ -228,7 +227,7 @@ impl Reloader {
     }
 }
 
-/// Reloads on each signal, and checks the files of credentials once a second.
+/// Reloads on each signal, and checks the places of credentials once a second.
 pub(super) async fn run(reloader: Arc<Reloader>, mut hangup: Signal) {
     loop {
         let reload = tokio::select! {

@@ -7,12 +7,12 @@ use crate::settings::SecretFile;
 
 /// The file of a credential.
 #[derive(Debug)]
-pub(super) struct Watched {
+pub(super) struct WatchedFile {
     pub(super) file: SecretFile,
     seen: Seen,
 }
 
-impl Watched {
+impl WatchedFile {
     pub(super) fn new(file: SecretFile) -> Self {
         Self { file, seen: Seen::default() }
     }
@@ -47,11 +47,11 @@ mod tests {
     struct Folder(tempfile::TempDir);
 
     impl Folder {
-        fn new(content: &str) -> (Self, Watched) {
+        fn new(content: &str) -> (Self, WatchedFile) {
             let folder = Self(tempfile::tempdir().expect("a folder"));
             folder.write("token", content);
             let path = folder.path("token");
-            let mut watched = Watched::new(SecretFile { key: "forge.token".to_owned(), path });
+            let mut watched = WatchedFile::new(SecretFile { key: "forge.token".to_owned(), path });
             assert_eq!(settled(&mut watched), Some(Ok(content.trim_end().to_owned())));
             (folder, watched)
         }
@@ -74,13 +74,13 @@ mod tests {
     }
 
     /// The result of two ticks; the first one never reads.
-    fn settled(watched: &mut Watched) -> Option<Result<String, String>> {
+    fn settled(watched: &mut WatchedFile) -> Option<Result<String, String>> {
         assert_eq!(told(watched.check(Why::Tick)), None, "a changed file is not read at once");
         told(watched.check(Why::Tick))
     }
 
     #[track_caller]
-    fn fails(watched: &mut Watched, cause: &str) {
+    fn fails(watched: &mut WatchedFile, cause: &str) {
         let error = settled(watched).expect("reported").expect_err("not readable");
         assert!(error.contains("token") && error.contains(cause), "{error}");
         assert_eq!(told(watched.check(Why::Tick)), None, "reported once");
@@ -127,7 +127,7 @@ mod tests {
         symlink("v1", folder.path("..data")).expect("a link");
         symlink("..data/token", folder.path("token")).expect("a link");
         let path = folder.path("token");
-        let mut watched = Watched::new(SecretFile { key: "forge.token".to_owned(), path });
+        let mut watched = WatchedFile::new(SecretFile { key: "forge.token".to_owned(), path });
         assert_eq!(settled(&mut watched), Some(Ok("first".to_owned())));
         symlink("v2", folder.path("..data_tmp")).expect("a link");
         folder.rename("..data_tmp", "..data");
@@ -171,7 +171,7 @@ mod tests {
         let path = folder.path("token");
         let made = std::process::Command::new("mkfifo").arg(&path).status().expect("mkfifo runs");
         assert!(made.success());
-        let mut watched = Watched::new(SecretFile { key: "forge.token".to_owned(), path });
+        let mut watched = WatchedFile::new(SecretFile { key: "forge.token".to_owned(), path });
         assert_eq!(settled(&mut watched), None, "the start has read it");
         std::fs::remove_file(folder.path("token")).expect("removed");
         folder.write("token", "a file now");

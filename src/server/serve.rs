@@ -116,7 +116,7 @@ pub async fn run(
     role: Role,
     environment: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<(), Error> {
-    let Loaded { mut settings, secret_files, file, .. } = loaded;
+    let Loaded { mut settings, secret_sources, file, .. } = loaded;
     let replica = replica();
     let intervals = Intervals::of(&settings);
     let (store, machines) = (settings.store.clone(), settings.process.user.clone());
@@ -144,7 +144,7 @@ pub async fn run(
     // The store is open: no other server uses its directory.
     let listeners = listeners.with_socket(&source.env, &store, machines.as_deref());
     announce(&parts, &listeners, role);
-    let parts = parts.reloadable(source, secret_files, &replica);
+    let parts = parts.reloadable(source, secret_sources, &replica);
     let mut reloads = JoinSet::new();
     if let Some(reloader) = parts.reloader.clone() {
         reloads.spawn(reload::run(reloader, hangup));

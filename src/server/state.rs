@@ -16,7 +16,7 @@ use super::probe::StoreProbe;
 use super::reload::Reloader;
 use crate::backends::{BackendError, Backends, Start, backends};
 use crate::push::Pushes;
-use crate::settings::{SecretFile, Settings, Source};
+use crate::settings::{SecretSources, Settings, Source};
 use crate::telemetry::{self, Telemetry, traces};
 
 /// The parts of a server.
@@ -68,14 +68,14 @@ impl Parts {
         self
     }
 
-    /// Lets the configuration be read again from `source`. `files` are the files of credentials
-    /// that were read.
-    pub fn reloadable(mut self, source: Source, files: Vec<SecretFile>, replica: &str) -> Self {
+    /// Lets the configuration be read again from `source`. `secrets` are the places that
+    /// credentials were read from.
+    pub fn reloadable(mut self, source: Source, secrets: SecretSources, replica: &str) -> Self {
         let Self { live, controller, telemetry, pushes, .. } = &self;
         let (live, controller) = (live.clone(), controller.clone());
         let (telemetry, pushes) = (telemetry.clone(), pushes.clone());
         self.reloader =
-            Some(Reloader::new(source, files, live, controller, telemetry, pushes, replica));
+            Some(Reloader::new(source, secrets, live, controller, telemetry, pushes, replica));
         self
     }
 

@@ -3,7 +3,6 @@
 //! Only what leads to the server is read: a command works although it cannot read the credentials
 //! of the forge, or the configuration has mistakes elsewhere.
 
-use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -14,7 +13,7 @@ use super::keys::TOP;
 use super::load::{merged_leniently, read};
 use super::mistake::Mistakes;
 use super::reader::{Findings, Reader};
-use super::secret_file::read_text;
+use super::secret_sources::read_text;
 use super::server::server;
 use super::tree::Env;
 use super::types::StoreUrl;
@@ -49,12 +48,8 @@ impl Beside {
     pub fn find(named: Option<&Path>, env: &Env) -> Result<Self, Mistakes> {
         let (text, file) = read(named, env)?;
         let tree = merged_leniently(&text, file.as_deref(), env)?;
-        let found = Findings {
-            env,
-            mistakes: RefCell::default(),
-            warnings: RefCell::default(),
-            secret_files: RefCell::default(),
-        };
+        // A command must not wait for AWS: it has the socket, or gets its token another way.
+        let found = Findings { asks_aws: false, ..Findings::new(env, &tree) };
         let top = Reader::new(TOP, String::new(), None, Some(&tree), &found);
         let store = top.parsed("store", store).unwrap_or(StoreUrl::Memory);
         let table = top.table("server");
@@ -115,6 +110,13 @@ mod tests {
         let file = folder.path().join("ci.toml");
         std::fs::write(&file, text).expect("written");
         Beside::find(Some(&file), &env(pairs)).expect("readable")
+    }
+
+    #[test]
+    fn a_token_in_aws_is_not_read() {
+        let text = "store = \"redb:/none\"\n[forge]\nurl = \"http://x\"\n[[server.token]]\n\
+                    name = \"a\"\nsecret = { ssm = \"/ci/token\" }\nmay = \"operate\"\n";
+        assert_eq!(beside(text, &[]).token, None);
     }
 
     #[test]

@@ -1,14 +1,19 @@
-//! Reads the credentials of a table: from the file itself, a variable or another file.
+//! Reads the credentials of a table: from the file itself, a variable, another file or AWS.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use tinqs_ci_aws::secrets::SecretId;
 use tinqs_ci_reconciler::model::Secret;
 use tinqs_ci_reconciler::text::cut;
 
 use super::keys::SECRET;
 use super::reader::Reader;
-use super::secret_file::{SecretFile, checked, read_text};
+use super::secret_sources::{SecretFile, SecretInAws, checked, read_in_aws, read_text};
 use super::tree::{Env, Node, Place, Value};
+
+/// The keys of [`SECRET`].
+const SOURCES: [&str; 4] = ["env", "file", "ssm", "secretsmanager"];
+const EXACTLY_ONE: &str = "expected exactly one of `env`, `file`, `ssm` and `secretsmanager`";
 
 impl Reader<'_> {
     /// Returns a credential. No message contains it.
@@ -49,21 +54,19 @@ impl Reader<'_> {
                 let prefix = format!("{}{name}.", self.prefix);
                 let inner =
                     Reader::new(SECRET, prefix, Some(node.at.clone()), Some(table), self.out);
-                let (variable, file) = (inner.text("env"), inner.text("file"));
-                match (variable, file) {
-                    (Some(variable), None) => from_env(&variable, self.out.env),
-                    (None, Some(file)) => {
-                        let read = read_text(Path::new(&*file));
-                        let (key, path) =
-                            (format!("{}{place}", self.prefix), PathBuf::from(&*file));
-                        self.out.secret_files.borrow_mut().push(SecretFile { key, path });
-                        read
+                let key = format!("{}{place}", self.prefix);
+                match SOURCES.map(|source| inner.text(source)) {
+                    [Some(variable), None, None, None] => from_env(&variable, self.out.env),
+                    [None, Some(file), None, None] => self.file_secret(key, Path::new(&*file)),
+                    [None, None, Some(name), None] => {
+                        self.aws_secret(key, SecretId::Parameter(name.into_owned()))
+                    }
+                    [None, None, None, Some(name)] => {
+                        self.aws_secret(key, SecretId::Secret(name.into_owned()))
                     }
                     // Unknown keys and wrong types are already reported.
-                    (None, None) if !table.is_empty() => return None,
-                    (None, None) | (Some(_), Some(_)) => {
-                        Err("expected exactly one of `env` and `file`".to_owned())
-                    }
+                    [None, None, None, None] if !table.is_empty() => return None,
+                    _ => Err(EXACTLY_ONE.to_owned()),
                 }
             }
             _ => {
@@ -86,6 +89,24 @@ impl Reader<'_> {
                 None
             }
         }
+    }
+
+    fn file_secret(&self, key: String, path: &Path) -> Result<String, String> {
+        let file = SecretFile { key, path: path.to_path_buf() };
+        self.out.secret_sources.borrow_mut().files.push(file);
+        read_text(path)
+    }
+
+    fn aws_secret(&self, key: String, id: SecretId) -> Result<String, String> {
+        let region = self.out.region;
+        let read = if self.out.asks_aws {
+            read_in_aws(&id, region)
+        } else {
+            Err(format!("{id} is not read for this command"))
+        };
+        let secret = SecretInAws { key, id, region: region.map(str::to_owned) };
+        self.out.secret_sources.borrow_mut().in_aws.push(secret);
+        read
     }
 }
 

@@ -53,7 +53,8 @@ pub enum Form {
         /// A description that follows "expected".
         expected: &'static str,
     },
-    /// `{ env = "NAME" }`, `{ file = "path" }`, or the credential itself.
+    /// `{ env = "NAME" }`, `{ file = "path" }`, `{ ssm = "/name" }`, `{ secretsmanager = "name" }`,
+    /// or the credential itself.
     Secret,
     /// A list of strings that match this pattern.
     Texts {
@@ -94,7 +95,9 @@ impl Form {
             Self::CountOr(word) => format!("a whole number from 1, or \"{word}\""),
             Self::Switch => "true or false".to_owned(),
             Self::Secret => {
-                "{ env = \"NAME\" }, { file = \"path\" } or the credential as a string".to_owned()
+                "{ env = \"NAME\" }, { file = \"path\" }, { ssm = \"/name\" }, \
+                 { secretsmanager = \"name\" } or the credential as a string"
+                    .to_owned()
             }
             Self::Table(_) => "a table".to_owned(),
             Self::Tags(_) => "a table of tags such as { CostCenter = \"ci\" }".to_owned(),
@@ -370,5 +373,15 @@ pub(super) const SECRET: &[Key] = &[
         "file",
         ANY_TEXT,
         "The file that holds the credential; trailing newlines are removed. `serve` reads it again when it changes.",
+    ),
+    key(
+        "ssm",
+        ANY_TEXT,
+        "The parameter of AWS Systems Manager that holds the credential: its path or ARN. It is decrypted. `serve` reads it again every 10 minutes, and when the forge rejects its token.",
+    ),
+    key(
+        "secretsmanager",
+        ANY_TEXT,
+        "The secret of AWS Secrets Manager that holds the credential as plain text: its name or ARN. `serve` reads it again like `ssm`.",
     ),
 ];

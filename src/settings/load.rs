@@ -3,7 +3,6 @@
 //! Only `main` reads the environment; here it is a map. Relative paths (data directories,
 //! credentials) are relative to the working directory.
 
-use std::cell::RefCell;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -13,7 +12,7 @@ use super::check;
 use super::keys::TOP;
 use super::mistake::{Mistakes, hint};
 use super::reader::{Findings, Reader};
-use super::secret_file::SecretFile;
+use super::secret_sources::SecretSources;
 use super::show::{self, Setting};
 use super::tree::{self, Env, Table};
 use super::types::Settings;
@@ -33,8 +32,8 @@ pub struct Loaded {
     pub file: Option<PathBuf>,
     /// Values that are allowed but probably unintended, one per line.
     pub warnings: Vec<String>,
-    /// The files of credentials that the settings hold.
-    pub secret_files: Vec<SecretFile>,
+    /// Where credentials of the settings were read from that can be read again.
+    pub secret_sources: SecretSources,
 }
 
 /// Where the configuration is read from, and read again.
@@ -139,12 +138,7 @@ pub(super) fn merged_leniently(
 /// Lists every mistake.
 pub fn parse(text: &str, file: Option<&Path>, env: &Env) -> Result<Loaded, Mistakes> {
     let tree = merged(text, file, env)?;
-    let found = Findings {
-        env,
-        mistakes: RefCell::default(),
-        warnings: RefCell::default(),
-        secret_files: RefCell::default(),
-    };
+    let found = Findings::new(env, &tree);
     let settings =
         check::settings(&Reader::new(TOP, String::new(), None, Some(&tree), &found), file);
     let mut mistakes = found.mistakes.into_inner();
@@ -155,8 +149,8 @@ pub fn parse(text: &str, file: Option<&Path>, env: &Env) -> Result<Loaded, Mista
         return Err(Mistakes { lines, hint: hint(file) });
     }
     let warnings = found.warnings.into_inner().iter().map(|warning| warning.line(file)).collect();
-    let secret_files = found.secret_files.into_inner();
-    Ok(Loaded { settings, file: file.map(Path::to_path_buf), warnings, secret_files })
+    let secret_sources = found.secret_sources.into_inner();
+    Ok(Loaded { settings, file: file.map(Path::to_path_buf), warnings, secret_sources })
 }
 
 fn has_url(tree: &Table) -> bool {
@@ -192,7 +186,7 @@ fn seed(tree: &mut Table, has_file: bool, env: &Env) {
 
 impl fmt::Display for Loaded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { settings, file, warnings, secret_files: _ } = self;
+        let Self { settings, file, warnings, secret_sources: _ } = self;
         let classes = settings.classes.len();
         let s = if classes == 1 { "" } else { "es" };
         match file {

@@ -13,7 +13,7 @@ use super::keys::{
 use super::mistake::Mistake;
 use super::refused::refused;
 use super::renamed::renamed;
-use super::secret_file::SecretFile;
+use super::secret_sources::SecretSources;
 use super::tree::{Env, Node, Place, Table, Value, nearest};
 use tinqs_ci_reconciler::text::{cut, escape};
 
@@ -22,8 +22,31 @@ pub(super) struct Findings<'a> {
     pub(super) env: &'a Env,
     pub(super) mistakes: RefCell<Vec<Mistake>>,
     pub(super) warnings: RefCell<Vec<Mistake>>,
-    /// The files of credentials that were read.
-    pub(super) secret_files: RefCell<Vec<SecretFile>>,
+    /// Where credentials were read from.
+    pub(super) secret_sources: RefCell<SecretSources>,
+    /// The Region of `compute`: that of secrets in AWS, too.
+    pub(super) region: Option<&'a str>,
+    /// Whether secrets in AWS are read.
+    pub(super) asks_aws: bool,
+}
+
+impl<'a> Findings<'a> {
+    /// Returns none yet, of this configuration.
+    pub(super) fn new(env: &'a Env, tree: &'a Table) -> Self {
+        let compute = tree.get("compute").map(|(_, node)| &node.value);
+        let region = match compute {
+            Some(Value::Text(compute)) => compute.strip_prefix("ec2:"),
+            _ => None,
+        };
+        Self {
+            env,
+            mistakes: RefCell::default(),
+            warnings: RefCell::default(),
+            secret_sources: RefCell::default(),
+            region: region.filter(|region| !region.is_empty()),
+            asks_aws: true,
+        }
+    }
 }
 
 /// A table and its known keys.

@@ -8,7 +8,7 @@ use tinqs_ci_reconciler::text::cut;
 
 use super::forge::{address, not_of_form};
 use super::reader::Reader;
-use super::secret_file::read_text;
+use super::secret_sources::read_text;
 use super::tree::Value;
 
 /// The maximum size in bytes in the boot script, which EC2 limits as a whole.

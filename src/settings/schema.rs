@@ -17,7 +17,7 @@ pub fn schema() -> Value {
     secret["minProperties"] = 1.into();
     secret["maxProperties"] = 1.into();
     schema["$defs"] = json!({ "secret": {
-        "description": "A credential: from an environment variable, from a file, or inline.",
+        "description": "A credential: from an environment variable, from a file, from AWS, or inline.",
         "oneOf": [{ "type": "string", "minLength": 1 }, secret],
     }});
     schema

@@ -139,10 +139,16 @@ fn shown(key: &Key, value: &Value) -> String {
     }
 }
 
-/// Says where a credential is read from: `file PATH` or `variable NAME`.
+/// Says where a credential is read from, such as `file PATH` or `variable NAME`.
 fn source(value: &Value) -> Option<String> {
     let Value::Table(table) = value else { return None };
-    [("env", "variable"), ("file", "file")].into_iter().find_map(|(key, what)| {
+    let sources = [
+        ("env", "variable"),
+        ("file", "file"),
+        ("ssm", "SSM parameter"),
+        ("secretsmanager", "Secrets Manager"),
+    ];
+    sources.into_iter().find_map(|(key, what)| {
         match &table.get(key)?.1.value {
             Value::Text(text) => Some(format!("{what} {}", escape(text))),
             _ => None,

@@ -20,6 +20,7 @@ mod machine_options;
 mod prices;
 mod process;
 mod runner;
+mod secrets;
 mod server;
 mod tls;
 
@@ -234,7 +235,7 @@ fn wrong_types_name_the_expected_type() {
         "[forge]\nurl = 5\ntoken = 6\npoll_every = 10\nscope = [\"all\"]",
         &expect![[r#"
             ci.toml:2: forge.url: expected an address such as "https://git.example.com", not a number
-            ci.toml:3: forge.token: expected { env = "NAME" }, { file = "path" } or the credential as a string, not a number
+            ci.toml:3: forge.token: expected { env = "NAME" }, { file = "path" }, { ssm = "/name" }, { secretsmanager = "name" } or the credential as a string, not a number
             ci.toml:4: forge.poll_every: expected a duration such as "90s", "5m" or "1h 30m", not a number
             ci.toml:5: forge.scope: expected "all", "user", "org:NAME" or "repo:OWNER/NAME", not a list"#]],
     );
@@ -543,12 +544,12 @@ fn credentials_come_from_a_variable_a_file_or_inline() {
         ci.toml:3: forge.token: the environment variable `NOT_SET` is not set
         ci.toml:3: forge.token: the environment variable `EMPTY` is empty
         ci.toml:3: forge.token: the credential contains a line break or another control character
-        ci.toml:3: forge.token: expected exactly one of `env` and `file`
-        ci.toml:3: forge.token: expected exactly one of `env` and `file`
+        ci.toml:3: forge.token: expected exactly one of `env`, `file`, `ssm` and `secretsmanager`
+        ci.toml:3: forge.token: expected exactly one of `env`, `file`, `ssm` and `secretsmanager`
         ci.toml:3: forge.token.evn: is not a known key; did you mean `env`?
         ci.toml:3: forge.token.env: expected a string, not a number
         ci.toml:3: forge.token: is empty: remove the key, or set the credential
-        ci.toml:3: forge.token: expected { env = "NAME" }, { file = "path" } or the credential as a string, not a list"#]].assert_eq(&all.join("\n"));
+        ci.toml:3: forge.token: expected { env = "NAME" }, { file = "path" }, { ssm = "/name" }, { secretsmanager = "name" } or the credential as a string, not a list"#]].assert_eq(&all.join("\n"));
 }
 
 #[test]

@@ -46,7 +46,7 @@ fn tokens_have_a_name_a_secret_and_a_right() {
         "[[server.token]]\nmay = \"write\"",
         &expect![[r#"
         ci.toml:1: server.token 1: name: is missing: expected up to 40 letters, digits, `-`, `_` or `.`, starting with a letter or a digit
-        ci.toml:1: server.token 1: secret: is missing: expected { env = "NAME" }, { file = "path" } or the credential as a string
+        ci.toml:1: server.token 1: secret: is missing: expected { env = "NAME" }, { file = "path" }, { ssm = "/name" }, { secretsmanager = "name" } or the credential as a string
         ci.toml:2: server.token 1: may: "write" is not valid: expected "read" or "operate""#]],
     );
     let token =
@@ -98,7 +98,8 @@ fn credentials_are_replaced_by_the_key_of_their_file() {
         file("own"),
     );
     let loaded = good(&text, &[]);
-    let keys: Vec<&str> = loaded.secret_files.iter().map(|file| file.key.as_str()).collect();
+    let files = &loaded.secret_sources.files;
+    let keys: Vec<&str> = files.iter().map(|file| file.key.as_str()).collect();
     let expected = [
         "forge.token",
         "forge.webhook_secret",

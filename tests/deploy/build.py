@@ -101,20 +101,14 @@ def check_zip(checks, folder, binary):
     with zipfile.ZipFile(archive) as packed:
         modes = {entry.filename: entry.external_attr >> 16 & 0o777 for entry in packed.infolist()}
         packed.extractall(place)
-    wanted = {"bootstrap": 0o755, "tinqs-ci": 0o755, "tinqs-ci.toml": 0o644}
+    wanted = {"bootstrap": 0o755, "tinqs-ci.toml": 0o644}
     checks.equal(modes, wanted, "files of the zip")
-    for name in ("bootstrap", "tinqs-ci"):
-        (place / name).chmod(0o755)
-    # The runtime starts it so.
-    said = subprocess.run(
-        [place / "bootstrap"], capture_output=True, text=True, cwd=place, timeout=20,
-        env={"LAMBDA_TASK_ROOT": str(place), "PATH": "/usr/bin:/bin"},
-    )
-    checks.equal(said.stdout, "tinqs-ci lambda\n", f"the bootstrap runs: {said.stderr}")
+    # The runtime starts it by this name; tests/lambda checks what the real program does then.
+    checks.equal((place / "bootstrap").read_text(), STAND_IN, "the program in the zip")
     with_one = run(folder / "without", "zip", binary)
     with zipfile.ZipFile(folder / "without/tinqs-ci-lambda.zip") as packed:
         names = sorted(packed.namelist())
-    checks.equal((with_one.returncode, names), (0, ["bootstrap", "tinqs-ci"]), "without a file")
+    checks.equal((with_one.returncode, names), (0, ["bootstrap"]), "without a file")
 
 
 def layers(archive):

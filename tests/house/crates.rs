@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::tree::{dependencies, files, manifest, none_holds, sources};
 
 /// The maximum number of packages in the lockfile. Raise it only with a line in the changelog.
-const MOST_PACKAGES: usize = 450;
+const MOST_PACKAGES: usize = 458;
 
 /// The allowed dependencies between the crates of the workspace: normal ones, and dev ones. Adding
 /// an edge needs a decision.

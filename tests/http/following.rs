@@ -217,7 +217,7 @@ async fn a_stream_ends_when_its_token_is_revoked_and_tells_nothing_more() {
     let loaded = source.load().expect("valid");
     let world = world();
     let parts = Parts::over(loaded.settings, world.ports(), "replica-1");
-    let parts = parts.reloadable(source, loaded.secret_files, "replica-1");
+    let parts = parts.reloadable(source, loaded.secret_sources, "replica-1");
     let poll_signal = std::sync::Arc::new(PollSignal::default());
     let address = Some(([127, 0, 0, 1], 8081).into());
     let app = App::new(&parts, poll_signal.clone(), Role::All, address);

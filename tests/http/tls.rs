@@ -68,7 +68,7 @@ impl Secured {
         let grace = Duration::from_millis(100);
         let intervals = Intervals { grace, ..Intervals::of(&loaded.settings) };
         let parts = Parts::over(loaded.settings, world().ports(), "replica-1");
-        let parts = parts.reloadable(source, loaded.secret_files, "replica-1");
+        let parts = parts.reloadable(source, loaded.secret_sources, "replica-1");
         let (stop, stopped) = oneshot::channel::<()>();
         let shutdown = async {
             let _ = stopped.await;

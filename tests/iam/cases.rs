@@ -32,6 +32,8 @@ const LOG_GROUP: &str =
     "arn:aws:logs:eu-central-1:111122223333:log-group:/aws/lambda/tinqs-ci-controller:*";
 const LOG_STREAM: &str = "arn:aws:logs:eu-central-1:111122223333:log-group:/aws/lambda/tinqs-ci-controller:log-stream:2026/11/29/[$LATEST]0a";
 const PARAMETER: &str = "arn:aws:ssm:eu-central-1:111122223333:parameter/ci/image";
+const FORGE_PARAMETER: &str = "arn:aws:ssm:eu-central-1:111122223333:parameter/tinqs-ci/forge";
+const HOOK_PARAMETER: &str = "arn:aws:ssm:eu-central-1:111122223333:parameter/tinqs-ci/webhook";
 const OTHER_PARAMETER: &str = "arn:aws:ssm:eu-central-1:111122223333:parameter/ci/token";
 const RUNNER: &str = "arn:aws:iam::111122223333:role/tinqs-ci-runner";
 
@@ -302,6 +304,8 @@ fn records() -> Vec<Case> {
             call("sqs:ReceiveMessage", "arn:aws:sqs:eu-central-1:111122223333:orders", &[]),
         ),
         may("read the forge's token", call("secretsmanager:GetSecretValue", FORGE, &[])),
+        may("read it from a parameter", call("ssm:GetParameter", FORGE_PARAMETER, &[])),
+        not("change that parameter", call("ssm:PutParameter", FORGE_PARAMETER, &[])),
         not(
             "read another secret",
             call(
@@ -371,6 +375,18 @@ fn others() -> Vec<Case> {
             "read the webhook's secret",
             true,
             call("secretsmanager:GetSecretValue", HOOK, &[]),
+        ),
+        case(
+            "ingest",
+            "read it from a parameter",
+            true,
+            call("ssm:GetParameter", HOOK_PARAMETER, &[]),
+        ),
+        case(
+            "ingest",
+            "read the forge's token from a parameter",
+            false,
+            call("ssm:GetParameter", FORGE_PARAMETER, &[]),
         ),
         case(
             "ingest",

@@ -4,7 +4,7 @@
 mod runtime;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,6 +18,7 @@ use tinqs_ci_simulator::gitea_wire::{ApiToken, Hook, Right, Wire, WireOptions};
 
 use runtime::{Runtime, request};
 
+const PROGRAM: &str = env!("CARGO_BIN_EXE_tinqs-ci");
 const SECRET: &str = "lambda-webhook-secret";
 const TOKEN: &str = "lambda-api-token";
 
@@ -60,7 +61,7 @@ impl Function {
         let file = dir.path().join("tinqs-ci.toml");
         fs::write(&file, config).expect("the configuration");
         let log = fs::File::create(dir.path().join("log")).expect("a log");
-        let child = Command::new(env!("CARGO_BIN_EXE_tinqs-ci"))
+        let child = Command::new(PROGRAM)
             .args(["lambda", "--config"])
             .arg(&file)
             .env_clear()
@@ -204,19 +205,47 @@ async fn a_batch_reports_each_message_and_refuses_other_services() {
     assert_eq!(function.runtime.invoke(bare).await.expect("an answer")["statusCode"], 401);
 }
 
+/// A folder with a configuration, in which no webhook has a secret.
+fn unsigned() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().expect("a directory");
+    let config = "[forge]\nurl = \"http://127.0.0.1:9\"\ntoken = \"t\"\n[[class]]\nname = \"x\"\n\
+                  labels = [\"x\"]\n";
+    fs::write(dir.path().join("tinqs-ci.toml"), config).expect("the configuration");
+    dir
+}
+
+/// Runs a program in this folder, which must refuse its configuration. Returns what it says.
+fn refused(dir: &tempfile::TempDir, program: &Path, args: &[&str], env: &[(&str, &str)]) -> String {
+    let mut command = Command::new(program);
+    command.args(args).current_dir(dir.path()).env_clear().envs(env.iter().copied());
+    let told = command.output().expect("it runs");
+    let said = String::from_utf8_lossy(&told.stderr).into_owned();
+    assert_eq!(told.status.code(), Some(2), "{said}");
+    said
+}
+
 /// Outside of Lambda, the error names the command to use.
 #[test]
 fn outside_of_lambda_the_function_refuses_to_start() {
-    let dir = tempfile::tempdir().unwrap();
-    let file = dir.path().join("tinqs-ci.toml");
-    fs::write(&file, "[forge]\nurl = \"http://127.0.0.1:9\"\ntoken = \"t\"\n[[class]]\nname = \"x\"\nlabels = [\"x\"]\n").unwrap();
-    let told = Command::new(env!("CARGO_BIN_EXE_tinqs-ci"))
-        .args(["lambda", "--config"])
-        .arg(&file)
-        .env_clear()
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&told.stderr);
-    assert_eq!(told.status.code(), Some(2), "{said}");
+    let said = refused(&unsigned(), Path::new(PROGRAM), &["lambda"], &[]);
     assert!(said.contains("AWS_LAMBDA_RUNTIME_API") && said.contains("serve"), "{said}");
+}
+
+#[test]
+fn the_name_bootstrap_alone_starts_the_function() {
+    let dir = unsigned();
+    let bootstrap = dir.path().join("bootstrap");
+    std::os::unix::fs::symlink(PROGRAM, &bootstrap).expect("a link");
+    let said = refused(&dir, &bootstrap, &[], &[]);
+    assert!(said.contains("`lambda` must be started by AWS Lambda"), "{said}");
+    // With arguments, they decide.
+    let said = refused(&dir, &bootstrap, &["get", "nonsense"], &[]);
+    assert!(!said.contains("AWS Lambda"), "{said}");
+}
+
+#[test]
+fn without_a_secret_of_webhooks_the_function_does_not_start() {
+    let runtime = [("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9")];
+    let said = refused(&unsigned(), Path::new(PROGRAM), &["lambda"], &runtime);
+    assert!(said.contains("forge.webhook_secret") && said.contains("not set"), "{said}");
 }

@@ -40,11 +40,11 @@ impl Query {
 
     fn answer(&self, call: &Call, read_fault: &ReadFault) -> Outcome {
         let shared = &self.0;
-        let account = &shared.options.account;
+        let options = &shared.options;
         let (op, params) = (call.head.op.as_str(), &call.params);
         match (call.head.service, op) {
-            ("sts", _) => who::sts(account, op, &call.caller),
-            ("iam", _) => who::iam(account, op, params),
+            ("sts", _) => who::sts(options, op, params, &call.caller),
+            ("iam", _) => who::iam(&options.account, op, params),
             (_, "RunInstances") => launch::launch(shared, params, &call.caller),
             _ => self.others(op, params, &call.caller, read_fault),
         }
@@ -82,8 +82,7 @@ impl Service for Query {
     const THROTTLED: (&'static str, u16) = ("RequestLimitExceeded", 503);
 
     fn read(&self, headers: &HeaderMap, body: &[u8]) -> Result<(Head, Call), (Head, Reply)> {
-        if let Some(op) = parameters::operation(headers) {
-            let head = Head { service: "ssm", op };
+        if let Some(head) = parameters::head(headers) {
             let Some(caller) = caller(headers) else {
                 let message = "The security token included in the request is invalid.";
                 let reply = self.refuse(&head, &Fault::new("UnrecognizedClientException", message));
@@ -119,9 +118,9 @@ impl Service for Query {
 
     fn carry_out<'a>(&'a self, call: &'a Call, read_fault: &'a ReadFault) -> Answer<'a> {
         Box::pin(async move {
-            if call.head.service == "ssm" {
+            if parameters::is_json(call.head.service) {
                 let Call { head, params, caller } = call;
-                return match parameters::answer(&self.0, &head.op, params, caller) {
+                return match parameters::answer(&self.0, head, params, caller) {
                     Ok(body) => {
                         Reply { status: 200, code: String::new(), body, items: 1, tokens: (0, 0) }
                     }
@@ -140,7 +139,7 @@ impl Service for Query {
     }
 
     fn error(&self, head: &Head, code: &str, status: u16, message: &str) -> Reply {
-        if head.service == "ssm" {
+        if parameters::is_json(head.service) {
             let body = json!({ "__type": code, "message": message }).to_string();
             return Reply { status, code: code.to_owned(), body, items: 0, tokens: (0, 0) };
         }

@@ -47,6 +47,13 @@ pub(super) struct Record {
     pub(super) console: String,
 }
 
+/// A parameter of Systems Manager.
+pub(super) struct Parameter {
+    pub(super) value: String,
+    /// Whether it is stored encrypted.
+    pub(super) is_secure: bool,
+}
+
 /// The state behind the mutex.
 pub(super) struct State {
     pub(super) cloud: Cloud,
@@ -61,8 +68,10 @@ pub(super) struct State {
     pub(super) failing: (usize, String),
     /// Spot prices in dollars per hour that differ from those of the account, by kind and zone.
     pub(super) spot_prices: BTreeMap<(String, String), f64>,
-    /// Values of parameters of Systems Manager, by their names.
-    pub(super) parameters: BTreeMap<String, String>,
+    /// Parameters of Systems Manager, by their names.
+    pub(super) parameters: BTreeMap<String, Parameter>,
+    /// Values of secrets of Secrets Manager, by their names.
+    pub(super) secrets: BTreeMap<String, String>,
     /// For machines unknown to any forge.
     nobodys: Forge,
     made: u64,
@@ -101,6 +110,7 @@ impl Shared {
             failing: (0, String::new()),
             spot_prices: BTreeMap::new(),
             parameters: BTreeMap::new(),
+            secrets: BTreeMap::new(),
             nobodys: Forge::new(crate::forge::Config::default()),
             made: 0,
             reservations: 0,

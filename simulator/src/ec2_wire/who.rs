@@ -44,16 +44,50 @@ pub(super) fn may_launch(options: &Ec2Options, caller: &str, recipe: &Recipe) ->
     Ok(())
 }
 
+/// The beginning of the access key of an assumed role, before the role's name.
+const ASSUMED: &str = "ASIA-";
+
 /// Handles a call of STS.
-pub(super) fn sts(account: &Account, op: &str, caller: &str) -> Outcome {
+pub(super) fn sts(options: &Ec2Options, op: &str, params: &Params, caller: &str) -> Outcome {
+    let account = &options.account.id;
     match op {
         "GetCallerIdentity" => {
-            let arn = format!("arn:aws:iam::{}:user/{caller}", account.id);
-            let parts = [leaf("Arn", arn), leaf("UserId", caller), leaf("Account", &account.id)];
+            let arn = match caller.strip_prefix(ASSUMED) {
+                Some(role) => format!("arn:aws:sts::{account}:assumed-role/{role}/session"),
+                None => format!("arn:aws:iam::{account}:user/{caller}"),
+            };
+            let parts = [leaf("Arn", arn), leaf("UserId", caller), leaf("Account", account)];
             Outcome::of(vec![node("GetCallerIdentityResult", parts)], 1)
         }
+        "AssumeRole" => match assume(options, params, caller) {
+            Ok(outcome) => outcome,
+            Err(fault) => Outcome::from(fault),
+        },
         other => Outcome::from(unknown(other)),
     }
+}
+
+/// Gives credentials of a role, which are valid for the time of the options.
+fn assume(options: &Ec2Options, params: &Params, caller: &str) -> Result<Outcome, Fault> {
+    let (arn, session) = (params.need("RoleArn")?, params.need("RoleSessionName")?);
+    if may(options, caller, "sts:AssumeRole", arn).is_err() {
+        let message = format!("User is not authorized to perform: sts:AssumeRole on {arn}");
+        return Err(Fault::new("AccessDenied", message));
+    }
+    let account = &options.account.id;
+    let role = arn.rsplit('/').next().unwrap_or_default();
+    let credentials = [
+        leaf("AccessKeyId", format!("{ASSUMED}{role}")),
+        leaf("SecretAccessKey", "canary-of-the-assumed-secret-key"),
+        leaf("SessionToken", "canary-of-the-session-token"),
+        leaf("Expiration", options.now() + options.session),
+    ];
+    let user = [
+        leaf("AssumedRoleId", format!("AROASIMULATED:{session}")),
+        leaf("Arn", format!("arn:aws:sts::{account}:assumed-role/{role}/{session}")),
+    ];
+    let parts = [node("Credentials", credentials), node("AssumedRoleUser", user)];
+    Ok(Outcome::of(vec![node("AssumeRoleResult", parts)], 1))
 }
 
 /// Handles a call of IAM.

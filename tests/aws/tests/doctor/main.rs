@@ -2,7 +2,10 @@
 //! eight variables and the addresses of the wires.
 
 mod from_lambda;
+mod credentials;
 mod place;
+mod secrets;
+mod sso;
 #[allow(dead_code, reason = "the store's own suite uses the rest")]
 #[path = "../wire/mod.rs"]
 mod wire;
@@ -299,18 +302,6 @@ async fn the_field_of_a_launch_template_that_is_ours_is_named() {
     assert_eq!(report.one(check).status, "ok", "{report:#?}");
     assert_eq!(report.one("class: launch").status, "ok", "{report:#?}");
     place.nothing_was_launched();
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn credentials_may_come_from_a_process() {
-    let place = Place::new().await;
-    let answer = r#"{"Version": 1, "AccessKeyId": "AKIDPROCESS", "SecretAccessKey": "s"}"#;
-    place.configure_aws(&format!("[default]\ncredential_process = /bin/echo '{answer}'\n"));
-    let unset = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"].map(|name| (name, String::new()));
-    let report = place.doctor(&unset).await;
-    assert_eq!(report.one("aws").status, "ok", "{report:#?}");
-    assert!(report.one("aws").message.contains("user/AKIDPROCESS"), "{report:#?}");
-    assert_eq!(report.one("class: launch").status, "ok", "{report:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

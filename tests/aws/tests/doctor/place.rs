@@ -18,7 +18,7 @@ use tinqs_ci_simulator::sqs_wire::{SqsOptions, SqsWire};
 use super::wire::Wire;
 
 pub(crate) const TABLE: &str = "runs-of-ci";
-const TOKEN: &str = "canary-of-the-forge-token";
+pub(crate) const TOKEN: &str = "canary-of-the-forge-token";
 const RUNNER_TOKEN: &str = "canary-of-the-runner-token";
 const KEY: &str = "canary-of-the-secret-access-key";
 /// Time limit of one run of the program; longer means that it hangs.
@@ -120,9 +120,14 @@ impl Place {
 
     /// Writes the AWS configuration file of the user.
     pub(crate) fn configure_aws(&self, text: &str) {
-        let folder = self.dir.path().join(".aws");
-        std::fs::create_dir_all(&folder).expect("a folder");
-        std::fs::write(folder.join("config"), text).expect("the configuration");
+        self.write_aws("config", text);
+    }
+
+    /// Writes a file in the user's folder of AWS.
+    pub(crate) fn write_aws(&self, file: &str, text: &str) {
+        let file = self.dir.path().join(".aws").join(file);
+        std::fs::create_dir_all(file.parent().expect("a folder")).expect("a folder");
+        std::fs::write(file, text).expect("the file");
     }
 
     /// Runs the program. An empty value in `variables` unsets that variable.
@@ -141,6 +146,7 @@ impl Place {
             ("AWS_ENDPOINT_URL_EC2", self.ec2.url()),
             ("AWS_ENDPOINT_URL_STS", self.ec2.url()),
             ("AWS_ENDPOINT_URL_SSM", self.ec2.url()),
+            ("AWS_ENDPOINT_URL_SECRETS_MANAGER", self.ec2.url()),
             ("AWS_ENDPOINT_URL_SQS", self.sqs.url()),
             ("AWS_ACCESS_KEY_ID", "AKIDDOCTOR".to_owned()),
             ("AWS_SECRET_ACCESS_KEY", KEY.to_owned()),

@@ -71,7 +71,7 @@ const VALUES: [(&str, &str); 20] = [
 ];
 
 /// Rights that this suite does not use: by role, with the reason for each.
-const UNUSED: [(&str, &str, &str); 13] = [
+const UNUSED: [(&str, &str, &str); 14] = [
     ("bootstrap", "dynamodb:UpdateTable", "a table of the predecessor lacks the indexes"),
     ("controller", "kms:CreateGrant", "EC2 uses the key of the disks"),
     ("controller", "kms:Decrypt", "EC2 uses the key of the disks"),
@@ -79,12 +79,13 @@ const UNUSED: [(&str, &str, &str); 13] = [
     ("controller", "kms:GenerateDataKeyWithoutPlaintext", "EC2 uses the key of the disks"),
     ("controller", "kms:ReEncryptFrom", "EC2 uses the key of the disks"),
     ("controller", "kms:ReEncryptTo", "EC2 uses the key of the disks"),
-    ("controller", "ssm:GetParameter", "the image is named by its ID"),
+    ("controller", "ssm:GetParameter", "no image and no secret is in a parameter"),
     ("controller", "logs:CreateLogGroup", "the Lambda runtime writes the function's log"),
     ("controller", "logs:CreateLogStream", "the Lambda runtime writes the function's log"),
     ("controller", "logs:PutLogEvents", "the Lambda runtime writes the function's log"),
     ("controller", "secretsmanager:GetSecretValue", "the platform fills in the credentials"),
     ("ingest", "secretsmanager:GetSecretValue", "the platform fills in the secret"),
+    ("ingest", "ssm:GetParameter", "the platform fills in the secret"),
 ];
 
 fn policy(name: &str) -> Policy {

@@ -1,7 +1,8 @@
-//! Files that hold a credential each.
+//! Where credentials are stored that are read again: files, and AWS.
 
 use std::path::{Path, PathBuf};
 
+use tinqs_ci_aws::secrets::SecretId;
 use tinqs_ci_reconciler::model::Secret;
 use tinqs_ci_reconciler::text::cut;
 
@@ -16,6 +17,43 @@ pub struct SecretFile {
     pub key: String,
     /// The file.
     pub path: PathBuf,
+}
+
+/// A secret in AWS that a credential was read from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecretInAws {
+    /// The key, such as `forge.token`.
+    pub key: String,
+    /// Its name in AWS.
+    pub id: SecretId,
+    /// The Region of `compute`, if that names one.
+    pub region: Option<String>,
+}
+
+/// Where the credentials of the settings were read from that can be read again.
+#[derive(Clone, Debug, Default)]
+pub struct SecretSources {
+    /// Files.
+    pub files: Vec<SecretFile>,
+    /// Secrets in AWS.
+    pub in_aws: Vec<SecretInAws>,
+}
+
+impl SecretInAws {
+    /// Returns the parameter of this name, for tests.
+    #[cfg(test)]
+    pub(crate) fn parameter(key: &str, name: &str) -> Self {
+        Self { key: key.to_owned(), id: SecretId::Parameter(name.to_owned()), region: None }
+    }
+
+    /// Reads the credential again. Blocks until AWS has answered.
+    ///
+    /// # Errors
+    /// A sentence that names the secret, the cause and the remedy, but nothing of its value.
+    pub fn read(&self) -> Result<Secret, String> {
+        let text = checked(read_in_aws(&self.id, self.region.as_deref())?);
+        text.map(Secret::new).map_err(|message| format!("{}: {message}", self.id))
+    }
 }
 
 impl SecretFile {
@@ -82,6 +120,16 @@ pub(super) fn read_text(path: &Path) -> Result<String, String> {
     let trimmed = text.trim_end_matches(['\n', '\r']);
     if trimmed.is_empty() {
         return Err(format!("the file `{shown}` is empty"));
+    }
+    Ok(trimmed.to_owned())
+}
+
+/// Reads a secret in AWS, without its trailing newlines.
+pub(super) fn read_in_aws(id: &SecretId, region: Option<&str>) -> Result<String, String> {
+    let text = id.read(region)?;
+    let trimmed = text.trim_end_matches(['\n', '\r']);
+    if trimmed.is_empty() {
+        return Err(format!("{id} is empty: store the credential in it"));
     }
     Ok(trimmed.to_owned())
 }
