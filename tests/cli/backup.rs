@@ -66,13 +66,14 @@ fn a_file_that_is_no_whole_backup_is_refused_before_anything_is_written() {
     let whole = std::fs::read(from.path().join("backup.ndjson")).expect("the backup");
     let text = String::from_utf8(whole.clone()).expect("text");
     let newer = text.replacen("\"version\":1", "\"version\":2", 1);
+    let altered = text.replacen("\"since\":\"20", "\"since\":\"19", 1);
     let twice = {
         let lines: Vec<&str> = text.lines().collect();
         [lines[0], lines[1], lines[1], lines[2], ""].join("\n")
     };
     let cases: [(&[u8], &str); 5] = [
         (&whole[..whole.len() / 2], "it was cut after line"),
-        (text.replacen("\"since\":\"20", "\"since\":\"19", 1).as_bytes(), "it was altered"),
+        (altered.as_bytes(), "it was altered"),
         (newer.as_bytes(), "a newer tinqs-ci made it, with format 2"),
         (twice.as_bytes(), "line 3: the pause of every class is there twice"),
         (b"hello\n", "it is not a backup of tinqs-ci"),

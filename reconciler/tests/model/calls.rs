@@ -152,7 +152,7 @@ impl World {
                 self.decided(*rule);
                 state.rows.iter_mut().filter(|r| r.id == *id).for_each(|r| r.disabled = true);
             }
-            Effect::Launch { .. } | Effect::Remove => {}
+            Effect::Launch { .. } | Effect::Rerun { .. } | Effect::Remove => {}
         }
     }
 
@@ -343,6 +343,6 @@ fn freed(reconcile: &mut Reconcile, action: &Effect) {
                 rows.iter_mut().filter(|r| r.id == *id).for_each(|r| r.disabled = Some(true));
             }
         }
-        Effect::Launch { .. } | Effect::Remove => {}
+        Effect::Launch { .. } | Effect::Rerun { .. } | Effect::Remove => {}
     }
 }
