@@ -3,6 +3,7 @@
 import hashlib
 import io
 import os
+import shutil
 import subprocess
 import tarfile
 import tempfile
@@ -11,7 +12,8 @@ from pathlib import Path
 import tools
 
 IMAGE = tools.ROOT / "deploy/aws/image"
-SCRIPTS = ("provision", "pin", "tinqs-ci-image-check", "versions")
+SCRIPTS = ("provision", "pin", "tinqs-ci-image-check", "tinqs-ci-early-start", "versions")
+UNIT = IMAGE / "tinqs-ci-machine.service"
 NAMES = ("RUNNER", "NODE", "GO")
 RUNNER = b"#!/bin/sh\necho gitea-runner version v1.0.8\n"
 
@@ -21,7 +23,7 @@ def check_scripts(checks):
     command = ["shellcheck", "--external-sources", *files]
     done = subprocess.run(command, capture_output=True, text=True, cwd=IMAGE, timeout=60)
     checks.that(done.returncode == 0, f"shellcheck: {done.stdout}")
-    for name in SCRIPTS[:3]:
+    for name in SCRIPTS[:4]:
         checks.that(os.access(IMAGE / name, os.X_OK), f"{name} is not executable")
 
 
@@ -100,6 +102,8 @@ def check_provision(checks, folder):
     for program in ("bin/gitea-runner", "bin/node", "bin/npm", "go/bin/go", "bin/tinqs-ci-image-check"):
         installed = root / "usr/local" / program
         checks.that(os.access(installed, os.X_OK), f"{program} is not installed")
+    wanted = root / "etc/systemd/system/multi-user.target.wants" / UNIT.name
+    checks.that(wanted.is_symlink() and wanted.exists(), "the unit is not enabled")
     for file in publisher.files.values():
         file.rename(f"{file}.away")
     done = publisher.run("provision", "tools", "files", **place)
@@ -119,6 +123,40 @@ def check_provision(checks, folder):
     checks.that("has no hash of node.tar.xz" in done.stderr, f"pin without a hash: {done.stderr}")
 
 
+def check_unit(checks, folder):
+    """The unit is accepted by systemd, and starts the user data of our machines and no other."""
+    if shutil.which("systemd-analyze"):
+        # `verify` wants the program to be there.
+        copy = folder / UNIT.name
+        program = "/usr/local/sbin/tinqs-ci-early-start"
+        checks.that(f"ExecStart={program}\n" in UNIT.read_text(), "the unit starts the script")
+        copy.write_text(UNIT.read_text().replace(program, "/bin/true"))
+        command = ["systemd-analyze", "verify", "--man=no", copy]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        own = [line for line in done.stderr.splitlines() if UNIT.name in line]
+        checks.that(done.returncode == 0 and not own, f"verify: {done.stderr}")
+    else:
+        tools.skipped("deploy/aws/image", "systemd-analyze is not installed")
+    # The beginning that the boot script has: adapters/boot/src/lib.rs.
+    own = "#!/bin/bash\\n# tinqs-ci: the machine {}."
+    checks.that(own in (tools.ROOT / "adapters/boot/src/lib.rs").read_text(), "it begins otherwise")
+    ours = "#!/bin/bash\n# tinqs-ci: the machine tq-job-7-0a1b2c3d-1-0.\necho started\n"
+    data = folder / "user-data"
+    for text, said in ((ours, "started\n"), ("#!/bin/bash\n# mine\necho no\n", ""), ("", "")):
+        data.write_text(text)
+        done = subprocess.run(
+            [IMAGE / "tinqs-ci-early-start"], capture_output=True, text=True, timeout=60,
+            env=os.environ | {"USER_DATA": str(data)},
+        )
+        checks.equal((done.returncode, done.stdout), (0, said), f"user data {text!r}")
+    data.unlink()
+    done = subprocess.run(
+        [IMAGE / "tinqs-ci-early-start"], capture_output=True, text=True, timeout=60,
+        env=os.environ | {"USER_DATA": str(data)},
+    )
+    checks.that(done.returncode == 0 and "not that of" in done.stderr, f"none: {done.stderr}")
+
+
 def check_check(checks):
     """The check says what is there and what is missing, wherever it runs."""
     done = subprocess.run(
@@ -128,7 +166,7 @@ def check_check(checks):
     checks.that(all(line[:6] in ("ok    ", "warn  ", "FAIL  ") for line in lines), done.stdout)
     checks.equal(done.returncode, int("FAIL" in done.stdout), f"exit code of: {done.stdout}")
     names = [line[6:].split()[0] for line in lines]
-    for name in ("bash", "git", "runner", "docker", "user", "poweroff", "disk", "clock"):
+    for name in ("bash", "git", "runner", "docker", "user", "unit", "poweroff", "disk", "clock"):
         checks.that(name in names, f"no line about {name} in: {done.stdout}")
 
 
@@ -138,4 +176,5 @@ def check(checks):
     check_packer(checks)
     check_check(checks)
     with tempfile.TemporaryDirectory() as folder:
+        check_unit(checks, Path(folder))
         check_provision(checks, Path(folder))

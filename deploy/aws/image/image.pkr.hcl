@@ -124,7 +124,13 @@ build {
   }
 
   provisioner "file" {
-    sources     = ["${path.root}/provision", "${path.root}/versions", "${path.root}/tinqs-ci-image-check"]
+    sources = [
+      "${path.root}/provision",
+      "${path.root}/versions",
+      "${path.root}/tinqs-ci-image-check",
+      "${path.root}/tinqs-ci-early-start",
+      "${path.root}/tinqs-ci-machine.service",
+    ]
     destination = "/tmp/tinqs-ci-image/"
   }
 
