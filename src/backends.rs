@@ -13,7 +13,9 @@ use tinqs_ci_local::process::{Options, Processes};
 use tinqs_ci_local::queue::MemoryQueue;
 use tinqs_ci_local::store::Store;
 use tinqs_ci_reconciler::ports::check::Check;
-use tinqs_ci_reconciler::ports::{Clock, Compute, Inbox, MachineEnds, Ports, Queue, RunStore};
+use tinqs_ci_reconciler::ports::{
+    Archive, Clock, Compute, Inbox, MachineEnds, Ports, Queue, RunStore,
+};
 use tinqs_ci_reconciler::text::chain;
 
 use crate::settings::{ComputeUrl, ProcessUser, QueueUrl, Settings, StoreUrl};
@@ -31,10 +33,29 @@ pub struct Backends {
     pub ports: Ports,
     /// Stores webhook deliveries until they are evaluated.
     pub inbox: Arc<dyn Inbox>,
+    /// Reads everything that the store keeps.
+    pub archive: Arc<dyn Archive>,
     /// The forge, and how its demand is found.
     pub demand: Arc<DemandSource>,
     /// Reports ended machines of this host; `None` if machines run elsewhere.
     pub ends: Option<Arc<dyn MachineEnds>>,
+}
+
+/// A store, by its ports.
+pub struct Stores {
+    /// Runs, seats, pauses, leases and usage.
+    pub runs: Arc<dyn RunStore>,
+    /// Webhook deliveries that are not evaluated yet.
+    pub inbox: Arc<dyn Inbox>,
+    /// Everything.
+    pub archive: Arc<dyn Archive>,
+}
+
+impl Stores {
+    fn of<S: RunStore + Inbox + Archive + 'static>(store: S) -> Self {
+        let store = Arc::new(store);
+        Self { runs: store.clone(), inbox: store.clone(), archive: store }
+    }
 }
 
 /// An adapter could not be built.
@@ -86,7 +107,7 @@ pub async fn backends(
     start: Start,
 ) -> Result<Backends, BackendError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let (store, inbox) = store(settings, replica, start).await?;
+    let Stores { runs: store, inbox, archive } = stores(settings, replica, start).await?;
     let mut ends: Option<Arc<dyn MachineEnds>> = None;
     let (compute, owners): (Arc<dyn Compute>, _) = match &settings.compute {
         ComputeUrl::Process(dir) => {
@@ -100,7 +121,7 @@ pub async fn backends(
             (processes, None)
         }
         ComputeUrl::Ec2(region) => {
-            let (compute, owners) = aws::ec2(region, settings, &clock).await?;
+            let (compute, owners) = aws::ec2(region, settings, &clock, start).await?;
             (compute, Some(owners))
         }
     };
@@ -116,14 +137,18 @@ pub async fn backends(
         Start::Unasked => demand.assume(),
     }
     let ports = Ports { clock, store, queue, compute, forge: demand.clone() };
-    Ok(Backends { ports, inbox, demand, ends })
+    Ok(Backends { ports, inbox, archive, demand, ends })
 }
 
-async fn store(
+/// Builds the store that the settings name. `replica` names this process.
+///
+/// # Errors
+/// The store cannot be opened; the error says what to do.
+pub async fn stores(
     settings: &Settings,
     replica: &str,
     start: Start,
-) -> Result<(Arc<dyn RunStore>, Arc<dyn Inbox>), BackendError> {
+) -> Result<Stores, BackendError> {
     let file = match &settings.store {
         StoreUrl::Redb(dir) => Store::open(dir),
         StoreUrl::Memory => Store::memory(),
@@ -131,8 +156,7 @@ async fn store(
             return aws::dynamodb(table, &settings.compute, replica, start).await;
         }
     };
-    let file = Arc::new(file.map_err(|error| BackendError::new("store", &error))?);
-    Ok((file.clone(), file))
+    Ok(Stores::of(file.map_err(|error| BackendError::new("store", &error))?))
 }
 
 /// Decides how demand is found. An unreachable forge does not prevent the start: webhooks are

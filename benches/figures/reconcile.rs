@@ -14,11 +14,12 @@ use tinqs_ci_local::queue::MemoryQueue;
 use tinqs_ci_local::store::Store;
 use tinqs_ci_reconciler::controller::ReconcileOutcome;
 use tinqs_ci_reconciler::model::{
-    AttemptId, Job, JobRef, JobRunner, Registration, Registrations, RunName, Runner, Secret,
+    AttemptId, Job, JobRef, JobRunner, Registration, Registrations, RerunScope, RunName, Runner,
+    Secret, WorkflowRun,
 };
 use tinqs_ci_reconciler::ports::{
-    Forge, PortError, Ports, RegistrationLists, RepoRef, RunStore as _, SeenJob, TrueTime,
-    WaitingJob,
+    Forge, PortError, Ports, RegistrationLists, RepoRef, RerunAnswer, RunStore as _, SeenJob,
+    TrueTime, WaitingJob,
 };
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -211,5 +212,20 @@ impl Forge for Still {
     }
     async fn retire(&self, _: i64, _: i64) -> std::result::Result<(), PortError> {
         Ok(())
+    }
+    async fn workflow_run(
+        &self,
+        _: &JobRef,
+        _: i64,
+    ) -> std::result::Result<Option<WorkflowRun>, PortError> {
+        Ok(None)
+    }
+    async fn rerun(
+        &self,
+        _: &JobRef,
+        _: i64,
+        _: RerunScope,
+    ) -> std::result::Result<RerunAnswer, PortError> {
+        Ok(RerunAnswer::NotFound)
     }
 }

@@ -45,7 +45,7 @@ pub(crate) fn finished(job: i64, now: Timestamp) -> Run {
         options: MachineOptions::default(),
     };
     let answered = Some(Answer { id: MachineId(attempt_id.token(0)), at: now });
-    let placement = Placement { machine, asked_again: false, answered, refused: None };
+    let placement = Placement { answered, ..Placement::new(machine) };
     let status = &mut run.status;
     status.attempt = Some(Attempt {
         number: 1,
@@ -63,6 +63,7 @@ pub(crate) fn finished(job: i64, now: Timestamp) -> Run {
             deadline: now + SignedDuration::from_hours(6),
             idle_within: SignedDuration::from_mins(2),
             start_by: Some(now + SignedDuration::from_mins(10)),
+            hold: SignedDuration::ZERO,
             instance_url: "https://gitea.example.com".to_owned(),
             git_token: None,
         },

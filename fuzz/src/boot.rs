@@ -87,6 +87,7 @@ fn attempt(
             deadline: Timestamp::UNIX_EPOCH,
             idle_within: SignedDuration::from_mins(2),
             start_by: Some(Timestamp::UNIX_EPOCH),
+            hold: SignedDuration::ZERO,
             instance_url: url.to_owned(),
             git_token: Some(Secret::new(git)),
         },

@@ -4,7 +4,7 @@
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 use tinqs_ci_reconciler::model::{
-    Cause, Machine, MachineId, MachineState, Observation, Phase, Registration, Registrations,
+    Cause, Job, Machine, MachineId, MachineState, Observation, Phase, Registration, Registrations,
     Runner, Secret, UnavailableOffering,
 };
 use tinqs_ci_reconciler::plan::{Action, Plan, Rule, plan, record};
@@ -41,7 +41,14 @@ pub(crate) fn check(data: &[u8]) {
         allowed(&seen, &decided);
         rows.push(decided.rule);
         let before = seen.run.as_ref().map(|run| &run.status);
-        let again = |action: &Action| matches!(action, Action::Launch { attempt_id, placement } if launched.contains(&attempt_id.token(*placement)));
+        let again = |action: &Action| match action {
+            Action::Launch { attempt_id, placement } => {
+                launched.contains(&attempt_id.token(*placement))
+            }
+            // What was asked for is on no side that an observation here shows.
+            Action::Rerun { .. } => true,
+            _ => false,
+        };
         if before == decided.status.as_ref()
             && decided.prepare.is_none()
             && decided.actions.iter().all(again)
@@ -183,6 +190,10 @@ fn allowed(seen: &Observation, decided: &Plan) {
                     "a record goes before its machine"
                 );
             }
+            Action::Rerun { requests, .. } => {
+                let failed = matches!(seen.job, Job::Done { .. });
+                assert!(failed && !requests.is_empty(), "{decided:#?}");
+            }
             Action::Unseat { .. } | Action::Retire { .. } | Action::Disable { .. } => {}
         }
     }
@@ -217,7 +228,7 @@ fn carry_out(seen: &mut Observation, decided: Plan, how: usize, launched: &mut V
                     machine.state = MachineState::Ending;
                 }
             }
-            Action::Launch { .. } | Action::Remove => {}
+            Action::Launch { .. } | Action::Rerun { .. } | Action::Remove => {}
         }
     }
     let Some(run) = &mut seen.run else { return };

@@ -16,9 +16,11 @@ mod observe;
 mod pauses;
 mod polled;
 mod queued;
+mod rebuild;
 mod reconcile;
 mod registration_lists;
 mod report;
+mod reruns;
 mod settings;
 mod spend;
 mod steady;
@@ -45,9 +47,10 @@ use steady::{Steadiness, Watched};
 use true_time::CheckedClock;
 
 pub use drift::DriftReport;
+pub use rebuild::{RebuildReport, RebuiltItem};
 pub use report::{
-    ActionKind, Effect, Event, FailedCall, ReconcileOutcome, Report, SweepReport, UnservedJob,
-    UnservedLabels,
+    ActionKind, Effect, Event, FailedCall, ReconcileOutcome, Report, RerunOutcome, SweepReport,
+    UnservedJob, UnservedLabels,
 };
 pub use settings::{Hint, Settings};
 pub use true_time::ClockReading;

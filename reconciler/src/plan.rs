@@ -1,7 +1,7 @@
 //! Decides from an observation. Pure and total.
 //!
 //! The next status is given by the first rule of the decision table that matches: rules 1 to 9 in
-//! `decide`, P1 and P2 in `push`, 10 to 17 in `attempt`. Then `credentials` removes credentials that
+//! `decide`, P1 and P2 in `push`, R1 in `rerun`, 10 to 17 in `attempt`. Then `credentials` removes credentials that
 //! nothing needs any more, and [`gc`] adds what may be terminated or freed.
 
 mod attempt;
@@ -15,7 +15,9 @@ pub(crate) mod hung;
 mod last_lines;
 pub(crate) mod lost;
 mod push;
+mod rebuild;
 pub mod record;
+pub(crate) mod rerun;
 mod rules;
 mod sanitize;
 pub mod share;
@@ -28,6 +30,8 @@ pub use boots::boot_stop;
 pub use hung::{HUNG_AFTER, READINGS_APART};
 pub use last_lines::{LAST_LINES_READ, last_lines};
 pub use lost::still_up;
+pub use rebuild::{LeftOver, rebuilt, skip_numbers};
+pub use rerun::{FAILED_WITHIN, RERUN_LANDS_WITHIN};
 pub use rules::{Action, Plan, Prepare, Rule};
 pub use times::{
     BREAKER_RETRIES_AFTER, DRAIN_GRACE, FORGOTTEN_AFTER, LANDS_WITHIN, LAUNCH_WINDOW,

@@ -75,6 +75,7 @@ fn ground(action: &Action) -> Option<Rule> {
         Action::Unseat { rule, .. }
         | Action::Retire { rule, .. }
         | Action::Disable { rule, .. }
+        | Action::Rerun { rule, .. }
         | Action::Terminate { rule, .. } => Some(*rule),
         Action::Launch { .. } | Action::Remove => None,
     }
@@ -158,7 +159,7 @@ impl World {
                     machine.state = MachineState::Ending;
                 }
             }
-            Action::Launch { .. } | Action::Remove => {}
+            Action::Launch { .. } | Action::Rerun { .. } | Action::Remove => {}
         }
     }
 
@@ -338,6 +339,8 @@ fn allowed(seen: &Observation, status: Option<&Status>, action: &Action) -> Resu
             let live = seen.machines.iter().any(|m| m.attempt_id == *attempt_id && m.is_live());
             *rule == Rule::SeatFree && !(own && live)
         }
+        // No observation here shows a workflow run.
+        Action::Rerun { .. } => false,
         Action::Remove => !seen.machines.iter().any(Machine::is_live),
     };
     if fine { Ok(()) } else { Err(format!("{action:?} is not allowed")) }

@@ -5,6 +5,7 @@ pub mod admission;
 pub mod machine;
 mod outcome;
 mod prices;
+mod taken;
 #[cfg(test)]
 mod tests;
 

@@ -23,6 +23,7 @@ mod parameters;
 mod params;
 mod service;
 mod state;
+mod templates;
 mod terminate;
 mod who;
 mod xml;
@@ -38,7 +39,7 @@ use tinqs_ci_reconciler::model::{MachineId, MachineState, Market};
 use tinqs_ci_reconciler::ports::Clock;
 use tokio::task::JoinHandle;
 
-pub use account::{Account, Image, InstanceType, SecurityGroup, Subnet};
+pub use account::{Account, Image, InstanceType, LaunchTemplate, SecurityGroup, Subnet};
 pub use bucket::{Bucket, Buckets};
 pub use events::{EventFaults, EventTarget};
 pub use guest::{Booted, GUEST, Guest, Processes, Running};

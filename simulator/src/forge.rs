@@ -8,6 +8,7 @@ mod held;
 mod json;
 mod pull;
 mod renames;
+mod reruns;
 mod rows;
 mod runners;
 mod scope;
@@ -23,6 +24,7 @@ use tinqs_ci_reconciler::model::Conclusion;
 pub(crate) use git::blob_sha;
 pub use git::{Commit, Files, Push, TreeEntry, ZEROS};
 pub use pull::PullRequest;
+pub use reruns::RerunRefused;
 pub use rows::{Config, JobRow, JobSpec, Line, Repo, Status, Webhook};
 pub use runners::{Fetched, RunnerRow, Task, TaskState, Unregistered};
 pub use scope::Scope;
@@ -43,6 +45,9 @@ pub struct Forge {
     owners: BTreeMap<String, i64>,
     jobs: BTreeMap<i64, JobRow>,
     runs: BTreeMap<i64, Vec<i64>>,
+    /// Jobs of former attempts, and how often workflow runs were run again.
+    superseded: BTreeSet<i64>,
+    reruns: BTreeMap<i64, u32>,
     held: BTreeMap<i64, held::WorkflowRun>,
     /// The number of each workflow run in its repository, and the last one of each repository.
     run_numbers: BTreeMap<i64, i64>,
@@ -87,6 +92,8 @@ impl Forge {
             owners: BTreeMap::new(),
             jobs: BTreeMap::new(),
             runs: BTreeMap::new(),
+            superseded: BTreeSet::new(),
+            reruns: BTreeMap::new(),
             held: BTreeMap::new(),
             run_numbers: BTreeMap::new(),
             last_numbers: BTreeMap::new(),
@@ -229,60 +236,6 @@ impl Forge {
             (Status::Running, Some(task)) => self.end_task(now, task, Conclusion::Cancelled),
             (Status::Blocked | Status::Waiting | Status::Running, _) => {
                 self.finish(now, job_id, Conclusion::Cancelled);
-            }
-        }
-    }
-
-    /// Reruns a finished job with the jobs that need it. Returns its ID: unchanged up to 1.26, a
-    /// new one in 1.27. Ignores a job that is unknown or not finished.
-    pub fn rerun(&mut self, now: Timestamp, job_id: i64) -> i64 {
-        let Some(job) = self.jobs.get(&job_id) else { return job_id };
-        if !job.status.is_done() {
-            return job_id;
-        }
-        let run_id = job.run_id;
-        let again = self.with_dependents(run_id, job_id);
-        let new: BTreeMap<i64, i64> = match self.config.line {
-            Line::V1_25 | Line::V1_26 => again.iter().map(|&id| (id, id)).collect(),
-            Line::V1_27 => again.iter().map(|&id| (id, next(&mut self.last_id.job))).collect(),
-        };
-        for (&old, &id) in &new {
-            let Some(before) = self.jobs.get(&old) else { continue };
-            let renamed = before.needs.iter().map(|n| *new.get(n).unwrap_or(n)).collect();
-            let mut row = JobRow { id, needs: renamed, ..before.clone() };
-            if id != old {
-                row.attempt += 1;
-                row.created_at = now;
-            }
-            row.status = Status::Blocked;
-            row.updated_at = now;
-            (row.started_at, row.completed_at) = (None, None);
-            (row.task_id, row.runner_id, row.runner_name) = (None, None, None);
-            self.jobs.insert(id, row);
-            if id != old {
-                self.runs.entry(run_id).or_default().push(id);
-            }
-        }
-        for (&old, &id) in &new {
-            let status = if old == job_id { Status::Waiting } else { Status::Blocked };
-            self.set_status(now, id, status);
-        }
-        new.get(&job_id).copied().unwrap_or(job_id)
-    }
-
-    /// Returns a job and the finished jobs that need it, directly or indirectly.
-    fn with_dependents(&self, run_id: i64, job_id: i64) -> BTreeSet<i64> {
-        let mut found = BTreeSet::from([job_id]);
-        let run = self.runs.get(&run_id).map_or(&[][..], Vec::as_slice);
-        loop {
-            let before = found.len();
-            for job in run.iter().filter_map(|id| self.jobs.get(id)) {
-                if job.status.is_done() && job.needs.iter().any(|n| found.contains(n)) {
-                    found.insert(job.id);
-                }
-            }
-            if found.len() == before {
-                return found;
             }
         }
     }

@@ -10,6 +10,7 @@ mod formats;
 mod given_up;
 mod lost;
 mod report;
+mod reruns;
 mod shares;
 mod time;
 pub(crate) mod usage;
@@ -39,7 +40,7 @@ const STORIES: usize = 5;
 /// A law that was broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// The law: `L1` to `L12` to `L14`, `L16 usage`, `boots`, `formats`, `given up`, `time`, or
+    /// The law: `L1` to `L15`, `L16 usage`, `L17`, `boots`, `formats`, `given up`, `time`, or
     /// `drift`.
     pub law: &'static str,
     /// Seed of the world.
@@ -63,6 +64,7 @@ impl fmt::Display for Violation {
 }
 
 /// Checks the laws and records the events of the world.
+#[allow(clippy::struct_excessive_bools, reason = "independent switches")]
 #[derive(Clone, Debug)]
 pub struct Laws {
     seed: u64,
@@ -115,6 +117,8 @@ pub struct Laws {
     boots: boots::BootWatch,
     /// The shares of owners in classes.
     shares: shares::SharesWatch,
+    /// Jobs that were run again.
+    reruns: reruns::RerunWatch,
     /// Number of events to keep.
     pub keeps_events: usize,
     /// Longest permitted wait of a job while capacity is available.
@@ -131,9 +135,14 @@ pub struct Laws {
     pub git_token: Option<String>,
     /// Whether a registration may be retired while its machine is live: after a lost table.
     pub records_lost: bool,
+    /// Whether records are made again: an attempt then has what its machine's tags tell.
+    pub rebuilds: bool,
     /// Whether the breaker for machines is checked: where a machine whose runner works never looks
     /// offline.
     pub watches_boots: bool,
+    /// The longest permitted time from the end of a workflow run until its lost jobs are run again
+    /// (L17); `None`: not checked.
+    pub reruns_within: Option<SignedDuration>,
 }
 
 impl Laws {
@@ -169,6 +178,7 @@ impl Laws {
             usage: usage::UsageWatch::default(),
             boots: boots::BootWatch::default(),
             shares: shares::SharesWatch::default(),
+            reruns: reruns::RerunWatch::default(),
             keeps_events: STORY_EVENTS,
             waits_at_most: SignedDuration::from_hours(1),
             writes_at_most: (240, SignedDuration::from_hours(24)),
@@ -177,7 +187,9 @@ impl Laws {
             fair_among: None,
             git_token: None,
             records_lost: false,
+            rebuilds: false,
             watches_boots: false,
+            reruns_within: None,
         }
     }
 

@@ -3,6 +3,7 @@
 
 mod draw;
 mod drive;
+mod interrupts;
 mod month;
 mod narrow;
 mod outcome;

@@ -4,17 +4,19 @@
 use std::collections::BTreeMap;
 
 /// Calls that change something.
-pub(crate) const MUTATING: [&str; 10] = [
+pub(crate) const MUTATING: [&str; 12] = [
     "store.put",
     "store.remove",
     "store.seat",
     "store.unseat",
+    "store.put_reruns",
     "queue.wake",
     "compute.launch",
     "compute.terminate",
     "forge.register",
     "forge.disable",
     "forge.retire",
+    "forge.rerun",
 ];
 
 /// A fault of one call.

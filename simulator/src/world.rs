@@ -172,6 +172,11 @@ impl World {
             let unreadable = self.is_unreadable(now);
             let excuse = Allowance { forgotten, unreadable, ..self.excuse(now, &forge) };
             self.laws.every_minute(now, &self.cloud, &forge, &excuse);
+            let is_gone = |id: i64| {
+                let run = self.records.run(&RunName::job(id));
+                run.is_none_or(|run| run.deleted_at.is_some())
+            };
+            self.laws.lost_jobs(now, &self.cloud, &forge, &excuse, is_gone);
         }
         drop(forge);
         self.wakes.advance(now);

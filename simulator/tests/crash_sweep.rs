@@ -41,7 +41,9 @@ fn class() -> Class {
         limit: Some(1),
         repo_limit: None,
         owner_limit: None,
+        rerun: tinqs_ci_reconciler::model::RerunPolicy::default(),
         budget: None,
+        allocation: tinqs_ci_reconciler::model::Allocation::Order,
         repos: Vec::new(),
         times: Times { keep: SignedDuration::from_mins(30), ..Times::default() },
     }

@@ -272,7 +272,7 @@ fn shares() {
 
 #[test]
 fn lost() {
-    let outcomes = with_faults(&Profile::lost(), SEEDS, &["records_lost"]);
+    let outcomes = with_faults(&Profile::lost(), SEEDS, &["records_lost", "rebuilt"]);
     let needed = machines_per_job(&outcomes);
     assert!(outcomes.len() < 10 || needed < 1.05, "{needed} machines per job");
 }
@@ -381,6 +381,7 @@ profiles! {
     down: "down";
     storm: "conflict", "wake_doubled";
     giveup: "crash", "ignores_timer";
+    held: "hangs_after_job", "ignores_timer";
     pause: "pause", "wake_doubled";
     mute: ;
     push: "crash", "reply_lost", "interrupted", "never_online", "webhook_late";
@@ -393,6 +394,7 @@ profiles! {
     people: "crash", "job_omitted";
     scrambled: "scrambled";
     upgrade: "format_2", "format_1_again";
+    interrupt: "interrupted", "reply_lost", "refused", "crash";
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The answers of `/v1`, defined once for the server and the command line.
 
+pub mod backup;
 mod drift;
 mod events;
 pub mod explain;

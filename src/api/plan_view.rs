@@ -1,6 +1,6 @@
 //! The plan of the next reconcile, for people.
 
-use tinqs_ci_reconciler::model::{Observation, Run, Status};
+use tinqs_ci_reconciler::model::{Observation, RerunScope, Run, Status};
 use tinqs_ci_reconciler::plan::{self, Action, Prepare, Rule, record};
 
 use super::types::{Change, Plan};
@@ -10,8 +10,10 @@ use super::types::{Change, Plan};
 pub fn plan_view(seen: &Observation) -> Plan {
     let plan::Plan { rule, status, prepare, actions } = plan::plan(seen);
     let mut changes: Vec<Change> = Vec::new();
-    let (last, first): (Vec<&Action>, Vec<&Action>) =
-        actions.iter().partition(|action| matches!(action, Action::Launch { .. } | Action::Remove));
+    let is_last = |action: &&Action| {
+        matches!(action, Action::Launch { .. } | Action::Rerun { .. } | Action::Remove)
+    };
+    let (last, first): (Vec<&Action>, Vec<&Action>) = actions.iter().partition(is_last);
     changes.extend(first.into_iter().map(|action| of_action(seen, action, rule)));
     if let Some(prepare) = &prepare {
         changes.extend(of_prepare(prepare, rule));
@@ -62,6 +64,14 @@ fn of_action(seen: &Observation, action: &Action, decided: Rule) -> Change {
             let why = format!("{}recorded but missing", machine.unwrap_or_default());
             let what = format!("machine {}", attempt_id.token(*placement));
             change("+", what, "launch", why, Rule::Launch)
+        }
+        Action::Rerun { run_id, scope, rule, .. } => {
+            let which = match scope {
+                RerunScope::Failed => "its failed jobs".to_owned(),
+                RerunScope::Job(id) => format!("job {id}"),
+            };
+            let why = format!("{which}: the cloud took their machines");
+            change("~", format!("workflow run {run_id}"), "re-run", why, *rule)
         }
         Action::Remove => {
             let why = "nothing is left to clean up".to_owned();

@@ -10,9 +10,9 @@ use tinqs_ci_aws::queue::{self, Sqs};
 use tinqs_ci_aws::setup::{self, SetupError, SetupReport, SetupRequest};
 use tinqs_ci_aws::store::DynamoStore;
 use tinqs_ci_reconciler::ports::check::Check;
-use tinqs_ci_reconciler::ports::{Clock, Compute, Inbox, Queue, RunStore};
+use tinqs_ci_reconciler::ports::{Clock, Compute, Queue};
 
-use super::{BackendError, Start, in_aws};
+use super::{BackendError, Start, Stores, in_aws};
 use crate::settings::{ComputeUrl, LaunchRate, Settings};
 
 /// Builds the `DynamoDB` store. Unless nothing may be asked, creates the table if it is missing and
@@ -22,15 +22,14 @@ pub(super) async fn dynamodb(
     compute: &ComputeUrl,
     replica: &str,
     start: Start,
-) -> Result<(Arc<dyn RunStore>, Arc<dyn Inbox>), BackendError> {
+) -> Result<Stores, BackendError> {
     let failed = |error: &dyn std::error::Error| BackendError::new("store", error);
     let config = client::load(region(compute)).await.map_err(|error| failed(&error))?;
     let store = DynamoStore::new(client::dynamodb(&config), table, replica);
     if start == Start::Checked {
         complete(&store, table).await?;
     }
-    let store = Arc::new(store);
-    Ok((store.clone(), store))
+    Ok(Stores::of(store))
 }
 
 async fn complete(store: &DynamoStore, table: &str) -> Result<(), BackendError> {
@@ -46,19 +45,37 @@ async fn complete(store: &DynamoStore, table: &str) -> Result<(), BackendError> 
     Ok(())
 }
 
-/// Builds the EC2 compute, and the lookup from an instance to its run.
+/// Builds the EC2 compute, and the lookup from an instance to its run. Unless nothing may be asked,
+/// the launch templates of the classes are read meanwhile: a launch reads those that are missing.
 pub(super) async fn ec2(
     region: &str,
     settings: &Settings,
     clock: &Arc<dyn Clock>,
+    start: Start,
 ) -> Result<(Arc<dyn Compute>, Arc<dyn Owners>), BackendError> {
+    check_user_data(settings)?;
     let config =
         client::load(Some(region)).await.map_err(|error| BackendError::new("compute", &error))?;
     let clients = ec2::Clients::of(&config);
     let rates = rates(settings.launches);
     let machines = Machines::new(clients, &settings.installation, clock.clone(), rates);
     let machines = Arc::new(machines);
+    if start == Start::Checked {
+        let (machines, classes) = (machines.clone(), settings.classes.clone());
+        tokio::spawn(async move { machines.read_templates(&classes).await });
+    }
     Ok((machines.clone(), machines))
+}
+
+/// Checks that each class's machines can be given what they need at boot.
+fn check_user_data(settings: &Settings) -> Result<(), BackendError> {
+    let Settings { installation, forge, classes, .. } = settings;
+    let url = forge.machine_url.as_ref().unwrap_or(&forge.url);
+    for class in classes {
+        ec2::check_user_data(installation, class, url, forge.git_token.as_ref())
+            .map_err(|error| BackendError::new("compute", &error))?;
+    }
+    Ok(())
 }
 
 /// Returns the rates of calls, with the configured one of launches.
@@ -109,7 +126,31 @@ pub(super) async fn set_up(
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+    use std::path::Path;
+
     use super::*;
+    use crate::settings::parse;
+
+    #[test]
+    fn user_data_that_ec2_refuses_is_refused_at_the_start() {
+        let settings = |labels: &str| {
+            let text = format!(
+                "compute = \"ec2:eu-central-1\"\n[forge]\nurl = \"https://forge\"\n[[class]]\n\
+                 name = \"linux\"\nlabels = [{labels}]\n[class.machines]\nimage = \"ami-1\"\n\
+                 kinds = [\"c7a.medium\"]\nsubnets = [\"subnet-a\"]\n"
+            );
+            parse(&text, Some(Path::new("ci.toml")), &BTreeMap::new()).expect("valid").settings
+        };
+        assert!(check_user_data(&settings("\"linux\"")).is_ok());
+        let many: Vec<String> = (0..500).map(|n| format!("\"label-number-{n}\"")).collect();
+        let error = check_user_data(&settings(&many.join(", "))).expect_err("too large");
+        let error = error.to_string();
+        for told in ["the script itself ", ", identity with its labels ", "EC2 accepts 16384"] {
+            assert!(error.contains(told), "{error}");
+        }
+        assert!(error.contains("[class.runner] of class linux"), "{error}");
+    }
 
     #[test]
     fn launches_have_the_configured_rate_and_other_calls_their_own() {

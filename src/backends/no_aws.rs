@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use tinqs_ci_aws::setup::{SetupError, SetupReport};
 use tinqs_ci_reconciler::ports::check::Check;
-use tinqs_ci_reconciler::ports::{Clock, Compute, Inbox, Queue, RunStore};
+use tinqs_ci_reconciler::ports::{Clock, Compute, Queue};
 
-use super::{BackendError, Start};
+use super::{BackendError, Start, Stores};
 use crate::settings::{ComputeUrl, Settings};
 
 #[expect(clippy::unused_async, reason = "the same signature as with AWS")]
@@ -17,7 +17,7 @@ pub(super) async fn dynamodb(
     _compute: &ComputeUrl,
     _replica: &str,
     _start: Start,
-) -> Result<(Arc<dyn RunStore>, Arc<dyn Inbox>), BackendError> {
+) -> Result<Stores, BackendError> {
     Err(absent("store", "DynamoDB", "store = \"redb:DIR\""))
 }
 
@@ -26,6 +26,7 @@ pub(super) async fn ec2(
     _region: &str,
     _settings: &Settings,
     _clock: &Arc<dyn Clock>,
+    _start: Start,
 ) -> Result<(Arc<dyn Compute>, Infallible), BackendError> {
     Err(absent("compute", "EC2", "compute = \"process:\""))
 }

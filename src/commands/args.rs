@@ -2,6 +2,7 @@
 
 #![allow(clippy::doc_markdown, reason = "--help prints these comments as they are")]
 
+mod backup;
 mod config;
 mod demo;
 mod drift;
@@ -22,6 +23,7 @@ use crate::server::Role;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::engine::ArgValueCompleter;
 
+pub(super) use backup::{Backup, Rebuild, Restore};
 pub(super) use config::Config;
 pub(super) use demo::Demo;
 pub(super) use drift::{Drift, DriftOutput};
@@ -256,6 +258,15 @@ pub(super) enum Verb {
         #[command(flatten)]
         server: Server,
     },
+    /// Write everything that the server's store keeps to a file
+    #[command(after_help = CODES)]
+    Backup(Backup),
+    /// Put a backup into the empty store of the configuration; the server must be stopped
+    #[command(after_help = CODES_LOCAL)]
+    Restore(Restore),
+    /// Make a lost store again from machines and waiting jobs; the server must be stopped
+    #[command(after_help = CODES_LOCAL)]
+    Rebuild(Rebuild),
     /// Let the server read its configuration again, as SIGHUP does
     #[command(after_help = CODES_RELOAD)]
     Reload {

@@ -12,6 +12,7 @@ use tinqs_ci_reconciler::model::{Run, RunName, Secret};
 use crate::api::explain::{JobExplained, PushExplained};
 use crate::api::{Class, LOG_CUT, List, MACHINE_STATE, MachineView, Plan, Problem, Registration};
 use tinqs_ci_reconciler::text::cut;
+mod backup;
 mod drift;
 mod error;
 mod events;
@@ -21,6 +22,7 @@ mod sign_in;
 mod status;
 mod usage;
 
+pub use backup::Download;
 pub use error::Error;
 pub use events::{EventFilter, EventStream, Streamed};
 

@@ -1,6 +1,7 @@
 //! Parses the arguments, runs the command, and returns its exit code.
 
 mod args;
+mod backup;
 mod change;
 pub mod client;
 mod complete;
@@ -23,7 +24,9 @@ mod open;
 mod pauses;
 pub mod print;
 mod reach;
+mod rebuild;
 mod remote;
+mod restore;
 pub mod schemas;
 mod screen;
 mod serve;
@@ -130,12 +133,7 @@ async fn dispatch(
         Verb::Webhook { verb } => webhook::run(verb, env).await,
         Verb::Doctor { config, output, offline } => {
             let reach = if offline { doctor::CheckScope::Offline } else { doctor::CheckScope::All };
-            let report = doctor::examine(config.config.as_deref(), env, reach).await;
-            out(&match output {
-                TextOrJson::Text => report.text(),
-                TextOrJson::Json => local::json(&report)?,
-            })?;
-            if report.failed() { Err(Failure::silent(1)) } else { Ok(()) }
+            examine(&config, output, reach, env).await
         }
         Verb::Status { output, server } => status::status(output, &server, env).await,
         Verb::Drift(args) => drift::drift(args, env).await,
@@ -174,6 +172,9 @@ async fn dispatch(
         Verb::Pause(args) => pauses::pause(args, env).await,
         Verb::Resume(args) => pauses::resume(args, env).await,
         Verb::Sweep { output, server } => remote::sweep(output, &server, env).await,
+        Verb::Backup(args) => backup::backup(args, env).await,
+        Verb::Restore(args) => restore::restore(args, env).await,
+        Verb::Rebuild(args) => rebuild::rebuild(args, env, variables).await,
         Verb::Reload { output, server } => remote::reload(output, &server, env).await,
         Verb::Eval { kind, server } => local::eval(&kind, server),
         Verb::Schema { kind } => local::schema(kind),
@@ -222,6 +223,21 @@ async fn initialize(args: args::Init, env: &Env) -> Result<(), Failure> {
         yes,
     };
     init::run(flags, env).await
+}
+
+/// Runs the checks of `doctor`, and prints them.
+async fn examine(
+    config: &args::ConfigFile,
+    output: TextOrJson,
+    reach: doctor::CheckScope,
+    env: &Env,
+) -> Result<(), Failure> {
+    let report = doctor::examine(config.config.as_deref(), env, reach).await;
+    out(&match output {
+        TextOrJson::Text => report.text(),
+        TextOrJson::Json => local::json(&report)?,
+    })?;
+    if report.failed() { Err(Failure::silent(1)) } else { Ok(()) }
 }
 
 fn detail(verbose: bool) -> print::Detail {

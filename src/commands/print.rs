@@ -10,6 +10,7 @@ mod link;
 mod lists;
 mod matrix;
 mod plan;
+mod rebuild;
 mod status;
 mod timeline;
 mod usage;
@@ -23,6 +24,7 @@ pub use events::events_of;
 pub use explain::{explain_job, explain_push};
 pub use lists::{Detail, Listed, Machines, table};
 pub use plan::plan;
+pub use rebuild::rebuild;
 pub use status::{banner, status, why};
 pub use usage::usage;
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 use tinqs_ci_reconciler::controller::Controller;
-use tinqs_ci_reconciler::ports::{Inbox, MachineEnds, Ports};
+use tinqs_ci_reconciler::ports::{Archive, Inbox, MachineEnds, Ports};
 use tokio::sync::{Notify, watch};
 
 use super::live::{Live, controller_settings};
@@ -33,6 +33,8 @@ pub struct Parts {
     pub pushes: Option<Arc<Pushes>>,
     /// Reports ended machines of this host; `None` if machines run elsewhere.
     pub ends: Option<Arc<dyn MachineEnds>>,
+    /// Reads everything that the store keeps; `None` for stores that nothing outlives.
+    pub archive: Option<Arc<dyn Archive>>,
     /// Reads the configuration again; `None` if it cannot change while this process runs.
     pub reloader: Option<Arc<Reloader>>,
 }
@@ -50,13 +52,13 @@ impl Parts {
         role: Role,
     ) -> Result<Self, Error> {
         let start = if role.reconciles() { Start::Checked } else { Start::Unasked };
-        let Backends { ports, inbox, demand, ends } =
+        let Backends { ports, inbox, archive, demand, ends } =
             backends(&settings, replica, environment, start).await?;
         let inbox = traces::inbox(inbox);
         let parts = Self::over(settings, ports, replica);
         let parts = if role.reconciles() { parts } else { parts.probing(inbox.clone(), replica) };
         let pushes = Arc::new(Pushes::new(demand, inbox, parts.controller.clone()));
-        Ok(Self { pushes: Some(pushes), ends, ..parts })
+        Ok(Self { pushes: Some(pushes), ends, archive: Some(archive), ..parts })
     }
 
     /// Lets readiness depend on the inbox, for a role that writes nothing else.
@@ -95,6 +97,7 @@ impl Parts {
             probe,
             pushes: None,
             ends: None,
+            archive: None,
             reloader: None,
         }
     }

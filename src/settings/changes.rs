@@ -211,12 +211,15 @@ fn class_keys(before: &Class, after: &Class) -> Vec<&'static str> {
         ("repo_limit", before.repo_limit != after.repo_limit),
         ("owner_limit", before.owner_limit != after.owner_limit),
         ("budget", before.budget != after.budget),
+        ("rerun", before.rerun.jobs != after.rerun.jobs),
+        ("rerun_limit", before.rerun.limit != after.rerun.limit),
         ("boot_within", old.boot_within != new.boot_within),
         ("idle_within", old.idle_within != new.idle_within),
         ("max_age", old.max_age != new.max_age),
         ("give_up_after", old.give_up_after != new.give_up_after),
         ("assign_within", old.assign_within != new.assign_within),
         ("keep", old.keep != new.keep),
+        ("hold", old.hold != new.hold),
         ("markets", machines(|spec| format!("{:?}", spec.market))),
         ("kinds", machines(|spec| spec.kind.clone())),
         ("subnets", machines(|spec| spec.subnet.clone())),
@@ -232,6 +235,8 @@ fn class_keys(before: &Class, after: &Class) -> Vec<&'static str> {
         ("cpu_credits", machines(|spec| format!("{:?}", spec.options.cpu_credits))),
         ("hop_limit", machines(|spec| format!("{:?}", spec.options.hop_limit))),
         ("tags", machines(|spec| format!("{:?}", spec.options.tags))),
+        ("launch_template", machines(|spec| format!("{:?}", spec.options.launch_template))),
+        ("allocation", before.allocation != after.allocation),
     ];
     differs.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
 }

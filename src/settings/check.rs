@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use tinqs_ci_reconciler::model::{
-    Class, ClassName, HOST, MicroUsd, SeatLimits, Times, label_name, pattern_problem,
+    Class, ClassName, HOST, MachineSpec, MicroUsd, RerunJobs, RerunPolicy, SeatLimits, Times,
+    label_name, pattern_problem,
 };
 
 use super::ec2;
@@ -227,13 +228,15 @@ fn class(r: &Reader<'_>, in_ec2: bool, prices: &BTreeMap<String, MicroUsd>) -> C
         owner: r.count("owner_limit"),
     };
     check_limits(r, limits);
-    let machines = machines(r, in_ec2);
+    let (machines, allocation) = machines(r, in_ec2);
     let class = Class {
         name: ClassName(name),
         labels,
         serves_unlabeled: r.switch("serves_unlabeled"),
         repos: repos(r),
         budget: budget(r, &machines, prices, in_ec2),
+        allocation,
+        rerun: rerun(r, &machines),
         machines,
         limit: limits.class,
         repo_limit: limits.repo,
@@ -241,10 +244,46 @@ fn class(r: &Reader<'_>, in_ec2: bool, prices: &BTreeMap<String, MicroUsd>) -> C
         times: times(r),
     };
     runner::check(r, &class);
+    check_hold(r, &class);
     if let Some(anybody) = profile_for_all(&class).filter(|_| in_ec2) {
         r.warn("repos", &format!("is not set: {anybody}; name the repositories that may"));
     }
     class
+}
+
+/// Checks that a machine that people look at is one of few repositories, and without rights.
+fn check_hold(r: &Reader<'_>, class: &Class) {
+    if class.times.hold.is_zero() {
+        return;
+    }
+    if class.repos.is_empty() {
+        let why = "is for classes with `repos`: else a job of any repository could keep machines \
+                   up; name the repositories that may";
+        r.mistake("hold", why);
+    }
+    if class.machines.iter().any(|machine| !machine.instance_profile.is_empty()) {
+        let why = "is for machines without an `instance_profile`: who looks at a held machine would \
+                   have its rights; remove one of the two";
+        r.mistake("hold", why);
+    }
+}
+
+/// Returns whether lost jobs are run again by default. Jobs with the rights of a profile may have
+/// done half of a deployment.
+fn default_rerun(machines: &[MachineSpec]) -> RerunPolicy {
+    let has_profile = machines.iter().any(|machine| !machine.instance_profile.is_empty());
+    let jobs = if has_profile { RerunJobs::Never } else { RerunJobs::Lost };
+    RerunPolicy { jobs, ..RerunPolicy::default() }
+}
+
+fn rerun(r: &Reader<'_>, machines: &[MachineSpec]) -> RerunPolicy {
+    let default = default_rerun(machines);
+    let jobs = match r.text("rerun").as_deref() {
+        Some("never") => RerunJobs::Never,
+        Some(_) => RerunJobs::Lost,
+        None => default.jobs,
+    };
+    RerunPolicy { jobs, limit: r.count_in("rerun_limit").unwrap_or(default.limit) }
 }
 
 fn times(r: &Reader<'_>) -> Times {
@@ -255,6 +294,7 @@ fn times(r: &Reader<'_>) -> Times {
         give_up_after: r.duration("give_up_after", 1, 365 * DAY),
         assign_within: r.duration("assign_within", 1, HOUR),
         keep: r.duration("keep", 1, 365 * DAY),
+        hold: r.duration("hold", 0, DAY),
     };
     let ready = times.boot_within.saturating_add(times.idle_within);
     if times.max_age < ready {
@@ -324,15 +364,18 @@ fn default_class(top: &Reader<'_>, has_file: bool, in_ec2: bool) -> Class {
             ),
         }
     }
+    let machines = if in_ec2 && !has_file { ec2::of_variables(top) } else { vec![process()] };
     let class = Class {
         name: ClassName("default".to_owned()),
         labels: vec!["*".to_owned()],
         serves_unlabeled: false,
-        machines: if in_ec2 && !has_file { ec2::of_variables(top) } else { vec![process()] },
+        rerun: default_rerun(&machines),
+        machines,
         limit: if has_file { Some(DEFAULT_LIMIT) } else { limit_of_variable(top) },
         repo_limit: None,
         owner_limit: None,
         budget: None,
+        allocation: tinqs_ci_reconciler::model::Allocation::Order,
         repos: Vec::new(),
         times,
     };

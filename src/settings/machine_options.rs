@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use tinqs_ci_reconciler::model::{CpuCredits, DiskEncryption, MachineOptions};
+use tinqs_ci_reconciler::model::{CpuCredits, DiskEncryption, LaunchTemplate, MachineOptions};
+use tinqs_ci_reconciler::text::cut;
 
+use super::forge::not_of_form;
 use super::keys::DISK_GIB;
 use super::reader::Reader;
 use super::tree::Value;
@@ -26,6 +28,7 @@ const OPTIONS: &[&str] = &[
     "cpu_credits",
     "hop_limit",
     "tags",
+    "launch_template",
 ];
 
 /// Reads the options of a class's machines.
@@ -43,6 +46,7 @@ pub(super) fn options(r: &Reader<'_>, in_ec2: bool) -> MachineOptions {
             "standard" => CpuCredits::Standard,
             _ => CpuCredits::Unlimited,
         }),
+        launch_template: r.parsed("launch_template", launch_template),
     };
     check_disk(r, &options);
     if in_ec2 && options.hop_limit.is_some() {
@@ -83,6 +87,31 @@ pub(super) fn options_of_variables(top: &Reader<'_>) -> MachineOptions {
         is_public
     });
     MachineOptions { disk_gib, public_address, ..MachineOptions::default() }
+}
+
+/// Parses `lt-0123:7`.
+fn launch_template(text: &str) -> Result<LaunchTemplate, String> {
+    let Some((id, version)) = text.split_once(':') else { return not_of_form() };
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let rest = id.strip_prefix("lt-").unwrap_or_default();
+    if rest.is_empty() || !rest.chars().all(fits) {
+        return not_of_form();
+    }
+    if matches!(version, "$Latest" | "$Default") {
+        let id = cut(id, 40);
+        return Err(format!(
+            "\"{id}:{version}\" is not fixed: another version may be meant when a launch is \
+             repeated, and EC2 refuses a repeated launch that differs; write the number of the \
+             version, such as \"{id}:7\""
+        ));
+    }
+    let is_number = version.bytes().all(|digit| digit.is_ascii_digit());
+    match version.parse::<u32>() {
+        Ok(version @ 1..=999_999_999) if is_number && !text.contains(":0") => {
+            Ok(LaunchTemplate { id: id.to_owned(), version })
+        }
+        _ => not_of_form(),
+    }
 }
 
 fn disk_encryption(r: &Reader<'_>) -> DiskEncryption {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use tinqs_ci_reconciler::model::{MachineOptions, MachineSpec, Market};
+use tinqs_ci_reconciler::model::{Allocation, MachineOptions, MachineSpec, Market};
 
 use super::machine_options::options;
 use super::reader::Reader;
@@ -22,8 +22,22 @@ pub(super) fn process() -> MachineSpec {
     }
 }
 
-/// Reads the machine specs of a class: every combination, ordered by market, kind, subnet.
-pub(super) fn machines(class: &Reader<'_>, in_ec2: bool) -> Vec<MachineSpec> {
+/// Reads the order in which the machine specs of a class are tried.
+fn allocation(r: &Reader<'_>, machines: &[MachineSpec]) -> Allocation {
+    if r.text("allocation").as_deref() != Some("price") {
+        return Allocation::Order;
+    }
+    let spot = machines.iter().filter(|spec| spec.market == Market::Spot).count();
+    if spot < 2 {
+        let count = if spot == 0 { "no spot machine" } else { "one spot machine" };
+        r.warn("allocation", &format!("has no effect: the class has {count}"));
+    }
+    Allocation::Price
+}
+
+/// Reads the machine specs of a class, every combination, ordered by market, kind, subnet, and in
+/// which order they are tried.
+pub(super) fn machines(class: &Reader<'_>, in_ec2: bool) -> (Vec<MachineSpec>, Allocation) {
     let r = &class.table("machines");
     let texts = |name: &str| r.texts(name);
     let text = |name: &str| r.text(name).map(std::borrow::Cow::into_owned).unwrap_or_default();
@@ -57,5 +71,6 @@ pub(super) fn machines(class: &Reader<'_>, in_ec2: bool) -> Vec<MachineSpec> {
     if in_ec2 {
         ec2::check(r, &machines);
     }
-    machines
+    let allocation = allocation(r, &machines);
+    (machines, allocation)
 }

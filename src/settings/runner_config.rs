@@ -12,7 +12,7 @@ use super::secret_file::read_text;
 use super::tree::Value;
 
 /// The maximum size in bytes in the boot script, which EC2 limits as a whole.
-const MOST: usize = 3_500;
+const MOST: usize = 3_300;
 /// What a certificate in PEM begins with.
 const PEM: &str = "-----BEGIN CERTIFICATE-----";
 /// Ten minutes, in seconds.

@@ -238,6 +238,12 @@ families! {
     OFFERING_UNAVAILABLE = "offering_unavailable" Gauge ["machine_kind", "subnet", "market"] Stable
         "1 while this process skips the offering because the cloud refused it, else 0.",
         "max by (machine_kind, subnet, market) (tinqs_ci_offering_unavailable) > 0";
+    INTERRUPTIONS = "interruptions_total" Counter ["class"] Stable
+        "Jobs whose machine the cloud took while they ran.",
+        "sum by (class) (increase(tinqs_ci_interruptions_total[1h]))";
+    RERUNS = "reruns_total" Counter ["outcome"] Stable
+        "Requests to run such jobs again by what the forge did, and jobs that are not run again by the reason.",
+        "sum by (outcome) (increase(tinqs_ci_reruns_total[1h])) > 0";
     SPOT_INTERRUPTIONS = "spot_interruptions_total" Counter ["machine_kind", "zone"] Stable
         "Spot machines that the cloud took back before they had done their job; a series begins with the first spot machine of its kind in a zone.",
         "sum by (machine_kind, zone) (increase(tinqs_ci_spot_interruptions_total[1h]))";

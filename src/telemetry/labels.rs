@@ -1,6 +1,6 @@
 //! The fixed values of metric labels: enums and constants only, never external text.
 
-use tinqs_ci_reconciler::controller::{ActionKind, ReconcileOutcome, Report};
+use tinqs_ci_reconciler::controller::{ActionKind, ReconcileOutcome, Report, RerunOutcome};
 use tinqs_ci_reconciler::model::{Blocker, Cause, DriftKind, Market, Outcome, Reason};
 use tinqs_ci_reconciler::ports::{ErrorKind, PortError};
 
@@ -17,7 +17,7 @@ pub const CONTROLLERS: [&str; 4] = ["run", "sweep", "ingest", "demand"];
 /// Results of a pass.
 pub const PASS_RESULTS: [&str; 5] = ["settled", "acted", "conflict", "error", "panic"];
 /// Actions that change external state.
-pub const ACTIONS: [&str; 10] = [
+pub const ACTIONS: [&str; 11] = [
     "seat",
     "unseat",
     "register",
@@ -26,6 +26,7 @@ pub const ACTIONS: [&str; 10] = [
     "terminate",
     "disable",
     "retire",
+    "rerun",
     "remove",
     "wake",
 ];
@@ -95,8 +96,22 @@ pub const CALLS: [(&str, &[&str]); 4] = [
     (
         "store",
         &[
-            "get", "put", "remove", "open", "page", "seat", "unseat", "seats", "pause", "resume",
-            "pauses", "lease", "announce", "usage",
+            "get",
+            "put",
+            "remove",
+            "open",
+            "page",
+            "seat",
+            "unseat",
+            "seats",
+            "pause",
+            "resume",
+            "pauses",
+            "lease",
+            "announce",
+            "usage",
+            "reruns",
+            "put_reruns",
         ],
     ),
     ("queue", &["wake", "next", "done", "depth"]),
@@ -112,6 +127,8 @@ pub const CALLS: [(&str, &[&str]); 4] = [
             "register",
             "disable",
             "retire",
+            "workflow_run",
+            "rerun",
         ],
     ),
 ];
@@ -142,6 +159,7 @@ pub fn action(action: ActionKind) -> &'static str {
         ActionKind::Terminate => "terminate",
         ActionKind::Disable => "disable",
         ActionKind::Retire => "retire",
+        ActionKind::Rerun => "rerun",
         ActionKind::Remove => "remove",
         ActionKind::Wake => "wake",
     }
@@ -299,6 +317,9 @@ pub fn of_family(family: &str, label: &str) -> Option<Vec<&'static str>> {
             "result",
         ) => &PUSH_RESULTS,
         ("tinqs_ci_launch_refused_total", "reason") => &REFUSED,
+        ("tinqs_ci_reruns_total", "outcome") => {
+            return Some(RerunOutcome::all().map(RerunOutcome::label).collect());
+        }
         (
             "tinqs_ci_queue_messages" | "tinqs_ci_queue_oldest_message_timestamp_seconds",
             "queue",

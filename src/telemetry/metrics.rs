@@ -20,6 +20,7 @@ mod drift;
 mod launches;
 mod queues;
 mod register;
+mod reruns;
 mod usage;
 
 pub use config::ConfigMetrics;
@@ -28,6 +29,7 @@ pub use launches::LaunchMetrics;
 pub use queues::QueueMetrics;
 
 use register::{CONSTANT, counter, counters, gauge, gauges, histograms, register};
+use reruns::RerunMetrics;
 use usage::UsageMetrics;
 
 pub use super::families::{FAMILIES, Family, Kind, Stability, schema};
@@ -89,6 +91,7 @@ pub struct Metrics {
     pub queues: QueueMetrics,
     /// Usage and cost.
     usage: UsageMetrics,
+    reruns: RerunMetrics,
 }
 
 impl Metrics {
@@ -142,6 +145,7 @@ impl Metrics {
             launches: LaunchMetrics::new(r),
             queues: QueueMetrics::new(r),
             usage: UsageMetrics::new(r),
+            reruns: RerunMetrics::new(r),
             registry,
         };
         metrics.zero();
@@ -152,6 +156,7 @@ impl Metrics {
     /// Creates every possible counter and histogram, because a missing series cannot trigger an
     /// alert. [`Metrics::configure`] creates those of the classes.
     fn zero(&self) {
+        self.reruns.zero();
         for source in labels::SOURCES {
             self.snapshot_timestamp.with_label_values(&[source]);
             self.snapshot_errors.with_label_values(&[source]);
@@ -217,6 +222,7 @@ impl Metrics {
                 Event::Counted { class, amount } => {
                     self.usage.counted(self.class(Some(&class.0)), amount);
                 }
+                Event::Interrupted { .. } | Event::Rerun { .. } => self.reruns.note(class, event),
                 Event::Created
                 | Event::Launched { .. }
                 | Event::ClockDiffers { .. }

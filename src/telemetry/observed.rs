@@ -10,13 +10,14 @@ use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 use tinqs_ci_reconciler::model::{
-    Attempt, AttemptId, ClassName, JobRef, JobRunner, Machine, MachineId, MicroUsd, Pause,
-    Registration, Registrations, Run, RunName, Runner, SeatLimits, Uid, Usage,
+    Attempt, AttemptId, ClassName, JobRef, JobRunner, Machine, MachineId, MachineSpec, MicroUsd,
+    Pause, Registration, Registrations, RerunKey, RerunScope, Reruns, Run, RunName, Runner,
+    SeatLimits, Uid, Usage, WorkflowRun,
 };
 use tinqs_ci_reconciler::ports::{
     Compute, Delivery, ErrorKind, Expect, Filter, Forge, MachineLog, NewerRecord, OpenRun, Page,
-    PortError, Ports, Queue, QueueDepth, ReadByAll, RegistrationLists, RepoRef, RunStore, Seat,
-    SeenJob, TrueTime, WaitingJob,
+    PortError, Ports, Queue, QueueDepth, ReadByAll, RegistrationLists, RepoRef, RerunAnswer,
+    RunStore, Seat, SeenJob, TrueTime, WaitingJob,
 };
 
 use super::{Telemetry, labels, traces};
@@ -216,6 +217,12 @@ impl RunStore for Observed<dyn RunStore> {
     async fn pauses(&self) -> Result<Vec<Pause>, PortError> {
         self.call("store", "pauses", self.inner.pauses()).await
     }
+    async fn reruns(&self, key: &RerunKey) -> Result<Option<Reruns>, PortError> {
+        self.call("store", "reruns", self.inner.reruns(key)).await
+    }
+    async fn put_reruns(&self, reruns: &Reruns) -> Result<u64, PortError> {
+        self.write("put_reruns", self.inner.put_reruns(reruns)).await
+    }
     async fn lease(
         &self,
         what: &str,
@@ -326,6 +333,9 @@ impl Compute for Observed<dyn Compute> {
     fn spot_price(&self, kind: &str, zone: &str) -> Option<MicroUsd> {
         self.inner.spot_price(kind, zone)
     }
+    async fn pool_prices(&self, machines: &[MachineSpec]) -> Vec<Option<MicroUsd>> {
+        self.inner.pool_prices(machines).await
+    }
 }
 
 #[async_trait]
@@ -374,5 +384,20 @@ impl Forge for Observed<dyn Forge> {
     }
     async fn retire(&self, id: i64, repo_id: i64) -> Result<(), PortError> {
         self.call("forge", "retire", self.inner.retire(id, repo_id)).await
+    }
+    async fn workflow_run(
+        &self,
+        job: &JobRef,
+        run_id: i64,
+    ) -> Result<Option<WorkflowRun>, PortError> {
+        self.call("forge", "workflow_run", self.inner.workflow_run(job, run_id)).await
+    }
+    async fn rerun(
+        &self,
+        job: &JobRef,
+        run_id: i64,
+        scope: RerunScope,
+    ) -> Result<RerunAnswer, PortError> {
+        self.call("forge", "rerun", self.inner.rerun(job, run_id, scope)).await
     }
 }

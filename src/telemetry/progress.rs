@@ -3,7 +3,7 @@
 //! The message is a constant and the data are fields, as everywhere; the field `line` is the same
 //! as a sentence, which is all that a terminal shows.
 
-use tinqs_ci_reconciler::controller::{Event, Report};
+use tinqs_ci_reconciler::controller::{Event, Report, RerunOutcome};
 
 use super::{labels, short, short_message};
 use crate::words::progress::sentence;
@@ -48,6 +48,16 @@ fn log_event(report: &Report, event: &Event) {
                 line,
                 "attention no longer needed"
             );
+        }
+        Event::Interrupted { machine } => {
+            let machine = machine.to_string();
+            tracing::warn!(run, repo, job, machine, line, "the cloud took the machine of the job");
+        }
+        Event::Rerun { outcome: RerunOutcome::Accepted } => {
+            tracing::info!(run, repo, job, line, "job is run again");
+        }
+        Event::Rerun { outcome } => {
+            tracing::warn!(run, repo, job, outcome = outcome.label(), line, "job is not run again");
         }
         Event::Created
         | Event::Counted { .. }

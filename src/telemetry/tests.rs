@@ -30,7 +30,9 @@ fn class(name: &str) -> Class {
         limit: Some(20),
         repo_limit: None,
         owner_limit: None,
+        rerun: tinqs_ci_reconciler::model::RerunPolicy::default(),
         budget: None,
+        allocation: tinqs_ci_reconciler::model::Allocation::Order,
         repos: Vec::new(),
         times: Times::default(),
     }

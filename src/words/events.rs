@@ -164,6 +164,8 @@ fn milestone(happened: &Happened) -> (bool, Cow<'static, str>, String) {
         Happened::Retried { .. } => (false, "Retried"),
         Happened::Deleted { .. } => (false, "Deleted"),
         Happened::Finished { outcome } => (is_bad(*outcome), "Finished"),
+        Happened::RerunRequested => (false, "RerunRequested"),
+        Happened::NotRerun { .. } => (true, "NotRerun"),
         Happened::Reopened { .. } => (false, "Reopened"),
         Happened::Unknown => (false, "Unknown"),
     };

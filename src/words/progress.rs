@@ -1,7 +1,7 @@
 //! How a job gets on, for lines of the log: `running after 31 s`.
 
 use jiff::SignedDuration;
-use tinqs_ci_reconciler::controller::Event;
+use tinqs_ci_reconciler::controller::{Event, RerunOutcome};
 use tinqs_ci_reconciler::model::Outcome;
 
 use super::precisely;
@@ -31,6 +31,18 @@ pub fn sentence(event: &Event) -> Option<String> {
                 precisely(SignedDuration::from_secs(*held_seconds))
             )
         }
+        Event::Interrupted { machine } => {
+            format!("the cloud took machine {} of the job", cut(&machine.0))
+        }
+        Event::Rerun { outcome } => match outcome {
+            RerunOutcome::Accepted => "run again, because the cloud took its machine".to_owned(),
+            RerunOutcome::NotDone => "not run again yet: its workflow run goes on".to_owned(),
+            RerunOutcome::Denied => {
+                "not run again: `forge.token` may not change Actions".to_owned()
+            }
+            RerunOutcome::Failed => "not known to run again: the call failed".to_owned(),
+            RerunOutcome::Not(why) => format!("not run again: {}", why.words()),
+        },
         Event::Created
         | Event::Counted { .. }
         | Event::BreakerOpened { .. }

@@ -81,6 +81,11 @@ fn words(reason: Reason) -> (&'static str, &'static str, &'static str) {
             "Gitea usually fails the job 10 to 15 min after its machine is gone",
             "raise `max_age` of the class, then re-run the job at the forge",
         ),
+        Reason::AwaitsRerun => (
+            "its workflow run to be over: then the job is run again",
+            "Gitea fails the job 10 to 15 min after its machine is gone; then it is asked for it",
+            "",
+        ),
         Reason::Cancelled => {
             ("nothing: the job was canceled", "its machine ends once its registration is gone", "")
         }

@@ -29,6 +29,10 @@ pub fn happened(what: &Happened) -> String {
         Happened::Retried { by } => format!("{} retried the run", person(by.as_deref())),
         Happened::Deleted { by } => format!("{} deleted the run", person(by.as_deref())),
         Happened::Finished { outcome } => jobs::finished(&format!("{outcome:?}")),
+        Happened::RerunRequested => {
+            "the forge runs the job again, because the cloud took its machine".to_owned()
+        }
+        Happened::NotRerun { why } => format!("the job is not run again: {}", why.words()),
         Happened::Reopened { job_attempt } => {
             numbered("the job waits again: it was re-run".to_owned(), *job_attempt)
         }

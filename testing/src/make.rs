@@ -85,7 +85,9 @@ pub fn class(name: &str, machines: Vec<MachineSpec>) -> Class {
         limit: None,
         repo_limit: None,
         owner_limit: None,
+        rerun: tinqs_ci_reconciler::model::RerunPolicy::default(),
         budget: None,
+        allocation: tinqs_ci_reconciler::model::Allocation::Order,
         repos: Vec::new(),
         times: Times::default(),
     }
@@ -98,8 +100,7 @@ pub fn attempt(
     placements: usize,
     deadline: Timestamp,
 ) -> Attempt {
-    let placement =
-        Placement { machine: process(), asked_again: false, answered: None, refused: None };
+    let placement = Placement::new(process());
     Attempt {
         number: attempt_id.number,
         decided_at: deadline.checked_sub(SignedDuration::from_hours(1)).unwrap(),
@@ -116,6 +117,7 @@ pub fn attempt(
             deadline,
             idle_within: SignedDuration::from_mins(2),
             start_by: Some(deadline),
+            hold: SignedDuration::ZERO,
             instance_url: "http://127.0.0.1:3000".to_owned(),
             git_token: Some(Secret::new("git-SECRET")),
         },

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use tinqs_ci_testing::conformance::{compute, inbox, queue, store};
+use tinqs_ci_testing::conformance::{archive, compute, inbox, queue, store};
 use tinqs_ci_testing::{TestWorld, make};
 
 #[tokio::test]
@@ -19,6 +19,11 @@ async fn the_store_of_the_world_keeps_the_laws() {
 #[tokio::test]
 async fn the_inbox_of_the_world_keeps_the_laws() {
     inbox::all(&*TestWorld::new()).await;
+}
+
+#[tokio::test]
+async fn the_archive_of_the_world_keeps_the_laws() {
+    archive::all(&*TestWorld::new(), &*TestWorld::new()).await;
 }
 
 #[tokio::test]

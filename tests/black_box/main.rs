@@ -4,6 +4,7 @@ mod clean;
 mod disk;
 mod faults;
 mod kills;
+mod lost_store;
 mod push;
 mod reload;
 mod user;
@@ -193,6 +194,8 @@ tinqs_ci_test_host::suite! {
     disk::a_full_disk_refuses_webhooks_and_loses_no_accepted_one,
     disk::a_repeatedly_full_disk_loses_no_job,
     disk::a_start_on_a_full_disk_fails_with_a_hint,
+    lost_store::a_lost_store_is_rebuilt_and_nothing_is_lost_or_doubled,
+    lost_store::a_backup_under_load_is_restored_and_converges,
     a_push_becomes_a_finished_job,
     jobs_are_served_without_webhooks,
     twenty_jobs_get_twenty_machines,

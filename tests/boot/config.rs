@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use tinqs_ci_boot::script;
+use jiff::SignedDuration;
+use tinqs_ci_boot::{script, sizes};
 use tinqs_ci_reconciler::model::{
-    Attempt, RunnerCache, RunnerConfig, RunnerDownload, RunnerSetup, Secret,
+    Attempt, Market, RunnerCache, RunnerConfig, RunnerDownload, RunnerSetup, Secret,
 };
 use tinqs_ci_testing::fake_runner::Fake;
 
@@ -44,6 +45,25 @@ fn without_a_configuration_only_the_wait_for_docker_is_set() {
     let without = script(&attempt_id, 0, &usual(&attempt_id));
     let empty = configured(usual(&attempt_id), RunnerConfig::default());
     assert_eq!(script(&attempt_id, 0, &empty), without);
+}
+
+#[test]
+fn the_sizes_of_the_parts_add_up() {
+    let attempt_id = attempt_id();
+    let told = |attempt: &Attempt| {
+        let sizes = sizes(&attempt_id, 0, attempt);
+        let sum: usize = sizes.iter().map(|(_, size)| size).sum();
+        assert_eq!(sum, script(&attempt_id, 0, attempt).len());
+        sizes.into_iter().map(|(part, _)| part).collect::<Vec<_>>()
+    };
+    let mut plain = usual(&attempt_id);
+    plain.boot.git_token = None;
+    let always = ["the script itself", "identity with its labels", "`config.yaml`"];
+    assert_eq!(told(&plain), always);
+    plain.boot.git_token = Some(Secret::new("git-SECRET"));
+    let config = RunnerConfig { ca: Some("x".to_owned()), ..RunnerConfig::default() };
+    let [own, identity, yaml] = always;
+    assert_eq!(told(&configured(plain, config)), [own, identity, "git token", "`ca`", yaml]);
 }
 
 #[test]
@@ -160,7 +180,7 @@ fn the_script_of_a_class_that_says_everything_fits_into_user_data() {
     let mut attempt = usual(&attempt_id);
     attempt.runner.labels = (0..20).map(|n| format!("a-rather-long-label-{n}:host")).collect();
     // As much as the settings allow for a configuration.
-    let lines = format!("{}\n", "A".repeat(64)).repeat(54);
+    let lines = format!("{}\n", "A".repeat(64)).repeat(51);
     let setup = RunnerSetup {
         download: Some(RunnerDownload { url: "x".repeat(200), sha256: "0".repeat(64) }),
         user: Some("r".repeat(32)),
@@ -168,8 +188,11 @@ fn the_script_of_a_class_that_says_everything_fits_into_user_data() {
         config: Some(RunnerConfig { ca: Some(lines), ..RunnerConfig::default() }),
     };
     attempt.placements[0].machine.runner = Some(Box::new(setup));
+    attempt.placements[0].machine.market = Market::Spot;
+    attempt.placements[0].machine.subnet = "subnet-a".to_owned();
+    attempt.boot.hold = SignedDuration::from_mins(30);
     let text = script(&attempt_id, 0, &attempt);
-    assert!(text.len() < 16_000, "{} bytes", text.len());
+    assert!(text.len() < 16_300, "{} bytes", text.len());
     let check = std::process::Command::new("bash").args(["-n", "-c", &text]).output().unwrap();
     assert!(check.status.success() && check.stderr.is_empty(), "{check:?}");
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::alone::boot_alone;
 use super::*;
 
 /// A profile as in Debian, which overwrites PATH and reads `profile.d`.

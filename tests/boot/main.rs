@@ -1,9 +1,12 @@
 //! The boot script, run in bash with a runner that records its input.
 
+mod alone;
 mod config;
 mod download;
 mod environment;
+mod hold;
 mod hostile;
+mod notice;
 mod promise;
 mod restart;
 mod user;
@@ -17,7 +20,7 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_boot::{MARKER, script};
 use tinqs_ci_reconciler::model::{Attempt, AttemptId, Secret, Uid8};
-use tinqs_ci_testing::fake_runner::{Fake, carrying, mode, processes};
+use tinqs_ci_testing::fake_runner::{Fake, mode, processes};
 use tinqs_ci_testing::make;
 
 /// Text that breaks out if it is read as shell, YAML, JSON or git configuration.
@@ -337,55 +340,4 @@ fn sigterm_to_the_script_ends_the_machine() {
     assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
     machine.ends();
     assert_eq!(machine.fake.heard("signals"), "term\n");
-}
-
-/// Returns the script with the fake's directories instead of `/etc` and `/run`.
-fn relocated(fake: &Fake, script: &str) -> String {
-    let dir = fake.dir.path();
-    std::fs::create_dir_all(dir.join("run")).unwrap();
-    let script = script.replace("/etc/", &format!("{}/", dir.join("etc").display()));
-    script.replace("/run/", &format!("{}/", dir.join("run").display()))
-}
-
-/// Boots without the marker, as on a dedicated machine that powers off, here with fake power
-/// programs.
-fn boot_alone(fake: &Fake, script: &str) {
-    // As after a power-off, the script stops here.
-    fake.program("systemctl", "#!/bin/bash\necho \"$@\" >>\"$FAKE/power\"\nexit 1\n");
-    fake.program(
-        "shutdown",
-        "#!/bin/bash\necho \"shutdown $*\" >>\"$FAKE/power\"\nkill -KILL $PPID\n",
-    );
-    fake.program("poweroff", "#!/bin/bash\necho poweroff >>\"$FAKE/power\"\n");
-    let path = fake.dir.path().join("boot.sh");
-    std::fs::write(&path, relocated(fake, script)).unwrap();
-    let mut child = Command::new("bash")
-        .arg(&path)
-        .env_clear()
-        .envs(fake.environment("quick"))
-        .env("HOME", fake.dir.path().join("home"))
-        .process_group(0)
-        .stdin(Stdio::null())
-        .stderr(std::fs::File::create(fake.said("stderr")).unwrap())
-        .spawn()
-        .unwrap();
-    let status = child.wait().unwrap();
-    // Kills remaining sleeps, like a real power-off.
-    let mark = format!("FAKE={}", fake.dir.path().join("said").display());
-    for pid in carrying(&mark) {
-        let _ = Command::new("kill").args(["-KILL", &pid.to_string()]).status();
-    }
-    wait_until("no process is left", || carrying(&mark).is_empty());
-    assert!(!status.success());
-    assert_eq!(fake.heard("power"), "poweroff\nshutdown -h now\n");
-}
-
-#[test]
-fn a_dedicated_machine_is_powered_off() {
-    let fake = Fake::new();
-    let attempt_id = attempt_id();
-    let mut attempt = usual(&attempt_id);
-    attempt.boot.deadline = in_seconds(90);
-    boot_alone(&fake, &script(&attempt_id, 0, &attempt));
-    assert!(fake.heard("stderr").contains("the runner ended with status 0"));
 }

@@ -1,12 +1,11 @@
 //! The runner starts again while it has taken no job.
 
-use std::process::{Command, Stdio};
-
 use jiff::SignedDuration;
 use tinqs_ci_boot::script;
 use tinqs_ci_testing::fake_runner::Fake;
 
-use super::{Machine, attempt_id, relocated, usual};
+use super::alone::{power_programs, powered_off, start_alone};
+use super::{Machine, attempt_id, in_seconds, usual, wait_until};
 
 /// A runner that fails until it was started this often, then ends as after a job.
 pub(super) fn failing(times: u32) -> Fake {
@@ -80,22 +79,21 @@ fn an_old_act_runner_is_refused() {
 #[test]
 fn a_second_copy_of_the_script_leaves_the_machine_to_the_first() {
     let fake = Fake::new();
-    fake.program("systemctl", "#!/bin/bash\necho \"$@\" >>\"$FAKE/power\"\n");
+    power_programs(&fake);
     let attempt_id = attempt_id();
-    let text = relocated(&fake, &script(&attempt_id, 0, &usual(&attempt_id)));
-    std::fs::create_dir(fake.dir.path().join("run/tinqs-ci")).unwrap();
-    let path = fake.dir.path().join("boot.sh");
-    std::fs::write(&path, text).unwrap();
-    let status = Command::new("bash")
-        .arg(&path)
-        .env_clear()
-        .envs(fake.environment("quick"))
-        .env("HOME", fake.dir.path().join("home"))
-        .stdin(Stdio::null())
-        .stderr(std::fs::File::create(fake.said("stderr")).unwrap())
-        .status()
-        .unwrap();
-    assert!(status.success(), "{status}");
-    assert_eq!(fake.console(), ["this script runs already: nothing to do"]);
-    assert_eq!((fake.heard("power"), fake.heard("arguments")), (String::new(), String::new()));
+    let mut attempt = usual(&attempt_id);
+    attempt.boot.deadline = in_seconds(90);
+    let text = script(&attempt_id, 0, &attempt);
+    // The image's own unit starts the script, and cloud-init does so again.
+    let first = start_alone(&fake, "busy", &text, "stderr");
+    wait_until("the runner is ready", || fake.said("ready").exists());
+    let second = start_alone(&fake, "quick", &text, "second").wait().unwrap();
+    assert!(second.success(), "{second}");
+    let said = fake.heard("second");
+    assert!(said.ends_with("s this script runs already: nothing to do\n"), "{said}");
+    assert_eq!((fake.heard("power"), fake.heard("signals")), (String::new(), String::new()));
+    std::fs::write(fake.said("finish"), "").unwrap();
+    powered_off(&fake, first);
+    assert_eq!(fake.heard("finished"), "done\n");
+    assert_eq!(fake.console(), super::QUICK);
 }

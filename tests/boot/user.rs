@@ -4,7 +4,8 @@ use tinqs_ci_boot::script;
 use tinqs_ci_reconciler::model::RunnerSetup;
 use tinqs_ci_testing::fake_runner::Fake;
 
-use super::{attempt_id, boot_alone, in_seconds, usual};
+use super::alone::boot_alone;
+use super::{attempt_id, in_seconds, usual};
 
 /// Tells what it was asked for, then runs the program.
 const SETPRIV: &str = "#!/bin/bash\necho \"${@:1:3}\" >>\"$FAKE/as\"\n\

@@ -65,8 +65,10 @@ fn config_show_names_the_origin_of_every_value_and_hides_credentials() {
         class "big".give_up_after = "24h"             # default
         class "big".assign_within = "60s"             # default
         class "big".keep = "168h"                     # default
+        class "big".hold = "0s"                       # default
         class "big".machines.markets = ["on-demand"]  # default
         class "big".machines.kinds = ["process"]      # default
+        class "big".machines.allocation = "order"     # default
         class "big".machines.disk_encryption = true   # default
         class "big".machines.hop_limit = 1            # default
     "#]]

@@ -2,6 +2,7 @@
 
 #![allow(clippy::needless_raw_string_hashes, reason = "expect-test writes snapshots so")]
 
+mod backup;
 mod completion;
 mod config;
 mod demo;

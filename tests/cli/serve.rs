@@ -12,13 +12,13 @@ use tinqs_ci_test_host::free_port;
 use crate::scripted::{Answer, Server};
 use crate::{CommandOutput, Running, command, failure_in_log, said, tinqs_in, write_credential};
 
-fn start(folder: &Path) -> Command {
+pub(crate) fn start(folder: &Path) -> Command {
     let mut command = command(&["serve", "--insecure-root"], &[("PATH", "/usr/bin:/bin")]);
     command.current_dir(folder).stdout(Stdio::null()).stderr(Stdio::piped());
     command
 }
 
-fn configuration(folder: &Path, port: u16) {
+pub(crate) fn configuration(folder: &Path, port: u16) {
     let text = format!(
         "[forge]\nurl = \"http://127.0.0.1:9\"\ntoken = {{ file = \"token\" }}\n\
          [server]\nwebhooks = \"127.0.0.1:0\"\napi = \"127.0.0.1:{port}\"\n"
@@ -29,7 +29,7 @@ fn configuration(folder: &Path, port: u16) {
 
 /// Repeats a command, which finds the server by the configuration, until the server answers, for at
 /// most 20 s.
-fn asked(folder: &Path, args: &[&str]) -> CommandOutput {
+pub(crate) fn asked(folder: &Path, args: &[&str]) -> CommandOutput {
     let begun = Instant::now();
     loop {
         let said = tinqs_in(folder, args, &[]);

@@ -1,5 +1,9 @@
 //! Which jobs a class serves, and how many machines it may have.
 
+use jiff::SignedDuration;
+
+use tinqs_ci_reconciler::model::{RerunJobs, RerunPolicy};
+
 use crate::{MINIMAL, good, parse, with};
 
 const TOKEN: [(&str, &str); 1] = [("HOME_TOKEN", "long-token")];
@@ -126,4 +130,45 @@ fn options_of_machines_on_this_host_have_no_effect() {
     let expected =
         "ci.toml:5: class \"a\": machines.disk_gib: has no effect: machines run on this host";
     assert_eq!(warnings, [expected]);
+}
+
+#[test]
+fn a_hold_needs_repositories_and_machines_without_rights() {
+    let class = "[[class]]\nname = \"a\"\nlabels = [\"a\"]\n";
+    let hold = |text: &str| good(&with(text), &TOKEN).settings.classes[0].times.hold;
+    assert_eq!(hold(class), SignedDuration::ZERO);
+    let repos = "hold = \"30m\"\nrepos = [\"acme/site\"]\n";
+    assert_eq!(hold(&format!("{class}{repos}")), SignedDuration::from_mins(30));
+    let profile = format!("{repos}[class.machines]\ninstance_profile = \"runner\"");
+    for (lines, why) in [
+        ("hold = \"30m\"", "hold: is for classes with `repos`"),
+        (profile.as_str(), "hold: is for machines without an `instance_profile`"),
+        ("hold = \"25h\"", "hold: \"25h\" is not valid"),
+    ] {
+        let said = parse(&with(&format!("{class}{lines}")), &TOKEN).expect_err(lines).to_string();
+        assert!(said.contains(why), "{lines}: {said}");
+    }
+}
+
+#[test]
+fn lost_jobs_are_run_again_unless_their_machines_have_a_profile() {
+    let class = "[[class]]\nname = \"a\"\nlabels = [\"a\"]\n";
+    let policy = |rest: &str| {
+        let text = with(&format!("{class}{rest}"));
+        good(&text, &TOKEN).settings.classes[0].rerun
+    };
+    assert_eq!(policy(""), RerunPolicy { jobs: RerunJobs::Lost, limit: 2 });
+    let never = RerunPolicy { jobs: RerunJobs::Never, limit: 2 };
+    assert_eq!(policy("rerun = \"never\""), never);
+    let lost = RerunPolicy { jobs: RerunJobs::Lost, limit: 5 };
+    assert_eq!(policy("rerun = \"lost\"\nrerun_limit = 5"), lost);
+    for (wrong, why) in [
+        ("rerun = \"always\"", "expected"),
+        ("rerun_limit = 0", "0 is not valid: from 1 to 10"),
+        ("rerun_limit = 11", "11 is not valid: from 1 to 10"),
+    ] {
+        let text = with(&format!("{class}{wrong}"));
+        let mistakes = parse(&text, &TOKEN).expect_err(wrong).to_string();
+        assert!(mistakes.contains(why), "{wrong}: {mistakes}");
+    }
 }

@@ -2,9 +2,11 @@
 
 use expect_test::{Expect, expect};
 use tinqs_ci::settings::{LaunchRate, Loaded};
-use tinqs_ci_reconciler::model::{CpuCredits, DiskEncryption, MachineOptions};
+use tinqs_ci_reconciler::model::{
+    Allocation, CpuCredits, DiskEncryption, LaunchTemplate, MachineOptions,
+};
 
-use crate::{bad_top, good, with};
+use crate::{bad_top, good, parse, with};
 
 /// Nine lines, then the options of a class with two machine specs in EC2.
 fn class(options: &str) -> String {
@@ -107,7 +109,7 @@ fn tags_that_are_ours_or_that_ec2_refuses_are_mistakes() {
     let many: Vec<String> = (0..39).map(|n| format!("T{n} = \"\"")).collect();
     refused(
         &format!("tags = {{ {} }}", many.join(", ")),
-        &expect![[r#"ci.toml:10: class "a": machines.tags: are 39: EC2 takes 38 beside ours"#]],
+        &expect![[r#"ci.toml:10: class "a": machines.tags: are 39: EC2 takes 37 beside ours"#]],
     );
     refused(
         "tags = \"CostCenter\"",
@@ -172,6 +174,54 @@ fn a_second_hop_is_a_warning_and_a_third_a_mistake() {
         "hop_limit = 3",
         &expect![[r#"
             ci.toml:10: class "a": machines.hop_limit: 3 is not valid: from 1 to 2"#]],
+    );
+}
+
+#[test]
+fn a_launch_template_has_a_fixed_version() {
+    assert_eq!(options("").launch_template, None);
+    let template = LaunchTemplate { id: "lt-0123abc".to_owned(), version: 12 };
+    assert_eq!(options("launch_template = \"lt-0123abc:12\"").launch_template, Some(template));
+    refused(
+        "launch_template = \"lt-0123:$Latest\"",
+        &expect![[r#"
+            ci.toml:10: class "a": machines.launch_template: "lt-0123:$Latest" is not fixed: another version may be meant when a launch is repeated, and EC2 refuses a repeated launch that differs; write the number of the version, such as "lt-0123:7""#]],
+    );
+    refused(
+        "launch_template = \"lt-0123:$Default\"",
+        &expect![[r#"
+            ci.toml:10: class "a": machines.launch_template: "lt-0123:$Default" is not fixed: another version may be meant when a launch is repeated, and EC2 refuses a repeated launch that differs; write the number of the version, such as "lt-0123:7""#]],
+    );
+    for text in ["lt-0123", "lt-0123:", "lt-0123:0", "lt-0123:07", "lt-:1", "runners:1", "lt-A:1"] {
+        let expected = format!(
+            "ci.toml:10: class \"a\": machines.launch_template: \"{text}\" is not valid: expected a \
+             launch template and the number of its version such as \"lt-0123456789abcdef0:7\""
+        );
+        let text = with(&class(&format!("launch_template = \"{text}\"")));
+        let mistakes = parse(&text, &[("HOME_TOKEN", "long-token")]).expect_err("it is wrong");
+        assert_eq!(mistakes.to_string(), expected);
+    }
+}
+
+#[test]
+fn machines_are_tried_as_listed_or_by_price() {
+    let allocation = |options: &str| loaded(options).settings.classes[0].allocation;
+    for options in ["", "allocation = \"order\""] {
+        assert_eq!(allocation(options), Allocation::Order);
+    }
+    assert_eq!(allocation("allocation = \"price\""), Allocation::Price);
+    let warned = |options: &str| {
+        let warnings = loaded(options).warnings;
+        warnings.into_iter().find(|warning| warning.contains("allocation"))
+    };
+    expect![[r#"
+        ci.toml:10: class "a": machines.allocation: has no effect: the class has no spot machine"#]]
+    .assert_eq(&warned("allocation = \"price\"").unwrap_or_default());
+    assert_eq!(warned("allocation = \"price\"\nmarkets = [\"spot\"]"), None);
+    refused(
+        "allocation = \"prices\"",
+        &expect![[r#"
+            ci.toml:10: class "a": machines.allocation: "prices" is not valid: expected "order" or "price"; did you mean "price"?"#]],
     );
 }
 

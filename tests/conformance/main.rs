@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use tinqs_ci_local::queue::MemoryQueue;
 use tinqs_ci_local::store::Store;
-use tinqs_ci_reconciler::ports::Queue as _;
-use tinqs_ci_testing::conformance::{inbox, queue, store};
+use tinqs_ci_reconciler::ports::{Archive as _, Expect, Queue as _, RunStore as _};
+use tinqs_ci_testing::conformance::{archive, inbox, queue, store};
 use tinqs_ci_testing::make;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -29,6 +29,35 @@ async fn store_in_a_file() {
     let kept = store::write_some(&file).await;
     drop(file);
     store::find_them(&Store::open(dir.path()).unwrap(), &kept).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_one_file_keeps_another_keeps_after_it() {
+    let dir = tempfile::tempdir().unwrap();
+    archive::all(&Store::open(dir.path()).unwrap(), &Store::memory().unwrap()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backup_of_a_file_is_of_one_moment() {
+    let store = Store::memory().unwrap();
+    for id in 0..500 {
+        store.put(&make::run(id, "o/r"), Expect::Absent).await.unwrap();
+    }
+    let mut snapshot = store.snapshot().await.unwrap();
+    let first = snapshot.next().await.unwrap().expect("a part");
+    for id in 500..600 {
+        store.put(&make::run(id, "o/r"), Expect::Absent).await.unwrap();
+    }
+    for id in 0..500 {
+        let run = make::run(id, "o/r");
+        store.remove(&run.name, run.uid, 1).await.unwrap();
+    }
+    let mut items = first.items.len();
+    while let Some(part) = snapshot.next().await.unwrap() {
+        items += part.items.len();
+    }
+    assert_eq!(items, 500, "neither what came nor what went meanwhile");
+    assert_eq!(archive::items(&store).await.len(), 100);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -199,6 +199,22 @@ async fn terminate_ends_every_process_of_the_machine_and_no_other() {
     }
 }
 
+/// As by the host: out of memory, or a restart.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_machine_whose_processes_are_all_killed_was_taken_by_its_host() {
+    let host = Host::new();
+    let machines = host.open("idle");
+    let machine = launch(&machines, &own(5)).await;
+    let token = machine.id.0.clone();
+    until("it runs", async || (!processes(&token).is_empty()).then_some(())).await;
+    let pids: Vec<String> = processes(&token).iter().map(ToString::to_string).collect();
+    let killed = Command::new("kill").arg("-KILL").args(&pids).status().unwrap();
+    assert!(killed.success(), "{pids:?}");
+    none_left(&token).await;
+    let gone = seen(&machines, &machine, MachineState::Gone).await;
+    assert_eq!(gone.ended_by, Some(EndedBy::Cloud));
+}
+
 /// A process that belongs to no machine of the test, killed when the test ends.
 struct Bystander(std::process::Child);
 

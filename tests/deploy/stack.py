@@ -34,6 +34,7 @@ PLACEHOLDERS = {
     "hop_limit": "1",
     "image_parameter": "ci/image",
     "disk_key": "0a1b",
+    "launch_template": "lt-0123",
 }
 PARAMETERS = {
     "Installation": NAME,
@@ -46,6 +47,7 @@ PARAMETERS = {
     "TagKeys": ["CostCenter"],
     "ImageParameter": "ci/image",
     "DiskKey": "0a1b",
+    "LaunchTemplate": "lt-0123",
 }
 PSEUDO = {"AWS::Region": REGION, "AWS::AccountId": ACCOUNT, "AWS::Partition": "aws"}
 NOTHING = object()

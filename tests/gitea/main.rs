@@ -10,6 +10,7 @@ mod levels;
 mod lists;
 mod moved;
 mod repeat;
+mod reruns;
 mod runners;
 mod script;
 mod setup;

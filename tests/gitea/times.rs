@@ -109,10 +109,10 @@ async fn a_workflow_run_is_read_with_its_jobs() {
     let ids = site.wire.forge().push_held(site.pass(0), REPO, "pull_request", &jobs);
     let job = site.client.run_job(REPO, ids[0]).await.expect("answers").expect("a job");
     assert_eq!((job.run_id, job.name.as_str(), job.state), (1, "job 0", Some(Job::Blocked)));
-    let (run, jobs) = site.client.workflow_run(REPO, 1).await.expect("answers").expect("a run");
+    let (run, jobs) = site.client.run_and_jobs(REPO, 1).await.expect("answers").expect("a run");
     assert_eq!((run.event.as_str(), run.workflow()), ("pull_request", "ci.yml"));
     assert_eq!(jobs.len(), 60, "two pages");
-    assert_eq!(site.client.workflow_run(REPO, 2).await.expect("answers"), None);
+    assert_eq!(site.client.run_and_jobs(REPO, 2).await.expect("answers"), None);
     assert_eq!(site.client.run_job(REPO, 999).await.expect("answers"), None);
     assert_eq!(site.client.run_job("no repository", 1).await.expect("asks nobody"), None);
 }

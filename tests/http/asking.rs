@@ -160,6 +160,7 @@ impl TestServer {
         deadlines: Deadlines,
     ) -> Self {
         let parts = Parts::over(settings, world.ports(), "replica-1");
+        let parts = Parts { archive: Some(world.clone()), ..parts };
         Self::of(world, &parts, role, loopback, deadlines)
     }
 

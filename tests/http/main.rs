@@ -4,6 +4,7 @@ mod actions;
 mod agree;
 mod api;
 mod asking;
+mod backup;
 mod budget;
 mod canceled;
 mod doors;

@@ -37,7 +37,8 @@ pub(crate) fn check(method: &str, target: &str, answer: &Answer) {
     }
     let described = &response["content"][content];
     assert!(!described.is_null(), "{what}: the content type {content:?} is not described");
-    if content.ends_with("json") {
+    // A backup is many documents.
+    if content.ends_with("json") && content != "application/x-ndjson" {
         let mut schema = described["schema"].clone();
         schema["components"] = DOCUMENT["components"].clone();
         let validator = jsonschema::draft202012::new(&schema).expect("a schema");

@@ -19,6 +19,7 @@ const NIC: &str = "arn:aws:ec2:eu-central-1:111122223333:network-interface/eni-0
 const SPOT: &str = "arn:aws:ec2:eu-central-1:111122223333:spot-instances-request/sir-0a";
 const SUBNET: &str = "arn:aws:ec2:eu-central-1:111122223333:subnet/subnet-a";
 const GROUP: &str = "arn:aws:ec2:eu-central-1:111122223333:security-group/sg-1";
+const TEMPLATE: &str = "arn:aws:ec2:eu-central-1:111122223333:launch-template/lt-0123";
 const IMAGE: &str = "arn:aws:ec2:eu-central-1::image/ami-0123";
 const TABLE: &str = "arn:aws:dynamodb:eu-central-1:111122223333:table/tinqs-ci";
 const INDEX: &str = "arn:aws:dynamodb:eu-central-1:111122223333:table/tinqs-ci/index/open";
@@ -35,11 +36,12 @@ const OTHER_PARAMETER: &str = "arn:aws:ssm:eu-central-1:111122223333:parameter/c
 const RUNNER: &str = "arn:aws:iam::111122223333:role/tinqs-ci-runner";
 
 /// The tags that the EC2 adapter gives a machine.
-const TAGS: [&str; 12] = [
+const TAGS: [&str; 13] = [
     "Name",
     "tinqs-ci",
     "tinqs-ci/class",
     "tinqs-ci/deadline",
+    "tinqs-ci/hold",
     "tinqs-ci/idle-within",
     "tinqs-ci/placement",
     "tinqs-ci/registration",
@@ -115,6 +117,12 @@ fn launches() -> Vec<Case> {
         may("launch: into our subnet", launch(SUBNET, &[])),
         may("launch: with our security group", launch(GROUP, &[])),
         may("launch: of our image", launch(IMAGE, &[])),
+        may("launch: by our launch template", launch(TEMPLATE, &[])),
+        not(
+            "launch by another launch template",
+            launch("arn:aws:ec2:eu-central-1:111122223333:launch-template/lt-9", &[]),
+        ),
+        not("change our launch template", call("ec2:CreateLaunchTemplateVersion", TEMPLATE, &[])),
         not("launch without tags", launch(INSTANCE, &[(tag, &[]), ("aws:TagKeys", &[])])),
         not("launch without our tag", launch(INSTANCE, &[(tag, &[]), ("aws:TagKeys", &["Name"])])),
         not("launch with another installation's tag", launch(INSTANCE, &[(tag, &["other"])])),
@@ -186,6 +194,7 @@ fn machines() -> Vec<Case> {
         stopped("untag a machine", call("ec2:DeleteTags", INSTANCE, &[ours])),
         may("list machines", call("ec2:DescribeInstances", "*", &[])),
         may("read subnets", call("ec2:DescribeSubnets", "*", &[])),
+        may("read launch templates", call("ec2:DescribeLaunchTemplateVersions", "*", &[])),
         may("read images", call("ec2:DescribeImages", "*", &[])),
         may("read groups", call("ec2:DescribeSecurityGroups", "*", &[])),
         may("read kinds", call("ec2:DescribeInstanceTypes", "*", &[])),

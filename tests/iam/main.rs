@@ -9,7 +9,7 @@ use std::path::Path;
 use tinqs_ci_testing::iam::{Call, Policy, folder};
 
 /// Values of the placeholders.
-const VALUES: [(&str, &str); 19] = [
+const VALUES: [(&str, &str); 20] = [
     ("region", "eu-central-1"),
     ("account", "111122223333"),
     ("installation", "tinqs-ci"),
@@ -29,6 +29,7 @@ const VALUES: [(&str, &str); 19] = [
     ("hop_limit", "1"),
     ("image_parameter", "ci/image"),
     ("disk_key", "0a1b"),
+    ("launch_template", "lt-0123"),
 ];
 
 /// Reads a policy with its placeholders filled in.
@@ -128,7 +129,7 @@ fn actions_are_sorted_and_grants_have_no_wildcard() {
 }
 
 /// Each call of the adapters and its action. (A batch needs the action of a single call.)
-const CALLS: [(&str, &str); 30] = [
+const CALLS: [(&str, &str); 31] = [
     ("batch_get_item", "dynamodb:BatchGetItem"),
     ("create_queue", "sqs:CreateQueue"),
     ("create_table", "dynamodb:CreateTable"),
@@ -139,6 +140,7 @@ const CALLS: [(&str, &str); 30] = [
     ("describe_instance_type_offerings", "ec2:DescribeInstanceTypeOfferings"),
     ("describe_instance_types", "ec2:DescribeInstanceTypes"),
     ("describe_instances", "ec2:DescribeInstances"),
+    ("describe_launch_template_versions", "ec2:DescribeLaunchTemplateVersions"),
     ("describe_security_groups", "ec2:DescribeSecurityGroups"),
     ("describe_spot_price_history", "ec2:DescribeSpotPriceHistory"),
     ("describe_subnets", "ec2:DescribeSubnets"),

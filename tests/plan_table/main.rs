@@ -44,6 +44,7 @@ fn rules(plan: &Plan) -> Vec<Rule> {
         Action::Unseat { rule, .. }
         | Action::Retire { rule, .. }
         | Action::Disable { rule, .. }
+        | Action::Rerun { rule, .. }
         | Action::Terminate { rule, .. } => Some(*rule),
         Action::Launch { .. } | Action::Remove => None,
     };
@@ -106,7 +107,7 @@ fn every_rule_has_a_table_and_every_case_a_unique_name() {
         .filter_map(|rule| rule.number().parse().ok())
         .map(|number: u32| format!("rule-{number:02}"))
         .collect();
-    wanted.extend(["push", "several"].map(str::to_owned));
+    wanted.extend(["push", "rerun", "several"].map(str::to_owned));
     let there: BTreeSet<String> = tables.keys().cloned().collect();
     assert_eq!(there, wanted, "there is one table per rule");
     let mut names = BTreeSet::new();

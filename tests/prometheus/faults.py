@@ -42,6 +42,7 @@ FAULTS = (
     Fault("no-leader", "TinqsCiLeaderCountWrong", 15),
     Fault("denied-launches", "TinqsCiBreakerOpen", 12),
     Fault("spent-budget", "TinqsCiBudgetNearlySpent", 12),
+    Fault("failing-reruns", "TinqsCiRerunsFailing", 45),
     Fault("dead-letter", "TinqsCiDeadLetters", 10),
     # The certificate is the fault: less than the 7 days of the alert are left from the start.
     Fault("expiring-certificate", "TinqsCiCertificateExpiring", 20, days=7, injected="none"),

@@ -12,10 +12,12 @@ mod instance;
 mod instance_cache;
 mod listed;
 mod listing;
+mod pools;
 mod prices;
 mod rehearsal;
 mod request;
 mod tags;
+mod templates;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +27,7 @@ use aws_config::SdkConfig;
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{Filter, Instance as Seen};
 use tinqs_ci_reconciler::model::{
-    Attempt, AttemptId, Cause, Machine, MachineId, MicroUsd, RunName,
+    Attempt, AttemptId, Cause, Machine, MachineId, MachineSpec, MicroUsd, RunName,
 };
 use tinqs_ci_reconciler::ports::{Clock, Compute, ErrorKind, MachineLog, PortError};
 
@@ -39,9 +41,11 @@ use calls::{Calls, Found};
 use disks::Disks;
 pub(crate) use images::Images;
 use prices::Prices;
+use templates::Templates;
+pub(crate) use templates::{inspect as inspect_template, of_class as templates_of};
 
 pub use instance::{Ownership, ours, ownership};
-pub use rehearsal::rehearse;
+pub use rehearsal::{check_user_data, rehearse};
 pub use request::{Ask, USER_DATA_LIMIT};
 pub use tags::{INSTALLATION, Tagged, read as read_tags, token, write as write_tags};
 
@@ -80,6 +84,7 @@ pub struct Machines {
     clock: Arc<dyn Clock>,
     disks: Disks,
     prices: Prices,
+    templates: Templates,
     finds: Batches<MachineId, Found>,
     ends: Batches<MachineId, ()>,
 }
@@ -100,6 +105,7 @@ impl Machines {
             clock,
             disks: Disks::default(),
             prices: Prices::default(),
+            templates: Templates::default(),
             finds: Batches::new(calls::FINDS, move |ids| {
                 let calls = finding.clone();
                 async move { calls.find(ids).await }
@@ -200,6 +206,9 @@ impl Compute for Machines {
         if images::is_parameter(&ask.machine.image) {
             return Err(self.unknown_image(&ask.machine.image).await);
         }
+        if let Some(template) = &ask.machine.options.launch_template {
+            self.templates.check(&self.calls, template).await?;
+        }
         let disks = self.disks.of(&self.calls, ask.machine, self.clock.now()).await?;
         let lane = &self.calls.pace.launch;
         if let Err(wait) = lane.turn().await {
@@ -286,11 +295,15 @@ impl Compute for Machines {
     }
 
     async fn read_prices(&self, kinds: &[String]) {
-        self.prices.read(&self.calls, kinds, self.clock.now()).await;
+        self.prices.read(&self.calls, kinds, self.clock.now(), prices::FOR_COSTS).await;
     }
 
     fn spot_price(&self, kind: &str, zone: &str) -> Option<MicroUsd> {
         self.prices.of(kind, zone)
+    }
+
+    async fn pool_prices(&self, machines: &[MachineSpec]) -> Vec<Option<MicroUsd>> {
+        self.prices.of_pools(&self.calls, machines, self.clock.now()).await
     }
 }
 

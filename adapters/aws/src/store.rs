@@ -7,6 +7,7 @@
 //! - Finished runs carry a time to live; the table deletes them.
 
 mod announced;
+mod archive;
 mod condition;
 mod deflate;
 mod inbox;
@@ -14,6 +15,7 @@ mod inspect;
 mod item;
 mod lists;
 mod pauses;
+mod reruns;
 mod seat_items;
 mod seats;
 mod shape;
@@ -37,7 +39,7 @@ use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 use sha2::Digest as _;
 use tinqs_ci_reconciler::model::{
-    AttemptId, ClassName, Pause, Run, RunName, SeatLimits, Uid, Usage,
+    AttemptId, ClassName, Pause, RerunKey, Reruns, Run, RunName, SeatLimits, Uid, Usage,
 };
 use tinqs_ci_reconciler::ports::{
     Announced, ErrorKind, Expect, Filter, NewerRecord, OpenRun, Page, PortError, ReadByAll,
@@ -339,6 +341,14 @@ impl RunStore for DynamoStore {
 
     async fn pauses(&self) -> Result<Vec<Pause>, PortError> {
         self.list_pauses().await
+    }
+
+    async fn reruns(&self, key: &RerunKey) -> Result<Option<Reruns>, PortError> {
+        self.read_reruns(key).await
+    }
+
+    async fn put_reruns(&self, reruns: &Reruns) -> Result<u64, PortError> {
+        self.write_reruns(reruns).await
     }
 
     async fn lease(

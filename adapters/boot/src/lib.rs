@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use jiff::SignedDuration;
 use serde::Serialize;
 use tinqs_ci_reconciler::model::{
-    Attempt, AttemptId, Boot, MachineSpec, Runner, RunnerDownload, Secret,
+    Attempt, AttemptId, Boot, MachineSpec, Market, Runner, RunnerDownload, Secret,
 };
 
 /// The environment variable that marks every process of a `process:` machine; its value is the
@@ -34,14 +34,54 @@ const NO_DOWNLOAD: &str = r#"fetch() {
 }
 
 "#;
+/// Ends what belongs to a job.
+const END: &str = include_str!("end.sh");
+/// Keeps the machine after a job that asked for it.
+const HOLD: &str = include_str!("hold.sh");
+/// What machines that are not held have instead.
+const NO_HOLD: &str = "hold_file=\nhold_machine() { :; }\n";
+/// Heeds the notice that a Spot machine gets before the cloud takes it back.
+const NOTICE: &str = include_str!("notice.sh");
+/// What other machines have instead: no notice comes.
+const NO_NOTICE: &str = "take_notice() { :; }\n\n";
 /// Configures and starts the runner until `start_by`, drains it when idle, waits, powers off.
 const RUNNER: &str = include_str!("runner.sh");
+
+/// The part of the script that is the same for all machines, apart from times and addresses.
+const OWN: &str = "the script itself";
 
 /// Returns the script that a machine runs at boot: bash, which needs coreutils and the runner. The
 /// same attempt gives the same bytes, usually under 9 kB. It holds the attempt's single-job
 /// identity, and the git token if one is configured: keep it as secret as those.
 pub fn script(attempt_id: &AttemptId, placement: u32, attempt: &Attempt) -> String {
-    let Boot { deadline, idle_within, start_by, instance_url, git_token } = &attempt.boot;
+    render(attempt_id, placement, attempt).0
+}
+
+/// Returns the parts of that script with their sizes in bytes, which add up to its length.
+pub fn sizes(
+    attempt_id: &AttemptId,
+    placement: u32,
+    attempt: &Attempt,
+) -> Vec<(&'static str, usize)> {
+    render(attempt_id, placement, attempt).1
+}
+
+/// Returns the script, and the sizes of its parts.
+fn render(
+    attempt_id: &AttemptId,
+    placement: u32,
+    attempt: &Attempt,
+) -> (String, Vec<(&'static str, usize)>) {
+    let mut sizes: Vec<(&'static str, usize)> = vec![(OWN, 0)];
+    let mut counted = 0;
+    let mut count = |script: &str, part: &'static str| {
+        let size = script.len() - std::mem::replace(&mut counted, script.len());
+        match sizes.iter_mut().find(|(known, _)| *known == part) {
+            Some((_, known)) => *known += size,
+            None => sizes.push((part, size)),
+        }
+    };
+    let Boot { deadline, idle_within, start_by, hold, instance_url, git_token } = &attempt.boot;
     // An attempt of an earlier release has only a deadline.
     let start_by = start_by.unwrap_or(*deadline);
     let spec = spec(attempt, placement);
@@ -60,20 +100,25 @@ pub fn script(attempt_id: &AttemptId, placement: u32, attempt: &Attempt) -> Stri
         script.push_str(&as_user(user, setup.docker, has_role));
         push_commands(&mut script, USER);
     }
+    count(&script, OWN);
     let identity = identity(&attempt.runner, instance_url);
     here_document(&mut script, ">.runner", "END_OF_IDENTITY", &identity);
+    count(&script, "identity with its labels");
     if let Some(config) = git_token.as_ref().and_then(|token| git_config(instance_url, token)) {
         script
             .push_str("\n# For cloning over HTTPS. A file, since jobs print their environment.\n");
         script.push_str(": >>\"$HOME/.gitconfig\" && chmod 600 \"$HOME/.gitconfig\" || exit 1\n");
         here_document(&mut script, ">>\"$HOME/.gitconfig\"", "END_OF_GIT", &config);
+        count(&script, "git token");
     }
     let config = setup.and_then(|setup| setup.config.as_ref());
     script.push('\n');
     push_commands(&mut script, ENVIRONMENT);
+    count(&script, OWN);
     if let Some(ca) = config.and_then(|config| config.ca.as_deref()) {
         here_document(&mut script, ">ca.pem", "END_OF_CA", &pem(ca));
         push_commands(&mut script, CA);
+        count(&script, "`ca`");
     }
     match setup.and_then(|setup| setup.download.as_ref()) {
         Some(RunnerDownload { url, sha256 }) => {
@@ -84,9 +129,29 @@ pub fn script(attempt_id: &AttemptId, placement: u32, attempt: &Attempt) -> Stri
         }
         None => push_commands(&mut script, NO_DOWNLOAD),
     }
+    count(&script, OWN);
+    // A process has no subnet, whatever its class says about markets.
+    let is_spot = spec.is_some_and(|spec| spec.market == Market::Spot && !spec.subnet.is_empty());
+    push_after_job(&mut script, is_spot, *hold);
     script.push_str(&config::write_config(config));
+    count(&script, "`config.yaml`");
     push_commands(&mut script, RUNNER);
-    script
+    count(&script, OWN);
+    (script, sizes)
+}
+
+/// Adds what is done when the cloud takes a Spot machine, and when a job asks for its machine.
+fn push_after_job(script: &mut String, is_spot: bool, hold: SignedDuration) {
+    if is_spot || !hold.is_zero() {
+        push_commands(script, END);
+    }
+    push_commands(script, if is_spot { NOTICE } else { NO_NOTICE });
+    if hold.is_zero() {
+        push_commands(script, NO_HOLD);
+    } else {
+        let _ = writeln!(script, "hold={}", hold.as_secs().max(0));
+        push_commands(script, HOLD);
+    }
 }
 
 /// Returns the recorded machine spec of the placement.
@@ -105,9 +170,11 @@ fn as_user(user: &str, docker: bool, has_role: bool) -> String {
     format!("user='{plain}' in_docker='{}' fence='{fence}'\n", set(docker))
 }
 
-/// Adds a part of the script without its comments, which would take a sixth of what EC2 allows.
+/// Adds a part of the script without its comments and its indentation, which would take a quarter
+/// of what EC2 allows. No part has a text of several lines in which indentation counts.
 fn push_commands(script: &mut String, part: &str) {
-    for line in part.lines().filter(|line| !line.trim_start().starts_with('#')) {
+    let lines = part.lines().map(str::trim_start);
+    for line in lines.filter(|line| !line.is_empty() && !line.starts_with('#')) {
         script.push_str(line);
         script.push('\n');
     }

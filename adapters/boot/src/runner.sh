@@ -28,13 +28,22 @@ umask 022
 drain_by=
 drained=
 runner_pid=
+# When the cloud takes the machine, once that is announced, and whether the job was ended for it.
+taken_at=
+cut=
 drain_when_due() {
   local now
+  [ -n "$taken_at" ] || take_notice
   guest_now
-  [ -z "$drained" ] && [ "$now" -ge "$drain_by" ] || return
-  drained=1
-  if [ -n "$runner_pid" ] && kill -s TERM "$runner_pid" 2>/dev/null; then
-    say "$idle_within s after its start: the runner takes no new job"
+  if [ -z "$drained" ] && { [ -n "$taken_at" ] || [ "$now" -ge "$drain_by" ]; }; then
+    drained=1
+    if [ -n "$runner_pid" ] && kill -s TERM "$runner_pid" 2>/dev/null && [ -z "$taken_at" ]; then
+      say "$idle_within s after its start: the runner takes no new job"
+    fi
+  fi
+  # The next look is in 5 s.
+  if [ -n "$taken_at" ] && [ -n "$runner_pid" ] && [ -z "$cut" ] && [ "$now" -ge "$((taken_at - 25))" ]; then
+    end_job
   fi
 }
 trap drain_when_due USR1
@@ -62,8 +71,8 @@ while :; do
     tick &
   fi
   say "starting ${runner##*/}"
-  "${start[@]}" "PATH=$path" "HOME=$HOME" "USER=$user" "LOGNAME=$user" \
-    "${runner##*/}" daemon --config config.yaml &
+  "${start[@]}" "PATH=$path" "HOME=$HOME" "USER=$user" "LOGNAME=$user" "TINQS_CI_JOB=$$" \
+    ${hold_file:+"TINQS_CI_HOLD=$hold_file"} "${runner##*/}" daemon --config config.yaml &
   runner_pid=$!
   [ -z "$drained" ] || kill -s TERM "$runner_pid"
   # 138: interrupted by USR1, the runner may still be alive.
@@ -79,5 +88,11 @@ while :; do
   drain_when_due
   [ -z "$drained" ] || break
 done
+if [ -n "$cut" ]; then
+  # The cloud is to end the machine: then its state reason tells why the job failed.
+  say "the runner ended with status $status: waiting for the cloud"
+  sleep 60
+fi
+hold_machine
 say "the runner ended with status $status: powering off"
 exit 0

@@ -21,20 +21,21 @@ say() {
   printf 'tinqs-ci: +%ss %s\n' "$up" "$*" >&2
 }
 
-# signal_all SIGNAL: signals every process that carries this machine's marker, except the caller.
-# Fails if there is none. (The runner starts steps in process groups of their own, so a process
-# group is not the machine.)
+# signal_all SIGNAL VARIABLE=VALUE [SPARED]: signals every process that was started with this
+# variable, except the caller. Fails if there is none. (The runner starts steps in process groups of
+# their own, so a process group is not the machine.) With SPARED: all but that process, and the
+# groups that they lead, whose members may have other variables.
 signal_all() {
   local dir pid entry found=1
   local -a environment
   for dir in /proc/[0-9]*; do
     pid=${dir#/proc/}
-    [ "$pid" = "$BASHPID" ] && continue
+    case $pid in "$BASHPID" | "${3:-}") continue ;; esac
     environment=()
     { mapfile -d '' -t environment <"$dir/environ"; } 2>/dev/null
     for entry in "${environment[@]}"; do
-      [ "$entry" = "TINQS_CI_MACHINE=$TINQS_CI_MACHINE" ] || continue
-      kill -s "$1" "$pid" 2>/dev/null && found=0
+      [ "$entry" = "$2" ] || continue
+      kill -s "$1" "$pid" ${3:+"-$pid"} 2>/dev/null && found=0
       break
     done
   done
@@ -45,13 +46,15 @@ power_off() {
   trap - EXIT
   if [ -n "${TINQS_CI_MACHINE:-}" ]; then # a process machine
     trap '' HUP INT TERM
-    signal_all TERM
+    { : >"$HOME/.tinqs-ci-powered-off"; } 2>/dev/null # without this file, the host ended it
+    local all=TINQS_CI_MACHINE=$TINQS_CI_MACHINE
+    signal_all TERM "$all"
     for _ in {1..20}; do
-      signal_all 0 || exit 0
+      signal_all 0 "$all" || exit 0
       sleep 0.1
     done
     for _ in {1..100}; do
-      signal_all KILL || exit 0
+      signal_all KILL "$all" || exit 0
       sleep 0.1
     done
     exit 1

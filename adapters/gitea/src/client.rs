@@ -16,6 +16,7 @@ mod pages;
 mod port;
 mod repeat;
 mod repositories;
+mod reruns;
 mod runners;
 mod send;
 mod setup;

@@ -71,6 +71,8 @@ pub(crate) struct ApiJob {
     pub(crate) created_at: Option<Timestamp>,
     #[serde(deserialize_with = "moment")]
     pub(crate) started_at: Option<Timestamp>,
+    #[serde(deserialize_with = "moment")]
+    pub(crate) completed_at: Option<Timestamp>,
 }
 
 /// A repository: the ID identifies it, the name is for paths.
@@ -232,7 +234,7 @@ pub(crate) fn is_shallow(json: &[u8]) -> bool {
     true
 }
 
-fn bounded(text: &str) -> String {
+pub(crate) fn bounded(text: &str) -> String {
     let end = text.char_indices().nth(TEXT).map_or(text.len(), |(at, _)| at);
     text[..end].to_owned()
 }

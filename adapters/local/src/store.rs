@@ -6,6 +6,7 @@
 //!   small writes cost few disk flushes.
 //! - After an I/O error (a full disk) the file is closed and reopened, until that succeeds.
 
+mod archive;
 mod error;
 mod inbox;
 mod index;
@@ -14,6 +15,9 @@ mod pauses;
 mod probe;
 mod put;
 mod reader;
+mod record;
+mod reruns;
+mod seats;
 mod tables;
 mod usage;
 mod writer;
@@ -30,7 +34,7 @@ use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 use tinqs_ci_reconciler::model::{
-    AttemptId, ClassName, Pause, Run, RunName, SeatLimits, Uid, Usage,
+    AttemptId, ClassName, Pause, RerunKey, Reruns, Run, RunName, SeatLimits, Uid, Usage,
 };
 use tinqs_ci_reconciler::ports::{
     Cursor, ErrorKind, Expect, Filter, NewerRecord, OpenRun, Page, PortError, RunStore, Seat,
@@ -333,7 +337,7 @@ impl RunStore for Store {
 
     async fn seats(&self, class: &ClassName) -> Result<Vec<Seat>, PortError> {
         let class = class.clone();
-        self.read("seats", move |read| tables::seats(read, &class)).await
+        self.read("seats", move |read| seats::of_class(read, &class)).await
     }
 
     async fn pause(&self, pause: &Pause) -> Result<Pause, PortError> {
@@ -347,6 +351,18 @@ impl RunStore for Store {
 
     async fn pauses(&self) -> Result<Vec<Pause>, PortError> {
         self.read("pauses", pauses::all).await
+    }
+
+    async fn reruns(&self, key: &RerunKey) -> Result<Option<Reruns>, PortError> {
+        let key = key.text();
+        self.read("reruns", move |read| reruns::get(read, &key)).await
+    }
+
+    async fn put_reruns(&self, reruns: &Reruns) -> Result<u64, PortError> {
+        match self.write("put_reruns", Op::Reruns(Box::new(reruns.clone()))).await? {
+            Answer::Version(version) => Ok(version),
+            _ => Err(unexpected("put_reruns")),
+        }
     }
 
     async fn lease(

@@ -1,9 +1,9 @@
 //! The cache of one process. Losing it costs calls, never safety.
 
+mod listing;
 mod registrations;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::{SignedDuration, Timestamp};
@@ -26,9 +26,11 @@ use crate::model::{
     UnavailableOffering,
 };
 use crate::plan::times::after;
-use crate::ports::PortError;
+pub(super) use listing::Listing;
 use registrations::ListedRegistrations;
 
+/// For so long after an offering is available again, others of its price are preferred.
+const WORSE_FOR: SignedDuration = SignedDuration::from_mins(12);
 /// The sweep wakes no run twice within this time.
 const WOKEN_FOR: SignedDuration = SignedDuration::from_secs(30);
 /// The interval of reading the store while no run is open.
@@ -146,7 +148,7 @@ impl Cache {
         let until = after(now, cause.cached_for());
         let mut inner = self.inner();
         let same = |s: &UnavailableOffering| s.cause == cause && s.machine.same_capacity(machine);
-        inner.unavailable.retain(|s| s.until > now && !same(s));
+        inner.unavailable.retain(|s| now < after(s.until, WORSE_FOR) && !same(s));
         inner.unavailable.push(UnavailableOffering { machine: machine.clone(), until, cause });
     }
 
@@ -174,6 +176,15 @@ impl Cache {
     /// Returns the offerings that are unavailable now.
     pub(super) fn unavailable(&self, now: Timestamp) -> Vec<UnavailableOffering> {
         self.inner().unavailable.iter().filter(|s| s.until > now).cloned().collect()
+    }
+
+    /// Returns the machine specs whose pools had no capacity, or lost a machine to the cloud, in the
+    /// last quarter of an hour.
+    pub(super) fn failed_lately(&self, now: Timestamp) -> Vec<MachineSpec> {
+        let failed = |s: &&UnavailableOffering| {
+            matches!(s.cause, Cause::Capacity | Cause::Reclaimed) && now < after(s.until, WORSE_FOR)
+        };
+        self.inner().unavailable.iter().filter(failed).map(|s| s.machine.clone()).collect()
     }
 
     /// Records the classes in the list of machines.
@@ -332,68 +343,6 @@ impl Cache {
 /// Returns whether `last` is less than `within` ago; false if the clock went back.
 fn recent(last: Option<Timestamp>, within: SignedDuration, now: Timestamp) -> bool {
     last.is_some_and(|at| at <= now && now.duration_since(at) < within)
-}
-
-/// The last list that was read.
-struct Last<T> {
-    /// Its position in the order of reads.
-    begun: u64,
-    listing: Arc<T>,
-    read_at: Option<Timestamp>,
-}
-
-/// A listing that concurrent reconciles share.
-pub(super) struct Listing<T> {
-    /// One reads at a time. Not `async_lock::Mutex`: its order depends on the wall clock.
-    turn: async_lock::Semaphore,
-    last: Mutex<Option<Last<T>>>,
-    /// When the list that is being read began.
-    reading: Mutex<Option<Timestamp>>,
-}
-
-impl<T> Default for Listing<T> {
-    fn default() -> Self {
-        let turn = async_lock::Semaphore::new(1);
-        Self { turn, last: Mutex::new(None), reading: Mutex::new(None) }
-    }
-}
-
-impl<T> Listing<T> {
-    /// Returns a listing that began after `ticket`: the last one, or a new one that all share.
-    pub(super) async fn after<F>(
-        &self,
-        cache: &Cache,
-        ticket: u64,
-        read: F,
-    ) -> Result<Arc<T>, PortError>
-    where
-        F: Future<Output = Result<T, PortError>>,
-    {
-        let _turn = self.turn.acquire().await;
-        if let Some(last) = &*self.last()
-            && last.begun > ticket
-        {
-            return Ok(last.listing.clone());
-        }
-        let begun = cache.ticket();
-        let listing = Arc::new(read.await?);
-        let read_at = self.reading.lock().take();
-        *self.last() = Some(Last { begun, listing: listing.clone(), read_at });
-        Ok(listing)
-    }
-    fn last(&self) -> MutexGuard<'_, Option<Last<T>>> {
-        self.last.lock()
-    }
-
-    /// Notes when a list is read: before its call, because what changes during it may be left out.
-    pub(super) fn reads_at(&self, now: Timestamp) {
-        *self.reading.lock() = Some(now);
-    }
-
-    /// Returns the last list and when it was read; `None` before the first one.
-    pub(super) fn known(&self) -> Option<(Arc<T>, Timestamp)> {
-        self.last().as_ref().and_then(|last| Some((last.listing.clone(), last.read_at?)))
-    }
 }
 
 #[cfg(test)]

@@ -64,6 +64,7 @@ impl Controller {
         let classes = settings.classes.iter().map(|class| ObservedClass {
             class: class.clone(),
             unavailable: self.unavailable_to(class, now),
+            pools: Vec::new(),
             breaker: self.cache.breakers.opened(&class.name),
             paused: paused(&pauses, &class.name).cloned(),
             budget_stop: self.budget_stop(class, now),

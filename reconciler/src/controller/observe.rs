@@ -1,5 +1,6 @@
 //! Observes a run: the record first, then machines, registrations, job and seats.
 
+mod pools;
 mod unlisted;
 
 use std::collections::BTreeSet;
@@ -58,12 +59,12 @@ impl Controller {
     ) -> Result<Observation, PortError> {
         let settings = self.settings();
         let ticket = self.cache.ticket();
-        let machines = self.cache.machines.after(&self.cache, ticket, self.list_machines()).await?;
+        let listed = self.cache.machines.after(&self.cache, ticket, self.list_machines()).await?;
         let as_recorded = |machine: Machine| match &run {
             Some(run) => run.as_recorded(machine),
             None => machine,
         };
-        let machines: Vec<Machine> = machines.of(name).cloned().map(as_recorded).collect();
+        let machines: Vec<Machine> = listed.of(name).cloned().map(as_recorded).collect();
         let registrations = self.registrations_of(name, run.as_ref(), &machines, ticket).await?;
         let SeenJob { state: job, times, .. } = self.read_job(run.as_mut()).await?;
         let seats = self.cache.seats.after(&self.cache, ticket, self.list_seats()).await?;
@@ -89,6 +90,8 @@ impl Controller {
             forge_read: None,
             at_work: Vec::new(),
             canceled: Vec::new(),
+            elsewhere: None,
+            rerun: None,
             no_replacement: false,
             class: None,
             nearest,
@@ -97,6 +100,7 @@ impl Controller {
         self.cache_ends(&seen);
         if let Some(class) = class {
             let class = self.with_images(class, &seen).await?;
+            let pools = self.pools_of(&class, &seen).await;
             let paused = self.pause_of(&class.name, ticket).await?;
             if class.budget.is_some() && !seen.machines.iter().any(Machine::is_live) {
                 // A failure keeps the reconcile from a launch only, and is an error there. A run
@@ -105,7 +109,7 @@ impl Controller {
             }
             let budget_stop = self.budget_stop(&class, now);
             let cached = self.with_cached(class, &seen);
-            seen.class = Some(ObservedClass { paused, budget_stop, ..cached });
+            seen.class = Some(ObservedClass { paused, budget_stop, pools, ..cached });
         }
         self.ask_for_registrations(&mut seen).await?;
         seen.forge_read = Some(self.steadiness.read(self.ports.clock.now()));
@@ -113,6 +117,8 @@ impl Controller {
         self.ask_for_jobs(&mut seen).await;
         self.note_canceled(&mut seen);
         seen.no_replacement = self.has_no_replacement(&seen);
+        seen.elsewhere = self.taken_elsewhere(&seen, &listed).await?;
+        seen.rerun = self.rerun_view(&seen).await?;
         Ok(seen)
     }
 
@@ -137,8 +143,7 @@ impl Controller {
     /// Replaces the names of a class's images by the images that they stand for now, if the run may
     /// get a machine. A name that stands for none stays: its launch is refused with the reason.
     async fn with_images(&self, mut class: Class, seen: &Observation) -> Result<Class, PortError> {
-        let is_open = seen.run.as_ref().is_some_and(Run::is_open);
-        if !is_open || seen.machines.iter().any(Machine::is_live) {
+        if !may_get_machine(seen) {
             return Ok(class);
         }
         for machine in &mut class.machines {
@@ -161,7 +166,7 @@ impl Controller {
         let breaker = self.cache.breakers.open_breaker(&class.name, attempt.as_ref(), seen.now);
         let boot_stop = self.boot_stop_of(&class, run, seen.now);
         let unavailable = self.unavailable_to(&class, seen.now);
-        ObservedClass { class, unavailable, breaker, paused: None, budget_stop: None, boot_stop }
+        ObservedClass { unavailable, breaker, boot_stop, ..class.into() }
     }
 
     /// Caches machines that the cloud reclaimed, so that other offerings are preferred, and limits
@@ -350,6 +355,11 @@ impl Controller {
         }
         Ok(())
     }
+}
+
+/// Whether the run may get a machine now: it is open, and none of its machines is live.
+fn may_get_machine(seen: &Observation) -> bool {
+    seen.run.as_ref().is_some_and(Run::is_open) && !seen.machines.iter().any(Machine::is_live)
 }
 
 impl Observation {

@@ -5,6 +5,7 @@ mod free;
 mod last_lines;
 mod launch;
 mod prepare;
+mod rerun;
 mod usage;
 
 use std::collections::HashSet;
@@ -164,8 +165,10 @@ impl Reconcile<'_> {
     /// Runs one round. Returns whether another one may find more to do.
     async fn round(&mut self, plan: Plan) -> Result<bool, Stop> {
         let Plan { rule, status, prepare, actions } = plan;
-        let (free, act): (Vec<Action>, Vec<Action>) =
-            actions.into_iter().partition(|a| !matches!(a, Action::Launch { .. } | Action::Remove));
+        let is_act = |action: &Action| {
+            matches!(action, Action::Launch { .. } | Action::Rerun { .. } | Action::Remove)
+        };
+        let (act, free): (Vec<Action>, Vec<Action>) = actions.into_iter().partition(is_act);
         let is_new = |a: &Action| {
             matches!(a, Action::Disable { .. }) && !self.issued.contains(&format!("{a:?}"))
         };
@@ -211,8 +214,14 @@ impl Reconcile<'_> {
             self.recorded();
         }
         for action in act {
-            if let Action::Launch { attempt_id, placement } = action {
-                more |= self.launch(attempt_id, placement).await?;
+            match action {
+                Action::Launch { attempt_id, placement } => {
+                    more |= self.launch(attempt_id, placement).await?;
+                }
+                Action::Rerun { scope, requests, .. } => {
+                    more |= self.rerun(scope, requests).await?;
+                }
+                _ => {}
             }
         }
         Ok(more)

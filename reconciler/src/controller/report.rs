@@ -4,7 +4,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    Amount, ClassName, MachineId, NearestClass, OpenBreaker, Outcome, Phase, Reason, RunName,
+    Amount, ClassName, MachineId, NearestClass, OpenBreaker, Outcome, Phase, Reason, RerunEnd,
+    RunName,
 };
 use crate::plan::Rule;
 use crate::ports::{ErrorKind, PortError};
@@ -112,10 +113,47 @@ pub enum ActionKind {
     Disable,
     /// `Forge::retire`
     Retire,
+    /// `Forge::rerun`
+    Rerun,
     /// `RunStore::remove`
     Remove,
     /// `Queue::wake`
     Wake,
+}
+
+/// What came of a re-run. The reasons of [`RerunEnd`] are final, the others are those of one call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RerunOutcome {
+    /// The forge accepted it.
+    Accepted,
+    /// Somebody else ran jobs of the workflow run again first.
+    NotDone,
+    /// The token may not do it.
+    Denied,
+    /// The call failed: it may have had its effect.
+    Failed,
+    /// The job is not run again.
+    Not(RerunEnd),
+}
+
+impl RerunOutcome {
+    /// Every outcome.
+    pub fn all() -> impl Iterator<Item = Self> {
+        let of_calls = [Self::Accepted, Self::NotDone, Self::Denied, Self::Failed];
+        of_calls.into_iter().chain(RerunEnd::ALL.iter().copied().map(Self::Not))
+    }
+
+    /// Returns its metric label: `accepted`.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::NotDone => "not_done",
+            Self::Denied => "denied",
+            Self::Failed => "failed",
+            Self::Not(why) => why.label(),
+        }
+    }
 }
 
 /// An event that is reported once.
@@ -163,6 +201,16 @@ pub enum Event {
         class: ClassName,
         /// What was added.
         amount: Amount,
+    },
+    /// The cloud took the machine on which the job ran.
+    Interrupted {
+        /// The machine's ID.
+        machine: MachineId,
+    },
+    /// The forge was asked to run the job again, or the job is not run again.
+    Rerun {
+        /// What came of it.
+        outcome: RerunOutcome,
     },
     /// The run was created.
     Created,

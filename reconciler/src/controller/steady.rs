@@ -8,9 +8,12 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use parking_lot::Mutex;
 
-use crate::model::{AttemptId, ForgeRead, JobRef, JobRunner, Registration, Registrations, Runner};
+use crate::model::{
+    AttemptId, ForgeRead, JobRef, JobRunner, Registration, Registrations, RerunScope, Runner,
+    WorkflowRun,
+};
 use crate::ports::{
-    Clock, Forge, PortError, RegistrationLists, RepoRef, SeenJob, TrueTime, WaitingJob,
+    Clock, Forge, PortError, RegistrationLists, RepoRef, RerunAnswer, SeenJob, TrueTime, WaitingJob,
 };
 
 /// What is known of the readings of one process.
@@ -104,5 +107,22 @@ impl Forge for Watched {
 
     async fn retire(&self, id: i64, repo_id: i64) -> Result<(), PortError> {
         self.forge.retire(id, repo_id).await
+    }
+
+    async fn workflow_run(
+        &self,
+        job: &JobRef,
+        run_id: i64,
+    ) -> Result<Option<WorkflowRun>, PortError> {
+        self.forge.workflow_run(job, run_id).await
+    }
+
+    async fn rerun(
+        &self,
+        job: &JobRef,
+        run_id: i64,
+        scope: RerunScope,
+    ) -> Result<RerunAnswer, PortError> {
+        self.forge.rerun(job, run_id, scope).await
     }
 }

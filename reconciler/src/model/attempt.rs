@@ -5,6 +5,7 @@ use std::fmt;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::allocation::Chosen;
 use super::class::ClassName;
 use super::friendly::Friendly;
 use super::machine::{MachineSpec, Refusal};
@@ -209,6 +210,9 @@ pub struct Boot {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schemars", schemars(with = "Option<String>"))]
     pub start_by: Option<Timestamp>,
+    /// How long the machine stays after a job that asked for it, before its deadline.
+    #[serde(default, with = "Friendly", skip_serializing_if = "SignedDuration::is_zero")]
+    pub hold: SignedDuration,
     /// The forge's URL as machines reach it.
     pub instance_url: String,
     /// The token for cloning over HTTPS, if configured. It leaves the record with the runner's.
@@ -227,6 +231,9 @@ pub struct BootPromise {
     /// An idle runner is drained this long after its first start.
     #[serde(with = "Friendly")]
     pub idle_within: SignedDuration,
+    /// The machine may stay this long after its job.
+    #[serde(default, with = "Friendly", skip_serializing_if = "SignedDuration::is_zero")]
+    pub hold: SignedDuration,
 }
 
 impl BootPromise {
@@ -239,8 +246,8 @@ impl BootPromise {
 impl Boot {
     /// Returns the promise of the boot script, if the record has it.
     pub fn promise(&self) -> Option<BootPromise> {
-        let idle_within = self.idle_within;
-        self.start_by.map(|start_by| BootPromise { start_by, idle_within })
+        let (idle_within, hold) = (self.idle_within, self.hold);
+        self.start_by.map(|start_by| BootPromise { start_by, idle_within, hold })
     }
 }
 
@@ -250,6 +257,9 @@ impl Boot {
 pub struct Placement {
     /// The machine spec. Fixed once recorded.
     pub machine: MachineSpec,
+    /// Why it was chosen, where its class orders machines by price.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chosen: Option<Chosen>,
     /// A later reconcile requested it as well: a refusal is then not definitive.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub asked_again: bool,
@@ -259,6 +269,13 @@ pub struct Placement {
     /// The refusal, if the cloud refused the launch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<Refused>,
+}
+
+impl Placement {
+    /// Returns the placement of a machine that was not asked for yet.
+    pub fn new(machine: MachineSpec) -> Self {
+        Self { machine, chosen: None, asked_again: false, answered: None, refused: None }
+    }
 }
 
 /// A successful launch.
@@ -319,6 +336,17 @@ impl Attempt {
         self.boot.git_token = None;
     }
 
+    /// Removes every credential, also those that its class gives to the runner: for a copy that
+    /// leaves the store. It cannot be launched any more.
+    pub fn forget_secrets(&mut self) {
+        self.forget_credentials();
+        let setups = self.placements.iter_mut().filter_map(|it| it.machine.runner.as_mut());
+        for config in setups.filter_map(|setup| setup.config.as_mut()) {
+            config.envs.clear();
+            config.cache.external_secret = None;
+        }
+    }
+
     /// Returns the credentials that its machine has; of forgotten ones the digest.
     pub fn secrets(&self) -> Vec<Secret> {
         let mut secrets = vec![self.runner.token.clone(), Secret::new(self.runner.uuid.as_str())];
@@ -353,10 +381,7 @@ impl Attempt {
             promise: boot.promise(),
             placements: placements
                 .into_iter()
-                .map(|Placement { machine: _, asked_again: _, answered, refused }| PastPlacement {
-                    answered,
-                    refused,
-                })
+                .map(|Placement { answered, refused, .. }| PastPlacement { answered, refused })
                 .collect(),
             ended: recorded.unwrap_or(ended),
             hung_since,

@@ -5,11 +5,13 @@ use std::fmt;
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
+use super::allocation::Allocation;
 use super::friendly::Friendly;
 use super::machine::MachineSpec;
 use super::money::MicroUsd;
 use super::names::text_id;
 use super::repos::pattern_fits;
+use super::rerun::RerunPolicy;
 use super::seat_limits::SeatLimits;
 use crate::text::cut;
 
@@ -47,6 +49,12 @@ pub struct Class {
     /// What its machines may cost per day before it launches no more; `None`: no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<MicroUsd>,
+    /// In which order its machine specs are tried.
+    #[serde(default, skip_serializing_if = "Allocation::is_order")]
+    pub allocation: Allocation,
+    /// Whether its jobs are run again whose machines the cloud took.
+    #[serde(default, skip_serializing_if = "RerunPolicy::is_default")]
+    pub rerun: RerunPolicy,
     /// Its time limits.
     #[serde(default)]
     pub times: Times,
@@ -75,6 +83,9 @@ pub struct Times {
     /// The time for which a finished run is kept.
     #[serde(with = "Friendly")]
     pub keep: SignedDuration,
+    /// How long a machine stays after a job that asked for it; zero: not at all.
+    #[serde(with = "Friendly", skip_serializing_if = "SignedDuration::is_zero")]
+    pub hold: SignedDuration,
 }
 
 impl Default for Times {
@@ -86,6 +97,7 @@ impl Default for Times {
             give_up_after: SignedDuration::from_hours(24),
             assign_within: SignedDuration::from_secs(60),
             keep: SignedDuration::from_hours(7 * 24),
+            hold: SignedDuration::ZERO,
         }
     }
 }

@@ -106,6 +106,7 @@ impl Blocker {
             | Reason::Blocked
             | Reason::MachineLost
             | Reason::MaxAge
+            | Reason::AwaitsRerun
             | Reason::Cancelled
             | Reason::Other => return None,
         })

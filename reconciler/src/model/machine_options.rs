@@ -1,6 +1,7 @@
 //! Options of a machine: what a class asks of the cloud beyond kind, image and place.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -36,11 +37,14 @@ pub struct MachineOptions {
     /// not reach into a container.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hop_limit: Option<u32>,
+    /// The launch template whose other settings apply, too; `None`: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub launch_template: Option<LaunchTemplate>,
 }
 
 impl MachineOptions {
-    /// The most tags beside ours: EC2 takes 50, and ours are up to 12.
-    pub const MOST_TAGS: usize = 38;
+    /// The most tags beside ours: EC2 takes 50, and ours are up to 13.
+    pub const MOST_TAGS: usize = 37;
 
     /// Returns whether every option is the default.
     pub fn is_default(&self) -> bool {
@@ -51,6 +55,23 @@ impl MachineOptions {
     pub fn has_disk(&self) -> bool {
         let Self { disk_gib, disk_iops, disk_throughput, .. } = self;
         [disk_gib, disk_iops, disk_throughput].into_iter().any(Option::is_some)
+    }
+}
+
+/// A version of a launch template. A version never changes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
+pub struct LaunchTemplate {
+    /// `lt-0123456789abcdef0`.
+    pub id: String,
+    /// The number of the version, from 1.
+    pub version: u32,
+}
+
+/// As it is configured: `lt-0123:7`.
+impl fmt::Display for LaunchTemplate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.id, self.version)
     }
 }
 
@@ -109,10 +130,11 @@ mod tests {
             tags: BTreeMap::from([("CostCenter".to_owned(), "ci".to_owned())]),
             public_address: Some(false),
             cpu_credits: Some(CpuCredits::Standard),
+            launch_template: Some(LaunchTemplate { id: "lt-0123".to_owned(), version: 7 }),
             ..MachineOptions::default()
         };
         assert!(options.has_disk() && !options.is_default());
-        let recorded = r#"{"disk_gib":40,"disk_encryption":{"key":"arn"},"tags":{"CostCenter":"ci"},"public_address":false,"cpu_credits":"standard"}"#;
+        let recorded = r#"{"disk_gib":40,"disk_encryption":{"key":"arn"},"tags":{"CostCenter":"ci"},"public_address":false,"cpu_credits":"standard","launch_template":{"id":"lt-0123","version":7}}"#;
         assert_eq!(serde_json::to_string(&options).unwrap(), recorded);
         assert_eq!(serde_json::from_str::<MachineOptions>(recorded).unwrap(), options);
     }

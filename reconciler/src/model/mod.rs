@@ -1,5 +1,6 @@
 //! Data types: what is wanted, what is recorded, what is observed.
 
+mod allocation;
 mod attempt;
 mod boots;
 mod budget;
@@ -7,6 +8,7 @@ mod class;
 mod clock_check;
 mod drift;
 mod friendly;
+mod job;
 mod job_times;
 mod machine;
 mod machine_options;
@@ -19,6 +21,7 @@ mod record_formats;
 mod recorded;
 mod redactor;
 mod repos;
+mod rerun;
 mod run;
 mod runner_setup;
 mod seat_limits;
@@ -28,6 +31,7 @@ mod timeline;
 mod unknown_fields;
 mod usage;
 
+pub use allocation::{Allocation, Chosen, Pool};
 pub use attempt::{
     Answer, Attempt, Boot, BootPromise, BootResult, End, Ended, PastAttempt, PastPlacement,
     Placement, Refused, Runner,
@@ -40,21 +44,26 @@ pub use class::{
 pub use clock_check::{CLOCKS_AGREE_WITHIN, ClockCheck};
 pub use drift::{Blocker, Drift, DriftKind, Failing, NextStep, SeenSince};
 pub use friendly::Friendly;
+pub use job::{Conclusion, Job};
 pub use job_times::{JobTimes, JobWait};
 pub use machine::{Cause, MachineSpec, Market, OpenBreaker, Refusal, UnavailableOffering};
-pub use machine_options::{CpuCredits, DiskEncryption, MachineOptions};
+pub use machine_options::{CpuCredits, DiskEncryption, LaunchTemplate, MachineOptions};
 pub use money::MicroUsd;
 pub(crate) use names::hash_hex;
 pub use names::{AttemptId, InstallationId, MachineId, ParseError, RunName, Uid, Uid8};
 pub use observation::{
-    AtWork, Conclusion, ForgeRead, Job, JobRunner, Machine, MachineState, Observation,
-    ObservedClass, Registration, Registrations,
+    AtWork, ForgeRead, JobRunner, Machine, MachineState, Observation, ObservedClass, Registration,
+    Registrations,
 };
 pub use outcome::{EndedBy, Outcome, StateReason};
 pub use pause::{Pause, paused};
 pub use record_formats::RecordFormats;
 pub use redactor::Redactor;
 pub use repos::{owner_of, pattern_problem, same_owner};
+pub use rerun::{
+    FailedJob, FailureCause, Interruption, RerunEnd, RerunJobs, RerunKey, RerunPolicy, RerunScope,
+    RerunView, Reruns, WorkflowJob, WorkflowRun,
+};
 pub use run::{About, Condition, JobRef, Phase, Reason, Run, Spec, Status};
 pub use runner_setup::{RunnerCache, RunnerConfig, RunnerDownload, RunnerSetup};
 pub use seat_limits::{LimitOf, LimitReached, SeatLimits};

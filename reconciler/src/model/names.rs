@@ -180,6 +180,19 @@ impl Uid {
         Self(uuid::Builder::from_custom_bytes(bytes).into_uuid())
     }
 
+    /// Returns a UID with this short form, for a run whose record is lost.
+    pub fn of_short(short: &Uid8) -> Self {
+        let mut bytes = [0; 16];
+        let known = hex::decode(&short.0).unwrap_or_default();
+        bytes.iter_mut().zip(known).for_each(|(byte, known)| *byte = known);
+        // Of an earlier release, the version tells the form.
+        let builder = match short.installation() {
+            Some(_) => uuid::Builder::from_custom_bytes(bytes),
+            None => uuid::Builder::from_sha1_bytes(bytes),
+        };
+        Self(builder.into_uuid())
+    }
+
     /// Returns the part of each attempt ID that stands for the incarnation.
     pub fn short(&self) -> Uid8 {
         let (first, second, ..) = self.0.as_fields();

@@ -1,18 +1,21 @@
 //! The observation of one reconcile: the record, the forge and the cloud at one time.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::allocation::{Allocation, Chosen, Pool, chosen, ordered};
 use super::attempt::{BootPromise, is_zero};
 use super::boots::BootStop;
 use super::budget::BudgetStop;
 use super::class::{Class, ClassName, NearestClass};
 use super::clock_check::ClockCheck;
+use super::job::{Conclusion, Job};
 use super::job_times::JobTimes;
 use super::machine::{Cause, MachineSpec, Market, OpenBreaker, UnavailableOffering};
 use super::names::{AttemptId, InstallationId, MachineId, RunName};
 use super::outcome::{EndedBy, Outcome, StateReason};
 use super::pause::Pause;
+use super::rerun::RerunView;
 use super::run::Run;
 
 /// The complete input of a decision.
@@ -65,6 +68,12 @@ pub struct Observation {
     /// as far as this process knows them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub canceled: Vec<AttemptId>,
+    /// The ended machine of another run on whose runner the job runs, or ran, if the cloud took it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub elsewhere: Option<Machine>,
+    /// What was read because the job may be run again (rule R1).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rerun: Option<RerunView>,
     /// Whether the launch pacer has a token left.
     pub room: bool,
     /// Whether the job was displaced and no machine will be reassigned to it.
@@ -125,6 +134,10 @@ pub struct ObservedClass {
     /// Offerings that are skipped for now, because the cloud refused them or took machines back.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unavailable: Vec<UnavailableOffering>,
+    /// What is known of the pools of its machines, in their order, if the class orders them by price
+    /// and a price is known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pools: Vec<Pool>,
     /// The open breaker, and until when the class gets no launch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub breaker: Option<OpenBreaker>,
@@ -142,8 +155,15 @@ pub struct ObservedClass {
 /// A class whose offerings are all available, whose breaker is closed, and that may launch.
 impl From<Class> for ObservedClass {
     fn from(class: Class) -> Self {
-        let unavailable = Vec::new();
-        Self { class, unavailable, breaker: None, paused: None, budget_stop: None, boot_stop: None }
+        Self {
+            class,
+            unavailable: Vec::new(),
+            pools: Vec::new(),
+            breaker: None,
+            paused: None,
+            budget_stop: None,
+            boot_stop: None,
+        }
     }
 }
 
@@ -176,8 +196,8 @@ impl ObservedClass {
         self.known_of(machine, now).filter(|s| s.cause != Cause::Reclaimed)
     }
 
-    /// Returns the machine to ask for: the first that is allowed and not skipped. Offerings from
-    /// which the cloud has just taken a machine back come last.
+    /// Returns the machine to ask for: the first that is allowed and not skipped, in the order of the
+    /// class. Offerings from which the cloud has just taken a machine back come last.
     pub fn choose(
         &self,
         now: Timestamp,
@@ -185,8 +205,15 @@ impl ObservedClass {
     ) -> Option<&MachineSpec> {
         let free = |m: &&MachineSpec| may(m) && self.unavailable_until(m, now).is_none();
         let unmarked = |m: &&MachineSpec| free(m) && self.known_of(m, now).next().is_none();
-        let machines = &self.class.machines;
-        machines.iter().find(unmarked).or_else(|| machines.iter().find(free))
+        let machines = ordered(&self.class.machines, &self.pools);
+        let all = || machines.iter().copied();
+        all().find(unmarked).or_else(|| all().find(free))
+    }
+
+    /// Returns why a machine of the class was chosen, if the class orders them by price.
+    pub fn chosen(&self, machine: &MachineSpec) -> Option<Chosen> {
+        let is_by_price = self.class.allocation == Allocation::Price;
+        is_by_price.then(|| chosen(&self.class.machines, &self.pools, machine))
     }
 
     /// Returns why the budget lets the class launch nothing at this time.
@@ -203,44 +230,6 @@ impl ObservedClass {
     pub fn open_breaker(&self, now: Timestamp) -> Option<&OpenBreaker> {
         self.breaker.as_ref().filter(|breaker| breaker.until > now)
     }
-}
-
-/// The state of a job, as the forge reports it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
-pub enum Job {
-    /// Push mode: jobs cannot be read. Never used for an outage.
-    Unobservable,
-    /// 404 for the job while its repository answers, or for the repository while the forge answers.
-    Absent,
-    /// It waits for other jobs, approval or its concurrency group: it needs no runner.
-    Blocked,
-    /// It waits for a runner.
-    Waiting,
-    /// A runner executes it.
-    Running {
-        /// The runner's name.
-        runner: String,
-    },
-    /// It has ended.
-    Done {
-        /// The conclusion.
-        conclusion: Conclusion,
-    },
-}
-
-/// The conclusion of a job.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
-pub enum Conclusion {
-    /// It succeeded.
-    Success,
-    /// It failed. Also used for unknown conclusions.
-    Failure,
-    /// It was canceled.
-    Cancelled,
-    /// It was skipped.
-    Skipped,
 }
 
 /// A machine with our tag.
@@ -312,6 +301,11 @@ impl Machine {
     /// Returns whether the machine is booting or up.
     pub fn is_live(&self) -> bool {
         matches!(self.state, MachineState::Booting | MachineState::Up)
+    }
+
+    /// Returns how long it may stay after its job.
+    pub fn hold(&self) -> SignedDuration {
+        self.promise.map(|promise| promise.hold).unwrap_or_default()
     }
 }
 

@@ -8,6 +8,7 @@ use super::job_times::JobWait;
 use super::names::{AttemptId, RunName, Uid};
 use super::outcome::Outcome;
 use super::record_formats::{self, RecordFormats};
+use super::rerun::Interruption;
 use super::timeline::{Happened, Milestone, SeenBy};
 use super::unknown_fields::UnknownFields;
 use super::usage::RunUsage;
@@ -81,7 +82,8 @@ pub struct JobRef {
     pub job_id: i64,
 }
 
-/// Text about a job, for people. It comes from outside and is never trusted.
+/// Text about a job, for people. It comes from outside and is never trusted. Only the job's name and
+/// the ID of its workflow run are used otherwise: they find the job that is run again.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(default)]
@@ -139,6 +141,9 @@ pub struct Status {
     /// The name of the runner that executes the job. It may belong to another run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub runner: Option<String>,
+    /// That the cloud took the machine on which the job runs, or ran.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interrupted: Option<Interruption>,
     /// The conditions that hold now, most important first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
@@ -237,6 +242,8 @@ reasons! {
     MachineLost = "machine_lost",
     /// The same, and the machine had reached `max_age`.
     MaxAge = "max_age",
+    /// The cloud took the machine of the job, which is run again once its workflow run is over.
+    AwaitsRerun = "awaits_rerun",
     /// Never stored: the job was canceled, and its machine is not ended yet.
     Cancelled = "cancelled",
 }
@@ -283,6 +290,7 @@ impl Run {
                 finished_at: None,
                 outcome: None,
                 runner: None,
+                interrupted: None,
                 conditions: Vec::new(),
                 timeline: vec![Milestone::new(now, Happened::Seen { by })],
                 usage: RunUsage::default(),

@@ -7,6 +7,7 @@ use super::attempt::End;
 use super::machine::Refusal;
 use super::names::MachineId;
 use super::outcome::{EndedBy, Outcome};
+use super::rerun::RerunEnd;
 
 /// Something that happened to a run.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -102,6 +103,13 @@ pub enum Happened {
     Finished {
         /// The outcome.
         outcome: Outcome,
+    },
+    /// The forge accepted to run the job again, because the cloud had taken its machine.
+    RerunRequested,
+    /// The job is not run again although the cloud had taken its machine.
+    NotRerun {
+        /// The reason.
+        why: RerunEnd,
     },
     /// The job waits again: a re-run.
     Reopened {

@@ -124,12 +124,8 @@ impl<'a> Decision<'a> {
     fn next_rules(mut self, observed: &'a ObservedClass) -> Plan {
         if let Some(machine) = self.next_placement(observed) {
             if let Some(attempt) = &mut self.status.attempt {
-                attempt.placements.push(Placement {
-                    machine,
-                    asked_again: false,
-                    answered: None,
-                    refused: None,
-                });
+                let chosen = observed.chosen(&machine);
+                attempt.placements.push(Placement { chosen, ..Placement::new(machine) });
             }
             self.starting(SignedDuration::ZERO);
             return self.write(Rule::NextPlacement);
@@ -281,10 +277,12 @@ impl<'a> Decision<'a> {
             repo: self.run.spec.job.repo.clone(),
             repo_id: self.run.spec.job.repo_id,
             labels: observed.class.runner_labels(&self.run.spec.runs_on),
+            chosen: observed.chosen(&machine),
             machine,
             idle_within: self.times.idle_within,
             deadline: after(now, self.times.max_age),
             start_by: after(after(now, self.times.boot_within), self.times.boot_within),
+            hold: self.times.hold,
         };
         let rule = if seat.is_some() { Rule::Seat } else { Rule::NextAttempt };
         self.status.phase = Phase::Waiting;

@@ -53,7 +53,7 @@ impl Decision<'_> {
     }
 
     /// Returns whether a wait is over, by a clock that agrees with the true time.
-    fn is_over(&self, since: Timestamp, wait: SignedDuration) -> bool {
+    pub(super) fn is_over(&self, since: Timestamp, wait: SignedDuration) -> bool {
         self.seen.clock.agrees() && older(self.now(), since, wait)
     }
 
@@ -79,14 +79,11 @@ impl Decision<'_> {
             return self.deleted();
         }
         match &self.seen.job {
-            Job::Done { conclusion } => {
-                let outcome = self.outcome(*conclusion);
-                self.ran();
-                return self.finish(Rule::Done, outcome);
-            }
+            Job::Done { conclusion } => return self.done(*conclusion),
             Job::Absent => return self.finish(Rule::JobGone, Outcome::JobGone),
             Job::Running { runner } => {
                 let runner = self.known_runner(runner);
+                self.note_interruption(&runner);
                 let lost = self.lost(&runner);
                 self.status.runner = Some(runner);
                 self.status.wait.starts(self.seen.times, self.status.waiting_since);
@@ -220,7 +217,7 @@ impl Decision<'_> {
         self.status.phase = Phase::Waiting;
         self.status.finished_at = None;
         self.status.outcome = None;
-        self.status.runner = None;
+        (self.status.runner, self.status.interrupted) = (None, None);
         self.status.wait.started_at = None;
         if self.status.reason() != Some(Reason::Blocked) {
             self.happened(Happened::Blocked);
@@ -257,7 +254,7 @@ impl Decision<'_> {
     fn restart_wait(&mut self) {
         self.status.failures = 0;
         self.status.retry_at = None;
-        self.status.runner = None;
+        (self.status.runner, self.status.interrupted) = (None, None);
         self.status.waiting_since = self.now();
         self.status.wait.restart(self.now());
         self.status.conditions.clear();
@@ -274,7 +271,7 @@ impl Decision<'_> {
 
     /// Rule 3: notes the start of a job that ended before it was seen running. A finished run stays
     /// as it is.
-    fn ran(&mut self) {
+    pub(super) fn ran(&mut self) {
         if self.status.phase != Phase::Finished {
             self.status.wait.starts(self.seen.times, self.status.waiting_since);
             self.numbered();

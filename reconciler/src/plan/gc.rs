@@ -7,13 +7,13 @@ use jiff::{SignedDuration, Timestamp};
 use super::attempt_state::remains;
 use super::hung;
 use super::rules::{Action, Rule};
-use super::times::older;
 use super::times::{FORGOTTEN_AFTER, REFUSED_AGAIN_FOR, REFUSED_FOR};
+use super::times::{after, older};
 use crate::model::{Answer, AttemptId, ClassName, Job, MachineState, Observation, Refused};
 
 /// The time after its tagged deadline for which a machine may still power itself off.
 const OVERDUE_AFTER: SignedDuration = SignedDuration::from_mins(2);
-/// The maximum life of a machine once its registration is known to be missing.
+/// The maximum life of a machine once its registration is known to be missing, beside its hold.
 const UNREGISTERED_AFTER: SignedDuration = SignedDuration::from_secs(60);
 
 /// The state of an attempt ID in the record.
@@ -73,7 +73,11 @@ fn machines(seen: &Observation) -> impl Iterator<Item = Action> + '_ {
         let missing = seen.registrations.by_id(machine.registration).and_then(|r| r.missing_since);
         // A runner executes one job: there is no other that could still be running.
         let canceled = seen.canceled.contains(&machine.attempt_id);
-        let unregistered = |since| canceled || is_over(seen, since, UNREGISTERED_AFTER);
+        // A machine that may be held is, until its deadline.
+        let held_until = |since| after(after(since, UNREGISTERED_AFTER), machine.hold());
+        let is_held = |since| seen.now <= held_until(since).min(machine.deadline);
+        let unregistered =
+            |since| canceled || (is_over(seen, since, UNREGISTERED_AFTER) && !is_held(since));
         let rule = if is_over(seen, machine.deadline, OVERDUE_AFTER) {
             Rule::Overdue
         } else if missing.is_some_and(unregistered) {

@@ -5,11 +5,12 @@ use jiff::{SignedDuration, Timestamp};
 use super::decide::{Decision, Lost};
 use super::times::older;
 use crate::model::{
-    AttemptId, Conclusion, Condition, End, Ended, EndedBy, Happened, Machine, MachineState,
-    Outcome, Phase, Reason, Run,
+    Attempt, AttemptId, Conclusion, Condition, End, Ended, EndedBy, Happened, Machine,
+    MachineState, Observation, Outcome, Phase, Reason, RerunJobs, Run,
 };
 
-/// A job that is seen to fail this soon after its machine's deadline failed because of it.
+/// A job that is seen to fail this soon after its machine's deadline, or before the cloud took its
+/// machine, failed because of that.
 const SEEN_WITHIN: SignedDuration = SignedDuration::from_mins(2);
 
 impl Decision<'_> {
@@ -57,7 +58,8 @@ impl Decision<'_> {
             return None;
         }
         let known = &self.run.status;
-        let told = known.conditions.iter().find(|c| c.reason.is_lost());
+        let tells = |c: &&Condition| c.reason.is_lost() || c.reason == Reason::AwaitsRerun;
+        let told = known.conditions.iter().find(tells);
         let same_runner = known.runner.as_deref() == Some(runner);
         if let Some(told) = told.filter(|_| known.phase == Phase::Running && same_runner) {
             return Some(Lost { condition: told.clone(), news: None });
@@ -66,8 +68,13 @@ impl Decision<'_> {
         let machine = machines().find(|m| m.placement == current)?;
         let by_age =
             machine.ended_by != Some(EndedBy::Cloud) && is_reached(machine.deadline, self.now());
-        let reason = if by_age { Reason::MaxAge } else { Reason::MachineLost };
-        let message = describe(machine, by_age);
+        let again = self.status.interrupted.is_some() && runs_again(self.seen);
+        let reason = match (by_age, again) {
+            (true, _) => Reason::MaxAge,
+            (false, true) => Reason::AwaitsRerun,
+            (false, false) => Reason::MachineLost,
+        };
+        let message = describe(machine, by_age, again);
         let (machine, ended_by) = (machine.id.clone(), machine.ended_by);
         Some(Lost {
             condition: Condition { reason, since: self.now(), message },
@@ -80,7 +87,12 @@ impl Decision<'_> {
         let outcome = Outcome::from(conclusion);
         let status = &self.status;
         match (outcome, status.phase, status.outcome, status.reason()) {
-            (Outcome::Failed, Phase::Running, _, Some(Reason::MachineLost)) => Outcome::MachineLost,
+            (
+                Outcome::Failed,
+                Phase::Running,
+                _,
+                Some(Reason::MachineLost | Reason::AwaitsRerun),
+            ) => Outcome::MachineLost,
             (Outcome::Failed, Phase::Running, _, Some(Reason::MaxAge)) => Outcome::MaxAge,
             (
                 Outcome::Failed,
@@ -89,6 +101,7 @@ impl Decision<'_> {
                 _,
             ) => kept,
             (Outcome::Failed, ..) if self.ended_at_its_deadline() => Outcome::MaxAge,
+            (Outcome::Failed, ..) if self.was_taken_back() => Outcome::MachineLost,
             _ => outcome,
         }
     }
@@ -96,16 +109,38 @@ impl Decision<'_> {
     /// Whether the job's own machine ended at its deadline, and the job with it: a runner that is
     /// told to stop reports its job as failed before the machine is gone.
     fn ended_at_its_deadline(&self) -> bool {
-        let status = &self.status;
-        let Some(attempt) = &status.attempt else { return false };
+        let Some((attempt, machine)) = self.own_gone() else { return false };
+        let (over, deadline) = (self.job_over(), attempt.boot.deadline);
+        machine.ended_by != Some(EndedBy::Cloud)
+            && is_reached(deadline, over)
+            && !older(over, deadline, SEEN_WITHIN)
+    }
+
+    /// Whether the cloud took the job's own machine back, and the job failed because of that: the
+    /// machine ends its job after the cloud's notice, so that the runner can report it.
+    fn was_taken_back(&self) -> bool {
+        let Some((_, machine)) = self.own_gone() else { return false };
+        let ended_at = machine.ended_at.unwrap_or(self.now());
+        machine.ended_by == Some(EndedBy::Cloud) && !older(ended_at, self.job_over(), SEEN_WITHIN)
+    }
+
+    /// Returns the current attempt and its machine, if the job ran on it and it is gone.
+    fn own_gone(&self) -> Option<(&Attempt, &Machine)> {
+        let attempt = self.status.attempt.as_ref()?;
         let attempt_id = self.run.attempt_id(attempt.number);
-        let own = status.runner.as_deref() == Some(attempt_id.to_string().as_str());
+        if self.status.runner.as_deref() != Some(attempt_id.to_string().as_str()) {
+            return None;
+        }
         let mut machines = self.seen.machines.iter().filter(|m| m.attempt_id == attempt_id);
-        let is_gone = machines.clone().any(|m| m.placement == attempt.current())
-            && machines.all(|m| !m.is_live() && m.ended_by != Some(EndedBy::Cloud));
-        let over = status.finished_at.unwrap_or(self.now());
-        let deadline = attempt.boot.deadline;
-        own && is_gone && is_reached(deadline, over) && !older(over, deadline, SEEN_WITHIN)
+        if machines.clone().any(Machine::is_live) {
+            return None;
+        }
+        machines.find(|m| m.placement == attempt.current()).map(|machine| (attempt, machine))
+    }
+
+    /// Returns when the job was seen to be over.
+    fn job_over(&self) -> Timestamp {
+        self.status.finished_at.unwrap_or(self.now())
     }
 }
 
@@ -116,7 +151,7 @@ fn is_reached(deadline: Timestamp, now: Timestamp) -> bool {
 }
 
 /// Returns the attempt of this run whose runner has this name, and its current placement.
-fn own_attempt(run: &Run, runner: &str) -> Option<(AttemptId, u32)> {
+pub(crate) fn own_attempt(run: &Run, runner: &str) -> Option<(AttemptId, u32)> {
     let last = |placements: usize| u32::try_from(placements.saturating_sub(1)).unwrap_or(u32::MAX);
     let past = run.status.past.iter().map(|p| (p.number, last(p.placements.len())));
     let all = run.status.attempt.iter().map(|a| (a.number, a.current())).chain(past);
@@ -124,7 +159,13 @@ fn own_attempt(run: &Run, runner: &str) -> Option<(AttemptId, u32)> {
         .find(|(attempt_id, _)| attempt_id.to_string() == runner)
 }
 
-fn describe(machine: &Machine, by_age: bool) -> String {
+/// Returns whether the class of a run allows to run its job again.
+pub(super) fn runs_again(seen: &Observation) -> bool {
+    let class = seen.class.as_ref().map(|observed| &observed.class);
+    class.is_some_and(|class| class.rerun.jobs == RerunJobs::Lost)
+}
+
+fn describe(machine: &Machine, by_age: bool, again: bool) -> String {
     let Machine { id, class, market, .. } = machine;
     let what = match machine.ended_by {
         _ if by_age => {
@@ -139,7 +180,8 @@ fn describe(machine: &Machine, by_age: bool) -> String {
     let said = machine.state_reason.as_ref();
     let said = said.filter(|_| !by_age && machine.ended_by != Some(EndedBy::Itself));
     let said = said.map(|reason| format!(" ({reason})")).unwrap_or_default();
-    format!("{what}{said}. Gitea usually fails the job 10 to 15 min after that; re-run it there")
+    let then = if again { "then it is run again" } else { "re-run it there" };
+    format!("{what}{said}. Gitea usually fails the job 10 to 15 min after that; {then}")
 }
 
 /// Returns the machine of a canceled job that is still up. It ends with its registration.

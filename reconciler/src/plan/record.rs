@@ -34,7 +34,9 @@ pub fn prepared(
     now: Timestamp,
     live: &[u32],
 ) {
-    let Prepare { attempt_id, class, machine, idle_within, deadline, start_by, .. } = prepare;
+    let Prepare {
+        attempt_id, class, machine, chosen, idle_within, deadline, start_by, hold, ..
+    } = prepare;
     supersede(status, End::NeverAnswered, now, live);
     let (instance_url, git_token) = boot;
     status.happened(now, Happened::Registered { attempt: attempt_id.number });
@@ -43,8 +45,15 @@ pub fn prepared(
         decided_at: now,
         class,
         runner,
-        boot: Boot { deadline, idle_within, start_by: Some(start_by), instance_url, git_token },
-        placements: vec![Placement { machine, asked_again: false, answered: None, refused: None }],
+        boot: Boot {
+            deadline,
+            idle_within,
+            start_by: Some(start_by),
+            hold,
+            instance_url,
+            git_token,
+        },
+        placements: vec![Placement { chosen, ..Placement::new(machine) }],
         ended: None,
         hung_since: None,
         boot_result: None,

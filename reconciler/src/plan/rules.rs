@@ -3,7 +3,10 @@
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::model::{AttemptId, ClassName, Friendly, MachineId, MachineSpec, SeatLimits, Status};
+use crate::model::{
+    AttemptId, Chosen, ClassName, Friendly, MachineId, MachineSpec, RerunScope, Reruns, SeatLimits,
+    Status,
+};
 
 /// The decision of a reconcile: the next status, and the actions.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -40,6 +43,9 @@ pub struct Prepare {
     pub labels: Vec<String>,
     /// The machine spec of the first placement.
     pub machine: MachineSpec,
+    /// Why it was chosen, if the class orders its machines by price.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chosen: Option<Chosen>,
     /// The maximum time for which the runner may idle.
     #[serde(with = "Friendly")]
     pub idle_within: SignedDuration,
@@ -49,6 +55,9 @@ pub struct Prepare {
     /// No runner is started after this time.
     #[cfg_attr(feature = "schemars", schemars(with = "String"))]
     pub start_by: Timestamp,
+    /// How long the machine stays after a job that asked for it.
+    #[serde(default, with = "Friendly", skip_serializing_if = "SignedDuration::is_zero")]
+    pub hold: SignedDuration,
 }
 
 /// One effect, with the rule that requires it.
@@ -98,6 +107,18 @@ pub enum Action {
         attempt_id: AttemptId,
         /// The index of the placement.
         placement: u32,
+    },
+    /// Ask the forge to run jobs of a workflow run again.
+    Rerun {
+        /// The ID of the workflow run.
+        run_id: i64,
+        /// Which of its jobs.
+        scope: RerunScope,
+        /// What is recorded before the call, by key: each version is the one that was read, and 0
+        /// for none.
+        requests: Vec<Reruns>,
+        /// The rule that requires it.
+        rule: Rule,
     },
     /// Remove the record.
     Remove,
@@ -179,6 +200,8 @@ rules! {
     PushConsumed = "job assigned (rule P1)",
     /// Push mode: the machine that got a job ended.
     PushEnded = "machine ended (rule P2)",
+    /// The job failed because the cloud took its machine, and is run again.
+    AwaitsRerun = "rerun pending (rule R1)",
 }
 
 impl Rule {

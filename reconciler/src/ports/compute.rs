@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use super::error::PortError;
-use crate::model::{Attempt, AttemptId, Machine, MachineId, MicroUsd, RunName};
+use crate::model::{Attempt, AttemptId, Machine, MachineId, MachineSpec, MicroUsd, RunName};
 
 /// Launches, lists and terminates machines.
 ///
@@ -54,6 +54,12 @@ pub trait Compute: Send + Sync {
     /// highest of all zones. `None`: not known.
     fn spot_price(&self, _kind: &str, _zone: &str) -> Option<MicroUsd> {
         None
+    }
+    /// Returns the current spot price per hour of each machine's pool: of its kind in the zone of its
+    /// subnet, from a reading at most ten minutes old if the cloud answers, and never from one older
+    /// than an hour. `None`: not known. A failure is no error: prices only order.
+    async fn pool_prices(&self, machines: &[MachineSpec]) -> Vec<Option<MicroUsd>> {
+        vec![None; machines.len()]
     }
 }
 

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::clock::TrueTime;
 use super::error::PortError;
 use crate::model::{
-    About, AttemptId, Job, JobRef, JobRunner, JobTimes, Registration, Registrations, Runner,
+    About, AttemptId, Job, JobRef, JobRunner, JobTimes, Registration, Registrations, RerunScope,
+    Runner, WorkflowRun,
 };
 
 /// A job that waits for a runner at the forge. The inbox holds it, also across an update: a new
@@ -52,6 +53,22 @@ pub struct RepoRef<'a> {
     pub id: i64,
     /// `owner/name` as last reported.
     pub name: &'a str,
+}
+
+/// What the forge did about a request to run jobs again. A missing right is an error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RerunAnswer {
+    /// The jobs wait for runners again.
+    Accepted,
+    /// The workflow run is not over: somebody else ran jobs of it again.
+    NotDone,
+    /// The workflow run, the job or its repository no longer exists.
+    NotFound,
+    /// The server has no such call: before Gitea 1.26.
+    Unsupported,
+    /// The forge refuses it for another cause, as it says: the workflow is disabled, or was run as
+    /// often as the server allows.
+    Refused(String),
 }
 
 /// Which lists show the registrations.
@@ -107,4 +124,21 @@ pub trait Forge: Send + Sync {
     async fn disable(&self, id: i64, repo_id: i64) -> Result<bool, PortError>;
     /// Removes a registration. Succeeds if it is already gone.
     async fn retire(&self, id: i64, repo_id: i64) -> Result<(), PortError>;
+    /// Returns a workflow run of a job's repository with the jobs of its latest attempt; `None` if
+    /// it no longer exists.
+    async fn workflow_run(
+        &self,
+        job: &JobRef,
+        run_id: i64,
+    ) -> Result<Option<WorkflowRun>, PortError>;
+    /// Asks to run jobs of a workflow run again. Not idempotent: read it before.
+    ///
+    /// # Errors
+    /// `Denied` if the token may not change Actions of the repository.
+    async fn rerun(
+        &self,
+        job: &JobRef,
+        run_id: i64,
+        scope: RerunScope,
+    ) -> Result<RerunAnswer, PortError>;
 }

@@ -1,5 +1,6 @@
 //! Ports: what the controller needs from outside, and no more than it calls.
 
+mod archive;
 pub mod check;
 mod clock;
 mod compute;
@@ -13,15 +14,18 @@ mod store;
 
 use std::sync::Arc;
 
+pub use archive::{Archive, Snapshot, SnapshotPart, StoreItem};
 pub use clock::{Clock, TrueTime};
 pub use compute::{Compute, MachineEnds, MachineLog};
 pub use cursor::Cursor;
 pub use error::{ErrorKind, PortError};
-pub use forge::{Forge, RegistrationLists, RepoRef, SeenJob, WaitingJob};
+pub use forge::{Forge, RegistrationLists, RepoRef, RerunAnswer, SeenJob, WaitingJob};
 pub use formats::{Announced, NewerRecord, ReadByAll, UnreadRecords};
 pub use inbox::{Inbox, InboxItem, MOST_ITEMS};
 pub use queue::{Delivery, Queue, QueueDepth};
-pub use store::{Expect, Filter, OpenRun, Page, RunStore, Seat, Sharing, USAGE_MONTHS};
+pub use store::{
+    Expect, Filter, OpenRun, Page, RERUNS_KEPT, RunStore, Seat, Sharing, USAGE_MONTHS,
+};
 
 /// The five ports of a controller.
 #[derive(Clone)]

@@ -1,4 +1,4 @@
-//! The store port: runs, seats, pauses, leases and usage.
+//! The store port: runs, seats, pauses, leases, usage and requests to run jobs again.
 
 use std::collections::HashSet;
 use std::hash::Hash;
@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use super::error::PortError;
 use super::formats::{NewerRecord, ReadByAll};
 use crate::model::{
-    AttemptId, ClassBoot, ClassName, Pause, Phase, Reason, Run, RunName, SeatLimits, Uid, Usage,
-    boots_of,
+    AttemptId, ClassBoot, ClassName, Pause, Phase, Reason, RerunKey, Reruns, Run, RunName,
+    SeatLimits, Uid, Usage, boots_of,
 };
 
 /// The version that a write expects to find. There is no unconditional write.
@@ -141,7 +141,11 @@ pub struct Seat {
 /// The months for which usage is kept.
 pub const USAGE_MONTHS: i8 = 13;
 
-/// Stores runs, seats, pauses, leases and usage. Every call has its own deadline.
+/// The time for which requests to run a job again are kept after the last one.
+pub const RERUNS_KEPT: SignedDuration = SignedDuration::from_hours(90 * 24);
+
+/// Stores runs, seats, pauses, leases, usage and requests to run jobs again. Every call has its own
+/// deadline.
 ///
 /// # Guarantees
 /// A record of a newer format than this release reads is left alone: `get` returns `Invalid` and
@@ -204,6 +208,14 @@ pub trait RunStore: Send + Sync {
     async fn resume(&self, class: Option<&ClassName>) -> Result<Vec<Pause>, PortError>;
     /// Reads the pauses with strong consistency: that of every class first, then by class.
     async fn pauses(&self) -> Result<Vec<Pause>, PortError>;
+    /// Reads the requests to run a job again with strong consistency.
+    async fn reruns(&self, key: &RerunKey) -> Result<Option<Reruns>, PortError>;
+    /// Writes the requests to run a job again if the stored ones have this version, or if there are
+    /// none and it is 0. Returns the new version. They are kept for [`RERUNS_KEPT`].
+    ///
+    /// # Errors
+    /// `Conflict` if the stored ones have another version.
+    async fn put_reruns(&self, reruns: &Reruns) -> Result<u64, PortError>;
     /// Takes or extends a lease if it is free, expired or the holder's own. Returns whether the
     /// holder has it.
     async fn lease(

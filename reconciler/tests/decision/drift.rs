@@ -6,9 +6,10 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use tinqs_ci_reconciler::model::{
-    Attempt, Blocker, BudgetStop, Cause, Class, Condition, Drift, DriftKind, End, Ended, Failing,
-    Machine, MachineState, Market, MicroUsd, NextStep, ObservedClass, OpenBreaker, Pause, Phase,
-    Reason, Refusal, Registration, Run, RunName, SeenBy, SeenSince, Spec, UnavailableOffering,
+    Attempt, Blocker, BootPromise, BudgetStop, Cause, Class, Condition, Drift, DriftKind, End,
+    Ended, Failing, Machine, MachineState, Market, MicroUsd, NextStep, ObservedClass, OpenBreaker,
+    Pause, Phase, Reason, Refusal, Registration, Run, RunName, SeenBy, SeenSince, Spec,
+    UnavailableOffering,
 };
 use tinqs_ci_reconciler::plan::drift::{Snapshot, drift, needs_record};
 use tinqs_ci_reconciler::ports::OpenRun;
@@ -298,6 +299,9 @@ fn machines_without_a_reason() {
         Listed::at(100).run(own()).machine(machine).row(row(&run(1), 1, true, true))
     };
     let twin = || Machine { id: read(json!("i-9")), launched_at: at(20), ..live(1) };
+    let promise: BootPromise =
+        read(json!({ "start_by": at(610), "idle_within": "2m", "hold": "30m" }));
+    let held = || Machine { promise: Some(promise), ..live(1) };
     let waits = |now| Listed::at(now).run(own()).machine(live(1)).row(row(&run(1), 1, true, false));
     let idle = |now| Listed::at(now).machine(live(1)).row(row(&run(1), 1, true, false)).idle(101, 60);
     let cases: Vec<(&str, Listed, &[&str])> = vec![
@@ -312,6 +316,8 @@ fn machines_without_a_reason() {
         ("its registration went", Listed::at(320).machine(live(1)).missing(101, 200), &[]),
         ("its registration went long ago", Listed::at(321).machine(live(1)).missing(101, 200), &["MachineWithoutRun i-1-1 200..320 - Terminate 381"]),
         ("an open run's registration went", Listed::at(321).run(own()).machine(live(1)).missing(101, 200), &["MachineWithoutRegistration i-1-1 200..320 - Terminate 381"]),
+        ("it may be held after its registration went", Listed::at(2_120).machine(held()).missing(101, 200), &[]),
+        ("it was held for too long", Listed::at(2_121).machine(held()).missing(101, 200), &["MachineWithoutRun i-1-1 200..2120 - Terminate 2181"]),
         ("missing, and listed again", Listed::at(321).machine(live(1)).missing(101, 200).row(row(&run(1), 1, true, true)), &[]),
         ("it boots", Listed::at(310).run(own()).machine(live(1)).row(row(&run(1), 1, false, false)), &[]),
         ("its runner is not online", Listed::at(311).run(own()).machine(live(1)).row(row(&run(1), 1, false, false)), &["MachineWithoutRegistration i-1-1 10..310 - PowerOff 3600"]),

@@ -7,7 +7,7 @@ use tinqs_ci_reconciler::model::{
     About, Answer, Attempt, AttemptId, Boot, Class, ClassName, ClockCheck, InstallationId, Job,
     JobRef, JobTimes, Machine, MachineId, MachineOptions, MachineSpec, MachineState, Market,
     Observation, Placement, Registrations, Run, RunName, Runner, RunnerCache, RunnerConfig,
-    RunnerSetup, Secret, SeenBy, Spec, Times, Uid8, decode, encode,
+    RunnerSetup, Secret, SeenBy, Spec, Times, Uid, Uid8, decode, encode,
 };
 use tinqs_ci_reconciler::plan::{Rule, plan};
 
@@ -72,15 +72,11 @@ pub(super) fn run(job_id: i64) -> Run {
             deadline: now() + SignedDuration::from_hours(6),
             idle_within: SignedDuration::from_millis(90_500),
             start_by: Some(now() + SignedDuration::from_mins(10)),
+            hold: SignedDuration::ZERO,
             instance_url: "https://forge".to_owned(),
             git_token: Some(Secret::new(GIT)),
         },
-        placements: vec![Placement {
-            machine: machine(),
-            asked_again: true,
-            answered,
-            refused: None,
-        }],
+        placements: vec![Placement { asked_again: true, answered, ..Placement::new(machine()) }],
         ended: None,
         hung_since: None,
         boot_result: None,
@@ -130,7 +126,9 @@ pub(super) fn observed(run: Run, job: Job, machines: Vec<Machine>) -> Observatio
         limit: None,
         repo_limit: None,
         owner_limit: None,
+        rerun: tinqs_ci_reconciler::model::RerunPolicy::default(),
         budget: None,
+        allocation: tinqs_ci_reconciler::model::Allocation::Order,
         repos: Vec::new(),
         times: Times::default(),
     };
@@ -151,6 +149,8 @@ pub(super) fn observed(run: Run, job: Job, machines: Vec<Machine>) -> Observatio
         forge_read: None,
         at_work: Vec::new(),
         canceled: Vec::new(),
+        elsewhere: None,
+        rerun: None,
         no_replacement: false,
         nearest: None,
         class: Some(class.into()),
@@ -210,6 +210,14 @@ fn attempt_ids_round_trip_and_have_at_most_50_characters() {
             let json = serde_json::to_string(&attempt_id).expect("JSON");
             assert_eq!(serde_json::from_str::<AttemptId>(&json).ok(), Some(attempt_id), "{json}");
         }
+    }
+}
+
+#[test]
+fn a_uid_of_a_lost_record_gives_its_attempts_the_same_names() {
+    let short = Run::new("test", RunName::job(7), run(1).spec, SeenBy::Poll, now()).uid.short();
+    for short in [short, Uid8("0a1b2c3d".to_owned()), Uid8("ffff00000000".to_owned())] {
+        assert_eq!(Uid::of_short(&short).short(), short);
     }
 }
 

@@ -56,7 +56,7 @@ fn every_rule_has_a_name_and_a_number_of_its_own() {
         assert_eq!((rule.to_string(), rule.shown()), (shown.clone(), shown.as_str()));
         assert_eq!(serde_json::to_value(rule).unwrap(), shown);
         assert!(rule.name().bytes().all(|b| b.is_ascii_lowercase() || b == b' '), "{shown}");
-        let digits = rule.number().trim_start_matches('P');
+        let digits = rule.number().trim_start_matches(['P', 'R']);
         assert!(digits.parse::<u32>().is_ok(), "{shown}");
     }
 }
@@ -219,9 +219,11 @@ fn prepare(run: &Run) -> Prepare {
         repo_id: 7,
         labels: vec!["linux:host".to_owned()],
         machine: read(json!({ "kind": "small" })),
+        chosen: None,
         idle_within: SignedDuration::from_mins(3),
         deadline: at(600),
         start_by: at(330),
+        hold: SignedDuration::from_mins(30),
     }
 }
 
@@ -246,6 +248,7 @@ fn the_status_shows_the_result_of_a_preparation() {
     assert_eq!((made.number, made.runner.id, made.placements.len()), (1, 101, 1));
     assert_eq!((made.decided_at, made.boot.deadline, made.ended), (at(30), at(600), None));
     assert_eq!((made.boot.start_by, made.launch_by()), (Some(at(330)), Some(at(180))));
+    assert_eq!(made.boot.hold, SignedDuration::from_mins(30));
     assert_eq!((run.status.next, run.status.phase), (2, Phase::Starting));
     assert_eq!((run.status.reason(), run.status.due), (None, at(30)));
 }

@@ -101,6 +101,8 @@ pub(crate) fn observation(index: u64) -> Observation {
         forge_read: None,
         at_work: Vec::new(),
         canceled: Vec::new(),
+        elsewhere: None,
+        rerun: None,
         no_replacement: (end + machine) % 2 == 1,
         nearest: None,
         class: class_of(class),
@@ -187,12 +189,7 @@ fn record_of(choice: u64, clock: u64) -> Run {
 }
 
 fn attempt_of(choice: u64, end: u64, age: i64, attempt_id: &AttemptId) -> Option<Attempt> {
-    let open = |kind: &str| Placement {
-        machine: machine(kind),
-        asked_again: false,
-        answered: None,
-        refused: None,
-    };
+    let open = |kind: &str| Placement::new(machine(kind));
     let refused = |why| Some(Refused { why, at: ago((age - 20).max(0)) });
     let answer = Answer { id: MachineId("i-1".to_owned()), at: ago(age) };
     let placements = match choice {
@@ -227,6 +224,7 @@ fn attempt_of(choice: u64, end: u64, age: i64, attempt_id: &AttemptId) -> Option
             deadline: ago(age - 6 * 3600),
             idle_within: SignedDuration::from_mins(2),
             start_by: None,
+            hold: SignedDuration::ZERO,
             instance_url: String::new(),
             git_token: None,
         },
@@ -399,7 +397,11 @@ fn hung(read: bool, run: &mut Run, machines: &mut Vec<Machine>) {
         registration: 106,
         repo_id: 0,
         deadline: Some(ago(-21_600)),
-        promise: Some(BootPromise { start_by: ago(2_001), idle_within }),
+        promise: Some(BootPromise {
+            start_by: ago(2_001),
+            idle_within,
+            hold: SignedDuration::ZERO,
+        }),
         placements: vec![PastPlacement { answered, refused: None }],
         ended: Ended { why: End::NeverReady, at: ago(2_200) },
         hung_since: read.then(|| ago(300)),
@@ -433,7 +435,9 @@ fn class_of(choice: u64) -> Option<ObservedClass> {
         limit: None,
         repo_limit: None,
         owner_limit: None,
+        rerun: tinqs_ci_reconciler::model::RerunPolicy::default(),
         budget: None,
+        allocation: tinqs_ci_reconciler::model::Allocation::Order,
         repos: Vec::new(),
         times: Times::default(),
     };

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
     AttemptId, BootPromise, ClassName, ClockCheck, InstallationId, Job as SeenJob, JobTimes,
     Machine, MachineId, MachineState, Observation, ObservedClass, Phase, Placement, Reason,
@@ -74,6 +74,8 @@ impl Reconcile {
             forge_read: None,
             at_work: Vec::new(),
             canceled: Vec::new(),
+            elsewhere: None,
+            rerun: None,
             no_replacement: false,
             nearest: None,
             class: None,
@@ -278,7 +280,11 @@ pub(crate) fn seen_machine(machine: &Vm, state: MachineState) -> Machine {
         deadline: machine.deadline,
         registration: machine.registration,
         repo_id: machine.repo_id,
-        promise: Some(BootPromise { start_by: machine.start_by, idle_within: IDLE_WITHIN }),
+        promise: Some(BootPromise {
+            start_by: machine.start_by,
+            idle_within: IDLE_WITHIN,
+            hold: SignedDuration::ZERO,
+        }),
         ended_by: None,
         ended_at: None,
         state_reason: None,

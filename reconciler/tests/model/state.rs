@@ -276,7 +276,9 @@ pub(crate) fn class(limit: Option<u32>) -> Class {
         limit,
         repo_limit: None,
         owner_limit: None,
+        rerun: tinqs_ci_reconciler::model::RerunPolicy::default(),
         budget: None,
+        allocation: tinqs_ci_reconciler::model::Allocation::Order,
         repos: Vec::new(),
         times: Times {
             max_age: SignedDuration::from_mins(40),

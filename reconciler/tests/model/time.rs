@@ -291,6 +291,8 @@ fn visit_run(run: &mut Run, f: Visit<'_>) {
         finished_at,
         outcome: _,
         runner: _,
+        // No run here has a workflow run.
+        interrupted: _,
         conditions,
         timeline: _,
         usage: _,
@@ -363,7 +365,7 @@ fn visit_attempt(attempt: &mut Attempt, f: Visit<'_>) {
     if let Some(Ended { why, at }) = ended {
         f(at, if *why == End::Consumed { ENDED } else { NONE });
     }
-    for Placement { machine: _, asked_again: _, answered, refused } in placements {
+    for Placement { machine: _, asked_again: _, chosen: _, answered, refused } in placements {
         visit_answers(answered.as_mut(), refused.as_mut(), f);
     }
 }

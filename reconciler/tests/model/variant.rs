@@ -164,6 +164,7 @@ fn ground(action: &Action) -> Option<Rule> {
         Action::Unseat { rule, .. }
         | Action::Retire { rule, .. }
         | Action::Disable { rule, .. }
+        | Action::Rerun { rule, .. }
         | Action::Terminate { rule, .. } => Some(*rule),
         Action::Launch { .. } | Action::Remove => None,
     }

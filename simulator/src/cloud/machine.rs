@@ -87,6 +87,8 @@ pub struct SimulatedMachine {
     pub started_at: Option<Timestamp>,
     /// When its job ended.
     pub job_ended_at: Option<Timestamp>,
+    /// The task that it executed, once that has ended.
+    pub done_task: Option<i64>,
     /// When it was gone.
     pub gone_at: Option<Timestamp>,
     /// The cause of its end.
@@ -115,6 +117,7 @@ impl SimulatedMachine {
             doing: Doing::Booting { until: now + outcome.boots_in },
             started_at: None,
             job_ended_at: None,
+            done_task: None,
             gone_at: None,
             ended_by: None,
             outcome,
@@ -384,6 +387,7 @@ impl SimulatedMachine {
             (Err(_), _) => format!("job {}: its runner is no longer registered", task.job_id),
         };
         self.job_ended_at = Some(now);
+        self.done_task = Some(task.id);
         if self.outcome.hangs_after_job {
             self.doing = Doing::Hung;
             return Some(format!("{what}, hanging"));

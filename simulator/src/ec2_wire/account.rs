@@ -1,4 +1,7 @@
-//! The resources of an account: images, subnets, security groups, instance types, profiles.
+//! The resources of an account: images, subnets, security groups, instance types, profiles, launch
+//! templates.
+
+use std::collections::BTreeMap;
 
 /// An account in one Region.
 #[derive(Clone, Debug)]
@@ -19,6 +22,26 @@ pub struct Account {
     pub profiles: Vec<String>,
     /// ARNs of the KMS keys that may encrypt disks.
     pub keys: Vec<String>,
+    /// Launch templates.
+    pub launch_templates: Vec<LaunchTemplate>,
+}
+
+/// A launch template.
+#[derive(Clone, Debug)]
+pub struct LaunchTemplate {
+    /// `lt-…`.
+    pub id: String,
+    /// Its versions by number: parameters as of `RunInstances`.
+    pub versions: BTreeMap<u32, BTreeMap<String, String>>,
+}
+
+impl LaunchTemplate {
+    /// Creates a template with one version.
+    pub fn new(id: &str, version: u32, parameters: &[(&str, &str)]) -> Self {
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let versions = BTreeMap::from([(version, parameters.iter().map(owned).collect())]);
+        Self { id: id.to_owned(), versions }
+    }
 }
 
 /// A machine image.
@@ -104,6 +127,11 @@ impl Account {
         self.types.iter().find(|kind| kind.name == name)
     }
 
+    /// Returns the launch template with this ID.
+    pub fn launch_template(&self, id: &str) -> Option<&LaunchTemplate> {
+        self.launch_templates.iter().find(|template| template.id == id)
+    }
+
     /// Returns whether a profile exists, by name or ARN.
     pub fn has_profile(&self, name: &str) -> bool {
         self.profiles.iter().any(|known| known == name || self.profile_arn(known) == name)
@@ -121,7 +149,8 @@ impl Account {
 }
 
 impl Default for Account {
-    /// Three subnets in two zones of us-east-1, two images, four instance types.
+    /// Three subnets in two zones of us-east-1, two images, four instance types, and version 7 of a
+    /// launch template that asks for detailed monitoring.
     fn default() -> Self {
         let subnet = |id: &str, zone: &str| Subnet {
             id: id.to_owned(),
@@ -169,6 +198,11 @@ impl Default for Account {
             ],
             profiles: vec!["tinqs-ci-runner".to_owned()],
             keys: vec!["arn:aws:kms:us-east-1:123456789012:key/0a1b".to_owned()],
+            launch_templates: vec![LaunchTemplate::new(
+                "lt-0123",
+                7,
+                &[("Monitoring.Enabled", "true")],
+            )],
         }
     }
 }

@@ -42,6 +42,9 @@ impl State {
         let Some(taken_at) = record.taken_at.filter(|_| live) else { return };
         if !record.warned && now >= taken_at - options.quick(options.warning) {
             record.warned = true;
+            if let Some(guest) = &mut record.guest {
+                guest.announce(taken_at);
+            }
             let zone = self.cloud.zone(&record.recipe.subnet).to_owned();
             self.events.tell(options, &events::interruption(options, id, &zone));
         }

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use super::Ec2Wire;
 use super::account::{Account, Image, InstanceType, SecurityGroup, Subnet};
 use super::error::Fault;
 use super::filter;
@@ -42,6 +43,13 @@ pub(super) fn answer(shared: &Shared, op: &str, params: &Params) -> Option<Outco
         Err(fault) => Outcome::from(fault),
     };
     Some(outcome.taking((1, 0)))
+}
+
+impl Ec2Wire {
+    /// Sets the spot price of an instance type in a zone from now on, in dollars per hour.
+    pub fn set_spot_price(&self, kind: &str, zone: &str, price: f64) {
+        self.shared.state().spot_prices.insert((kind.to_owned(), zone.to_owned()), price);
+    }
 }
 
 /// Returns the named resources that match the filters.
@@ -239,7 +247,7 @@ fn offerings(account: &Account, _: &State, params: &Params) -> Answer {
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "one of several handlers; the others may refuse")]
-fn prices(account: &Account, _: &State, params: &Params) -> Answer {
+fn prices(account: &Account, state: &State, params: &Params) -> Answer {
     let kinds = params.list("InstanceType");
     let zone = params.get("AvailabilityZone");
     let products = params.list("ProductDescription");
@@ -254,10 +262,12 @@ fn prices(account: &Account, _: &State, params: &Params) -> Answer {
         .flat_map(|kind| kind.zones.iter().map(move |place| (kind, place)))
         .filter(|(_, place)| zone.is_none_or(|zone| zone == *place))
         .map(|(kind, place)| {
+            let own = state.spot_prices.get(&(kind.name.clone(), place.clone()));
+            let price = own.copied().unwrap_or(kind.spot_price);
             [
                 leaf("instanceType", &kind.name),
                 leaf("productDescription", product),
-                leaf("spotPrice", format!("{:.6}", kind.spot_price)),
+                leaf("spotPrice", format!("{price:.6}")),
                 leaf("timestamp", time(Timestamp::now())),
                 leaf("availabilityZone", place),
             ]

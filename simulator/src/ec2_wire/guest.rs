@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use jiff::Timestamp;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 /// A machine that has booted.
@@ -32,6 +33,8 @@ pub trait Running: Send {
     fn ended(&mut self) -> bool;
     /// Asks it to end.
     fn terminate(&mut self);
+    /// Announces to it, by its metadata service, when the cloud takes the machine back.
+    fn announce(&mut self, taken_at: Timestamp);
     /// Ends it immediately.
     fn kill(&mut self);
     /// Returns its output so far.
@@ -40,6 +43,8 @@ pub trait Running: Send {
 
 /// Environment variable that marks the processes of a guest; its value is the guest's directory.
 pub const GUEST: &str = "TINQS_CI_SIMULATED_GUEST";
+/// The instance metadata service of a machine.
+const METADATA: &[u8] = b"http://169.254.169.254/latest";
 /// The power-off command: it creates a marker file and waits to be killed.
 const POWER_OFF: &str = include_str!("guest/poweroff.sh");
 /// Names of the power-off command.
@@ -51,7 +56,8 @@ const POWER_OFFS: [&str; 4] = ["poweroff", "shutdown", "halt", "systemctl"];
 /// leaves its machine running.
 ///
 /// User data starts with umask 022 and no USER, as under cloud-init. Its `/etc/` is a directory of
-/// the guests: the executed copy has that name replaced, so that nothing of this host is read.
+/// the guests, and the URL of its metadata service a folder of files, which curl reads whatever the
+/// method: the executed copy has those names replaced, so that nothing of this host is read.
 #[derive(Clone, Debug)]
 pub struct Processes {
     /// Parent of the guests' directories: `<dir>/<instance id>`, with `log`, `user-data`, `home`.
@@ -86,6 +92,10 @@ impl Processes {
         // All guests share the host's `/run`.
         let running = dir.join("running").display().to_string();
         let script = replaced(&script, b"/run/tinqs-ci", running.as_bytes());
+        fs::create_dir_all(dir.join("metadata/api"))?;
+        fs::write(dir.join("metadata/api/token"), "TOKEN")?;
+        let metadata = format!("file://{}/metadata", dir.display());
+        let script = replaced(&script, METADATA, metadata.as_bytes());
         executable(&dir.join("user-data"), &script)?;
         let log = fs::File::create(dir.join("log"))?;
         let path = self.environment.iter().find(|(name, _)| name == "PATH");
@@ -143,6 +153,8 @@ impl Running for FailedStart {
 
     fn terminate(&mut self) {}
 
+    fn announce(&mut self, _taken_at: Timestamp) {}
+
     fn kill(&mut self) {}
 
     fn output(&self) -> String {
@@ -197,6 +209,14 @@ impl Running for Process {
 
     fn terminate(&mut self) {
         self.signal_group(Signal::TERM);
+    }
+
+    fn announce(&mut self, taken_at: Timestamp) {
+        let folder = self.dir.join("metadata/meta-data/spot");
+        let text = format!("{{\"action\":\"terminate\",\"time\":\"{taken_at:.0}\"}}");
+        // A notice that cannot be written is one that does not come, as happens with EC2.
+        let _ = fs::create_dir_all(&folder)
+            .and_then(|()| fs::write(folder.join("instance-action"), text));
     }
 
     fn kill(&mut self) {

@@ -98,6 +98,16 @@ fn judge(state: &mut State, shared: &Shared, recipe: &Recipe) {
     if recipe.shutdown != "terminate" {
         state.breaks("shutdown terminates", what(&recipe.shutdown));
     }
+    if recipe.protected || recipe.hibernates {
+        state.breaks("no machine that cannot be terminated", what(&recipe.template));
+    }
+    if recipe.disks.iter().any(|disk| !disk.delete_on_termination) {
+        state.breaks("disks end with their machine", what(&format!("{:?}", recipe.disks)));
+    }
+    let version = recipe.template.rsplit_once(':').map(|(_, version)| version);
+    if version.is_some_and(|version| version.parse::<u32>().is_err()) {
+        state.breaks("a fixed version of a launch template", what(&recipe.template));
+    }
     if recipe.token.is_empty() {
         state.breaks("a token with each launch", what("none"));
     }

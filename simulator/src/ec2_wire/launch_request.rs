@@ -1,6 +1,7 @@
 //! Parameters of a launch, parsed and checked as in EC2.
 
 mod check;
+mod template;
 
 use std::collections::BTreeMap;
 
@@ -51,6 +52,14 @@ pub struct Recipe {
     pub disks: Vec<Disk>,
     /// CPU credits: `standard`, `unlimited`; empty if not given.
     pub credits: String,
+    /// Whether a call may neither terminate nor stop it.
+    pub protected: bool,
+    /// Whether it can hibernate.
+    pub hibernates: bool,
+    /// Whether it has detailed monitoring.
+    pub monitored: bool,
+    /// The launch template with its version, as given: `lt-0123:7`; empty for none.
+    pub template: String,
     /// Minimum and maximum number of machines.
     pub count: (usize, usize),
     /// Digest of every parameter except the token.
@@ -104,9 +113,10 @@ impl Recipe {
         self.tags.get("instance").cloned().unwrap_or_default()
     }
 
-    /// Parses and checks a call.
-    pub(super) fn read(params: &Params, account: &Account) -> Result<Self, Fault> {
-        check::known_names(params)?;
+    /// Parses and checks a call, with what its launch template adds.
+    pub(super) fn read(given: &Params, account: &Account) -> Result<Self, Fault> {
+        check::known_names(given)?;
+        let params = &template::merged(given, account)?;
         let text = |name: &str| params.get(name).unwrap_or_default().to_owned();
         let count = check::count(params)?;
         let network = "NetworkInterface.1";
@@ -119,6 +129,7 @@ impl Recipe {
         let spot = "InstanceMarketOptions.SpotOptions";
         let disks = params.members("BlockDeviceMapping");
         let disks = disks.iter().map(|n| disk(params, *n)).collect::<Result<Vec<_>, _>>()?;
+        let is_set = |name: &str| params.flag(name).map(Option::unwrap_or_default);
         let recipe = Self {
             token: text("ClientToken"),
             image: params.need("ImageId")?.to_owned(),
@@ -136,8 +147,12 @@ impl Recipe {
             profile: check::profile(params, account)?,
             disks,
             credits: text("CreditSpecification.CpuCredits"),
+            protected: is_set("DisableApiTermination")? || is_set("DisableApiStop")?,
+            hibernates: is_set("HibernationOptions.Configured")?,
+            monitored: is_set("Monitoring.Enabled")?,
+            template: template::named(given),
             count,
-            digest: Sha256::digest(params.text_without(&["ClientToken", "DryRun"])).into(),
+            digest: Sha256::digest(given.text_without(&["ClientToken", "DryRun"])).into(),
         };
         recipe.check(params, account)?;
         Ok(recipe)
@@ -192,7 +207,8 @@ fn disk(params: &Params, n: u32) -> Result<Disk, Fault> {
         throughput: params.number(&name("Ebs.Throughput"))?.unwrap_or_default(),
         encrypted: params.flag(&name("Ebs.Encrypted"))?.unwrap_or_default(),
         key: params.get(&name("Ebs.KmsKeyId")).unwrap_or_default().to_owned(),
-        delete_on_termination: params.flag(&name("Ebs.DeleteOnTermination"))?.unwrap_or(true),
+        // The default of further disks, and of the roots of these images.
+        delete_on_termination: params.flag(&name("Ebs.DeleteOnTermination"))?.unwrap_or_default(),
     };
     if !disk.key.is_empty() && !disk.encrypted {
         let message = "KmsKeyId needs the parameter Encrypted";
@@ -227,6 +243,10 @@ impl Recipe {
             profile: String::new(),
             disks: Vec::new(),
             credits: String::new(),
+            protected: false,
+            hibernates: false,
+            monitored: false,
+            template: String::new(),
             count: (1, 1),
             digest: [0; 32],
         }

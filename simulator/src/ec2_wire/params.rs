@@ -63,6 +63,11 @@ impl Params {
         self.0.keys().map(String::as_str)
     }
 
+    /// Returns all names with their values.
+    pub(super) fn pairs(&self) -> impl Iterator<Item = (String, String)> {
+        self.0.iter().map(|(name, value)| (name.clone(), value.clone()))
+    }
+
     /// Returns all other parameters as text, equal for equal parameters.
     pub(super) fn text_without(&self, left_out: &[&str]) -> String {
         let kept = self.0.iter().filter(|(key, _)| !left_out.contains(&key.as_str()));

@@ -11,7 +11,7 @@ use super::outcome::Outcome;
 use super::params::Params;
 use super::state::Shared;
 use super::xml::{Element, leaf, node};
-use super::{catalogue, console, describe, launch, parameters, terminate, who};
+use super::{catalogue, console, describe, launch, parameters, templates, terminate, who};
 use crate::aws_wire::{Answer, Head, ReadFault, Reply, Service, caller, request_id};
 
 /// A parsed call.
@@ -59,6 +59,7 @@ impl Query {
             "DescribeInstances" => describe::describe(shared, params, read_fault),
             "TerminateInstances" => terminate::terminate(shared, params),
             "GetConsoleOutput" => console::console(shared, params),
+            "DescribeLaunchTemplateVersions" => templates::answer(shared, params),
             "CreateTags" | "DeleteTags" => {
                 shared.state().breaks("tags at launch only", op);
                 let message = "You are not authorized to perform this operation.";

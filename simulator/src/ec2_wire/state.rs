@@ -59,6 +59,8 @@ pub(super) struct State {
     pub(super) stopped: bool,
     /// Number of launches that end at once, and the reason.
     pub(super) failing: (usize, String),
+    /// Spot prices in dollars per hour that differ from those of the account, by kind and zone.
+    pub(super) spot_prices: BTreeMap<(String, String), f64>,
     /// Values of parameters of Systems Manager, by their names.
     pub(super) parameters: BTreeMap<String, String>,
     /// For machines unknown to any forge.
@@ -97,6 +99,7 @@ impl Shared {
             events: Events::default(),
             stopped: false,
             failing: (0, String::new()),
+            spot_prices: BTreeMap::new(),
             parameters: BTreeMap::new(),
             nobodys: Forge::new(crate::forge::Config::default()),
             made: 0,
@@ -291,7 +294,7 @@ fn attempt(
         // The model of the cloud has no use for them.
         options: MachineOptions::default(),
     };
-    let placement = Placement { machine, asked_again: false, answered: None, refused: None };
+    let placement = Placement::new(machine);
     let attempt = Attempt {
         number: attempt_id.number,
         decided_at: now,
@@ -301,6 +304,7 @@ fn attempt(
             deadline: identity.and_then(|i| i.deadline).unwrap_or(Timestamp::MAX),
             idle_within: identity.map_or(SignedDuration::ZERO, |i| i.idle_within),
             start_by: identity.and_then(|i| i.start_by),
+            hold: SignedDuration::ZERO,
             instance_url: String::new(),
             git_token: None,
         },

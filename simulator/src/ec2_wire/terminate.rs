@@ -28,6 +28,15 @@ pub(super) fn terminate(shared: &Shared, params: &Params) -> Outcome {
         Ok(ids) => ids,
         Err(fault) => return Outcome::from(fault).taking(tokens),
     };
+    let protected =
+        |id: &&MachineId| state.records.get(*id).is_some_and(|record| record.recipe.protected);
+    if let Some(id) = ids.iter().find(protected) {
+        let message = format!(
+            "The instance '{id}' may not be terminated. Modify its 'disableApiTermination' \
+             instance attribute and try again."
+        );
+        return Outcome::from(Fault::new("OperationNotPermitted", message)).taking(tokens);
+    }
     for id in &ids {
         judge(&mut state, shared, id);
     }

@@ -56,10 +56,11 @@ impl Forge {
         self.held.get(&run_id).is_some_and(|run| run.held)
     }
 
-    /// Returns the jobs of a workflow run.
+    /// Returns the jobs of a workflow run, in its latest attempt.
     pub(crate) fn jobs_of_run(&self, run_id: i64) -> Vec<&super::JobRow> {
         let ids = self.runs.get(&run_id).map(Vec::as_slice).unwrap_or_default();
-        ids.iter().filter_map(|id| self.jobs.get(id)).collect()
+        let latest = ids.iter().filter(|id| !self.superseded.contains(id));
+        latest.filter_map(|id| self.jobs.get(id)).collect()
     }
 
     /// Deletes a workflow run with its jobs.
@@ -97,6 +98,7 @@ impl Forge {
             "path": "ci.yml@refs/heads/main",
             "event": event,
             "run_number": self.run_numbers.get(&run_id),
+            "run_attempt": self.run_attempt(run_id),
             "head_sha": first.map(|job| job.head_sha.as_str()).unwrap_or_default(),
             "head_branch": "main",
             "status": status,

@@ -15,6 +15,7 @@ use crate::forge::{Forge, JobRow, Line, Scope, Status};
 use hooks::hooks;
 
 mod hooks;
+mod reruns;
 
 /// Maximum rows of a page: `MAX_RESPONSE_ITEMS`.
 const MAX_PAGE: usize = 50;
@@ -97,7 +98,7 @@ pub(super) fn answer(shared: &Shared, call: &Call) -> Response {
     match rest {
         [] => repository(shared, call, &scope),
         ["actions", "jobs", rest @ ..] => jobs(shared, call, &scope, rest),
-        ["actions", "runs", rest @ ..] if read => runs(shared, call, &scope, rest),
+        ["actions", "runs", rest @ ..] => runs(shared, call, &scope, rest),
         ["actions", "runners", rest @ ..] => runners(shared, call, &scope, rest),
         ["hooks", rest @ ..] => hooks(shared, call, &scope, rest),
         ["repos"] if read => Json(repository_list(shared, call, &scope)).into_response(),
@@ -166,6 +167,11 @@ fn jobs(shared: &Shared, call: &Call, scope: &Scope, rest: &[&str]) -> Response 
 /// Handles a call about a workflow run; only repositories return them.
 fn runs(shared: &Shared, call: &Call, scope: &Scope, rest: &[&str]) -> Response {
     let Scope::Repo(repo) = scope else { return missing() };
+    match call.method {
+        Method::GET => {}
+        Method::POST => return reruns::answer(shared, repo, rest),
+        _ => return missing(),
+    }
     let forge = shared.forge();
     let [id, rest @ ..] = rest else {
         let (runs, page) = (forge.runs_json(repo), Page::of(call));

@@ -37,7 +37,7 @@ pub struct TerminateTruth<'a> {
     pub machine: &'a SimulatedMachine,
     /// Whether a person requested it.
     pub by_person: bool,
-    /// Whether the forge has canceled the job that it executes.
+    /// Whether the forge has canceled the job that it executes, or executed.
     pub canceled: bool,
     /// Whether its registration is at the forge.
     pub registered: bool,
@@ -111,7 +111,7 @@ impl Laws {
         let attempt_id = run.attempt_id(attempt.number);
         let about = run.name.to_string();
         let attempt = credentials::with_former(self.attempts.get(&attempt_id), attempt);
-        if self.scrambled.contains(&run.name) {
+        if self.rebuilds || self.scrambled.contains(&run.name) {
             self.attempts.insert(attempt_id, attempt);
             return;
         }
@@ -265,7 +265,8 @@ impl Laws {
     }
 
     /// L3: a person requested it, the deadline is over, or it has no registration and is idle or its
-    /// job is canceled, or it is idle with one long after its boot promise.
+    /// job is canceled, or it is idle with one long after its boot promise; and it is not held any
+    /// more.
     pub fn on_terminate(&mut self, now: Timestamp, truth: TerminateTruth<'_>) {
         let TerminateTruth { machine, by_person, canceled, registered, .. } = truth;
         if !machine.is_live() || by_person || now > machine.boot.deadline {
@@ -284,6 +285,9 @@ impl Laws {
                 "{} {}: terminated without a permitted reason",
                 machine.attempt_id, machine.id
             );
+            self.broken("L3", now, &about, what);
+        } else if !canceled && machine.job_ended_at.is_some_and(|at| now < at + machine.boot.hold) {
+            let what = format!("{} {}: terminated while held", machine.attempt_id, machine.id);
             self.broken("L3", now, &about, what);
         }
     }

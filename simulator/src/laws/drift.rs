@@ -153,7 +153,7 @@ fn missing_machines(found: &[Drift], now: Timestamp, truth: &Truth, since: &Seen
         let of_run = |kind| if has_run.is_some() { kind } else { K::MachineWithoutRun };
         let expected = if older(machine.deadline, ENDED_WITHIN) {
             of_run(K::ExpiredMachine)
-        } else if goes_on(&since.missing, ENDED_WITHIN) {
+        } else if goes_on(&since.missing, ENDED_WITHIN + machine.hold()) {
             of_run(K::MachineWithoutRegistration)
         } else if row.is_some_and(|row| !row.online && !row.busy)
             && older(machine.launched_at, SignedDuration::from_mins(5))

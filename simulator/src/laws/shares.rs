@@ -146,7 +146,9 @@ mod tests {
             limit: Some(12),
             repo_limit: None,
             owner_limit: None,
+            rerun: tinqs_ci_reconciler::model::RerunPolicy::default(),
             budget: None,
+            allocation: tinqs_ci_reconciler::model::Allocation::Order,
             times: Times::default(),
         }
     }

@@ -11,7 +11,8 @@ use crate::forge::Forge;
 
 /// Interval of the check.
 const MINUTE: SignedDuration = SignedDuration::from_mins(1);
-/// Longest permitted life of a machine after its job ended or its registration was removed.
+/// Longest permitted life of a machine after its job ended or its registration was removed, beside
+/// its hold.
 pub(super) const LINGERS_AT_MOST: SignedDuration = SignedDuration::from_mins(15);
 
 /// Longest permitted life of a machine that was never used, after its boot promise.
@@ -45,12 +46,12 @@ pub(super) struct Wait {
 }
 
 impl Wait {
-    fn since(since: Timestamp) -> Self {
+    pub(super) fn since(since: Timestamp) -> Self {
         Self { since, excused: SignedDuration::ZERO, told: false }
     }
 
     /// Adds a minute. Returns the duration the first time it exceeds `most`.
-    fn goes_on(
+    pub(super) fn goes_on(
         &mut self,
         now: Timestamp,
         excused: bool,
@@ -87,22 +88,25 @@ impl Laws {
         for id in gone {
             self.registration_went(now, id);
         }
-        let lingering: Vec<(String, String, Timestamp)> = cloud
+        let lingering: Vec<(String, String, Timestamp, SignedDuration)> = cloud
             .live()
             .filter_map(|machine| {
                 // The forge removes the registration when the job ends. If the job itself was
                 // deleted there, the registration stays and the controller cannot know.
                 let since = *self.registration_went.get(&machine.runner.id)?;
-                Some((machine.id.to_string(), machine.attempt_id.run.to_string(), since))
+                let most = LINGERS_AT_MOST + machine.boot.hold;
+                Some((machine.id.to_string(), machine.attempt_id.run.to_string(), since, most))
             })
             .collect();
-        self.lingering.retain(|id, _| lingering.iter().any(|(other, _, _)| other == id));
-        for (id, run, since) in lingering {
+        self.lingering.retain(|id, _| lingering.iter().any(|(other, ..)| other == id));
+        for (id, run, since, most) in lingering {
             let wait = self.lingering.entry(id.clone()).or_insert(Wait::since(since));
             let excused = excuse.cut_off || excuse.forgotten;
-            if wait.goes_on(now, excused, LINGERS_AT_MOST).is_some() {
-                let what =
-                    format!("{id} is live 15 minutes after the end of its job or registration");
+            if wait.goes_on(now, excused, most).is_some() {
+                let what = format!(
+                    "{id} is live {} minutes after the end of its job or registration",
+                    most.as_mins()
+                );
                 self.broken("time", now, &run, what);
             }
         }

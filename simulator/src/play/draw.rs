@@ -53,7 +53,9 @@ pub fn linux(keep: SignedDuration) -> Class {
         limit: None,
         repo_limit: None,
         owner_limit: None,
+        rerun: tinqs_ci_reconciler::model::RerunPolicy::default(),
         budget: None,
+        allocation: tinqs_ci_reconciler::model::Allocation::Order,
         repos: Vec::new(),
         times: Times { keep, ..Times::default() },
     }

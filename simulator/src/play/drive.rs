@@ -3,6 +3,7 @@
 mod clock;
 mod end;
 mod post;
+mod rebuild;
 mod upgrade;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -144,6 +145,7 @@ impl<'a> Drive<'a> {
         world.laws.waits_at_most = profile.waits_at_most;
         world.laws.twins = faults.no_tokens;
         world.laws.watches_boots = profile.watches_boots();
+        world.laws.reruns_within = profile.reruns_within(&faults);
         let is_orderly = faults.keeps_order() && periods.is_empty() && profile.checks_shares;
         world.laws.fair_among = is_orderly.then_some(replicas);
         if faults.refuses_capacity() || periods.iter().any(|s| s.trouble == OngoingFault::Drought) {
@@ -326,6 +328,7 @@ impl<'a> Drive<'a> {
 
     fn restart(&mut self, now: Timestamp) {
         for (_, number) in due(&mut self.restarts, now) {
+            self.world.lock().laws.rebuilds = false;
             self.groups += 1;
             let (right, leads) = (self.clock.clone(), self.leads[number].clone());
             let clock: Arc<dyn Clock> = Arc::new(Skewed { right, leads });
@@ -371,6 +374,11 @@ impl<'a> Drive<'a> {
     /// Performs people's actions; replicas learn of changed classes one by one.
     fn act(&mut self, now: Timestamp) {
         while let Some((_, user_action)) = self.user_actions.pop_front_if(|(at, _)| *at <= now) {
+            if matches!(user_action, UserAction::Rebuild) {
+                people::act(&mut self.world.lock(), &mut self.pushed, user_action);
+                self.rebuild(now);
+                continue;
+            }
             let mut world = self.world.lock();
             if let Some(classes) = people::act(&mut world, &mut self.pushed, user_action) {
                 let known_at = now + HEARD_WITHIN + SignedDuration::from_mins(2);

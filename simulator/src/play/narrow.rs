@@ -202,6 +202,7 @@ impl Profile {
             Self::restless(),
             Self::contended(),
             Self::alone(),
+            Self::interrupt_lost(),
         ]
     }
 }

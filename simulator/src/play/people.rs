@@ -74,7 +74,7 @@ pub(super) fn act(
             }
         }
         UserAction::Configure(classes) => return Some(classes),
-        UserAction::LoseRecords => {
+        UserAction::LoseRecords | UserAction::Rebuild => {
             let World { cloud, laws, records, .. } = world;
             laws.on_lost_table(cloud.live().map(|m| m.id.clone()));
             records.lose_all();

@@ -50,6 +50,8 @@ pub enum UserAction {
     Configure(Vec<Class>),
     /// Lose all records, seats and leases.
     LoseRecords,
+    /// Lose the same, stop all replicas, and make the store again before they start.
+    Rebuild,
     /// Rewrite each record at random, within its types, with this probability in percent.
     Scramble(u64),
     /// A stranger registers runners for jobs that are not done.
@@ -58,6 +60,13 @@ pub enum UserAction {
     WorkElsewhere,
     /// All strangers remove their runners.
     StrangersLeave,
+}
+
+impl UserAction {
+    /// Loses all records at this time, by which half of the histories rebuild them.
+    pub(super) fn lose(at: SignedDuration) -> (SignedDuration, Self) {
+        (at, if at.as_secs() % 2 == 0 { Self::Rebuild } else { Self::LoseRecords })
+    }
 }
 
 /// Who registers runners under names like ours.
@@ -121,6 +130,18 @@ impl Profile {
     /// Returns the profile with this name.
     pub fn named(name: &str) -> Option<Self> {
         Self::all().into_iter().find(|profile| profile.name == name)
+    }
+
+    /// Returns within which time a lost job must be run again, where that is checked: nobody sets
+    /// clocks, and webhooks arrive. A call that fails is repeated after more than a minute.
+    pub(super) fn reruns_within(&self, faults: &FaultProfile) -> Option<SignedDuration> {
+        let fails = faults.refused > 0.0 || faults.reply_lost > 0.0 || faults.crash > 0.0;
+        match self.name {
+            "interrupt" if fails => Some(SignedDuration::from_mins(20)),
+            "interrupt" => Some(SignedDuration::from_mins(3)),
+            "interrupt_lost" => Some(SignedDuration::from_hours(12)),
+            _ => None,
+        }
     }
 
     /// Returns whether the breaker for machines is checked. Elsewhere a machine that works may look

@@ -244,7 +244,7 @@ impl Profile {
         Self { classes: vec![class], ..Self::mixed("limits", faults, 3 * 60) }
     }
 
-    /// All records are lost once.
+    /// All records are lost once, and in half of the histories rebuilt.
     pub fn lost() -> Self {
         let faults = |rng: &mut Rng| FaultProfile {
             list_lag: one_of(rng, &[SignedDuration::ZERO, seconds(20)]),
@@ -310,6 +310,7 @@ impl Profile {
             Self::lost_reply(),
             Self::silence(),
             Self::machines(),
+            Self::held(),
             Self::spot(),
             Self::cap(),
             Self::cloud(),
@@ -343,6 +344,7 @@ impl Profile {
             Self::hung(),
             Self::skew(),
             Self::upgrade(),
+            Self::interrupt(),
         ]
     }
 }

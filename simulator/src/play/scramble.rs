@@ -188,7 +188,7 @@ fn scramble_attempt(rng: &mut Rng, now: Timestamp, attempt: &mut Attempt) {
     if rng.chance(0.2)
         && let Some(Placement { machine, .. }) = attempt.placements.first().cloned()
     {
-        let more = Placement { machine, asked_again: false, answered: None, refused: None };
+        let more = Placement::new(machine);
         attempt.placements.push(more);
     }
     for placement in &mut attempt.placements {

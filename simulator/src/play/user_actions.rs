@@ -221,16 +221,16 @@ pub(super) fn hopeless(rng: &mut Rng) -> UserActions {
     in_order(user_actions)
 }
 
-/// All records are lost once.
+/// All records are lost once, and in half of the histories rebuilt.
 pub(super) fn lost(rng: &mut Rng) -> UserActions {
     let mut user_actions = mixed(rng);
     if rng.chance(0.5) {
         // During a burst, when many calls are in progress.
         let at = rng.between(minutes(30), minutes(320));
         user_actions.push((at, push(rng, "acme/widget", 20)));
-        user_actions.push((at + rng.between(seconds(1), minutes(6)), UserAction::LoseRecords));
+        user_actions.push(UserAction::lose(at + rng.between(seconds(1), minutes(6))));
     } else {
-        user_actions.push((rng.between(minutes(5), minutes(350)), UserAction::LoseRecords));
+        user_actions.push(UserAction::lose(rng.between(minutes(5), minutes(350))));
     }
     in_order(user_actions)
 }

@@ -3,7 +3,8 @@
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
-    Attempt, AttemptId, CLOCKS_AGREE_WITHIN, Cause, Machine, MachineId, Market, MicroUsd, RunName,
+    Attempt, AttemptId, CLOCKS_AGREE_WITHIN, Cause, Machine, MachineId, MachineSpec, Market,
+    MicroUsd, RunName,
 };
 use tinqs_ci_reconciler::ports::{Compute, ErrorKind, MachineLog, PortError};
 
@@ -90,6 +91,12 @@ impl Compute for SimulatedPorts {
 
     fn spot_price(&self, kind: &str, _zone: &str) -> Option<MicroUsd> {
         price(kind, Market::Spot)
+    }
+
+    /// No call is made, so that a history does not depend on it. Simulated prices are the same in
+    /// every zone.
+    async fn pool_prices(&self, machines: &[MachineSpec]) -> Vec<Option<MicroUsd>> {
+        machines.iter().map(|spec| price(&spec.kind, Market::Spot)).collect()
     }
 }
 
@@ -189,7 +196,8 @@ impl World {
             let by_person = record.is_some_and(|run| run.terminate_now);
             let forge = self.forge.lock();
             let registered = forge.runner(machine.runner.id).is_some();
-            let canceled = machine.task().is_some_and(|task| forge.is_canceled(task));
+            let task = machine.task().or(machine.done_task);
+            let canceled = task.is_some_and(|task| forge.is_canceled(task));
             drop(forge);
             let steady_for = unread.map(|at| now.duration_since(at));
             let set =

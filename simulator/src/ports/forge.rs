@@ -4,17 +4,18 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use tinqs_ci_reconciler::controller::Hint;
 use tinqs_ci_reconciler::model::{
-    About, AttemptId, Job, JobRef, JobRunner, JobTimes, Registration, Registrations, Runner,
-    Secret, label_name,
+    About, AttemptId, Conclusion, Job, JobRef, JobRunner, JobTimes, Registration, Registrations,
+    RerunScope, Runner, Secret, WorkflowRun, label_name,
 };
 use tinqs_ci_reconciler::ports::{
-    ErrorKind, Forge, PortError, RegistrationLists, RepoRef, SeenJob, TrueTime, WaitingJob,
+    ErrorKind, Forge, PortError, RegistrationLists, RepoRef, RerunAnswer, SeenJob, TrueTime,
+    WaitingJob,
 };
 
 use super::{Call, SimulatedPorts, error};
 use crate::cloud::machine::SimulatedMachine;
 use crate::faults::Rng;
-use crate::forge::{Forge as State, JobRow, Line, RunnerRow, Scope, Status, Webhook};
+use crate::forge::{Forge as State, JobRow, Line, RerunRefused, RunnerRow, Scope, Status, Webhook};
 use crate::laws::RetireTruth;
 use crate::world::{Demand, World};
 
@@ -162,9 +163,60 @@ impl Forge for SimulatedPorts {
         })
         .await
     }
+
+    async fn workflow_run(
+        &self,
+        job: &JobRef,
+        run_id: i64,
+    ) -> Result<Option<WorkflowRun>, PortError> {
+        self.call(Call::new("forge.workflow_run", run_id), |world, _| {
+            Ok(world.forge().workflow_run(job.repo_id, run_id))
+        })
+        .await
+    }
+
+    async fn rerun(
+        &self,
+        _: &JobRef,
+        run_id: i64,
+        scope: RerunScope,
+    ) -> Result<RerunAnswer, PortError> {
+        let call = Call::new("forge.rerun", format!("{run_id} {scope:?}"));
+        self.call(call, |world, began| Ok(world.rerun(began, run_id, scope))).await
+    }
 }
 
 impl World {
+    /// Runs jobs again as the forge does, and lets the laws check it.
+    fn rerun(&mut self, began: Timestamp, run_id: i64, scope: RerunScope) -> RerunAnswer {
+        let now = self.now();
+        let forge = self.forge.clone();
+        let mut forge = forge.lock();
+        if forge.config.line < Line::V1_26 {
+            return RerunAnswer::Unsupported;
+        }
+        let targets = match forge.rerun_targets(run_id, scope) {
+            Ok(targets) => targets,
+            Err(RerunRefused::NotDone) => return RerunAnswer::NotDone,
+            Err(RerunRefused::NotFound) => return RerunAnswer::NotFound,
+            Err(RerunRefused::Limit) => return RerunAnswer::Refused("too often".to_owned()),
+        };
+        for job in &targets {
+            let taken_at = self.cloud.taken_at(job.runner_name.as_deref());
+            self.laws.on_rerun(now, began, job, taken_at);
+        }
+        let cancelled = forge
+            .jobs_of_run(run_id)
+            .into_iter()
+            .filter(|job| job.status == Status::Done(Conclusion::Cancelled));
+        let cancelled_at = cancelled.filter_map(|job| job.completed_at).min();
+        self.laws.on_rerun_of_canceled(now, began, run_id, cancelled_at);
+        match forge.rerun_by_api(now, run_id, scope) {
+            Ok(_) => RerunAnswer::Accepted,
+            Err(_) => RerunAnswer::NotDone,
+        }
+    }
+
     /// Returns whose registrations a path of the API shows; `None`: all.
     fn level(&self, repo_id: i64) -> Option<Scope> {
         match self.lists {
@@ -218,12 +270,7 @@ pub(crate) fn registration(
 
 /// Returns a job as the API shows it.
 fn seen_job(job: &JobRow, asked: &JobRef, line: Line) -> SeenJob {
-    let state = match job.status {
-        Status::Blocked => Job::Blocked,
-        Status::Waiting => Job::Waiting,
-        Status::Running => Job::Running { runner: job.runner_name.clone().unwrap_or_default() },
-        Status::Done(conclusion) => Job::Done { conclusion },
-    };
+    let state = job.state();
     // Earlier servers count the runners that took the job.
     let waits = line < Line::V1_27 && job.started_at.is_none();
     let attempt = Some(job.attempt + u32::from(waits));

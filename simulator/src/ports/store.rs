@@ -4,7 +4,8 @@ use async_trait::async_trait;
 use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
-    AttemptId, ClassName, DecodeError, Pause, RecordFormats, Run, RunName, SeatLimits, Uid, Usage,
+    AttemptId, ClassName, DecodeError, Pause, RecordFormats, RerunKey, Reruns, Run, RunName,
+    SeatLimits, Uid, Usage,
 };
 use tinqs_ci_reconciler::ports::{
     Announced, ErrorKind, Expect, Filter, OpenRun, Page, PortError, ReadByAll, RunStore, Seat,
@@ -180,6 +181,24 @@ impl RunStore for SimulatedPorts {
     /// cannot read the seats does.
     async fn pauses(&self) -> Result<Vec<Pause>, PortError> {
         Ok(self.world().records.pauses())
+    }
+
+    async fn reruns(&self, key: &RerunKey) -> Result<Option<Reruns>, PortError> {
+        let call = Call::new("store.reruns", key.run_id);
+        self.call(call, |world, _| Ok(world.records.reruns(key))).await
+    }
+
+    async fn put_reruns(&self, reruns: &Reruns) -> Result<u64, PortError> {
+        let RerunKey { run_id, job, .. } = &reruns.key;
+        let call = Call::new("store.put_reruns", format!("{run_id} {job} {}", reruns.count));
+        self.call(call, |world, _| {
+            let conflict = || error("store.put_reruns", ErrorKind::Conflict, "written by another");
+            let version = world.records.put_reruns(reruns).ok_or_else(conflict)?;
+            let now = world.now();
+            world.laws.on_rerun_recorded(now, reruns);
+            Ok(version)
+        })
+        .await
     }
 
     async fn lease(

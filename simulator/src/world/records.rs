@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
-    Amount, AttemptId, ClassName, Pause, Run, RunName, SeatLimits, Uid, Usage, UsageKey,
+    Amount, AttemptId, ClassName, Pause, RerunKey, Reruns, Run, RunName, SeatLimits, Uid, Usage,
+    UsageKey,
 };
 use tinqs_ci_reconciler::ports::{Announced, Expect, Filter, OpenRun, Page, ReadByAll};
 
@@ -20,6 +21,7 @@ pub struct Records {
     pauses: BTreeMap<Option<ClassName>, Pause>,
     removed: u64,
     usage: BTreeMap<UsageKey, Amount>,
+    reruns: BTreeMap<RerunKey, Reruns>,
 }
 
 impl Records {
@@ -167,6 +169,22 @@ impl Records {
     /// Returns the pauses, that of every class first.
     pub fn pauses(&self) -> Vec<Pause> {
         self.pauses.values().cloned().collect()
+    }
+
+    /// Returns the requests to run a job again.
+    pub fn reruns(&self, key: &RerunKey) -> Option<Reruns> {
+        self.reruns.get(key).cloned()
+    }
+
+    /// Writes the requests to run a job again. Returns the new version; `None` if another write
+    /// came first.
+    pub(crate) fn put_reruns(&mut self, reruns: &Reruns) -> Option<u64> {
+        let stored = self.reruns.get(&reruns.key).map_or(0, |stored| stored.version);
+        let version = stored + 1;
+        (stored == reruns.version).then(|| {
+            self.reruns.insert(reruns.key.clone(), Reruns { version, ..reruns.clone() });
+            version
+        })
     }
 
     pub(crate) fn lease(

@@ -5,6 +5,7 @@ mod faults;
 mod guest;
 mod options;
 mod sqs;
+mod templates;
 mod tokens;
 mod world;
 

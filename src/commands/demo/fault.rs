@@ -33,4 +33,6 @@ pub enum Fault {
     NoLeader,
     /// The budget of the class is spent by its first machine.
     SpentBudget,
+    /// The cloud takes every machine within ten minutes, and the forge runs no job again.
+    FailingReruns,
 }

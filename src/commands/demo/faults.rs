@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 use tinqs_ci_reconciler::model::{
-    Attempt, AttemptId, Class, Machine, MachineId, Market, MicroUsd, RunName, Times,
+    Attempt, AttemptId, Class, Machine, MachineId, MachineSpec, Market, MicroUsd, RunName, Times,
 };
 use tinqs_ci_reconciler::ports::{
     Clock, Compute, Delivery, MachineLog, PortError, Ports, Queue, QueueDepth,
@@ -86,6 +86,13 @@ impl Fault {
             Self::BrokenImage => world.faults.never_online = 1.0,
             Self::SlowBoots => world.faults.slow_boot = SLOW_BOOT,
             Self::LostWebhooks => host.wire.lose_webhooks(usize::MAX),
+            Self::FailingReruns => {
+                world.faults.interrupted = 1.0;
+                host.wire.faults(|faults| {
+                    faults.only = Some("/rerun".to_owned());
+                    faults.fail_next = u32::MAX;
+                });
+            }
             Self::NoJobList => host.wire.faults(|faults| {
                 faults.only = Some("/admin/actions/jobs".to_owned());
                 faults.fail_next = u32::MAX;
@@ -105,6 +112,7 @@ impl Fault {
         match self {
             // Longer than refused offerings are skipped, so that each launch is refused first.
             Self::NoSpot => SignedDuration::from_secs(200),
+            Self::FailingReruns => SignedDuration::from_mins(5),
             // One push, whose jobs no machine runs to their end.
             Self::AtLimit | Self::BrokenImage => EVER,
             _ => SignedDuration::from_mins(1),
@@ -117,6 +125,7 @@ impl Fault {
         match self {
             Self::AtLimit => vec![job(SignedDuration::from_hours(5)); 2],
             Self::BrokenImage => vec![job(SignedDuration::from_secs(40)); 5],
+            Self::FailingReruns => vec![job(SignedDuration::from_mins(15))],
             _ => vec![job(SignedDuration::from_secs(40))],
         }
     }
@@ -172,6 +181,9 @@ impl Compute for Deaf {
     }
     fn spot_price(&self, kind: &str, zone: &str) -> Option<MicroUsd> {
         self.0.spot_price(kind, zone)
+    }
+    async fn pool_prices(&self, machines: &[MachineSpec]) -> Vec<Option<MicroUsd>> {
+        self.0.pool_prices(machines).await
     }
 }
 

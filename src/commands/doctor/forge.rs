@@ -47,6 +47,7 @@ pub fn forge_checks(settings: &Settings, answers: &ForgeAnswers) -> Vec<Check> {
     // The job list is not read in push mode.
     checks.extend(lists.into_iter().skip(usize::from(by_push.is_some())));
     checks.extend(rights::registration_checks(forge, &answers.registration));
+    checks.extend(rights::rerun_check(answers.reruns.as_ref()));
     checks.push(match by_push {
         Some(_) => push::webhook_check(settings, &answers.hooks),
         None => webhook_check(settings, &answers.hooks),
@@ -233,6 +234,7 @@ mod tests {
             ahead: Some(SignedDuration::from_secs(-1)),
             rights: Ok(Rights { jobs: Access::Granted, runners: Access::Granted }),
             registration: Ok(()),
+            reruns: None,
             hooks: Ok(vec![hook]),
             queued: Ok(vec![("acme/site".into(), vec!["linux".into()])]),
             repositories: None,
@@ -284,6 +286,7 @@ mod tests {
             ahead: Some(SignedDuration::from_secs(3_600)),
             rights: Ok(Rights { jobs: denied(), runners: denied() }),
             registration: Err("403 Forbidden".into()),
+            reruns: None,
             hooks: Err("403 Forbidden".into()),
             queued: Err("403 Forbidden".into()),
             repositories: None,
@@ -320,6 +323,7 @@ mod tests {
             let answers = ForgeAnswers {
                 rights: Ok(Rights { jobs: rejected(), runners: rejected() }),
                 registration: Err(why.into()),
+                reruns: None,
                 hooks: Err(why.into()),
                 queued: Err(why.into()),
                 ..granted()

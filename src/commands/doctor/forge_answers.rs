@@ -8,7 +8,7 @@ use tinqs_ci_gitea::client::{Access, Client, Hook, ListedRunner, Rights};
 use tinqs_ci_gitea::demand;
 use tinqs_ci_gitea::version::Version;
 use tinqs_ci_local::SystemClock;
-use tinqs_ci_reconciler::model::Class;
+use tinqs_ci_reconciler::model::{Class, RerunJobs};
 use tinqs_ci_reconciler::ports::{Forge as _, PortError, WaitingJob};
 
 use crate::commands::webhook::address::own_url;
@@ -26,6 +26,8 @@ pub struct ForgeAnswers {
     pub rights: Result<Rights, String>,
     /// Whether runners can be registered.
     pub registration: Result<(), String>,
+    /// Whether the token may run jobs again; `None` if it was not asked for.
+    pub reruns: Option<Access>,
     /// The webhooks of the scope.
     pub hooks: Result<Vec<Hook>, String>,
     /// The repository, `owner/name`, and the labels of each waiting job.
@@ -42,7 +44,8 @@ fn message_of(error: &PortError) -> String {
 }
 
 impl ForgeAnswers {
-    /// Queries the forge; for its repositories only if a class has `repos`. Changes nothing there.
+    /// Queries the forge; for its repositories only if a class has `repos`, and for re-runs only if
+    /// a class wants them. Changes nothing there.
     pub async fn gather(forge: &Config, classes: &[Class]) -> Self {
         let client = match Client::new(forge, Arc::new(SystemClock)) {
             Ok(client) => client,
@@ -62,6 +65,11 @@ impl ForgeAnswers {
             Ok(Access::Rejected(why) | Access::Denied(why) | Access::NoScope(why)) => Err(why),
             Err(error) => Err(message_of(&error)),
         };
+        let reruns = if classes.iter().any(|class| class.rerun.jobs == RerunJobs::Lost) {
+            client.rerun_access().await.ok()
+        } else {
+            None
+        };
         let queued = client.waiting().await.map_err(|e| message_of(&e));
         let of_job = |job: WaitingJob| (job.job.repo, job.runs_on);
         let repositories = if classes.iter().any(|class| !class.repos.is_empty()) {
@@ -75,6 +83,7 @@ impl ForgeAnswers {
             ahead: server_time.map(|time| time.duration_since(sent_at)),
             rights: client.rights().await.map_err(|e| message_of(&e)),
             registration,
+            reruns,
             hooks: client.hooks().await.map_err(|e| message_of(&e)),
             queued: queued.map(|jobs| jobs.unwrap_or_default().into_iter().map(of_job).collect()),
             repositories,
@@ -89,6 +98,7 @@ impl ForgeAnswers {
             ahead: None,
             rights: Err(why()),
             registration: Err(why()),
+            reruns: None,
             hooks: Err(why()),
             queued: Err(why()),
             repositories: None,

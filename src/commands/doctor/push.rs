@@ -97,6 +97,7 @@ mod tests {
             ahead: None,
             rights: Ok(Rights { jobs, runners: Access::Granted }),
             registration: Ok(()),
+            reruns: None,
             hooks: Ok(hooks),
             queued: Err("404".into()),
             repositories: None,

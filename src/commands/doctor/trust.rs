@@ -85,7 +85,9 @@ mod tests {
             limit: None,
             repo_limit: None,
             owner_limit: None,
+            rerun: tinqs_ci_reconciler::model::RerunPolicy::default(),
             budget: None,
+            allocation: tinqs_ci_reconciler::model::Allocation::Order,
             repos: Vec::new(),
             times: Times::default(),
         }

@@ -3,7 +3,9 @@
 use std::fmt::Write as _;
 
 use jiff::Timestamp;
-use tinqs_ci_reconciler::model::{Attempt, Ended, PastAttempt, Run, StateReason};
+use tinqs_ci_reconciler::model::{
+    Attempt, Ended, MachineState, Outcome, PastAttempt, Run, StateReason,
+};
 
 use super::lists::{Detail, Machines, doing, job, machine, status, waited};
 use super::{age, span, timeline};
@@ -205,8 +207,9 @@ fn newest(page: &mut Page, attempt: &Attempt, position: usize, detail: Detail, n
         let answered = placement.answered.as_ref().map(|answer| answer.id.0.as_str());
         let refused = placement.refused.map(|refused| refused.why.to_string());
         let subnet = if machine.subnet.is_empty() { "" } else { " " };
+        let chosen = placement.chosen.map(|why| format!(", {why}")).unwrap_or_default();
         page.item(&format!(
-            "   {} {}{subnet}{}: {}",
+            "   {} {}{subnet}{}: {}{chosen}",
             machine.market,
             escape(&machine.kind),
             escape(&machine.subnet),
@@ -250,8 +253,10 @@ fn machines_of(page: &mut Page, run: &Run, machines: &[MachineView], now: Timest
     let runs_its_job = |machine: &MachineView| machine.job.as_ref().is_some_and(|j| of_run(&j.run));
     for machine in machines.iter().filter(|m| of_run(&m.run) || runs_its_job(m)) {
         count += 1;
+        let held = held_until(run, machine);
+        let held = held.map(|until| format!(", may be held until {until:.0}")).unwrap_or_default();
         page.item(&format!(
-            "{}: {}, {} {}, launched {} ago, ends by {:.0}",
+            "{}: {}, {} {}, launched {} ago, ends by {:.0}{held}",
             shown(&machine.id),
             doing(machine).plain(),
             machine.market,
@@ -263,6 +268,20 @@ fn machines_of(page: &mut Page, run: &Run, machines: &[MachineView], now: Timest
     if count == 0 {
         page.item("none seen");
     }
+}
+
+/// Returns until when the machine of a job that is over may be held. Whether the job asked for that
+/// is known on the machine only.
+fn held_until(run: &Run, machine: &MachineView) -> Option<Timestamp> {
+    let (attempt, over) = (run.status.attempt.as_ref()?, run.status.finished_at?);
+    let attempt_id = run.attempt_id(attempt.number).to_string();
+    let ran_here = run.status.runner.as_deref() == Some(attempt_id.as_str());
+    let is_up = machine.attempt_id == attempt_id && machine.state == MachineState::Up;
+    let canceled = run.status.outcome == Some(Outcome::Cancelled);
+    if !ran_here || !is_up || canceled || attempt.boot.hold.is_zero() {
+        return None;
+    }
+    over.checked_add(attempt.boot.hold).ok().map(|until| until.min(attempt.boot.deadline))
 }
 
 fn registrations_of(page: &mut Page, run: &Run, registrations: &[Registration]) {

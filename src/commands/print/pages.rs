@@ -5,10 +5,10 @@
 use expect_test::expect;
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
-    About, Answer, Attempt, Boot, Class, ClassName, ClockCheck, Condition, End, Ended,
-    InstallationId, Job, JobRef, JobTimes, MachineId, Observation, ObservedClass, Outcome, Phase,
-    Placement, Reason, Refusal, Refused, Registrations, Run, RunName, Runner, Secret, SeenBy, Spec,
-    Times,
+    About, Answer, Attempt, Boot, Chosen, Class, ClassName, ClockCheck, Condition, End, Ended,
+    InstallationId, Job, JobRef, JobTimes, MachineId, MicroUsd, Observation, ObservedClass,
+    Outcome, Phase, Placement, Reason, Refusal, Refused, Registrations, Run, RunName, Runner,
+    Secret, SeenBy, Spec, Times,
 };
 use tinqs_ci_testing::make;
 
@@ -63,15 +63,11 @@ fn attempt(run: &Run, number: u32, id: Option<&str>) -> Attempt {
             deadline: now() + SignedDuration::from_hours(6),
             idle_within: SignedDuration::from_mins(2),
             start_by: None,
+            hold: SignedDuration::ZERO,
             instance_url: "https://git.example.com".into(),
             git_token: Some(Secret::new("hidden-token")),
         },
-        placements: vec![Placement {
-            machine: make::process(),
-            asked_again: false,
-            answered,
-            refused: None,
-        }],
+        placements: vec![Placement { answered, ..Placement::new(make::process()) }],
         ended: None,
         hung_since: None,
         boot_result: None,
@@ -119,6 +115,22 @@ fn succeeded() -> Run {
     run.status.outcome = Some(Outcome::Succeeded);
     run.status.finished_at = Some(before(30));
     run
+}
+
+#[test]
+fn the_price_that_chose_a_machine_is_described() {
+    for (chosen, told) in [
+        (Chosen::Price(MicroUsd(7_000)), "chosen by price, $0.007/h"),
+        (Chosen::Unpriced, "chosen in the configured order, its price is not known"),
+    ] {
+        let mut run = succeeded();
+        if let Some(attempt) = &mut run.status.attempt {
+            attempt.placements[0].chosen = Some(chosen);
+        }
+        let text = describe(&run, &[], &[], Detail::Table, now());
+        let line = format!("on-demand process: machine i-0aaaaaaaaaaaaaaa4, {told}\n");
+        assert!(text.contains(&line), "{text}");
+    }
 }
 
 #[test]
@@ -248,6 +260,8 @@ fn seen(run: Run, job: Job, limit: Option<u32>) -> Observation {
         forge_read: None,
         at_work: Vec::new(),
         canceled: Vec::new(),
+        elsewhere: None,
+        rerun: None,
         no_replacement: false,
         nearest: None,
         class: Some(ObservedClass::from(Class {
@@ -258,7 +272,9 @@ fn seen(run: Run, job: Job, limit: Option<u32>) -> Observation {
             limit,
             repo_limit: None,
             owner_limit: None,
+            rerun: tinqs_ci_reconciler::model::RerunPolicy::default(),
             budget: None,
+            allocation: tinqs_ci_reconciler::model::Allocation::Order,
             repos: Vec::new(),
             times: Times::default(),
         })),

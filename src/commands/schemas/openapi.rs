@@ -1,5 +1,6 @@
 //! The description of `/v1` by `OpenAPI` 3.1, from the types of its answers.
 
+mod operation;
 mod operations;
 
 use schemars::generate::SchemaSettings;
@@ -7,7 +8,9 @@ use schemars::{Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
 use crate::api::Problem;
-use operations::{Answer, Body, Form, OPERATIONS, Operation, Parameter};
+use crate::api::backup::BACKUP_TYPE;
+use operation::{Answer, Body, Form, Operation, Parameter};
+use operations::OPERATIONS;
 
 /// Statuses of errors of every operation.
 const COMMON: [u16; 8] = [400, 401, 404, 421, 500, 502, 503, 504];
@@ -143,6 +146,7 @@ impl Answer {
                 });
             }
             Body::Text => response["content"] = json!({ "text/plain": stream }),
+            Body::Lines => response["content"] = json!({ BACKUP_TYPE: stream }),
         }
         if !self.headers.is_empty() {
             response["headers"] = headers(self.headers);

@@ -12,8 +12,8 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use super::{App, Deadlines, Refusal, deadline};
 use super::{
-    drift, events, explain, front, guard, health, hosts, log, openapi, page, pauses, problem,
-    reload, runs, session, sides, status, sweep, usage, webhook,
+    backup, drift, events, explain, front, guard, health, hosts, log, openapi, page, pauses,
+    problem, reload, runs, session, sides, status, sweep, usage, webhook,
 };
 
 /// The routes of each address.
@@ -136,13 +136,14 @@ fn v1(deadlines: Deadlines) -> Router<Arc<App>> {
         .route("/drift", get(drift::drift))
         .route("/usage", get(usage::usage))
         .layer(deadline(deadlines.request));
-    // These wait for forge and cloud.
+    // These wait for forge and cloud, or read much.
     let slow = Router::new()
         .route("/sweep", post(sweep::sweep))
         .route("/machines/{id}/log", get(log::log))
         .route("/why", get(explain::why))
         .route("/explain/push", get(explain::push))
         .route("/explain/job/{id}", get(explain::explain_job))
+        .route("/backup", get(backup::backup))
         .layer(deadline(deadlines.sweep));
     quick.merge(slow).fallback(missing)
 }

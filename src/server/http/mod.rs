@@ -7,6 +7,7 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::StatusCode;
 use tinqs_ci_reconciler::controller::Controller;
+use tinqs_ci_reconciler::ports::Archive;
 use tower_http::timeout::TimeoutLayer;
 
 use crate::push::Pushes;
@@ -16,6 +17,7 @@ use crate::server::reload::Reloader;
 use crate::server::state::{Parts, PollSignal, Role};
 use crate::telemetry::Telemetry;
 
+mod backup;
 mod body;
 mod cookie;
 mod doors;
@@ -85,6 +87,7 @@ pub struct App {
     telemetry: Arc<Telemetry>,
     probe: Arc<StoreProbe>,
     pushes: Option<Arc<Pushes>>,
+    archive: Option<Arc<dyn Archive>>,
     poll_signal: Arc<PollSignal>,
     role: Role,
     guard: Guard,
@@ -109,7 +112,8 @@ impl App {
         api: Option<SocketAddr>,
     ) -> Arc<Self> {
         let loopback = api.is_some_and(|address| address.ip().to_canonical().is_loopback());
-        let Parts { live, controller, telemetry, probe, pushes, reloader, ends: _ } = parts;
+        let Parts { live, controller, telemetry, probe, pushes, ends: _, archive, reloader } =
+            parts;
         Arc::new(Self {
             guard: Guard::new(live.clone(), loopback),
             controller: controller.clone(),
@@ -117,6 +121,7 @@ impl App {
             telemetry: telemetry.clone(),
             probe: probe.clone(),
             pushes: pushes.clone(),
+            archive: archive.clone(),
             poll_signal,
             role,
             reloader: reloader.clone(),

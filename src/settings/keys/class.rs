@@ -52,6 +52,17 @@ pub(in crate::settings) const CLASS: &[Key] = &[
         "What its machines may cost per day, in UTC, such as `\"$5/day\"`: beyond it waiting jobs get no more machines until the next day, and running jobs go on. Needs the price of each of its machines on demand in `[prices]`. `\"none\"`: no limit.",
     )
     .or("none"),
+    key(
+        "rerun",
+        Form::Word(&["lost", "never"]),
+        "Whether its jobs are run again whose machine the cloud took: `\"lost\"`, or `\"never\"` for jobs with side effects such as deployments. The default is `\"lost\"`, and `\"never\"` for a class whose machines have an `instance_profile`. Needs Gitea 1.26 and a token that may write to Actions of the repositories.",
+    ),
+    key(
+        "rerun_limit",
+        Form::CountIn(1, 10),
+        "How often a job of a workflow run is run again at most because of that.",
+    )
+    .or("2"),
     key("boot_within", Form::Duration, "The time from launch until the runner must be online.")
         .or("5m"),
     key(
@@ -70,6 +81,12 @@ pub(in crate::settings) const CLASS: &[Key] = &[
     )
     .or("60s"),
     key("keep", Form::Duration, "How long a finished run is kept.").or("168h"),
+    key(
+        "hold",
+        Form::Duration,
+        "How long a machine stays for a person after a job on the host that touched the file `$TINQS_CI_HOLD`, at the longest until `max_age`. Needs `repos`, and machines without an `instance_profile`.",
+    )
+    .or("0s"),
     key(
         "machines",
         Form::Table(MACHINES),
@@ -93,6 +110,20 @@ pub(in crate::settings) const MACHINES: &[Key] = &[
         ANY_TEXT,
         "The image ID, or `ssm:/PATH`: a parameter of AWS Systems Manager that holds one, read when an attempt is decided.",
     ),
+    key(
+        "launch_template",
+        Form::Text {
+            pattern: "^lt-[a-z0-9]+:[1-9][0-9]{0,8}$",
+            expected: "a launch template and the number of its version such as \"lt-0123456789abcdef0:7\"",
+        },
+        "A launch template and the number of its version, whose other settings apply to the machines, such as a key pair, monitoring or further disks. What this file or tinqs-ci sets comes first. Refused if it sets a profile, the market, network interfaces, user data, the shutdown behavior, termination protection, hibernation, metadata options, tags of tinqs-ci or a disk that outlives its machine.",
+    ),
+    key(
+        "allocation",
+        Form::Word(&["order", "price"]),
+        "In which order the machines of a market are tried: as listed, or by the current spot price of their pools, and last those that had no capacity or lost a machine in the last quarter of an hour. Without prices the listed order holds.",
+    )
+    .or("order"),
     key("security_groups", ANY_TEXTS, "The security group IDs."),
     key("instance_profile", ANY_TEXT, "The instance profile of the machines."),
     key(

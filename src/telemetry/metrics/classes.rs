@@ -52,6 +52,7 @@ impl Metrics {
         self.job_wait.with_label_values(&[class]);
         self.drift.zero_class(class);
         self.usage.zero_class(class);
+        self.reruns.zero_class(class);
         for cause in labels::BREAKER_CAUSES {
             self.breaker_opened.with_label_values(&[class, cause]);
         }

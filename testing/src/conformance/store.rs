@@ -8,6 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{ClassName, Pause, Phase, Run, SeatLimits, Uid};
 use tinqs_ci_reconciler::ports::{ErrorKind, Expect, Filter, OpenRun, PortError, RunStore};
 
+mod reruns;
 mod usage;
 
 pub use seats::are_many as many_seats;
@@ -34,6 +35,7 @@ pub async fn all(store: &dyn RunStore) {
     any_text_is_kept(store).await;
     formats::all(store).await;
     usage::all(store).await;
+    reruns::all(store).await;
 }
 
 fn kind<T: std::fmt::Debug>(result: Result<T, PortError>) -> ErrorKind {

@@ -1,7 +1,9 @@
 //! The cloud of the world.
 
 use async_trait::async_trait;
-use tinqs_ci_reconciler::model::{Attempt, AttemptId, EndedBy, Machine, MachineId, MachineState};
+use tinqs_ci_reconciler::model::{
+    Attempt, AttemptId, EndedBy, Machine, MachineId, MachineSpec, MachineState, MicroUsd,
+};
 use tinqs_ci_reconciler::ports::{Compute, MachineLog, PortError};
 
 use super::{LaunchAnswer, LaunchCall, TestWorld};
@@ -82,6 +84,13 @@ impl Compute for TestWorld {
     async fn log(&self, id: &MachineId, most: usize) -> Result<Option<MachineLog>, PortError> {
         let state = self.call("compute", "log")?;
         Ok(state.logs.get(&id.0).map(|log| MachineLog::end_of(log, most)))
+    }
+
+    async fn pool_prices(&self, machines: &[MachineSpec]) -> Vec<Option<MicroUsd>> {
+        let Ok(state) = self.call("compute", "pool_prices") else {
+            return vec![None; machines.len()];
+        };
+        machines.iter().map(|spec| state.pool_prices.get(&spec.subnet).copied()).collect()
     }
 
     fn room(&self) -> bool {

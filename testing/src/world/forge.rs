@@ -2,10 +2,11 @@
 
 use async_trait::async_trait;
 use tinqs_ci_reconciler::model::{
-    AttemptId, JobRef, JobRunner, Registration, Registrations, Runner, Secret,
+    AttemptId, JobRef, JobRunner, Registration, Registrations, RerunScope, Runner, Secret,
+    WorkflowRun,
 };
 use tinqs_ci_reconciler::ports::{
-    Forge, PortError, RegistrationLists, RepoRef, SeenJob, TrueTime, WaitingJob,
+    Forge, PortError, RegistrationLists, RepoRef, RerunAnswer, SeenJob, TrueTime, WaitingJob,
 };
 
 use super::TestWorld;
@@ -103,5 +104,24 @@ impl Forge for TestWorld {
         let apart = state.lists == RegistrationLists::PerRepository;
         state.registrations.retain(|r| r.id != id || (apart && r.repo_id != repo_id));
         Ok(())
+    }
+
+    async fn workflow_run(
+        &self,
+        _: &JobRef,
+        run_id: i64,
+    ) -> Result<Option<WorkflowRun>, PortError> {
+        Ok(self.call("forge", "workflow_run")?.workflow_runs.get(&run_id).cloned())
+    }
+
+    async fn rerun(
+        &self,
+        _: &JobRef,
+        run_id: i64,
+        scope: RerunScope,
+    ) -> Result<RerunAnswer, PortError> {
+        let mut state = self.call("forge", "rerun")?;
+        state.rerun_requests.push((run_id, scope));
+        Ok(state.rerun_answer.clone())
     }
 }

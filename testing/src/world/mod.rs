@@ -3,6 +3,7 @@
 //! The clock is set by hand, calls can be told to fail, and things can happen while a call is under
 //! way. Every call answers at once, unless a test holds it, so most tests need no runtime.
 
+mod archive;
 mod compute;
 mod forge;
 mod ports;
@@ -15,12 +16,12 @@ use std::task::{Context, Poll, Waker};
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::{Mutex, MutexGuard};
 use tinqs_ci_reconciler::model::{
-    Amount, ClassName, Job, JobRunner, JobTimes, Machine, MachineId, MachineSpec, Pause,
-    Registration, Run, RunName, UsageKey,
+    Amount, ClassName, Job, JobRunner, JobTimes, Machine, MachineId, MachineSpec, MicroUsd, Pause,
+    Registration, RerunKey, RerunScope, Reruns, Run, RunName, UsageKey, WorkflowRun,
 };
 use tinqs_ci_reconciler::ports::{
-    Announced, ErrorKind, InboxItem, PortError, Ports, RegistrationLists, Seat, TrueTime,
-    WaitingJob,
+    Announced, ErrorKind, InboxItem, PortError, Ports, RegistrationLists, RerunAnswer, Seat,
+    TrueTime, WaitingJob,
 };
 use tokio::sync::{Notify, Semaphore};
 
@@ -65,6 +66,8 @@ pub struct State {
     pub pauses: Vec<Pause>,
     /// What was counted, by its key.
     pub usage: BTreeMap<UsageKey, Amount>,
+    /// The requests to run jobs again.
+    pub reruns: BTreeMap<RerunKey, Reruns>,
     /// The holder of each lease, and when it ends.
     pub leases: BTreeMap<String, (String, Timestamp)>,
     /// What replicas announced about formats.
@@ -97,6 +100,8 @@ pub struct State {
     pub foreign: Vec<MachineId>,
     /// The images that configured names stand for; others stand for themselves.
     pub images: BTreeMap<String, String>,
+    /// The spot prices by subnet, the same for all kinds; that of others is not known.
+    pub pool_prices: BTreeMap<String, MicroUsd>,
     /// What machines have printed, by their ids.
     pub logs: BTreeMap<String, Vec<u8>>,
     /// The number of launches that the pace still permits; `None`: any number.
@@ -127,6 +132,12 @@ pub struct State {
     pub moved: BTreeMap<i64, String>,
     /// The same of their IDs.
     pub repo_ids: BTreeMap<i64, i64>,
+    /// The workflow runs by their IDs.
+    pub workflow_runs: BTreeMap<i64, WorkflowRun>,
+    /// The answer to every request to run jobs again.
+    pub rerun_answer: RerunAnswer,
+    /// The requests to run jobs again: the ID of the workflow run, and which of its jobs.
+    pub rerun_requests: Vec<(i64, RerunScope)>,
     /// The state of jobs that are not in `jobs`.
     pub other_jobs: Job,
     /// Whether the forge never answers when it is asked for a job.
@@ -195,6 +206,7 @@ impl TestWorld {
             seats: Vec::new(),
             pauses: Vec::new(),
             usage: BTreeMap::new(),
+            reruns: BTreeMap::new(),
             leases: BTreeMap::new(),
             announced: Vec::new(),
             lease_ttls: Vec::new(),
@@ -210,6 +222,7 @@ impl TestWorld {
             launches: Vec::new(),
             foreign: Vec::new(),
             images: BTreeMap::new(),
+            pool_prices: BTreeMap::new(),
             logs: BTreeMap::new(),
             room: None,
             registrations: Vec::new(),
@@ -225,6 +238,9 @@ impl TestWorld {
             times: BTreeMap::new(),
             moved: BTreeMap::new(),
             repo_ids: BTreeMap::new(),
+            workflow_runs: BTreeMap::new(),
+            rerun_answer: RerunAnswer::Accepted,
+            rerun_requests: Vec::new(),
             other_jobs: Job::Waiting,
             jobs_hang: false,
             unlisted: BTreeSet::new(),

@@ -7,7 +7,8 @@ use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::MutexGuard;
 use tinqs_ci_reconciler::model::{
-    AttemptId, ClassName, DecodeError, Pause, RecordFormats, Run, RunName, SeatLimits, Uid, Usage,
+    AttemptId, ClassName, DecodeError, Pause, RecordFormats, RerunKey, Reruns, Run, RunName,
+    SeatLimits, Uid, Usage,
 };
 use tinqs_ci_reconciler::ports::{
     Announced, Clock, Cursor, Delivery, ErrorKind, Expect, Filter, Inbox, InboxItem, MOST_ITEMS,
@@ -66,7 +67,7 @@ fn take_first<T>(items: &mut Vec<(&'static str, T)>, operation: &str) -> Option<
     Some(items.remove(at).1)
 }
 
-fn conflict<T>(operation: &'static str) -> Result<T, PortError> {
+pub(super) fn conflict<T>(operation: &'static str) -> Result<T, PortError> {
     Err(PortError::new("store", operation, ErrorKind::Conflict, "written by another"))
 }
 
@@ -210,6 +211,21 @@ impl RunStore for TestWorld {
 
     async fn pauses(&self) -> Result<Vec<Pause>, PortError> {
         Ok(self.call("store", "pauses")?.pauses.clone())
+    }
+
+    async fn reruns(&self, key: &RerunKey) -> Result<Option<Reruns>, PortError> {
+        Ok(self.call("store", "reruns")?.reruns.get(key).cloned())
+    }
+
+    async fn put_reruns(&self, reruns: &Reruns) -> Result<u64, PortError> {
+        let mut state = self.call("store", "put_reruns")?;
+        let stored = state.reruns.get(&reruns.key).map_or(0, |stored| stored.version);
+        if stored != reruns.version {
+            return conflict("put_reruns");
+        }
+        let version = stored + 1;
+        state.reruns.insert(reruns.key.clone(), Reruns { version, ..reruns.clone() });
+        Ok(version)
     }
 
     async fn lease(

@@ -116,6 +116,25 @@ fn a_job_that_fails_at_the_deadline_of_its_machine_has_reached_its_maximum_age()
 }
 
 #[test]
+fn a_job_that_is_ended_before_the_cloud_takes_its_machine_has_lost_it() {
+    for (seconds, outcome) in [(20, Outcome::MachineLost), (180, Outcome::Failed)] {
+        let harness = Harness::new();
+        let name = running(&harness);
+        // After the cloud's notice, the machine ends its job and lets the runner report it.
+        harness.job_is(&name, FAILED);
+        harness.reconcile(&name);
+        assert_eq!(harness.run(&name).status.outcome, Some(Outcome::Failed), "its machine is up");
+        harness.pass(seconds * SECOND);
+        harness.take_back(&name);
+        harness.reconcile(&name);
+        assert_eq!(harness.run(&name).status.outcome, Some(outcome), "{seconds} s later");
+        harness.pass(5 * MINUTE);
+        harness.reconcile(&name);
+        assert_eq!(harness.run(&name).status.outcome, Some(outcome), "{seconds} s later, it stays");
+    }
+}
+
+#[test]
 fn a_machine_ends_up_to_a_second_before_a_deadline_between_two_seconds() {
     let harness = Harness::new();
     harness.pass(SignedDuration::from_millis(700));

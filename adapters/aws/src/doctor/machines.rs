@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use aws_config::SdkConfig;
+use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{
     ArchitectureType, Image, ImageState, InstanceTypeInfo, IpPermission, ProcessorInfo,
     SecurityGroup, Subnet, UsageClassType,
@@ -11,10 +12,10 @@ use jiff::Timestamp;
 use tinqs_ci_reconciler::model::{Class, MachineSpec, Market};
 
 use super::account::Account;
-use super::{launch, quota};
+use super::{failed, launch, quota};
 use crate::Config;
 use crate::client;
-use crate::ec2::Images;
+use crate::ec2::{Images, inspect_template, templates_of};
 use crate::ssm::Parameters;
 use tinqs_ci_reconciler::ports::check::{Check, Outcome};
 use tinqs_ci_reconciler::text::cut;
@@ -23,20 +24,23 @@ const IMAGE: &str = "class: image";
 const SUBNETS: &str = "class: subnets";
 const GROUPS: &str = "class: groups";
 const KINDS: &str = "class: kinds";
+const TEMPLATE: &str = "class: launch template";
 
 /// Machines that a class without a limit is assumed to run at once.
 const USUAL: i64 = 10;
 
 pub(super) async fn checks(config: &SdkConfig, configured: &Config) -> Vec<Check> {
     let (classes, without_image) = with_images(config, &configured.classes).await;
-    let (account, mut checks) = match Account::inspect(&client::ec2(config), &classes).await {
+    let client = client::ec2(config);
+    let (account, mut checks) = match Account::inspect(&client, &classes).await {
         Ok(seen) => seen,
         Err(check) => return vec![check],
     };
     checks.extend(without_image);
     let mut tries = launch::DryRuns::new(client::ec2_launch(config), &configured.installation);
     for class in &classes {
-        let of_class = class_checks(class, &account);
+        let mut of_class = class_checks(class, &account);
+        of_class.extend(template_checks(&client, class).await);
         let is_sound = of_class.iter().all(|check| check.outcome != Outcome::Fail);
         checks.extend(of_class);
         checks.extend(if is_sound {
@@ -100,6 +104,23 @@ fn class_checks(class: &Class, account: &Account) -> Vec<Check> {
         checks.extend(group_check(class, &ids, &groups, &subnets));
     }
     checks.extend(kind_checks(class, account));
+    checks
+}
+
+/// Checks that the class's launch template exists and sets nothing that is ours.
+async fn template_checks(client: &Client, class: &Class) -> Vec<Check> {
+    let mut checks = Vec::new();
+    for template in templates_of(class) {
+        checks.push(match inspect_template(client, template).await {
+            Ok(()) => {
+                let message = format!("{}: {template} sets nothing that is ours", class.name);
+                Check::ok(TEMPLATE, message)
+            }
+            Err(error) => {
+                failed(TEMPLATE, &class.name.0, "ec2:DescribeLaunchTemplateVersions", &error)
+            }
+        });
+    }
     checks
 }
 

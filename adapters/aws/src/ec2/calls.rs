@@ -1,6 +1,6 @@
 //! The calls other than launches: paced, paged, batched.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,12 +9,12 @@ use aws_sdk_ec2::error::SdkError;
 use aws_sdk_ec2::operation::describe_instances::builders::DescribeInstancesFluentBuilder;
 use aws_sdk_ec2::operation::describe_instances::{DescribeInstancesError, DescribeInstancesOutput};
 use aws_sdk_ec2::operation::get_console_output::{GetConsoleOutputError, GetConsoleOutputOutput};
-use aws_sdk_ec2::primitives::DateTime;
-use aws_sdk_ec2::types::{Filter, Image, Instance as Seen, InstanceType, Reservation, SpotPrice};
+use aws_sdk_ec2::types::{
+    Filter, Image, Instance as Seen, LaunchTemplateVersion, Reservation, ResponseLaunchTemplateData,
+};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use jiff::Timestamp;
-use tinqs_ci_reconciler::model::{Machine, MachineId};
+use tinqs_ci_reconciler::model::{LaunchTemplate, Machine, MachineId};
 use tinqs_ci_reconciler::ports::{Clock, ErrorKind, PortError};
 
 use super::instance::{Ownership, ownership};
@@ -46,10 +46,7 @@ const PAGE: i32 = 1_000;
 /// The bytes of a console's output that EC2 keeps.
 pub(super) const CONSOLE: usize = 64 << 10;
 /// A longer list is a fault of the other side.
-const MOST_PAGES: usize = 1_000;
-
-/// The product whose prices are read: machines run Linux.
-const PRODUCT: &str = "Linux/UNIX";
+pub(super) const MOST_PAGES: usize = 1_000;
 
 /// Result of looking up an ID.
 #[derive(Clone, Debug)]
@@ -64,7 +61,7 @@ pub(super) enum Found {
 
 /// State shared by all calls.
 pub(super) struct Calls {
-    client: Client,
+    pub(super) client: Client,
     clock: Arc<dyn Clock>,
     pub(super) installation: String,
     pub(super) pace: Pace,
@@ -107,40 +104,6 @@ impl Calls {
         }
         let message = format!("the list of instances does not end within {MOST_PAGES} pages");
         Err(PortError::new("compute", operation, ErrorKind::Unavailable, message))
-    }
-
-    /// Returns the current spot prices of these kinds in every zone of the region.
-    pub(super) async fn spot_prices(
-        &self,
-        kinds: &BTreeSet<String>,
-        now: Timestamp,
-    ) -> Result<Vec<SpotPrice>, PortError> {
-        let at = DateTime::from_secs(now.as_second());
-        let failed = |error: &_| errors::port_error("compute", "prices", error, codes::TABLE);
-        let kinds: Vec<InstanceType> =
-            kinds.iter().map(|kind| InstanceType::from(kind.as_str())).collect();
-        let (mut found, mut next) = (Vec::new(), None::<String>);
-        for _ in 0..MOST_PAGES {
-            turn(&self.pace.describe, "prices").await?;
-            // What begins and ends now is the price in force.
-            let request = self.client.describe_spot_price_history();
-            let request = request.set_instance_types(Some(kinds.clone()));
-            let request = request.product_descriptions(PRODUCT).start_time(at).end_time(at);
-            let request = request.set_next_token(next.clone());
-            let answer = request.send().await;
-            match &answer {
-                Ok(_) => self.pace.describe.taken(),
-                Err(error) => self.pace.describe.corrected(kind(error)),
-            }
-            let answer = answer.map_err(|error| failed(&error))?;
-            next = answer.next_token().filter(|token| !token.is_empty()).map(str::to_owned);
-            found.extend(answer.spot_price_history.unwrap_or_default());
-            if next.is_none() {
-                return Ok(found);
-            }
-        }
-        let message = format!("the list of prices does not end within {MOST_PAGES} pages");
-        Err(PortError::new("compute", "prices", ErrorKind::Unavailable, message))
     }
 
     /// Sends one call when its turn comes. The outer error: it was not sent.
@@ -328,6 +291,20 @@ impl Calls {
         Ok(answer)
     }
 
+    /// Returns what a version of a launch template sets, as [`template_data`].
+    pub(super) async fn template_data(
+        &self,
+        template: &LaunchTemplate,
+    ) -> Result<Option<ResponseLaunchTemplateData>, PortError> {
+        turn(&self.pace.describe, "launch").await?;
+        let data = template_data(&self.client, template).await;
+        match &data {
+            Ok(_) => self.pace.describe.taken(),
+            Err(error) => self.pace.describe.corrected(error.kind),
+        }
+        data
+    }
+
     /// Returns an image; `None` if EC2 has none of that ID.
     pub(super) async fn image(&self, image: &str) -> Result<Option<Image>, PortError> {
         let answer = self.client.describe_images().image_ids(image).send().await;
@@ -337,14 +314,32 @@ impl Calls {
     }
 }
 
-fn kind<E>(error: &SdkError<E>) -> ErrorKind
+/// Returns what a version of a launch template sets; `None` if EC2 does not show that version.
+pub(super) async fn template_data(
+    client: &Client,
+    template: &LaunchTemplate,
+) -> Result<Option<ResponseLaunchTemplateData>, PortError> {
+    let LaunchTemplate { id, version } = template;
+    let asked = client.describe_launch_template_versions().launch_template_id(id);
+    let answer = asked.versions(version.to_string()).send().await;
+    let answer = answer.map_err(|e| errors::port_error("compute", "launch", &e, codes::TABLE))?;
+    let mut found = answer.launch_template_versions.unwrap_or_default().into_iter();
+    let is_it = |found: &LaunchTemplateVersion| {
+        found.launch_template_id() == Some(id.as_str())
+            && found.version_number() == Some(i64::from(*version))
+    };
+    Ok(found.find(is_it).and_then(|found| found.launch_template_data))
+}
+
+pub(super) fn kind<E>(error: &SdkError<E>) -> ErrorKind
 where
     E: aws_sdk_ec2::error::ProvideErrorMetadata + std::error::Error + 'static,
 {
     errors::port_error("compute", "", error, codes::TABLE).kind
 }
 
-async fn turn(lane: &Lane, operation: &'static str) -> Result<(), PortError> {
+/// Waits for the turn of a call.
+pub(super) async fn turn(lane: &Lane, operation: &'static str) -> Result<(), PortError> {
     lane.turn().await.map_err(|wait| {
         let message = format!(
             "not sent to stay within the call rate: the next such call may go in {}",

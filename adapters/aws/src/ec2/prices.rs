@@ -1,37 +1,76 @@
-//! Spot prices as EC2 last told them. They change slowly and are estimates, so each is read once an
-//! hour.
+//! Spot prices as EC2 last told them: one cache, for the costs of machines and for the order of pools.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use aws_sdk_ec2::types::{InstanceType, SpotPrice};
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
-use tinqs_ci_reconciler::model::MicroUsd;
+use tinqs_ci_reconciler::model::{MachineSpec, MicroUsd};
 use tinqs_ci_reconciler::ports::{ErrorKind, PortError};
 
 use super::calls::Calls;
 
-/// The interval of reading the prices.
-const READ_EVERY: SignedDuration = SignedDuration::from_hours(1);
+/// The interval of reading the prices for costs: they change slowly, and costs are estimates.
+pub(super) const FOR_COSTS: SignedDuration = SignedDuration::from_hours(1);
+/// The interval of reading the prices to order pools.
+const TO_ORDER: SignedDuration = SignedDuration::from_mins(10);
 /// The interval after a failure.
 const TRIED_EVERY: SignedDuration = SignedDuration::from_mins(5);
+/// Older prices order nothing.
+const ORDERS_FOR: SignedDuration = SignedDuration::from_hours(1);
+/// The longest time for which a decision waits for prices.
+const WITHIN: Duration = Duration::from_secs(5);
 
 /// The prices that were read.
 #[derive(Default)]
-pub(super) struct Prices(Mutex<Inner>);
+pub(super) struct Prices {
+    /// One reads at a time; the others use what it read.
+    turn: tokio::sync::Mutex<()>,
+    inner: Mutex<Inner>,
+}
 
 #[derive(Default)]
 struct Inner {
     /// By kind and zone.
     prices: BTreeMap<(String, String), MicroUsd>,
-    /// The kinds that were asked for, and when they are read again.
+    /// The kinds that were last read, and when.
     read: Option<(BTreeSet<String>, Timestamp)>,
+    /// The kinds of a reading without an answer, and when it began.
+    unanswered: Option<(BTreeSet<String>, Timestamp)>,
+    /// By subnet, which never moves.
+    zones: BTreeMap<String, String>,
+    /// When zones were asked for that are still missing.
+    zones_asked: Option<Timestamp>,
+}
+
+/// Returns whether `at` is less than `within` ago; false if the clock went back.
+fn is_recent(at: Timestamp, now: Timestamp, within: SignedDuration) -> bool {
+    at <= now && now.duration_since(at) < within
+}
+
+impl Inner {
+    /// Returns whether a reading of these kinds at most `within` old is known, or one failed a moment
+    /// ago.
+    fn knows(&self, kinds: &BTreeSet<String>, now: Timestamp, within: SignedDuration) -> bool {
+        let is_of = |reading: Option<&(BTreeSet<String>, Timestamp)>, within| {
+            reading.is_some_and(|(of, at)| kinds.is_subset(of) && is_recent(*at, now, within))
+        };
+        is_of(self.read.as_ref(), within) || is_of(self.unanswered.as_ref(), TRIED_EVERY)
+    }
+
+    /// Returns the price of a machine's pool, unless it is too old.
+    fn of_pool(&self, machine: &MachineSpec, now: Timestamp) -> Option<MicroUsd> {
+        let (_, at) = self.read.as_ref()?;
+        let zone = self.zones.get(&machine.subnet).filter(|_| is_recent(*at, now, ORDERS_FOR))?;
+        self.prices.get(&(machine.kind.clone(), zone.clone())).copied()
+    }
 }
 
 impl Prices {
     /// Returns the price of a kind in a zone; with an empty zone, the highest of all zones.
     pub(super) fn of(&self, kind: &str, zone: &str) -> Option<MicroUsd> {
-        let inner = self.0.lock();
+        let inner = self.inner.lock();
         if !zone.is_empty() {
             return inner.prices.get(&(kind.to_owned(), zone.to_owned())).copied();
         }
@@ -39,37 +78,88 @@ impl Prices {
         of_kind.map(|(_, price)| *price).max()
     }
 
-    /// Reads the prices of these kinds, unless they were read lately. A failure keeps what is known
-    /// and is logged: a price is no reason to launch nothing.
-    pub(super) async fn read(&self, calls: &Calls, kinds: &[String], now: Timestamp) {
-        let wanted: BTreeSet<String> = kinds.iter().cloned().collect();
-        let is_known = self.0.lock().read.as_ref().is_some_and(|(read, until)| {
-            wanted.is_subset(read) && now < *until && until.duration_since(now) <= READ_EVERY
-        });
-        if wanted.is_empty() || is_known {
-            return;
+    /// Returns the prices of the machines' pools. What EC2 does not tell within 5 s is not known.
+    pub(super) async fn of_pools(
+        &self,
+        calls: &Calls,
+        machines: &[MachineSpec],
+        now: Timestamp,
+    ) -> Vec<Option<MicroUsd>> {
+        let kinds: Vec<String> = machines.iter().map(|spec| spec.kind.clone()).collect();
+        let reading = async {
+            self.read(calls, &kinds, now, TO_ORDER).await;
+            self.read_zones(calls, machines, now).await;
+        };
+        if tokio::time::timeout(WITHIN, reading).await.is_err() {
+            tracing::warn!("spot prices not answered within 5 s, asked again in five minutes");
         }
-        let read = calls.spot_prices(&wanted, now).await;
-        let mut inner = self.0.lock();
-        match read {
+        let inner = self.inner.lock();
+        machines.iter().map(|spec| inner.of_pool(spec, now)).collect()
+    }
+
+    /// Reads the prices of these kinds, unless a reading is at most `within` old. A failure keeps
+    /// what is known and is logged: a price is no reason to launch nothing.
+    pub(super) async fn read(
+        &self,
+        calls: &Calls,
+        kinds: &[String],
+        now: Timestamp,
+        within: SignedDuration,
+    ) {
+        let mut wanted: BTreeSet<String> = kinds.iter().cloned().collect();
+        let _turn = self.turn.lock().await;
+        {
+            let mut inner = self.inner.lock();
+            if wanted.is_empty() || inner.knows(&wanted, now, within) {
+                return;
+            }
+            // Readers want different kinds: one reading is for all of them.
+            wanted.extend(inner.read.iter().flat_map(|(kinds, _)| kinds.clone()));
+            inner.unanswered = Some((wanted.clone(), now));
+        }
+        match calls.spot_prices(&wanted, now).await {
             Ok(read) => {
-                let prices: BTreeMap<_, _> = read.iter().filter_map(price_of).collect();
-                inner.prices = prices;
-                inner.read = Some((wanted, now + READ_EVERY));
+                let mut inner = self.inner.lock();
+                inner.prices = read.iter().filter_map(price_of).collect();
+                (inner.read, inner.unanswered) = (Some((wanted, now)), None);
             }
-            Err(error) => {
-                inner.read = Some((wanted, now + TRIED_EVERY));
-                drop(inner);
-                warn(&error);
+            Err(error) => warn(&error, "ec2:DescribeSpotPriceHistory"),
+        }
+    }
+
+    /// Reads the zones of the machines' subnets, each once.
+    async fn read_zones(&self, calls: &Calls, machines: &[MachineSpec], now: Timestamp) {
+        let _turn = self.turn.lock().await;
+        let missing: BTreeSet<String> = {
+            let mut inner = self.inner.lock();
+            let subnets = machines.iter().map(|spec| &spec.subnet);
+            let missing = subnets.filter(|subnet| !inner.zones.contains_key(*subnet));
+            let missing: BTreeSet<String> = missing.cloned().collect();
+            if missing.is_empty()
+                || inner.zones_asked.is_some_and(|at| is_recent(at, now, TRIED_EVERY))
+            {
+                return;
             }
+            inner.zones_asked = Some(now);
+            missing
+        };
+        match calls.zones(&missing).await {
+            Ok(zones) => {
+                let mut inner = self.inner.lock();
+                if missing.iter().all(|subnet| zones.contains_key(subnet)) {
+                    inner.zones_asked = None;
+                }
+                inner.zones.extend(zones);
+            }
+            Err(error) => warn(&error, "ec2:DescribeSubnets"),
         }
     }
 }
 
-fn warn(error: &PortError) {
+fn warn(error: &PortError, right: &str) {
     let hint = match error.kind {
-        ErrorKind::Denied => "allow ec2:DescribeSpotPriceHistory to this role",
-        _ => "they are read again in five minutes",
+        ErrorKind::Denied => format!("allow {right} to this role"),
+        _ => "they are read again in five minutes".to_owned(),
     };
     tracing::warn!(error = %error, hint, "cannot read spot prices, costs may be unknown");
 }

@@ -39,6 +39,33 @@ pub async fn rehearse(
     }
 }
 
+/// Checks that the user data of the class's machines is small enough for EC2, with the URL of the
+/// forge and the git token that they get. Nothing is asked.
+///
+/// # Errors
+/// `Invalid`: it is too large, or something that a launch needs is missing. The message names the
+/// size of each part.
+pub fn check_user_data(
+    installation: &str,
+    class: &Class,
+    instance_url: &str,
+    git_token: Option<&Secret>,
+) -> Result<(), PortError> {
+    // As long as the ID of an attempt may be.
+    let attempt_id = AttemptId {
+        run: RunName::job(i64::MAX),
+        uid: Uid8("00000000".to_owned()),
+        number: u32::MAX,
+    };
+    for machine in &class.machines {
+        let mut attempt = attempt(class, machine, &attempt_id, Timestamp::now());
+        instance_url.clone_into(&mut attempt.boot.instance_url);
+        attempt.boot.git_token = git_token.cloned();
+        Ask::new(installation, &attempt_id, 0, &attempt)?;
+    }
+    Ok(())
+}
+
 /// An emulator without dry runs has launched a machine; it is terminated again.
 async fn carried_out(client: &Client, made: &[Instance]) -> PortError {
     let ids: Vec<String> = made.iter().filter_map(|i| i.instance_id().map(str::to_owned)).collect();
@@ -64,8 +91,7 @@ fn attempt(
     attempt_id: &AttemptId,
     now: Timestamp,
 ) -> Attempt {
-    let placement =
-        Placement { machine: machine.clone(), asked_again: false, answered: None, refused: None };
+    let placement = Placement::new(machine.clone());
     // A machine that is launched nevertheless ends soon.
     let soon = SignedDuration::from_mins(10);
     Attempt {
@@ -84,6 +110,7 @@ fn attempt(
             deadline: now.checked_add(soon).unwrap_or(now),
             idle_within: class.times.idle_within.min(soon),
             start_by: now.checked_add(soon).ok(),
+            hold: class.times.hold,
             instance_url: "https://git.invalid".to_owned(),
             git_token: None,
         },

@@ -6,13 +6,13 @@ use aws_sdk_ec2::types::{
     BlockDeviceMapping, CreditSpecificationRequest, HttpTokensState,
     IamInstanceProfileSpecification, InstanceInterruptionBehavior, InstanceMarketOptionsRequest,
     InstanceMetadataEndpointState, InstanceMetadataOptionsRequest, InstanceMetadataTagsState,
-    InstanceNetworkInterfaceSpecification, InstanceType, MarketType, ResourceType,
-    ShutdownBehavior, SpotInstanceType, SpotMarketOptions, TagSpecification,
+    InstanceNetworkInterfaceSpecification, InstanceType, LaunchTemplateSpecification, MarketType,
+    ResourceType, ShutdownBehavior, SpotInstanceType, SpotMarketOptions, TagSpecification,
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use tinqs_ci_reconciler::model::{
-    Attempt, AttemptId, Cause, CpuCredits, MachineOptions, MachineSpec, Market,
+    Attempt, AttemptId, Cause, CpuCredits, LaunchTemplate, MachineOptions, MachineSpec, Market,
 };
 use tinqs_ci_reconciler::ports::{ErrorKind, PortError};
 
@@ -76,10 +76,13 @@ impl<'a> Ask<'a> {
         }
         let user_data = boot::script(attempt_id, placement, attempt);
         if user_data.len() > USER_DATA_LIMIT {
+            let sizes = boot::sizes(attempt_id, placement, attempt).into_iter();
+            let sizes: Vec<String> = sizes.map(|(part, size)| format!("{part} {size}")).collect();
             let message = format!(
-                "the boot script has {} bytes and EC2 accepts {USER_DATA_LIMIT}: shorten the \
+                "the boot script has {} bytes ({}) and EC2 accepts {USER_DATA_LIMIT}: shorten the \
                  labels or [class.runner] of class {}",
                 user_data.len(),
+                sizes.join(", "),
                 attempt.class
             );
             // A class with `any` labels passes on those of the job: another job's may be shorter.
@@ -125,6 +128,7 @@ impl<'a> Ask<'a> {
             .min_count(1)
             .max_count(1)
             .client_token(tags::token(installation, attempt_id, *placement))
+            .set_launch_template(options.launch_template.as_ref().map(by_template))
             .image_id(image)
             .instance_type(InstanceType::from(kind.as_str()))
             .set_subnet_id(interface.is_none().then(|| subnet.clone()))
@@ -139,6 +143,13 @@ impl<'a> Ask<'a> {
             .set_tag_specifications(Some(tagged.collect()))
             .user_data(STANDARD.encode(&user_data.0))
     }
+}
+
+fn by_template(template: &LaunchTemplate) -> LaunchTemplateSpecification {
+    LaunchTemplateSpecification::builder()
+        .launch_template_id(&template.id)
+        .version(template.version.to_string())
+        .build()
 }
 
 fn profile(name: &str) -> Option<IamInstanceProfileSpecification> {

@@ -2,7 +2,7 @@
 //! numbers only: everyone who may describe instances can read them.
 
 use aws_sdk_ec2::types::Tag;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
 use tinqs_ci_reconciler::model::{Attempt, AttemptId, BootPromise, ClassName};
 
@@ -19,6 +19,8 @@ const DEADLINE: &str = "tinqs-ci/deadline";
 /// Both or neither: machines of earlier releases have none.
 const START_BY: &str = "tinqs-ci/start-by";
 const IDLE_WITHIN: &str = "tinqs-ci/idle-within";
+/// Only if the machine may stay after its job.
+const HOLD: &str = "tinqs-ci/hold";
 const CLASS: &str = "tinqs-ci/class";
 /// Shown in consoles; not read.
 const NAME: &str = "Name";
@@ -89,17 +91,24 @@ pub fn write(
         let start_by = whole_seconds(promise.start_by);
         [(START_BY, start_by.to_string()), (IDLE_WITHIN, format!("{:#}", promise.idle_within))]
     });
+    let hold = attempt.boot.hold;
+    let hold = (!hold.is_zero()).then(|| (HOLD, format!("{hold:#}")));
     let recorded = usize::try_from(placement).ok().and_then(|at| attempt.placements.get(at));
     let own = recorded.map(|placement| &placement.machine.options.tags).into_iter().flatten();
     let own =
         own.filter(|(key, _)| !is_ours(key)).map(|(key, value)| (key.as_str(), value.clone()));
-    tags.into_iter().chain(repository).chain(promise).chain(own).map(tag).collect()
+    tags.into_iter().chain(repository).chain(promise).chain(hold).chain(own).map(tag).collect()
 }
 
 /// Whether a tag is one that only we set.
 fn is_ours(key: &str) -> bool {
     let rest = key.strip_prefix(INSTALLATION);
     key == NAME || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// Whether a tag is none that a launch template may set. IAM compares keys without case.
+pub(super) fn is_reserved(key: &str) -> bool {
+    key.eq_ignore_ascii_case(NAME) || key.to_lowercase().starts_with(INSTALLATION)
 }
 
 fn whole_seconds(at: Timestamp) -> Timestamp {
@@ -132,7 +141,9 @@ pub fn read(installation: &str, tags: &[Tag]) -> Option<Tagged> {
     let has = |key: &str| tags.iter().any(|tag| tag.key() == Some(key));
     let promise = if has(START_BY) || has(IDLE_WITHIN) {
         let start_by = value(START_BY)?.parse().ok()?;
-        Some(BootPromise { start_by, idle_within: value(IDLE_WITHIN)?.parse().ok()? })
+        let idle_within = value(IDLE_WITHIN)?.parse().ok()?;
+        let hold = if has(HOLD) { value(HOLD)?.parse().ok()? } else { SignedDuration::ZERO };
+        Some(BootPromise { start_by, idle_within, hold })
     } else {
         None
     };

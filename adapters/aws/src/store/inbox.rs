@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::types::ReturnConsumedCapacity;
 use jiff::Timestamp;
 use tinqs_ci_reconciler::ports::{Inbox, InboxItem, PortError};
 
-use super::item::{self, BODY, CREATED, INBOX, KEY, KIND, TTL};
+use super::item::{self, BODY, CREATED, INBOX, Item, KEY, KIND, TTL};
 use super::lists::{IndexRange, Keys, key_of, place};
 use super::shape::Index;
 use super::{DynamoStore, LEASE_KEPT, quarantined};
@@ -24,6 +24,23 @@ fn inbox_key(key: &str) -> String {
 fn key_in(stored: &str) -> String {
     let key = stored.strip_prefix(INBOX).and_then(|rest| rest.strip_prefix('#'));
     key.unwrap_or(stored).to_owned()
+}
+
+/// Returns the delivery in an item. One that cannot be read is logged.
+pub(super) fn delivery_of(stored: &str, there: &Item) -> Option<InboxItem> {
+    match item::unpacked(there) {
+        Ok(body) => {
+            let delivery = InboxItem::stored(&key_in(stored), body);
+            if delivery.is_none() {
+                quarantined(stored, "its key holds no time");
+            }
+            delivery
+        }
+        Err(reason) => {
+            quarantined(stored, &reason);
+            None
+        }
+    }
 }
 
 #[async_trait]
@@ -55,13 +72,7 @@ impl Inbox for DynamoStore {
             let mut items = self.fetch("oldest", &keys, true).await?;
             for stored in keys.iter().filter_map(key_of) {
                 let Some(there) = items.remove(stored) else { continue };
-                match item::unpacked(&there) {
-                    Ok(body) => match InboxItem::stored(&key_in(stored), body) {
-                        Some(item) => found.push(item),
-                        None => quarantined(stored, "its key holds no time"),
-                    },
-                    Err(reason) => quarantined(stored, &reason),
-                }
+                found.extend(delivery_of(stored, &there));
             }
             match next {
                 Some(next) => behind = Some(next),

@@ -13,7 +13,7 @@ use super::deflate::{deflated, inflated};
 pub(super) type Item = HashMap<String, AttributeValue>;
 
 /// The partition key: a run's name, or `seats#<class>`, `seats-page#<page>#<class>`, `pauses`,
-/// `lease#<what>`, `inbox#<key>`, `usage#<day>#<key>`.
+/// `lease#<what>`, `inbox#<key>`, `usage#<day>#<key>`, `reruns#<key>`.
 pub(super) const KEY: &str = "run_id";
 /// For people: the repository.
 pub(super) const REPO: &str = "repo";
@@ -307,6 +307,12 @@ pub(super) fn described() -> serde_json::Value {
             ("unpriced", "N", "seconds whose price was not known"),
             ("unknown_end", "N", "the most seconds more of machines whose end nobody saw"),
             (TTL, "N", "seconds of Unix time; 13 months after the day"),
+        ]),
+        "reruns#<key>": attributes(&[
+            (KEY, "S", "repository ID, workflow run ID, and the hash of the job's full name"),
+            (VERSION, "N", "counts the writes; guards every one"),
+            (BODY, "S", "the requests to run the job again: JSON"),
+            (TTL, "N", "seconds of Unix time; 90 days after the last request"),
         ]),
         "inbox#<key>": attributes(&[
             (KEY, "S", "the time a delivery was received, and its hash"),

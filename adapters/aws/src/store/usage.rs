@@ -109,6 +109,25 @@ impl DynamoStore {
         Err(PortError::new("store", "put", ErrorKind::Throttled, message))
     }
 
+    /// Adds to the usage by itself: that of a backup.
+    pub(super) async fn add_usage(&self, used: &Usage) -> Result<(), PortError> {
+        let update = self.update_of(used).map_err(|error| {
+            PortError::new("store", "insert", ErrorKind::Invalid, error.to_string())
+        })?;
+        let asked = self
+            .client
+            .transact_write_items()
+            .transact_items(TransactWriteItem::builder().update(update).build())
+            // After a lost reply the client repeats it with the same token.
+            .client_request_token(hex::encode(self.mark()))
+            .return_consumed_capacity(ReturnConsumedCapacity::Total);
+        let answer = asked.send().await.map_err(|error| port_error("insert", &error))?;
+        for charged in answer.consumed_capacity() {
+            self.wrote(Some(charged));
+        }
+        Ok(())
+    }
+
     fn put_of(
         &self,
         run: &Run,
@@ -236,7 +255,7 @@ fn refusal(reasons: &[CancellationReason], run: &Run, mark: &[u8]) -> Refusal {
     Refusal::Other
 }
 
-fn usage_of(item: &Item) -> Option<Usage> {
+pub(super) fn usage_of(item: &Item) -> Option<Usage> {
     let key = item.get(KEY).and_then(|key| key.as_s().ok()).map_or("", String::as_str);
     let of = item.get(OF)?.as_s().ok()?;
     let read = serde_json::from_str(of).inspect_err(|error| {

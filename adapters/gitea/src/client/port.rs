@@ -2,10 +2,10 @@
 
 use async_trait::async_trait;
 use tinqs_ci_reconciler::model::{
-    AttemptId, JobRef, JobRunner, Registration, Registrations, Runner,
+    AttemptId, JobRef, JobRunner, Registration, Registrations, RerunScope, Runner, WorkflowRun,
 };
 use tinqs_ci_reconciler::ports::{
-    Forge, PortError, RegistrationLists, RepoRef, SeenJob, TrueTime, WaitingJob,
+    Forge, PortError, RegistrationLists, RepoRef, RerunAnswer, SeenJob, TrueTime, WaitingJob,
 };
 
 use super::{Client, pages};
@@ -70,5 +70,22 @@ impl Forge for Client {
 
     async fn retire(&self, id: i64, repo_id: i64) -> Result<(), PortError> {
         self.remove_registration(id, repo_id).await
+    }
+
+    async fn workflow_run(
+        &self,
+        job: &JobRef,
+        run_id: i64,
+    ) -> Result<Option<WorkflowRun>, PortError> {
+        self.run_with_jobs(job, run_id).await
+    }
+
+    async fn rerun(
+        &self,
+        job: &JobRef,
+        run_id: i64,
+        scope: RerunScope,
+    ) -> Result<RerunAnswer, PortError> {
+        self.ask_to_rerun(job, run_id, scope).await
     }
 }

@@ -86,7 +86,7 @@ impl Client {
     ///
     /// # Errors
     /// The forge does not answer, or denies it.
-    pub async fn workflow_run(
+    pub async fn run_and_jobs(
         &self,
         repo: &str,
         id: i64,

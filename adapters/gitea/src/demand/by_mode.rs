@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use tinqs_ci_reconciler::model::{
-    AttemptId, Job, JobRef, JobRunner, Registration, Registrations, Runner,
+    AttemptId, Job, JobRef, JobRunner, Registration, Registrations, RerunScope, Runner, WorkflowRun,
 };
 use tinqs_ci_reconciler::ports::{
-    ErrorKind, Forge, PortError, RegistrationLists, RepoRef, SeenJob, TrueTime, WaitingJob,
+    ErrorKind, Forge, PortError, RegistrationLists, RepoRef, RerunAnswer, SeenJob, TrueTime,
+    WaitingJob,
 };
 use tokio::sync::OnceCell;
 
@@ -148,5 +149,22 @@ impl Forge for DemandSource {
 
     async fn retire(&self, id: i64, repo_id: i64) -> Result<(), PortError> {
         self.client.retire(id, repo_id).await
+    }
+
+    async fn workflow_run(
+        &self,
+        job: &JobRef,
+        run_id: i64,
+    ) -> Result<Option<WorkflowRun>, PortError> {
+        self.client.workflow_run(job, run_id).await
+    }
+
+    async fn rerun(
+        &self,
+        job: &JobRef,
+        run_id: i64,
+        scope: RerunScope,
+    ) -> Result<RerunAnswer, PortError> {
+        self.client.rerun(job, run_id, scope).await
     }
 }

@@ -22,6 +22,8 @@ const SCRIPT: &str = "boot.sh";
 pub(super) const LOG: &str = "log";
 pub(super) const TERMINATED: &str = "terminated";
 const ENDED: &str = "ended";
+/// Written by the boot script before it ends the machine.
+const POWERED_OFF: &str = ".tinqs-ci-powered-off";
 /// Prefix of directories that are being deleted.
 const DISCARDED: &str = ".discarded-";
 
@@ -203,9 +205,22 @@ impl Place {
         if !begun {
             return None;
         }
-        let by = if self.has(TERMINATED) { EndedBy::Request } else { EndedBy::Itself };
+        let by = if self.has(TERMINATED) {
+            EndedBy::Request
+        } else if self.powered_off() || now >= machine.deadline {
+            EndedBy::Itself
+        } else {
+            EndedBy::Cloud
+        };
         self.close(&Ended { at: now, by });
         Some(gone(machine, by, now))
+    }
+
+    /// Whether its boot script powered it off. If not, its processes were killed, or the host
+    /// restarted. One that cannot be looked up is its own end: nothing follows from that.
+    fn powered_off(&self) -> bool {
+        let file = self.work.join(HOME).join(POWERED_OFF);
+        self.account.files(|| file.exists()).unwrap_or(true)
     }
 
     /// Whether its first process is alive. The process always carries its marker, except at the

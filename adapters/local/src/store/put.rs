@@ -3,7 +3,8 @@
 use tinqs_ci_reconciler::model::{Run, Usage};
 use tinqs_ci_reconciler::ports::{Expect, PortError};
 
-use super::tables::{Answer, Op, Record};
+use super::record::Record;
+use super::tables::{Answer, Op};
 use super::{Store, unexpected};
 
 impl Store {

@@ -5,13 +5,14 @@ use redb::{
     WriteTransaction,
 };
 use tinqs_ci_reconciler::model::{
-    AttemptId, ClassName, Pause, Run, RunName, SeatLimits, Uid, Usage, encode,
+    AttemptId, ClassName, Pause, Reruns, RunName, SeatLimits, Uid, Usage,
 };
-use tinqs_ci_reconciler::ports::{Expect, MOST_ITEMS, Seat};
+use tinqs_ci_reconciler::ports::{Expect, MOST_ITEMS};
 use uuid::Uuid;
 
-use super::index::{project, quarantined};
-use super::{pauses, probe, usage};
+use super::record::{NewItem, Record};
+use super::seats::{self, SEATS};
+use super::{pauses, probe, reruns, usage};
 
 /// The fields that guard a write and maintain the indexes precede the record, so that a write never
 /// has to parse the record that it replaces: uid, version, created at, expires at, record.
@@ -25,8 +26,6 @@ pub(super) const OPEN: TableDefinition<&str, &[u8]> = TableDefinition::new("open
 pub(super) const EXPIRY: TableDefinition<(i64, &str), &[u8]> = TableDefinition::new("expiry");
 /// Created at, name: for lists, newest first.
 pub(super) const CREATED: TableDefinition<(i64, &str), ()> = TableDefinition::new("created");
-/// Class, attempt ID → repository.
-const SEATS: TableDefinition<(&str, &str), &str> = TableDefinition::new("seats");
 /// Key → item, oldest first.
 pub(super) const INBOX: TableDefinition<&str, &[u8]> = TableDefinition::new("inbox");
 /// `format`, and `probe`, the number of probes.
@@ -34,18 +33,6 @@ const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
 
 /// The only format so far.
 pub(super) const FORMAT: u64 = 1;
-
-/// A run ready to be written.
-#[derive(Debug)]
-pub(super) struct Record {
-    name: RunName,
-    uid: Uid,
-    version: u64,
-    created: i64,
-    expires: Option<i64>,
-    body: Vec<u8>,
-    projection: Vec<u8>,
-}
 
 /// A write.
 #[derive(Debug)]
@@ -73,6 +60,7 @@ pub(super) enum Op {
     Pause(Pause),
     /// Ends the pause of a class; with `None` every pause.
     Resume(Option<ClassName>),
+    Reruns(Box<Reruns>),
     TakeIn {
         key: String,
         body: Vec<u8>,
@@ -80,6 +68,8 @@ pub(super) enum Op {
     TakeOut {
         key: String,
     },
+    /// Adds items of a backup.
+    Insert(Vec<NewItem>),
     /// Writes a counter and this many bytes, to check whether writing works.
     Probe {
         bytes: usize,
@@ -104,26 +94,6 @@ pub(super) enum Refused {
     Invalid(String),
     /// The file failed; the write may have happened.
     Storage(String),
-}
-
-impl Record {
-    pub(super) fn bytes(&self) -> usize {
-        self.body.len() + self.projection.len()
-    }
-
-    pub(super) fn of(run: &Run, version: u64) -> Self {
-        let run = Run { version, ..run.clone() };
-        let expires = (!run.is_open()).then(|| run.status.due.as_millisecond());
-        Self {
-            uid: run.uid,
-            version,
-            created: run.created_at.as_microsecond(),
-            expires,
-            body: encode(&run),
-            projection: project(&run),
-            name: run.name,
-        }
-    }
 }
 
 /// The tables of runs, opened once for all writes of a transaction.
@@ -162,6 +132,7 @@ pub(super) fn prepare(write: &WriteTransaction) -> Result<u64, redb::Error> {
     write.open_table(INBOX)?;
     write.open_table(pauses::PAUSES)?;
     write.open_table(usage::USAGE)?;
+    write.open_table(reruns::RERUNS)?;
     let mut meta = write.open_table(META)?;
     let format = meta.get("format")?.map(|found| found.value());
     if format.is_none() {
@@ -170,7 +141,7 @@ pub(super) fn prepare(write: &WriteTransaction) -> Result<u64, redb::Error> {
     Ok(format.unwrap_or(FORMAT))
 }
 
-/// Applies a write. A refused one changes nothing. The flag: whether anything was changed.
+/// Applies a write. A refused one changes nothing, but for items of a backup. The flag: whether anything was changed.
 pub(super) fn apply<'t>(
     write: &'t WriteTransaction,
     runs: &mut Option<Runs<'t>>,
@@ -186,12 +157,11 @@ pub(super) fn apply<'t>(
         }
         Op::Remove { name, uid, version } => remove(Runs::of(write, runs)?, &name, uid, version),
         Op::Seat { class, attempt_id, repo, limits } => {
-            seat(write, &class, &attempt_id, &repo, limits)
+            let (taken, changed) = seats::take(write, &class, &attempt_id, &repo, limits)?;
+            Ok((Ok(Answer::Taken(taken)), changed))
         }
         Op::Unseat { class, attempt_id } => {
-            let attempt_id = attempt_id.to_string();
-            let was =
-                write.open_table(SEATS)?.remove((class.0.as_str(), attempt_id.as_str()))?.is_some();
+            let was = seats::give_back(write, &class, &attempt_id)?;
             Ok((Ok(Answer::Done), was))
         }
         Op::Pause(pause) => {
@@ -202,8 +172,20 @@ pub(super) fn apply<'t>(
             let (pauses, changed) = pauses::resume(write, class.as_ref())?;
             Ok((Ok(Answer::Pauses(pauses)), changed))
         }
+        Op::Reruns(requests) => Ok(match reruns::put(write, &requests)? {
+            Ok(version) => (Ok(Answer::Version(version)), true),
+            Err(conflict) => (Err(Refused::Conflict(conflict)), false),
+        }),
         Op::TakeIn { key, body } => take_in(write, &key, &body),
         Op::TakeOut { key } => take_out(write, &key),
+        Op::Insert(items) => {
+            for item in items {
+                if let Err(refused) = insert(write, Runs::of(write, runs)?, item)? {
+                    return Ok((Err(refused), true));
+                }
+            }
+            Ok((Ok(Answer::Done), true))
+        }
         Op::Probe { bytes } => {
             probe::occupy(write, bytes)?;
             let mut meta = write.open_table(META)?;
@@ -273,6 +255,32 @@ fn put(tables: &mut Runs, record: &Record, expect: Expect) -> Applied {
     Ok((Ok(Answer::Version(*version)), true))
 }
 
+/// Adds an item of a backup: usage to earlier usage; a run only if there is none of its name.
+fn insert(
+    write: &WriteTransaction,
+    runs: &mut Runs,
+    item: NewItem,
+) -> Result<Result<(), Refused>, redb::Error> {
+    match item {
+        NewItem::Run(record) => {
+            let (answer, _) = put(runs, &record, Expect::Absent)?;
+            return Ok(answer.map(|_| ()));
+        }
+        NewItem::Seat { class, seat } => {
+            let no_limits = SeatLimits::default();
+            seats::take(write, &class, &seat.attempt_id, &seat.repo, no_limits)?;
+        }
+        NewItem::Pause(pause) => {
+            pauses::pause(write, &pause)?;
+        }
+        NewItem::Usage(used) => usage::add(write, &used)?,
+        NewItem::Delivery(item) => {
+            write.open_table(INBOX)?.insert(item.key.as_str(), item.body.as_slice())?;
+        }
+    }
+    Ok(Ok(()))
+}
+
 fn unindex(tables: &mut Runs, name: &str, there: &Guard) -> Result<(), redb::Error> {
     tables.created.remove((there.created, name))?;
     match there.expires {
@@ -292,36 +300,6 @@ fn remove(tables: &mut Runs, name: &RunName, uid: Uid, version: u64) -> Applied 
     unindex(tables, name.as_str(), &there)?;
     tables.records.remove(name.as_str())?;
     Ok((Ok(Answer::Done), true))
-}
-
-fn seat(
-    write: &WriteTransaction,
-    class: &ClassName,
-    attempt_id: &AttemptId,
-    repo: &str,
-    limits: SeatLimits,
-) -> Applied {
-    let mut seats = write.open_table(SEATS)?;
-    let attempt_id = attempt_id.to_string();
-    if seats.get((class.0.as_str(), attempt_id.as_str()))?.is_some() {
-        return Ok((Ok(Answer::Taken(true)), false));
-    }
-    // One row each: the write is small, and some thousand rows are read in a few milliseconds.
-    let mut held: Vec<String> = Vec::new();
-    if limits != SeatLimits::default() {
-        for entry in seats.range((class.0.as_str(), "")..)? {
-            let (key, held_for) = entry?;
-            if key.value().0 != class.0 {
-                break;
-            }
-            held.push(held_for.value().to_owned());
-        }
-    }
-    if limits.reached(repo, held.iter().map(String::as_str)).is_some() {
-        return Ok((Ok(Answer::Taken(false)), false));
-    }
-    seats.insert((class.0.as_str(), attempt_id.as_str()), repo)?;
-    Ok((Ok(Answer::Taken(true)), true))
 }
 
 fn take_in(write: &WriteTransaction, key: &str, body: &[u8]) -> Applied {
@@ -355,31 +333,6 @@ pub(super) fn get<'n>(
         }))
     };
     names.map(stored).collect()
-}
-
-pub(super) fn seats(read: &ReadTransaction, class: &ClassName) -> Result<Vec<Seat>, redb::Error> {
-    let mut found = Vec::new();
-    for entry in read.open_table(SEATS)?.range((class.0.as_str(), "")..)? {
-        let (key, repo) = entry?;
-        let (of, attempt_id) = key.value();
-        if of != class.0 {
-            break;
-        }
-        match attempt_id.parse() {
-            Ok(attempt_id) => found.push(Seat { attempt_id, repo: repo.value().to_owned() }),
-            Err(reason) => quarantined(attempt_id, &reason),
-        }
-    }
-    Ok(found)
-}
-
-#[cfg(test)]
-impl Record {
-    /// Makes the record unreadable.
-    pub(super) fn damage(&mut self) {
-        self.body = b"{\"name\": \"job-2\", \"uid\": 7".to_vec();
-        self.projection = b"[]".to_vec();
-    }
 }
 
 /// Returns the number of probes that have written.

@@ -9,7 +9,7 @@ use redb::backends::InMemoryBackend;
 use tinqs_ci_reconciler::model::{Amount, ClassName, JobRef, Phase, SeenBy, Spec, Usage, UsageKey};
 use tinqs_ci_reconciler::ports::Filter;
 
-use super::tables::Record;
+use super::record::Record;
 use super::*;
 
 /// A disk that can be full, and that keeps its content while the store is closed.

@@ -66,6 +66,6 @@ pub(super) fn read(
     Ok(found)
 }
 
-fn read_one(key: &str, bytes: &[u8]) -> Option<Usage> {
+pub(super) fn read_one(key: &str, bytes: &[u8]) -> Option<Usage> {
     serde_json::from_slice(bytes).inspect_err(|reason| quarantined(key, reason)).ok()
 }

@@ -15,6 +15,7 @@ use redb::{
 };
 use tokio::sync::{mpsc, oneshot};
 
+use super::record::NewItem;
 use super::tables::{self, Answer, FORMAT, Op, Refused};
 use super::{LARGEST_PROBE, OpenError};
 
@@ -175,6 +176,10 @@ pub(super) fn told(panic: &(dyn Any + Send)) -> String {
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "panic".to_owned())
 }
 
+fn closed(closed: &Closed) -> String {
+    format!("the store is closed after an error and will be reopened: {}", closed.why)
+}
+
 impl File {
     pub(super) fn open(path: PathBuf, opener: Opener) -> Result<Self, OpenError> {
         let database = RwLock::new(Ok(opener()?));
@@ -213,18 +218,29 @@ impl File {
         read: impl FnOnce(&ReadTransaction) -> Result<T, redb::Error>,
     ) -> Result<T, String> {
         let database = self.database.read();
-        let database = database.as_ref().map_err(|closed| {
-            format!("the store is closed after an error and will be reopened: {}", closed.why)
-        })?;
+        let database = database.as_ref().map_err(closed)?;
         let result = database.begin_read().map_err(redb::Error::from).and_then(|txn| read(&txn));
-        result.map_err(|error| match error {
+        result.map_err(|error| self.unread(&error))
+    }
+
+    /// Begins a read that may take long. It does not keep the file from being reopened, after which
+    /// it fails. The error is a sentence.
+    pub(super) fn begin(&self) -> Result<ReadTransaction, String> {
+        let database = self.database.read();
+        let database = database.as_ref().map_err(closed)?;
+        database.begin_read().map_err(|error| self.unread(&redb::Error::from(error)))
+    }
+
+    /// Says in a sentence why a read failed.
+    pub(super) fn unread(&self, error: &redb::Error) -> String {
+        match error {
             // The write that failed has its own error.
             redb::Error::PreviousIo => {
                 let path = self.path.display();
                 format!("the store `{path}` is being reopened, because a write has failed")
             }
-            error => self.sentence("read", &error),
-        })
+            error => self.sentence("read", error),
+        }
     }
 
     pub(super) fn close(&self) {
@@ -300,12 +316,14 @@ fn bytes_of(op: &Op) -> usize {
     match op {
         Op::Put { record, .. } => record.bytes(),
         Op::TakeIn { body, .. } => body.len(),
+        Op::Insert(items) => items.iter().map(NewItem::bytes).sum(),
         Op::Probe { bytes } => *bytes,
         Op::Remove { .. }
         | Op::Seat { .. }
         | Op::Unseat { .. }
         | Op::Pause(_)
         | Op::Resume(_)
+        | Op::Reruns(_)
         | Op::TakeOut { .. }
         | Op::Nothing => 0,
     }

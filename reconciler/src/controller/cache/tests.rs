@@ -5,7 +5,7 @@ use std::task::{Context, Poll, Waker};
 
 use super::*;
 use crate::model::{Class, Market, ObservedClass, Times};
-use crate::ports::ErrorKind;
+use crate::ports::{ErrorKind, PortError};
 
 fn machine(kind: &str, subnet: &str, market: Market) -> MachineSpec {
     let (kind, subnet) = (kind.to_owned(), subnet.to_owned());
@@ -31,7 +31,9 @@ fn left(cache: &Cache, seconds: i64) -> Vec<String> {
         limit: None,
         repo_limit: None,
         owner_limit: None,
+        rerun: crate::model::RerunPolicy::default(),
         budget: None,
+        allocation: crate::model::Allocation::Order,
         repos: Vec::new(),
         times: Times::default(),
     };
@@ -40,6 +42,28 @@ fn left(cache: &Cache, seconds: i64) -> Vec<String> {
     let machines = observed.class.machines.iter();
     let free = machines.filter(|m| observed.unavailable_until(m, now).is_none());
     free.map(|m| format!("{} {} {}", m.market, m.kind, m.subnet)).collect()
+}
+
+#[test]
+fn pools_that_failed_are_worse_for_a_quarter_of_an_hour() {
+    let cache = Cache::default();
+    let small = machine("small", "a", Market::Spot);
+    let big = machine("big", "b", Market::Spot);
+    let after = |seconds: i64| Timestamp::UNIX_EPOCH + SignedDuration::from_secs(seconds);
+    let failed = |seconds: i64| {
+        cache.failed_lately(after(seconds)).into_iter().map(|spec| spec.kind).collect::<Vec<_>>()
+    };
+    cache.skip(&small, Cause::Capacity, after(0));
+    cache.skip(&big, Cause::Reclaimed, after(60));
+    for cause in [Cause::Quota, Cause::Market, Cause::Addresses, Cause::Unsupported] {
+        cache.skip(&machine("other", "c", Market::Spot), cause, after(60));
+    }
+    assert_eq!(failed(899), ["small", "big"]);
+    assert_eq!(failed(900), ["big"]);
+    assert_eq!(failed(960), [""; 0]);
+    // It is available again, fails again, and its time begins again.
+    cache.skip(&small, Cause::Capacity, after(900));
+    assert_eq!(failed(959), ["big", "small"]);
 }
 
 #[test]

@@ -175,6 +175,8 @@ mod tests {
             forge_read: None,
             at_work: Vec::new(),
             canceled: Vec::new(),
+            elsewhere: None,
+            rerun: None,
             no_replacement: false,
             nearest: None,
             class: None,

@@ -2,8 +2,8 @@
 
 use jiff::Timestamp;
 
-use crate::controller::Event;
-use crate::model::{Answer, Attempt, Condition, Phase, Run};
+use crate::controller::{Event, RerunOutcome};
+use crate::model::{Answer, Attempt, Condition, Happened, Phase, Run};
 
 /// Returns the events between the stored record and the one that was written over it.
 pub(super) fn events(before: &Run, after: &Run, now: Timestamp) -> Vec<Event> {
@@ -27,6 +27,7 @@ pub(super) fn events(before: &Run, after: &Run, now: Timestamp) -> Vec<Event> {
         });
     }
     events.extend(started(before, after, now));
+    events.extend(interrupted(before, after));
     if before.status.phase != after.status.phase {
         match (after.status.phase, after.status.outcome) {
             (Phase::Finished, Some(outcome)) => {
@@ -44,6 +45,19 @@ pub(super) fn events(before: &Run, after: &Run, now: Timestamp) -> Vec<Event> {
         message: began.message.clone(),
     }));
     events
+}
+
+/// Returns that the cloud took the machine of the job, and that the job is not run again.
+fn interrupted(before: &Run, after: &Run) -> Vec<Event> {
+    let noted = |run: &Run| run.status.interrupted.as_ref().map(|noted| noted.machine.clone());
+    let machine = noted(after).filter(|machine| noted(before).as_ref() != Some(machine));
+    let known = &before.status.timeline;
+    let new = after.status.timeline.iter().filter(|milestone| !known.contains(milestone));
+    let not = new.filter_map(|milestone| match milestone.what {
+        Happened::NotRerun { why } => Some(Event::Rerun { outcome: RerunOutcome::Not(why) }),
+        _ => None,
+    });
+    machine.map(|machine| Event::Interrupted { machine }).into_iter().chain(not).collect()
 }
 
 /// Returns that the job started: when it is first seen running, or ended if it was over before.

@@ -74,7 +74,7 @@ impl Reconcile<'_> {
                     ended.for_each(|m| m.state = MachineState::Ending);
                 }
             }
-            Action::Launch { .. } | Action::Remove => {}
+            Action::Launch { .. } | Action::Rerun { .. } | Action::Remove => {}
         }
         Ok(())
     }

@@ -10,7 +10,9 @@ fn class(name: &str, labels: &[&str]) -> Class {
         limit: None,
         repo_limit: None,
         owner_limit: None,
+        rerun: crate::model::RerunPolicy::default(),
         budget: None,
+        allocation: crate::model::Allocation::Order,
         times: Times::default(),
     }
 }

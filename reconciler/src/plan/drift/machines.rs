@@ -77,7 +77,8 @@ fn ends_late(sides: &Sides<'_>, machine: &Machine, listed_at: Timestamp) -> Foun
     }
 }
 
-/// Its registration is missing: its job is over, and it is terminated (rule 21).
+/// Its registration is missing: its job is over, and it is terminated (rule 21) once it may not be
+/// held any more.
 fn unregistered(sides: &Sides<'_>, machine: &Machine, listed_at: Timestamp) -> Option<Found> {
     if sides.rows.contains_key(&machine.registration) {
         return None;
@@ -90,7 +91,7 @@ fn unregistered(sides: &Sides<'_>, machine: &Machine, listed_at: Timestamp) -> O
             DriftKind::MachineWithoutRun
         },
         since,
-        open_since: after(since, ENDED_WITHIN),
+        open_since: after(after(since, machine.hold()), ENDED_WITHIN),
         next: NextStep::Terminate,
         by: sides.next_sweep(),
         shown_at: listed_at,

@@ -10,6 +10,7 @@ use tinqs_ci_reconciler::plan::gc::gc;
 use tinqs_ci_reconciler::plan::{Action, LAUNCH_WINDOW, Plan, READINGS_APART, Rule, plan};
 
 use crate::mutant::Mutant;
+use crate::reruns;
 
 /// Longer than any history.
 const FOREVER: SignedDuration = SignedDuration::from_hours(24 * 365);
@@ -33,6 +34,7 @@ pub(crate) fn with(mutant: Mutant) -> Option<fn(&Observation) -> Plan> {
         Mutant::ConsumptionDerived => consumption_derived,
         Mutant::NoRule20 => |seen| without(seen, Rule::Overdue),
         Mutant::NoRule21 => |seen| without(seen, Rule::Unregistered),
+        Mutant::HoldIgnored => hold_ignored,
         Mutant::NoRule22 => |seen| without(seen, Rule::Hung),
         Mutant::HungByOneReading => hung_by_one_reading,
         Mutant::HungDespiteFailure => hung_despite_failure,
@@ -55,7 +57,7 @@ pub(crate) fn with(mutant: Mutant) -> Option<fn(&Observation) -> Plan> {
         Mutant::RetireIdleOfFinished => retire_idle_of_finished,
         Mutant::CredentialsKept => credentials_kept,
         Mutant::DroppedNotEnded => dropped_not_ended,
-        _ => return None,
+        _ => return reruns::with(mutant),
     };
     Some(changed)
 }
@@ -77,10 +79,18 @@ fn without(seen: &Observation, omitted: Rule) -> Plan {
         Action::Unseat { rule, .. }
         | Action::Retire { rule, .. }
         | Action::Disable { rule, .. }
+        | Action::Rerun { rule, .. }
         | Action::Terminate { rule, .. } => *rule != omitted,
         Action::Launch { .. } | Action::Remove => true,
     });
     plan
+}
+
+fn hold_ignored(seen: &Observation) -> Plan {
+    let mut seen = seen.clone();
+    let promises = seen.machines.iter_mut().filter_map(|machine| machine.promise.as_mut());
+    promises.for_each(|promise| promise.hold = SignedDuration::ZERO);
+    plan(&seen)
 }
 
 /// Also terminates the live machines of the run's incarnation for which `wrong` holds.

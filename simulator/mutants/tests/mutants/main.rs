@@ -7,6 +7,7 @@
 mod decision;
 mod mutant;
 mod ports;
+mod reruns;
 mod scripted;
 mod variant;
 
@@ -18,7 +19,7 @@ use tinqs_ci_simulator::play::{Outcome, Profile, run, run_variant};
 
 use Broken::{
     Asks, Boots, Formats, GivenUp, InVain, L1, L2, L3, L4, L5, L6, L9, L10, L11, L12, L13, L14,
-    Leak, Surplus, Usage, Waits, Writes,
+    L15, L17, Leak, Surplus, Usage, Waits, Writes,
 };
 use mutant::Mutant;
 use variant::Mutants;
@@ -38,8 +39,10 @@ enum Broken {
     L12,
     L13,
     L14,
+    L15,
     /// L16.
     Usage,
+    L17,
     /// The laws of the breaker for machines that never come online.
     Boots,
     /// The laws of releases side by side.
@@ -87,6 +90,8 @@ impl Broken {
             "L12" => L12,
             "L13" => L13,
             "L14" => L14,
+            "L15" => L15,
+            "L17" => L17,
             "L16 usage" => Usage,
             "boots" => Boots,
             "formats" => Formats,
@@ -150,6 +155,7 @@ cases! {
     consumption_is_derived: [Mutant::ConsumptionDerived], Profile::push_stillborn, [Waits], 20;
     no_rule_20: [Mutant::NoRule20], Profile::push_overdue, [Leak], 3;
     no_rule_21: [Mutant::NoRule21], Profile::machines, [Leak], 3;
+    holds_are_ignored: [Mutant::HoldIgnored], Profile::held, [L3], 3;
     no_rule_23: [Mutant::NoRule23], Profile::spot, [Leak], 5;
     no_rule_24: [Mutant::NoRule24], Profile::crash, [Leak], 5;
     no_rule_25: [Mutant::NoRule25], Profile::contended, [Leak], 3;
@@ -199,6 +205,18 @@ cases! {
     newer_formats_are_written_at_once: [Mutant::FormatOfOwnRelease], Profile::upgrade, [Formats],
         10;
     unknown_fields_are_dropped: [Mutant::UnknownFieldsDropped], Profile::upgrade, [Formats], 10;
+    jobs_are_run_again_without_evidence: [Mutant::RerunWithoutEvidence], Profile::interrupt, [L15],
+        5;
+    canceled_workflow_runs_are_run_again: [Mutant::RerunDespiteCancel], Profile::interrupt, [L15],
+        20;
+    jobs_are_run_again_without_limit: [Mutant::RerunWithoutLimit], Profile::interrupt_lost, [L15],
+        20;
+    re_runs_are_not_recorded: [Mutant::RerunNotRecorded], Profile::interrupt, [L15], 5;
+    all_failed_jobs_are_run_again: [Mutant::RerunOfAllFailed], Profile::interrupt, [L15], 10;
+    every_class_is_run_again: [Mutant::RerunPolicyIgnored], Profile::interrupt, [L15], 10;
+    lost_replies_are_not_waited_for: [Mutant::RerunWithoutWait], Profile::interrupt_lost, [L15],
+        10;
+    lost_jobs_are_not_run_again: [Mutant::NoRerun], Profile::interrupt, [L17], 10;
 }
 
 /// Mutants killed by a fixed interleaving, in `scripted`.

@@ -60,6 +60,8 @@ mutants! {
     NoRule20,
     /// Rule 21 is omitted: machines whose registration is missing.
     NoRule21,
+    /// Rule 21 does not know that a machine may be held.
+    HoldIgnored,
     /// Rule 23 is omitted: registrations whose machines are gone.
     NoRule23,
     /// Rule 24 is omitted: registrations besides the recorded one.
@@ -152,4 +154,20 @@ mutants! {
     FormatOfOwnRelease,
     /// What a later release recorded is not written back.
     UnknownFieldsDropped,
+    /// Every machine of a running job counts as taken by the cloud.
+    RerunWithoutEvidence,
+    /// Canceled jobs of a workflow run are not seen.
+    RerunDespiteCancel,
+    /// A job is run again however often it was.
+    RerunWithoutLimit,
+    /// Requests to run a job again are not stored.
+    RerunNotRecorded,
+    /// All failed jobs of a workflow run are run again with a lost one.
+    RerunOfAllFailed,
+    /// Jobs of every class are run again.
+    RerunPolicyIgnored,
+    /// A request whose reply was lost is repeated at once.
+    RerunWithoutWait,
+    /// No job is run again.
+    NoRerun,
 }

@@ -9,12 +9,13 @@ use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 use tinqs_ci_reconciler::model::{
-    Attempt, AttemptId, Cause, ClassName, JobRef, JobRunner, Machine, MachineId, MachineState,
-    MicroUsd, Registration, Registrations, Run, RunName, Runner, Secret, label_name, serving,
+    Attempt, AttemptId, Cause, ClassName, JobRef, JobRunner, Machine, MachineId, MachineSpec,
+    MachineState, MicroUsd, Registration, Registrations, RerunScope, Run, RunName, Runner, Secret,
+    WorkflowRun, label_name, serving,
 };
 use tinqs_ci_reconciler::ports::{
     Clock, Compute, Delivery, ErrorKind, Forge, MachineLog, PortError, Ports, Queue,
-    RegistrationLists, RepoRef, SeenJob, TrueTime, WaitingJob,
+    RegistrationLists, RepoRef, RerunAnswer, SeenJob, TrueTime, WaitingJob,
 };
 use tinqs_ci_simulator::forge::Status;
 use tinqs_ci_simulator::world::Shared;
@@ -266,6 +267,10 @@ impl Compute for ChangedPorts {
     fn spot_price(&self, kind: &str, zone: &str) -> Option<MicroUsd> {
         self.ports.compute.spot_price(kind, zone)
     }
+
+    async fn pool_prices(&self, machines: &[MachineSpec]) -> Vec<Option<MicroUsd>> {
+        self.ports.compute.pool_prices(machines).await
+    }
 }
 
 #[async_trait]
@@ -339,5 +344,22 @@ impl Forge for ChangedPorts {
 
     async fn retire(&self, id: i64, repo_id: i64) -> Result<(), PortError> {
         self.ports.forge.retire(id, repo_id).await
+    }
+
+    async fn workflow_run(
+        &self,
+        job: &JobRef,
+        run_id: i64,
+    ) -> Result<Option<WorkflowRun>, PortError> {
+        self.ports.forge.workflow_run(job, run_id).await
+    }
+
+    async fn rerun(
+        &self,
+        job: &JobRef,
+        run_id: i64,
+        scope: RerunScope,
+    ) -> Result<RerunAnswer, PortError> {
+        self.ports.forge.rerun(job, run_id, scope).await
     }
 }

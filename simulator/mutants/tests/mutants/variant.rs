@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use tinqs_ci_reconciler::controller::{Controller, Report};
-use tinqs_ci_reconciler::model::{Class, Observation, RunName};
+use tinqs_ci_reconciler::model::{Class, Observation, RerunJobs, RunName};
 use tinqs_ci_reconciler::plan::{self, Plan};
 use tinqs_ci_reconciler::ports::Ports;
 use tinqs_ci_simulator::play::Variant;
@@ -39,6 +39,11 @@ impl Variant for Mutants {
         if self.0.contains(&Mutant::ReposIgnored) {
             for class in &mut classes {
                 class.repos.clear();
+            }
+        }
+        if self.0.contains(&Mutant::RerunPolicyIgnored) {
+            for class in &mut classes {
+                class.rerun.jobs = RerunJobs::Lost;
             }
         }
         classes

@@ -10,7 +10,7 @@ use crate::ec2_wire::error::Fault;
 use crate::ec2_wire::params::Params;
 
 /// Parameters, or prefixes of parameters, that the call knows.
-const NAMES: [&str; 24] = [
+const NAMES: [&str; 26] = [
     "Action",
     "Version",
     "BlockDeviceMapping.",
@@ -26,6 +26,8 @@ const NAMES: [&str; 24] = [
     "InstanceMarketOptions.SpotOptions.",
     "InstanceType",
     "KeyName",
+    "LaunchTemplate.LaunchTemplateId",
+    "LaunchTemplate.Version",
     "MaxCount",
     "MetadataOptions.",
     "MinCount",
@@ -190,6 +192,7 @@ impl Recipe {
         self.check_place(account)?;
         self.check_disks(account)?;
         self.check_market(params, account)?;
+        self.check_stop()?;
         let odd = |key: &String| key.contains(['/', ' ']);
         if self.metadata.tags == "enabled" && self.instance_tags().keys().any(odd) {
             let message = "Tag keys with '/' or spaces cannot be shown in instance metadata";
@@ -205,6 +208,19 @@ impl Recipe {
             }
             other => Err(Fault::value("CreditSpecification.CpuCredits", other)),
         }
+    }
+
+    /// Checks what a spot machine cannot have.
+    fn check_stop(&self) -> Result<(), Fault> {
+        if self.market == Market::Spot && (self.protected || self.hibernates) {
+            let message = "Spot instances have neither termination protection nor hibernation";
+            return Err(Fault::new("InvalidParameterCombination", message));
+        }
+        if self.hibernates && !self.disks.iter().any(|disk| disk.encrypted) {
+            let message = "Hibernation needs an encrypted root volume";
+            return Err(Fault::new("InvalidParameterCombination", message));
+        }
+        Ok(())
     }
 
     fn check_token(&self) -> Result<(), Fault> {

@@ -74,6 +74,19 @@ impl Profile {
         }
     }
 
+    /// Machines may be held for half an hour after their jobs. Some stay up until they are ended, as
+    /// one does whose job asked for it and whose script hangs.
+    pub fn held() -> Self {
+        let mut class = linux(KEEP);
+        class.times.hold = minutes(30);
+        let faults = |_: &mut Rng| FaultProfile {
+            hangs_after_job: 0.3,
+            ignores_timer: 0.3,
+            ..FaultProfile::default()
+        };
+        Self { classes: vec![class], ..Self::mixed("held", faults, 60) }
+    }
+
     /// Jobs outlive `max_age` on machines that do not end themselves, and the cloud cannot be reached
     /// while that time passes.
     pub fn overlong() -> Self {

@@ -6,7 +6,7 @@ use tinqs_ci_reconciler::model::{BootStop, MachineState, Market, Outcome, Phase,
 use tinqs_ci_reconciler::text::is_dangerous;
 use unicode_width::UnicodeWidthStr as _;
 
-use super::{before, condition, now, run, runs, succeeded};
+use super::{attempt, before, condition, describe, now, run, runs, succeeded};
 use crate::api::{self, BudgetUse, Doing, MachineJob};
 use crate::commands::print::{
     Cell, Column, Detail, Listed, Screen, Table, Tone, columns::aligned, table,
@@ -363,4 +363,22 @@ fn empty_cells_show_a_dash_except_the_last() {
 fn rows_without_titles_are_aligned() {
     let rows = [["+", "単体", "x"], ["-", "b", "yy"]].map(|row| row.map(str::to_owned).to_vec());
     assert_eq!(aligned(&rows, 1, &[1, 6]), "+ 単体   x\n- b      yy\n");
+}
+
+#[test]
+fn the_machine_of_a_job_that_is_over_may_be_held() {
+    let mut run = run(4812, Phase::Finished);
+    let mut last = attempt(&run, 1, Some("i-1"));
+    last.boot.hold = SignedDuration::from_mins(30);
+    let attempt_id = last.runner.name.clone();
+    run.status.runner = Some(attempt_id.clone());
+    run.status.attempt = Some(last);
+    run.status.outcome = Some(Outcome::Failed);
+    run.status.finished_at = Some(before(30));
+    let machine = [api::MachineView { attempt_id, ..view("i-1", Doing::Up) }];
+    let text = |run: &Run| describe(run, &machine, &[], Detail::Table, now());
+    let told = text(&run);
+    assert!(told.contains(", may be held until 2026-11-24T12:29:30Z\n"), "{told}");
+    run.status.outcome = Some(Outcome::Cancelled);
+    assert!(!text(&run).contains("may be held"));
 }

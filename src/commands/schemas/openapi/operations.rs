@@ -4,58 +4,13 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use tinqs_ci_reconciler::controller::SweepReport;
 use tinqs_ci_reconciler::model::Run;
 
+use super::operation::{Answer, Body, Form, Operation, Parameter, header, json_of, path, query};
 use crate::api::explain::{JobExplained, PushExplained};
 use crate::api::status::{StatusView, Why};
 use crate::api::{
     Class, DriftList, EventList, LOG_CUT, LOG_TAIL_LIMIT, List, MACHINE_STATE, MachineView, Pauses,
     Plan, Registration, Reloaded, SignIn, UsageList,
 };
-
-/// A route of `/v1` with a method.
-pub(super) struct Operation {
-    pub(super) method: &'static str,
-    pub(super) path: &'static str,
-    /// The name of the operation in generated clients.
-    pub(super) id: &'static str,
-    pub(super) about: &'static str,
-    pub(super) parameters: &'static [Parameter],
-    pub(super) answers: &'static [Answer],
-    /// Statuses of errors beyond those of every operation.
-    pub(super) errors: &'static [u16],
-}
-
-/// A parameter: `{name}` of the path, a part of the query, or a header.
-pub(super) struct Parameter {
-    pub(super) place: &'static str,
-    pub(super) name: &'static str,
-    pub(super) form: Form,
-    pub(super) about: &'static str,
-}
-
-/// The form of a parameter.
-pub(super) enum Form {
-    Text,
-    Words(&'static [&'static str]),
-    Number(u64, u64),
-}
-
-/// An answer that is no error.
-pub(super) struct Answer {
-    pub(super) status: u16,
-    pub(super) about: &'static str,
-    pub(super) body: Body,
-    /// The names of headers.
-    pub(super) headers: &'static [(&'static str, &'static str)],
-}
-
-/// The body of an answer.
-pub(super) enum Body {
-    None,
-    Json(fn(&mut SchemaGenerator) -> Schema),
-    /// The same, or a stream of server-sent events, as the client accepts it.
-    JsonOrStream(fn(&mut SchemaGenerator) -> Schema),
-    Text,
-}
 
 fn of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
     generator.subschema_for::<T>()
@@ -66,22 +21,6 @@ const OF_LOG: &[(&str, &str)] = &[
     (LOG_CUT, "`true` if there is more before it."),
     (MACHINE_STATE, "`booting`, `up`, `ending` or `gone`."),
 ];
-
-const fn path(name: &'static str, about: &'static str) -> Parameter {
-    Parameter { place: "path", name, form: Form::Text, about }
-}
-
-const fn query(name: &'static str, form: Form, about: &'static str) -> Parameter {
-    Parameter { place: "query", name, form, about }
-}
-
-const fn header(name: &'static str, about: &'static str) -> Parameter {
-    Parameter { place: "header", name, form: Form::Text, about }
-}
-
-const fn json_of(about: &'static str, body: fn(&mut SchemaGenerator) -> Schema) -> Answer {
-    Answer { status: 200, about, body: Body::Json(body), headers: &[] }
-}
 
 const RUN_NAME: Parameter = path("name", "The name of the run: `job-<number>` or `push-<hash>`.");
 const MACHINE_ID: Parameter = path("id", "The ID of the machine.");
@@ -299,6 +238,24 @@ pub(super) const OPERATIONS: &[Operation] = &[
         ],
         answers: &[json_of("The usage of the month.", of::<UsageList>)],
         errors: &[],
+    },
+    Operation {
+        method: "get",
+        path: "/v1/backup",
+        id: "getBackup",
+        about: "Everything that the store keeps, for a token that may operate.",
+        parameters: &[query(
+            "secrets",
+            Form::Words(&["true", "false"]),
+            "Whether it has the credentials of attempts; `false` by default.",
+        )],
+        answers: &[Answer {
+            status: 200,
+            about: "A backup. It is whole only with its last line, which has a checksum.",
+            body: Body::Lines,
+            headers: &[],
+        }],
+        errors: &[403, 501],
     },
     Operation {
         method: "get",

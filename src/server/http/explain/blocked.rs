@@ -74,7 +74,7 @@ async fn ask(
         return Ok(None);
     }
     let dialect = demand.dialect().await?;
-    let Some((run, jobs)) = client.workflow_run(repo, job.run_id).await? else { return Ok(None) };
+    let Some((run, jobs)) = client.run_and_jobs(repo, job.run_id).await? else { return Ok(None) };
     let needs = if is_blocked_as_a_whole(&jobs) {
         None
     } else {

@@ -115,7 +115,8 @@ async fn plan(app: &App, run: &Run, until: Instant) -> Option<Plan> {
 
 /// Returns the condition of a running job whose machine is gone.
 fn lost(run: &Run) -> Option<&Condition> {
-    run.status.conditions.iter().find(|condition| condition.reason.is_lost())
+    let tells = |reason: Reason| reason.is_lost() || reason == Reason::AwaitsRerun;
+    run.status.conditions.iter().find(|condition| tells(condition.reason))
 }
 
 /// Returns the note that the machine of a canceled job is still up.

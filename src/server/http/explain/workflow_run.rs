@@ -94,14 +94,14 @@ async fn ask(app: &App, page: &Page) -> Result<Asked, Refusal> {
     }
     let client = demand.client();
     if has_ids(demand).await? {
-        return Ok(client.workflow_run(&page.repo, shown).await?);
+        return Ok(client.run_and_jobs(&page.repo, shown).await?);
     }
     Ok(by_number(client, &page.repo, shown).await?)
 }
 
 async fn by_number(client: &Client, repo: &str, number: i64) -> Result<Asked, PortError> {
     match client.workflow_run_id(repo, number).await? {
-        Some(id) => client.workflow_run(repo, id).await,
+        Some(id) => client.run_and_jobs(repo, id).await,
         None => Ok(None),
     }
 }

@@ -112,14 +112,17 @@ fn one(view: &Class, class: &model::Class, stopped: &Stopped<'_>, now: Timestamp
         ("waiting", view.waiting_runs.to_string()),
     ];
     let times = &class.times;
-    let durations: [(&str, SignedDuration); 6] = [
+    let durations: [(&str, SignedDuration); 7] = [
         ("boot_within", times.boot_within),
         ("idle_within", times.idle_within),
         ("assign_within", times.assign_within),
         ("max_age", times.max_age),
         ("give_up_after", times.give_up_after),
         ("keep", times.keep),
+        ("hold", times.hold),
     ];
+    // Only a hold may be zero: there is none.
+    let durations = durations.into_iter().filter(|(_, value)| !value.is_zero());
     let labels: Vec<String> = view.labels.iter().map(|label| name(label)).collect();
     let reasons: Vec<&str> = view.blocked_by.iter().map(|reason| reason.as_str()).collect();
     html! {
@@ -231,6 +234,7 @@ mod tests {
             blocked_by: Vec::new(),
             unavailable,
             budget: None,
+            allocation: tinqs_ci_reconciler::model::Allocation::Order,
             boot_stop: None,
         }
     }

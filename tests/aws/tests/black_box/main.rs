@@ -145,6 +145,33 @@ async fn a_lost_machine_is_replaced_by_its_event_alone() {
     region.assert_no_secret_told();
 }
 
+/// The cloud announces that it takes a machine back. The machine ends its job, so that the forge knows
+/// within seconds, and the run tells why it failed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_is_reported_before_the_cloud_takes_its_machine() {
+    // 28 s: a machine's clock is not faster.
+    let notice = |options: &mut Ec2Options| options.warning = SignedDuration::from_secs(28 * 8);
+    let mut region = Region::with(notice).await;
+    region.predecessors_table().await;
+    region.configure(CLASS);
+    let job = region.push(1, "sleep 600")[0];
+    region.start(0);
+    region.until("the job runs", 60, || region.ledger().len() == 1).await;
+    let run = format!("/v1/runs/job-{job}");
+    region.answers(0, &run, "\"phase\":\"Running\"").await;
+    region.ec2.interrupt(&region.ec2.machines()[0].id);
+    region.until("the forge knows", 25, || region.is_done(job)).await;
+    assert_eq!(region.ec2.machines()[0].state, MachineState::Up, "the cloud takes it later");
+    region.answers(0, &run, "\"outcome\":\"MachineLost\"").await;
+    let machine = region.ec2.machines().remove(0);
+    assert_eq!(machine.reason, "Server.SpotInstanceTermination");
+    let said = "the job is ended now, so that the runner can report it";
+    assert!(machine.console.contains(said), "{}", machine.console);
+    assert_eq!(region.ec2.machines().len(), 1, "the job is not repeated");
+    region.lawful();
+    region.assert_no_secret_told();
+}
+
 /// Kills one of two replicas again and again, while AWS loses replies, is slow and throttles: every
 /// job is done, each by a machine of its own.
 #[tokio::test(flavor = "multi_thread")]

@@ -63,7 +63,9 @@ fn class(label: &str, kind: &str, subnet: &str) -> Class {
         limit: None,
         repo_limit: None,
         owner_limit: None,
+        rerun: tinqs_ci_reconciler::model::RerunPolicy::default(),
         budget: None,
+        allocation: tinqs_ci_reconciler::model::Allocation::Order,
         repos: Vec::new(),
         times: Times::default(),
     }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use aws_sdk_dynamodb::types::KeyType;
 use tinqs_ci_reconciler::model::MachineState;
 use tinqs_ci_simulator::aws_wire::{Kind, Rule, When};
-use tinqs_ci_simulator::ec2_wire::Ec2Options;
+use tinqs_ci_simulator::ec2_wire::{Ec2Options, LaunchTemplate};
 
 use place::{Place, Report, TABLE, closed, deaf};
 use wire::Fault;
@@ -268,6 +268,40 @@ async fn the_options_of_a_class_are_tried() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_field_of_a_launch_template_that_is_ours_is_named() {
+    let place = Place::of(|options| {
+        let sets = [("Monitoring.Enabled", "true"), ("IamInstanceProfile.Name", "admin")];
+        options.account.launch_templates.push(LaunchTemplate::new("lt-0999", 2, &sets));
+    });
+    let place = place.await;
+    let by_template = |template: &str| {
+        place.configure(&format!(
+            "[[class]]\nname = \"linux\"\nlabels = [\"linux\"]\nrepos = [\"acme/*\"]\n\
+             [class.machines]\nkinds = [\"t3.small\"]\nsubnets = [\"subnet-a\"]\n\
+             image = \"ami-0123\"\nsecurity_groups = [\"sg-1\"]\n\
+             launch_template = \"{template}\"\n"
+        ));
+    };
+    let check = "class: launch template";
+    for (template, says) in [
+        ("lt-0999:2", "linux: launch template lt-0999:2 sets IamInstanceProfile, which"),
+        ("lt-0123:8", "InvalidLaunchTemplateId.VersionNotFound"),
+    ] {
+        by_template(template);
+        let report = place.doctor(&[]).await;
+        fails(&report, check, says, "fix the configuration");
+        assert_eq!(report.one("class: launch").status, "warn", "{report:#?}");
+    }
+    let tried = place.ec2.ledger().count("RunInstances");
+    assert_eq!(tried, 0, "a launch would repeat the failure");
+    by_template("lt-0123:7");
+    let report = place.doctor(&[]).await;
+    assert_eq!(report.one(check).status, "ok", "{report:#?}");
+    assert_eq!(report.one("class: launch").status, "ok", "{report:#?}");
+    place.nothing_was_launched();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn credentials_may_come_from_a_process() {
     let place = Place::new().await;
     let answer = r#"{"Version": 1, "AccessKeyId": "AKIDPROCESS", "SecretAccessKey": "s"}"#;
@@ -286,6 +320,10 @@ async fn a_parameter_must_hold_an_image() {
     let report = place.doctor(&named).await;
     fails(&report, "class: image", "ParameterNotFound", "create the parameter");
     assert_eq!(report.one("class: launch").status, "warn", "{report:#?}");
+    place.ec2.set_parameter("/ci/image", "canary-of-another-parameter");
+    let report = place.doctor(&named).await;
+    fails(&report, "class: image", "/ci/image: does not hold an image ID", "set an image ID");
+    assert!(!format!("{report:?}").contains("canary"), "the value may be a secret");
     place.ec2.set_parameter("/ci/image", "ami-0123");
     let report = place.doctor(&named).await;
     assert!(report.one("class: image").message.contains("ami-0123 is available"), "{report:#?}");

@@ -5,8 +5,10 @@ mod cloud;
 mod foreign;
 mod lists;
 mod options;
+mod prices;
 mod reasons;
 mod runner;
+mod templates;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -6,11 +6,12 @@ use async_trait::async_trait;
 use parking_lot::{Mutex, MutexGuard};
 use tinqs_ci_reconciler::controller::Hint;
 use tinqs_ci_reconciler::model::{
-    About, AttemptId, Job, JobRef, JobRunner, JobTimes, Registration, Registrations, Runner,
-    Secret, label_name,
+    About, AttemptId, Job, JobRef, JobRunner, JobTimes, Registration, Registrations, RerunScope,
+    Runner, Secret, WorkflowRun, label_name,
 };
 use tinqs_ci_reconciler::ports::{
-    Clock, Forge as Port, PortError, RegistrationLists, RepoRef, SeenJob, TrueTime, WaitingJob,
+    Clock, Forge as Port, PortError, RegistrationLists, RepoRef, RerunAnswer, SeenJob, TrueTime,
+    WaitingJob,
 };
 use tinqs_ci_simulator::forge::{Config, Forge, JobRow, JobSpec, Line, RunnerRow, Scope, Status};
 
@@ -164,5 +165,14 @@ impl Port for TestForge {
         }
         forge.delete_runner(id);
         Ok(())
+    }
+
+    /// The jobs here name no workflow run.
+    async fn workflow_run(&self, _: &JobRef, _: i64) -> Result<Option<WorkflowRun>, PortError> {
+        Ok(None)
+    }
+
+    async fn rerun(&self, _: &JobRef, _: i64, _: RerunScope) -> Result<RerunAnswer, PortError> {
+        Ok(RerunAnswer::NotFound)
     }
 }

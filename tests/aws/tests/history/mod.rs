@@ -77,7 +77,9 @@ impl Setup {
             limit: self.limit,
             repo_limit: None,
             owner_limit: None,
+            rerun: tinqs_ci_reconciler::model::RerunPolicy::default(),
             budget: None,
+            allocation: tinqs_ci_reconciler::model::Allocation::Order,
             repos: Vec::new(),
             times: Times::default(),
         }

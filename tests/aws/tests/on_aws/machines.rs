@@ -96,7 +96,9 @@ async fn a_dry_run_makes_nothing(clients: &Clients, installation: &str, machine:
         limit: None,
         repo_limit: None,
         owner_limit: None,
+        rerun: tinqs_ci_reconciler::model::RerunPolicy::default(),
         budget: None,
+        allocation: tinqs_ci_reconciler::model::Allocation::Order,
         repos: Vec::new(),
         times: Times::default(),
     };

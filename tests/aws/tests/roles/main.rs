@@ -47,7 +47,7 @@ const CONTROLLER: usize = 0;
 const INGEST: usize = 1;
 
 /// Values of the placeholders of the policies.
-const VALUES: [(&str, &str); 19] = [
+const VALUES: [(&str, &str); 20] = [
     ("region", needs::REGION),
     ("account", needs::ACCOUNT),
     ("installation", "tinqs-ci"),
@@ -67,6 +67,7 @@ const VALUES: [(&str, &str); 19] = [
     ("hop_limit", "1"),
     ("image_parameter", "ci/image"),
     ("disk_key", "0a1b"),
+    ("launch_template", "lt-0123"),
 ];
 
 /// Rights that this suite does not use: by role, with the reason for each.
@@ -155,7 +156,7 @@ impl Account {
              [[class]]\nname = \"linux\"\nlabels = [\"linux\"]\nidle_within = \"30s\"\n\
              [class.machines]\nmarkets = [\"spot\"]\nkinds = [\"t3.small\"]\n\
              subnets = [\"subnet-a\"]\nimage = \"ami-0123\"\nsecurity_groups = [\"sg-1\"]\n\
-             instance_profile = \"tinqs-ci-runner\"\n",
+             instance_profile = \"tinqs-ci-runner\"\nlaunch_template = \"lt-0123:7\"\n",
         ));
     }
 

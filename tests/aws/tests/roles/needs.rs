@@ -206,6 +206,8 @@ fn launch(params: &Params) -> Vec<Call> {
             calls.push(run(arn("security-group", id)));
         } else if key == "ImageId" {
             calls.push(run(format!("arn:aws:ec2:{REGION}::image/{id}")));
+        } else if key == "LaunchTemplate.LaunchTemplateId" {
+            calls.push(run(arn("launch-template", id)));
         } else if key == "KeyName" {
             calls.push(run(arn("key-pair", id)));
         }

@@ -11,7 +11,8 @@ use parking_lot::Mutex;
 use tinqs_ci_aws::store::{DynamoStore, Units};
 use tinqs_ci_reconciler::controller::{Controller, Settings};
 use tinqs_ci_reconciler::model::{
-    AttemptId, Class, ClassName, Pause, Phase, Run, RunName, SeatLimits, Secret, Uid, Usage,
+    AttemptId, Class, ClassName, Pause, Phase, RerunKey, Reruns, Run, RunName, SeatLimits, Secret,
+    Uid, Usage,
 };
 use tinqs_ci_reconciler::ports::{Expect, Filter, OpenRun, Page, PortError, Ports, RunStore, Seat};
 use tinqs_ci_simulator::clock::Virtual;
@@ -129,6 +130,12 @@ impl RunStore for StoreAndModel {
     }
     async fn pauses(&self) -> Result<Vec<Pause>, PortError> {
         same(self.table.pauses().await, &self.model.pauses().await)
+    }
+    async fn reruns(&self, key: &RerunKey) -> Result<Option<Reruns>, PortError> {
+        same(self.table.reruns(key).await, &self.model.reruns(key).await)
+    }
+    async fn put_reruns(&self, reruns: &Reruns) -> Result<u64, PortError> {
+        same(self.table.put_reruns(reruns).await, &self.model.put_reruns(reruns).await)
     }
     async fn lease(
         &self,

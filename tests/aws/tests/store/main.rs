@@ -12,7 +12,7 @@ mod wire;
 
 use tinqs_ci_aws::client;
 use tinqs_ci_aws::store::DynamoStore;
-use tinqs_ci_testing::conformance::{inbox, store as suite};
+use tinqs_ci_testing::conformance::{archive, inbox, store as suite};
 use wire::Wire;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -38,6 +38,15 @@ async fn the_store_laws_hold_if_half_of_all_first_tries_fail() {
 async fn the_inbox_laws_hold() {
     let wire = Wire::start().await;
     inbox::all(&wire.store("inbox", "a").await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backup_moves_between_a_table_and_a_file() {
+    let wire = Wire::start().await;
+    archive::all(&wire.store("here", "a").await, &wire.store("there", "a").await).await;
+    let file = || tinqs_ci_local::store::Store::memory().expect("a store");
+    archive::all(&wire.store("to-a-file", "a").await, &file()).await;
+    archive::all(&file(), &wire.store("of-a-file", "a").await).await;
 }
 
 /// Runs against AWS, or against `AWS_ENDPOINT_URL`: makes a table `<name>-<seconds>` and removes it

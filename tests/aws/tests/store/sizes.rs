@@ -40,6 +40,7 @@ fn placement(seed: u64, answered: Option<Timestamp>, refused: Option<Timestamp>)
         answered: answered
             .map(|at| Answer { id: MachineId(format!("i-{}", hex(seed + 3, 17))), at }),
         refused: refused.map(|at| Refused { why: Refusal::NoCapacity, at }),
+        chosen: None,
     }
 }
 
@@ -66,6 +67,7 @@ fn attempt(run: &Run, number: u32, now: Timestamp, placements: Vec<Placement>) -
             deadline: now + SignedDuration::from_hours(6),
             idle_within: SignedDuration::from_mins(2),
             start_by: Some(now + SignedDuration::from_mins(10)),
+            hold: SignedDuration::ZERO,
             instance_url: "https://gitea.example.com".to_owned(),
             git_token: Some(Secret::new(hex(7, 40))),
         },

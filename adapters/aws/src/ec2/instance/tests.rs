@@ -51,6 +51,7 @@ fn a_machine_of_ours_reads_back_as_launched() {
         promise: Some(BootPromise {
             start_by: Timestamp::from_second(attempt.boot.start_by.unwrap().as_second()).unwrap(),
             idle_within: attempt.boot.idle_within,
+            hold: attempt.boot.hold,
         }),
         ended_by: None,
         ended_at: None,
@@ -191,7 +192,7 @@ fn strangers() -> impl Strategy<Value = Stranger> {
     ];
     let any_key = prop_oneof![
         Just("tinqs-ci".to_owned()),
-        "tinqs-ci/(run|uid|attempt|placement|registration|repository|deadline|start-by|class)",
+        "tinqs-ci/(run|uid|attempt|placement|registration|repository|deadline|start-by|hold|class)",
         "(tinqs-ci|Tinqs-CI|tinqs|ci)[/:]?[a-z]{0,8}",
         ".{0,20}",
     ];

@@ -23,7 +23,7 @@ pub(in super::super) fn attempt(placements: usize) -> Attempt {
         runner: None,
         options: MachineOptions::default(),
     };
-    let placement = Placement { machine, asked_again: false, answered: None, refused: None };
+    let placement = Placement::new(machine);
     let at = |text: &str| text.parse().unwrap();
     Attempt {
         number: 3,
@@ -41,6 +41,7 @@ pub(in super::super) fn attempt(placements: usize) -> Attempt {
             deadline: at("2026-01-02T09:04:05.678Z"),
             idle_within: SignedDuration::from_mins(2),
             start_by: Some(at("2026-01-02T03:14:05.678Z")),
+            hold: SignedDuration::ZERO,
             instance_url: "https://git.example.com".to_owned(),
             git_token: None,
         },
@@ -57,6 +58,20 @@ fn input(attempt: &Attempt, disks: &[BlockDeviceMapping]) -> RunInstancesInput {
     let attempt_id = attempt_id();
     let ask = Ask::new("tinqs-ci", &attempt_id, 0, attempt).unwrap();
     ask.request(disks).build().unwrap()
+}
+
+#[test]
+fn only_a_machine_that_may_be_held_says_so() {
+    let hold = |attempt: &Attempt| {
+        let asked = input(attempt, &[]);
+        let mut tags = asked.tag_specifications()[0].tags().iter();
+        let found = tags.find(|tag| tag.key() == Some("tinqs-ci/hold"));
+        found.and_then(|tag| tag.value().map(str::to_owned))
+    };
+    let mut attempt = attempt(1);
+    assert_eq!(hold(&attempt), None);
+    attempt.boot.hold = SignedDuration::from_mins(30);
+    assert_eq!(hold(&attempt), Some("30m".to_owned()));
 }
 
 #[test]
@@ -183,6 +198,7 @@ fn oversized_user_data_is_refused_before_it_is_sent() {
         Ask::new("tinqs-ci", &attempt_id, 0, &with_script_of(USER_DATA_LIMIT + 1)).unwrap_err();
     assert_eq!(error.kind, ErrorKind::Invalid);
     assert!(error.message.contains("16385") && !error.message.contains("SECRET"), "{error}");
+    assert!(error.message.contains(", identity with its labels "), "{error}");
 }
 
 #[test]
@@ -286,6 +302,20 @@ fn options_of_disks_are_those_of_the_root_disk_and_encryption_is_of_all() {
     for ebs in disks(&plain) {
         assert_eq!((ebs.encrypted(), ebs.kms_key_id()), (None, None));
     }
+}
+
+#[test]
+fn a_launch_template_is_named_with_its_version() {
+    let mut attempt = attempt(1);
+    assert_eq!(input(&attempt, &[]).launch_template(), None);
+    let template = LaunchTemplate { id: "lt-0123".to_owned(), version: 7 };
+    attempt.placements[0].machine.options.launch_template = Some(template);
+    let asked = input(&attempt, &[]);
+    let named = asked.launch_template().unwrap();
+    assert_eq!((named.launch_template_id(), named.version()), (Some("lt-0123"), Some("7")));
+    // What a template may not decide is in the request all the same.
+    assert!(asked.metadata_options().is_some() && asked.user_data().is_some());
+    assert_eq!((asked.image_id(), asked.subnet_id()), (Some("ami-1"), Some("subnet-1")));
 }
 
 #[test]

@@ -4,8 +4,8 @@ use async_trait::async_trait;
 use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
-    AttemptId, ClassName, Outcome, Pause, Phase, Run, RunName, SeatLimits, Uid, UnknownFields,
-    Usage,
+    AttemptId, ClassName, Outcome, Pause, Phase, RerunKey, Reruns, Run, RunName, SeatLimits, Uid,
+    UnknownFields, Usage,
 };
 use tinqs_ci_reconciler::ports::{
     ErrorKind, Expect, Filter, OpenRun, Page, PortError, ReadByAll, RunStore, Seat,
@@ -191,6 +191,17 @@ impl RunStore for ChangedPorts {
 
     async fn pauses(&self) -> Result<Vec<Pause>, PortError> {
         self.ports.store.pauses().await
+    }
+
+    async fn reruns(&self, key: &RerunKey) -> Result<Option<Reruns>, PortError> {
+        self.ports.store.reruns(key).await
+    }
+
+    async fn put_reruns(&self, reruns: &Reruns) -> Result<u64, PortError> {
+        if self.has(Mutant::RerunNotRecorded) {
+            return Ok(reruns.version + 1);
+        }
+        self.ports.store.put_reruns(reruns).await
     }
 
     async fn lease(

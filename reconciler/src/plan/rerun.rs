@@ -1,0 +1,273 @@
+//! Rules 3 and R1: a job that failed because the cloud took its machine is run again. Only what the
+//! cloud and the forge say is evidence, and a person who acted meanwhile decides.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::decide::Decision;
+use super::lost::{own_attempt, runs_again};
+use super::rules::{Action, Plan, Rule};
+use super::times::after;
+use crate::model::{
+    Class, Conclusion, EndedBy, FailedJob, FailureCause, Happened, Interruption, Job, Machine,
+    Observation, Outcome, Phase, Reason, RerunEnd, RerunJobs, RerunKey, RerunScope, Reruns, Run,
+    WorkflowJob, WorkflowRun,
+};
+
+/// A job that ended longer than this before the end of its machine did not fail because of it. EC2
+/// warns a spot machine two minutes before its end, and a runner may still report then.
+pub const FAILED_WITHIN: SignedDuration = SignedDuration::from_mins(3);
+/// A request may land this long after it was recorded: within the 60 s of its reconcile, and the
+/// 15 s of its call.
+pub const RERUN_LANDS_WITHIN: SignedDuration = SignedDuration::from_secs(75);
+/// The time between two readings of a workflow run that is not over.
+const READ_AGAIN: SignedDuration = SignedDuration::from_secs(30);
+
+/// The next step towards a re-run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum RerunStep {
+    /// The workflow run goes on, a request may still land, or something was not read yet.
+    Wait,
+    /// The forge is asked.
+    Ask {
+        /// Which jobs.
+        scope: RerunScope,
+        /// What is recorded before.
+        requests: Vec<Reruns>,
+    },
+    /// A request had its effect.
+    Landed,
+    /// The job is not run again.
+    Over(RerunEnd),
+}
+
+/// Returns that the cloud took the machine of this runner, if it did. Once noted, it stays as long
+/// as the job is on the same runner.
+fn interruption(seen: &Observation, run: &Run, runner: &str) -> Option<Interruption> {
+    let job = &run.spec.job;
+    if job.job_id <= 0 || job.repo_id <= 0 || run.spec.about.run_id <= 0 {
+        return None;
+    }
+    let noted = run.status.interrupted.as_ref().filter(|noted| noted.runner == runner);
+    if let Some(noted) = noted {
+        return Some(noted.clone());
+    }
+    let taken = taken(seen, run, runner)?;
+    // Where the cloud does not date the end, it was before now, by a clock that agrees.
+    let at = taken.ended_at.or(Some(seen.now).filter(|_| seen.clock.agrees()))?;
+    let (runner, machine) = (runner.to_owned(), taken.id.clone());
+    Some(Interruption { runner, machine, at, failed_at: None })
+}
+
+/// Returns the machine of this runner if the cloud took it, and no other machine of it is live.
+fn taken<'a>(seen: &'a Observation, run: &Run, runner: &str) -> Option<&'a Machine> {
+    let attempt_id = run.attempt_of(runner)?;
+    if attempt_id.run != run.name {
+        return seen.elsewhere.as_ref().filter(|machine| machine.attempt_id == attempt_id);
+    }
+    let (_, current) = own_attempt(run, runner)?;
+    let machines = || seen.machines.iter().filter(|machine| machine.attempt_id == attempt_id);
+    if machines().any(Machine::is_live) {
+        return None;
+    }
+    machines().find(|m| m.placement == current && m.ended_by == Some(EndedBy::Cloud))
+}
+
+/// Returns the interruption of a job that failed and may be run again because of it.
+pub(crate) fn awaited(seen: &Observation) -> Option<Interruption> {
+    let run = seen.run.as_ref().filter(|run| run.deleted_at.is_none())?;
+    let has_failed = seen.job == Job::Done { conclusion: Conclusion::Failure };
+    if !has_failed || run.status.phase != Phase::Running || !runs_again(seen) {
+        return None;
+    }
+    // With another start it is another attempt of the job: somebody else ran it again.
+    let started = run.status.wait.started_at.zip(seen.times.started_at);
+    if started.is_some_and(|(known, now)| known != now) {
+        return None;
+    }
+    interruption(seen, run, run.status.runner.as_deref()?)
+}
+
+/// Returns why a job of a workflow run failed, by the record of its run and the class that serves
+/// it.
+pub(crate) fn cause_of(
+    job: &WorkflowJob,
+    run: Option<&Run>,
+    class: Option<&Class>,
+) -> FailureCause {
+    let Some(run) = run.filter(|run| run.is_open() && run.deleted_at.is_none()) else {
+        return FailureCause::Other;
+    };
+    let allowed = class.is_some_and(|class| class.rerun.jobs == RerunJobs::Lost);
+    let status = &run.status;
+    let noted = status.interrupted.as_ref();
+    let noted = noted.filter(|noted| status.runner.as_ref() == Some(&noted.runner));
+    match noted.map(|noted| noted.failed_at) {
+        Some(Some(at)) if job.failed_at() == Some(at) && allowed => FailureCause::Lost,
+        Some(Some(_)) => FailureCause::Other,
+        // Its next reconcile notes it, or finishes the run.
+        Some(None) | None => FailureCause::NotKnownYet,
+    }
+}
+
+impl FailedJob {
+    /// Returns whether it may be run again after this end: each end counts once.
+    fn may_run_again(&self, failed_at: Timestamp) -> bool {
+        let reruns = self.reruns.as_ref();
+        reruns.map_or(self.limit > 0, |it| it.failed_at == failed_at || it.count < self.limit)
+    }
+
+    /// Returns whether a request because of this end was recorded.
+    fn was_requested(&self, failed_at: Timestamp) -> bool {
+        self.reruns.as_ref().is_some_and(|reruns| reruns.failed_at == failed_at)
+    }
+
+    /// Returns whether a request because of this end may still land.
+    fn may_land(&self, failed_at: Timestamp, seen: &Observation) -> bool {
+        let reruns = self.reruns.as_ref().filter(|_| self.was_requested(failed_at));
+        reruns.is_some_and(|it| {
+            !seen.clock.agrees() || seen.now < after(it.asked_at, RERUN_LANDS_WITHIN)
+        })
+    }
+
+    /// Returns what is recorded before the next request because of this end.
+    fn request(&self, run: &Run, failed_at: Timestamp, now: Timestamp) -> Reruns {
+        let (repo_id, run_id) = (run.spec.job.repo_id, run.spec.about.run_id);
+        let before = self.reruns.as_ref();
+        let count = before.map_or(0, |reruns| reruns.count);
+        Reruns {
+            key: RerunKey { repo_id, run_id, job: self.name.clone() },
+            version: before.map_or(0, |reruns| reruns.version),
+            count: count.saturating_add(u32::from(!self.was_requested(failed_at))),
+            asked_at: now,
+            failed_at,
+        }
+    }
+}
+
+/// Returns the next step for a job that was interrupted so.
+pub(super) fn step(seen: &Observation, interrupted: &Interruption) -> RerunStep {
+    let (Some(run), Some(view)) = (&seen.run, &seen.rerun) else { return RerunStep::Wait };
+    if view.refused.is_some() {
+        return RerunStep::Over(RerunEnd::Refused);
+    }
+    let Some(workflow_run) = &view.run else { return RerunStep::Over(RerunEnd::Changed) };
+    if !workflow_run.can_rerun {
+        return RerunStep::Over(RerunEnd::Unsupported);
+    }
+    let job = workflow_run.job(run.spec.job.job_id, &run.spec.about.job);
+    let failed = job.and_then(|job| Some((job, job.failed_at()?)));
+    let failed = failed.filter(|(_, at)| interrupted.failed_at.is_none_or(|known| known == *at));
+    let Some((job, failed_at)) = failed else {
+        let landed = interrupted.failed_at.is_some_and(|at| view.own.was_requested(at));
+        return if landed { RerunStep::Landed } else { RerunStep::Over(RerunEnd::Changed) };
+    };
+    if after(failed_at, FAILED_WITHIN) < interrupted.at {
+        return RerunStep::Over(RerunEnd::FailedBefore);
+    }
+    // Gitea cancels no job by itself for another one that failed: a person did, or a newer commit.
+    if workflow_run.jobs.iter().any(|job| job.ended(Conclusion::Cancelled)) {
+        return RerunStep::Over(RerunEnd::Cancelled);
+    }
+    if !view.own.may_run_again(failed_at) {
+        return RerunStep::Over(RerunEnd::Limit);
+    }
+    if !workflow_run.is_done {
+        return RerunStep::Wait;
+    }
+    ask(seen, run, workflow_run, (job, failed_at))
+}
+
+/// The workflow run is over: asks for all its failed jobs in one call if they may all run again,
+/// otherwise for this one alone. Then its others wait until the workflow run is over again.
+fn ask(
+    seen: &Observation,
+    run: &Run,
+    workflow_run: &WorkflowRun,
+    (job, failed_at): (&WorkflowJob, Timestamp),
+) -> RerunStep {
+    let Some(view) = &seen.rerun else { return RerunStep::Wait };
+    let mut again = vec![(&view.own, failed_at)];
+    let mut is_all = true;
+    for other in workflow_run.failed().filter(|other| other.id != job.id) {
+        let known = view.others.iter().find(|known| known.id == other.id);
+        match (known.map(|known| known.cause), known.zip(other.failed_at())) {
+            (None | Some(FailureCause::NotKnownYet), _) => return RerunStep::Wait,
+            (Some(FailureCause::Lost), Some((known, at))) if known.may_run_again(at) => {
+                again.push((known, at));
+            }
+            (Some(FailureCause::Lost | FailureCause::Other), _) => is_all = false,
+        }
+    }
+    if !is_all {
+        again.truncate(1);
+    }
+    if again.iter().any(|(known, at)| known.may_land(*at, seen)) {
+        return RerunStep::Wait;
+    }
+    let request = |(known, at): &(&FailedJob, Timestamp)| known.request(run, *at, seen.now);
+    let mut requests: Vec<Reruns> = again.iter().map(request).collect();
+    // In one order, so that of two that record at once one is refused before it calls.
+    requests.sort_by(|a, b| a.key.cmp(&b.key));
+    let scope = if is_all { RerunScope::Failed } else { RerunScope::Job(job.id) };
+    RerunStep::Ask { scope, requests }
+}
+
+impl Decision<'_> {
+    /// Rule 5: notes that the cloud took the machine on which the job runs.
+    pub(super) fn note_interruption(&mut self, runner: &str) {
+        self.status.interrupted = interruption(self.seen, self.run, runner);
+    }
+
+    /// Rules 3 and R1: the job is done.
+    pub(super) fn done(mut self, conclusion: Conclusion) -> Plan {
+        let mut outcome = self.outcome(conclusion);
+        if let Some(interrupted) = awaited(self.seen) {
+            let expired = self.is_over(interrupted.at, self.times.give_up_after);
+            let next = match step(self.seen, &interrupted) {
+                RerunStep::Wait if expired => RerunStep::Over(RerunEnd::Expired),
+                next => next,
+            };
+            match next {
+                RerunStep::Wait => return self.awaits_rerun(interrupted, None),
+                RerunStep::Ask { scope, requests } => {
+                    return self.awaits_rerun(interrupted, Some((scope, requests)));
+                }
+                RerunStep::Landed => outcome = Outcome::MachineLost,
+                RerunStep::Over(why) => {
+                    let before = why == RerunEnd::FailedBefore;
+                    outcome = if before { Outcome::Failed } else { Outcome::MachineLost };
+                    self.happened(Happened::NotRerun { why });
+                }
+            }
+            self.status.interrupted = Some(interrupted);
+        }
+        self.ran();
+        self.finish(Rule::Done, outcome)
+    }
+
+    /// Rule R1.
+    fn awaits_rerun(
+        mut self,
+        interrupted: Interruption,
+        call: Option<(RerunScope, Vec<Reruns>)>,
+    ) -> Plan {
+        self.end_if_consumed();
+        let message = format!(
+            "the cloud took machine {}, and the job failed: it is run again once its workflow run \
+             is over",
+            interrupted.machine
+        );
+        self.tell(Reason::AwaitsRerun, interrupted.at, message);
+        let workflow_run = self.seen.rerun.as_ref().and_then(|view| view.run.as_ref());
+        let (job, about) = (&self.run.spec.job, &self.run.spec.about);
+        let job = workflow_run.and_then(|run| run.job(job.job_id, &about.job));
+        let failed_at = interrupted.failed_at.or(job.and_then(WorkflowJob::failed_at));
+        self.status.interrupted = Some(Interruption { failed_at, ..interrupted });
+        self.due_in(READ_AGAIN);
+        let (rule, run_id) = (Rule::AwaitsRerun, about.run_id);
+        let mut plan = self.write(rule);
+        let call = call.map(|(scope, requests)| Action::Rerun { run_id, scope, requests, rule });
+        plan.actions.extend(call);
+        plan
+    }
+}

@@ -1,0 +1,79 @@
+//! Changed decisions about jobs whose machines the cloud took.
+
+use jiff::SignedDuration;
+use tinqs_ci_reconciler::model::{
+    Conclusion, FailedJob, Interruption, Job, MachineId, Observation, Phase, RerunJobs, RerunScope,
+    RerunView,
+};
+use tinqs_ci_reconciler::plan::{Action, Plan, plan};
+
+use crate::mutant::Mutant;
+
+/// Returns the decision with a mutant; `None` if the mutant does not change it.
+pub(crate) fn with(mutant: Mutant) -> Option<fn(&Observation) -> Plan> {
+    let changed: fn(&Observation) -> Plan = match mutant {
+        Mutant::RerunWithoutEvidence => without_evidence,
+        Mutant::RerunDespiteCancel => |seen| {
+            changing_view(seen, |view| {
+                let canceled = Some(Job::Done { conclusion: Conclusion::Cancelled });
+                let jobs = view.run.iter_mut();
+                jobs.for_each(|run| run.jobs.retain(|job| job.state != canceled));
+            })
+        },
+        Mutant::RerunWithoutLimit => {
+            |seen| changing_view(seen, |view| each(view, |job| job.limit = u32::MAX))
+        }
+        Mutant::RerunWithoutWait => |seen| {
+            changing_view(seen, |view| {
+                let ago = SignedDuration::from_hours(1);
+                each(view, |job| {
+                    job.reruns.iter_mut().for_each(|reruns| reruns.asked_at -= ago);
+                });
+            })
+        },
+        Mutant::RerunOfAllFailed => of_all_failed,
+        Mutant::NoRerun => no_rerun,
+        _ => return None,
+    };
+    Some(changed)
+}
+
+/// A running job is noted as one whose machine was taken.
+fn without_evidence(seen: &Observation) -> Plan {
+    let mut plan = plan(seen);
+    if let Some(status) = &mut plan.status
+        && status.phase == Phase::Running
+        && let Some(runner) = status.runner.clone().filter(|runner| !runner.is_empty())
+    {
+        let (machine, at) = (MachineId("i-taken".to_owned()), seen.now);
+        let taken = Interruption { runner, machine, at, failed_at: None };
+        status.interrupted.get_or_insert(taken);
+    }
+    plan
+}
+
+fn changing_view(seen: &Observation, change: impl Fn(&mut RerunView)) -> Plan {
+    let mut seen = seen.clone();
+    seen.rerun.iter_mut().for_each(change);
+    plan(&seen)
+}
+
+fn each(view: &mut RerunView, change: impl Fn(&mut FailedJob)) {
+    std::iter::once(&mut view.own).chain(&mut view.others).for_each(change);
+}
+
+fn of_all_failed(seen: &Observation) -> Plan {
+    let mut plan = plan(seen);
+    for action in &mut plan.actions {
+        if let Action::Rerun { scope, .. } = action {
+            *scope = RerunScope::Failed;
+        }
+    }
+    plan
+}
+
+fn no_rerun(seen: &Observation) -> Plan {
+    let mut seen = seen.clone();
+    seen.class.iter_mut().for_each(|observed| observed.class.rerun.jobs = RerunJobs::Never);
+    plan(&seen)
+}

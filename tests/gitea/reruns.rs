@@ -1,0 +1,92 @@
+//! Workflow runs as the controller reads them, and the requests to run their jobs again.
+
+use jiff::Timestamp;
+use tinqs_ci_gitea::Scope;
+use tinqs_ci_gitea::client::{Access, Client};
+use tinqs_ci_reconciler::model::{Conclusion, Job, JobRef, RerunScope};
+use tinqs_ci_reconciler::ports::{ErrorKind, Forge as _, RerunAnswer};
+use tinqs_ci_simulator::forge::{JobSpec, Line};
+use tinqs_ci_simulator::gitea_wire::{Right, Wire};
+
+use crate::levels::{LINES, attempt_id, in_repositories, linux, start};
+use crate::script::{JOB_REPO, client};
+
+fn job_ref(job_id: i64) -> JobRef {
+    JobRef { repo: JOB_REPO.name.to_owned(), repo_id: JOB_REPO.id, job_id }
+}
+
+/// Runs the oldest waiting job to this end.
+async fn run_one(wire: &Wire, client: &Client, number: u32, conclusion: Conclusion) -> i64 {
+    let runner = client.register(&attempt_id(number), JOB_REPO, &linux()).await.expect("registers");
+    let (uuid, token) = (&runner.uuid, runner.token.expose());
+    let now = Timestamp::now();
+    let task = wire.forge().fetch(now, uuid, token, 0).expect("the identity is good").task;
+    let task = task.expect("a job");
+    wire.forge().report(now, uuid, token, task.id, Some(conclusion)).expect("reported");
+    task.job_id
+}
+
+#[tokio::test]
+async fn failed_jobs_are_run_again_where_the_server_can_do_that() {
+    for line in LINES {
+        let wire = start(line, Right::Admin);
+        let client = client(&in_repositories(&wire.url(), Scope::All));
+        let jobs = ["test (1)", "test (2)", "test (3)"].map(|name| JobSpec::new(name, &["linux"]));
+        let ids = wire.forge().push(Timestamp::now(), JOB_REPO.name, &jobs);
+        let run_id = wire.forge().job(ids[0]).expect("a job").run_id;
+        let of = job_ref(ids[0]);
+        run_one(&wire, &client, 1, Conclusion::Failure).await;
+        run_one(&wire, &client, 2, Conclusion::Success).await;
+        let read = client.workflow_run(&of, run_id).await.expect("answers").expect("there");
+        assert_eq!((read.is_done, read.jobs.len(), read.attempt), (false, 3, Some(1)), "{line:?}");
+        let can = line >= Line::V1_26;
+        assert_eq!(read.can_rerun, can, "{line:?}");
+        assert_eq!(read.failed().map(|job| job.id).collect::<Vec<_>>(), [ids[0]]);
+        assert!(read.jobs[0].failed_at().is_some() && read.jobs[2].completed_at.is_none());
+        let ask =
+            async |scope: RerunScope| client.rerun(&of, run_id, scope).await.expect("answers");
+        if !can {
+            assert_eq!(ask(RerunScope::Failed).await, RerunAnswer::Unsupported);
+            continue;
+        }
+        assert_eq!(ask(RerunScope::Failed).await, RerunAnswer::NotDone, "{line:?}");
+        run_one(&wire, &client, 3, Conclusion::Failure).await;
+        assert_eq!(ask(RerunScope::Job(999)).await, RerunAnswer::NotFound, "{line:?}");
+        assert_eq!(ask(RerunScope::Failed).await, RerunAnswer::Accepted, "{line:?}");
+        assert_eq!(ask(RerunScope::Failed).await, RerunAnswer::NotDone, "{line:?}");
+        let read = client.workflow_run(&of, run_id).await.expect("answers").expect("there");
+        assert_eq!((read.is_done, read.attempt, read.jobs.len()), (false, Some(2), 3), "{line:?}");
+        let waiting = read.jobs.iter().filter(|job| job.state == Some(Job::Waiting));
+        let waiting: Vec<i64> = waiting.map(|job| job.id).collect();
+        assert_eq!(waiting.len(), 2);
+        let same_ids = waiting == [ids[0], ids[2]];
+        assert_eq!(same_ids, line == Line::V1_26, "each attempt has IDs of its own since 1.27");
+        for number in 4..6 {
+            run_one(&wire, &client, number, Conclusion::Failure).await;
+        }
+        assert_eq!(ask(RerunScope::Job(waiting[1])).await, RerunAnswer::Accepted, "{line:?}");
+        wire.forge().remove_repo(JOB_REPO.name);
+        assert_eq!(client.workflow_run(&of, run_id).await.expect("answers"), None);
+        assert_eq!(ask(RerunScope::Failed).await, RerunAnswer::NotFound);
+    }
+}
+
+#[tokio::test]
+async fn a_token_without_the_right_is_denied() {
+    let wire = start(Line::V1_27, Right::Admin);
+    let admin = client(&in_repositories(&wire.url(), Scope::All));
+    let ids =
+        wire.forge().push(Timestamp::now(), JOB_REPO.name, &[JobSpec::new("test", &["linux"])]);
+    run_one(&wire, &admin, 1, Conclusion::Failure).await;
+    let run_id = wire.forge().job(ids[0]).expect("a job").run_id;
+    assert_eq!(admin.rerun_access().await.expect("answers"), Access::Granted);
+    assert_eq!(wire.forge().waiting().len(), 0, "asking for the right changes nothing");
+
+    let scope = Scope::Repo("acme".to_owned(), "widget".to_owned());
+    let wire = start(Line::V1_27, Right::Read);
+    let reader = client(&in_repositories(&wire.url(), scope));
+    let denied = reader.rerun(&job_ref(ids[0]), run_id, RerunScope::Failed).await;
+    assert_eq!(denied.expect_err("denied").kind, ErrorKind::Denied);
+    let access = reader.rerun_access().await.expect("answers");
+    assert!(matches!(access, Access::Denied(_)), "{access:?}");
+}
