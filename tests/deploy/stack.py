@@ -238,10 +238,11 @@ def check_queue(checks, stack):
     checks.equal(sender["Principal"], {"Service": "events.amazonaws.com"}, "who may send")
     rules = f"arn:aws:events:{REGION}:{ACCOUNT}:rule/*"
     checks.equal(sender["Condition"], {"ArnLike": {"aws:SourceArn": rules}}, "which may send")
-    book = (tools.ROOT / "docs/aws.md").read_text()
+    page = "docs/aws/queue-and-function.md"
+    book = (tools.ROOT / page).read_text()
     for rule in ("MachineStates", "SpotInterruptions"):
         pattern = json.dumps(stack.resource(rule)["EventPattern"], separators=(",", ":"))
-        checks.that(pattern in book, f"docs/aws.md does not have the pattern of {rule}: {pattern}")
+        checks.that(pattern in book, f"{page} does not have the pattern of {rule}: {pattern}")
 
 
 def check_function(checks, text):

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 from asking import all_succeed, until
-from workflows import matrix, surroundings_of
+from workflows import IN_IMAGE, matrix, surroundings_of
 from host import Program
 
 HERE = Path(__file__).resolve().parent
@@ -132,7 +132,21 @@ def machine_taken(forge, cloud, host):
     all_succeed(forge, "taken", 1, 120)
 
 
+def image(forge, cloud, host):
+    """A job finds what the image's provisioning installed. Unit and cloud-init start one runner."""
+    before = {m["InstanceId"] for m in cloud.machines()}
+    forge.push("image", ".gitea/workflows/a.yml", IN_IMAGE)
+    all_succeed(forge, "image", 1, 120)
+    (machine,) = [m["InstanceId"] for m in cloud.machines() if m["InstanceId"] not in before]
+    logs = {name: (cloud.dir / machine / "guest" / name).read_text() for name in ("unit.log", "cloud-init.log")}
+    assert "starting gitea-runner" in logs["unit.log"], logs
+    assert "this script runs already" in logs["cloud-init.log"], logs
+    assert "starting" not in logs["cloud-init.log"], logs
+
+
 SCENARIOS = [set_up, asked_for, surroundings, matrix_of_20, controller_killed, machine_taken]
+# With machines made of a root.
+IN_ROOT = [set_up, asked_for, image]
 
 
 def nothing_left(forge, cloud):
@@ -175,6 +189,7 @@ def main():
     parser.add_argument("--dynamodb", default="ministack", choices=["ministack", "moto"], help="emulator of DynamoDB")
     parser.add_argument("--work", type=Path, default=Path("target/real"), help="directory for builds, which are kept")
     parser.add_argument("--only", help="run only `set_up` and this scenario")
+    parser.add_argument("--root", type=Path, help="as root: make machines of what tests/deploy/root left there")
     parser.add_argument("--keep", type=Path, help="empty directory for logs, which are kept")
     arguments = parser.parse_args()
     work = arguments.work.resolve()
@@ -190,10 +205,12 @@ def main():
         (place / "bin/gitea-runner").symlink_to(runner[0])
         playing = emulators(place, arguments.dynamodb)
         path = f"{place / 'bin'}:{os.environ['PATH']}"
-        with Cloud(place, playing, path) as cloud, Forge(place / "forge", gitea) as forge:
+        root = arguments.root.resolve() if arguments.root else None
+        with Cloud(place, playing, path, root) as cloud, Forge(place / "forge", gitea) as forge:
             host = Host(place / "host", arguments.tinqs_ci.resolve(), forge, cloud)
             try:
-                chosen = [s for s in SCENARIOS if arguments.only in (None, s.__name__) or s is set_up]
+                scenarios = IN_ROOT if arguments.root else SCENARIOS
+                chosen = [s for s in scenarios if arguments.only in (None, s.__name__) or s is set_up]
                 held = all([play(scenario, forge, cloud, host) for scenario in chosen])
             finally:
                 host.stop()

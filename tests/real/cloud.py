@@ -15,6 +15,7 @@ import boto3
 from botocore.config import Config
 
 from forge import free_port
+from machine_root import RootGuest
 
 REGION = "us-east-1"
 # The same marker as in the project's own wire.
@@ -64,15 +65,16 @@ done
 
 
 class Cloud:
-    """The emulators, and machines that run their user data in `bash` with a private /etc."""
+    """The emulators, and machines that run their user data in `bash` with a private /etc, or in a root."""
 
     TOOLS = "/opt/tools/bin"
 
-    def __init__(self, dir, emulators, path):
+    def __init__(self, dir, emulators, path, root=None):
+        """`root`: machines are made of this directory."""
         (dir / "etc/profile.d").mkdir(parents=True)
         (dir / "etc/profile").write_text(PROFILE.replace("/etc/", f"{dir}/etc/"))
         (dir / "etc/profile.d/tools.sh").write_text(f"PATH=$PATH:{self.TOOLS}\n")
-        self.dir, self.emulators, self.path = dir, emulators, path
+        self.dir, self.emulators, self.path, self.root = dir, emulators, path, root
         self.guests, self.over, self.boots = {}, Event(), True
         self.ec2, self.sqs = self.client("ec2"), self.client("sqs")
 
@@ -143,13 +145,18 @@ class Cloud:
         }
         self.sqs.send_message(QueueUrl=queue, MessageBody=json.dumps(body))
 
+    def guest(self, id):
+        if self.root:
+            return RootGuest(self.dir / id, self.user_data(id), self.root, POWER_OFF)
+        return Guest(self.dir / id, self.user_data(id), self.path)
+
     def attend(self):
         """Boots running machines, and ends those that powered off or were terminated."""
         while not self.over.wait(0.3):
             live = {m["InstanceId"]: m["State"]["Name"] for m in self.live()}
             for id, state in live.items():
                 if self.boots and state == "running" and id not in self.guests:
-                    self.guests[id] = Guest(self.dir / id, self.user_data(id), self.path)
+                    self.guests[id] = self.guest(id)
             for id, guest in self.guests.items():
                 if id in live and guest.powered_off():
                     self.ec2.terminate_instances(InstanceIds=[id])

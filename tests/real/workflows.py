@@ -48,3 +48,25 @@ jobs:
           case $HOME in {home}) test -d "$HOME" ;; *) exit 1 ;; esac
           case :$PATH: in *:{path}:*) ;; *) exit 1 ;; esac
 """
+
+
+# What deploy/aws/image/provision installs, and its check.
+IN_IMAGE = """on: push
+jobs:
+  image:
+    runs-on: linux
+    steps:
+      - run: |
+          set -ex
+          tinqs-ci-image-check
+          git --version
+          git lfs version
+          node --version
+          go version
+          docker --version
+          id runner
+          test "$(umask)" = 0022
+          test "$HOME" = /root
+          test ! -e /opt/guest/powered-off
+          sleep 3
+"""

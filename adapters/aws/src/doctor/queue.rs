@@ -147,7 +147,7 @@ fn events_check(policy: &str) -> Check {
     Check::ok(
         EVENTS,
         "EventBridge may not send here: the next sweep sees the end of a machine, not within a \
-         second (docs/aws.md, \"The queue\")",
+         second (docs/aws/queue-and-function.md)",
     )
 }
 
