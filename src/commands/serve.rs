@@ -119,8 +119,10 @@ fn signed(loaded: &Loaded) -> Result<(), Failure> {
     if loaded.settings.forge.webhook_secret.is_some() {
         return Ok(());
     }
-    Err(Failure::usage("`lambda` takes signed webhooks only, and `forge.webhook_secret` is not set")
-        .hint("set the same secret there (or in WEBHOOK_SECRET) and in the forge's webhook"))
+    Err(Failure::usage(
+        "`lambda` takes signed webhooks only, and `forge.webhook_secret` is not set",
+    )
+    .hint("set the same secret there (or in WEBHOOK_SECRET) and in the forge's webhook"))
 }
 
 #[cfg(not(feature = "aws"))]

@@ -94,11 +94,9 @@ impl Form {
             Self::DecimalIn(least, most) => format!("a number from {least} to {most}"),
             Self::CountOr(word) => format!("a whole number from 1, or \"{word}\""),
             Self::Switch => "true or false".to_owned(),
-            Self::Secret => {
-                "{ env = \"NAME\" }, { file = \"path\" }, { ssm = \"/name\" }, \
+            Self::Secret => "{ env = \"NAME\" }, { file = \"path\" }, { ssm = \"/name\" }, \
                  { secretsmanager = \"name\" } or the credential as a string"
-                    .to_owned()
-            }
+                .to_owned(),
             Self::Table(_) => "a table".to_owned(),
             Self::Tags(_) => "a table of tags such as { CostCenter = \"ci\" }".to_owned(),
             Self::Prices => "a table of prices such as \"c7a.medium\" = \"$0.0513/h\"".to_owned(),

@@ -148,10 +148,8 @@ fn source(value: &Value) -> Option<String> {
         ("ssm", "SSM parameter"),
         ("secretsmanager", "Secrets Manager"),
     ];
-    sources.into_iter().find_map(|(key, what)| {
-        match &table.get(key)?.1.value {
-            Value::Text(text) => Some(format!("{what} {}", escape(text))),
-            _ => None,
-        }
+    sources.into_iter().find_map(|(key, what)| match &table.get(key)?.1.value {
+        Value::Text(text) => Some(format!("{what} {}", escape(text))),
+        _ => None,
     })
 }

@@ -13,8 +13,7 @@ use super::who;
 use crate::aws_wire::Head;
 
 /// The services by the beginning of the header `x-amz-target`.
-const SERVICES: [(&str, &str); 2] =
-    [("AmazonSSM.", "ssm"), ("secretsmanager.", "secretsmanager")];
+const SERVICES: [(&str, &str); 2] = [("AmazonSSM.", "ssm"), ("secretsmanager.", "secretsmanager")];
 
 /// Returns the operation if the call is one of these services.
 pub(super) fn head(headers: &HeaderMap) -> Option<Head> {

@@ -1,8 +1,8 @@
 //! `doctor` and `init --aws` of the real binary on AWS's wires, configured by the predecessor's
 //! eight variables and the addresses of the wires.
 
-mod from_lambda;
 mod credentials;
+mod from_lambda;
 mod place;
 mod secrets;
 mod sso;
