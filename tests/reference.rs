@@ -91,7 +91,8 @@ prints the JSON Schema from which this page is generated.
 A *secret* is `{ env = \"NAME\" }`, `{ file = \"path\" }`, `{ ssm = \"/name\" }` or
 `{ secretsmanager = \"name\" }` ([Secrets in
 AWS](../aws/credentials.md#secrets-in-aws)), or the credential itself, which causes a warning.
-Secrets are removed from messages, except those shorter than 8 characters, which cause a warning too. A *duration* is written as `90s`, `5m` or `1h 30m`.
+Secrets are removed from messages, except those shorter than 8 characters, which cause a warning
+too. A *duration* is written as `90s`, `5m` or `1h 30m`.
 
 ### Changes while the server runs
 

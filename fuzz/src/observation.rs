@@ -286,6 +286,7 @@ fn carry_out(seen: &mut Observation, decided: Plan, how: usize, launched: &mut V
             Action::Unseat { .. }
             | Action::Retire { .. }
             | Action::Disable { .. }
+            | Action::Rerun { .. }
             | Action::Terminate { .. } => {}
         }
     }

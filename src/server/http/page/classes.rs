@@ -234,7 +234,6 @@ mod tests {
             blocked_by: Vec::new(),
             unavailable,
             budget: None,
-            allocation: tinqs_ci_reconciler::model::Allocation::Order,
             boot_stop: None,
         }
     }
