@@ -59,6 +59,7 @@ fn config_show_names_the_origin_of_every_value_and_hides_credentials() {
         class "big".serves_unlabeled = false          # default
         class "big".limit = 4                         # ./tinqs-ci.toml:9
         class "big".budget = "none"                   # default
+        class "big".rerun_limit = 2                   # default
         class "big".boot_within = "5m"                # default
         class "big".idle_within = "2m"                # default
         class "big".max_age = "6h"                    # default

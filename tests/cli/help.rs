@@ -53,10 +53,8 @@ fn all_commands() {
               open        Print a one-time address that signs a browser in to the page; opens nothing
               sweep       Check all jobs, machines and registrations now
               backup      Write everything that the server's store keeps to a file
-              restore     Put a backup into the empty store of the configuration; the server must be
-                          stopped
-              rebuild     Make a lost store again from machines and waiting jobs; the server must be
-                          stopped
+              restore     Put a backup into the empty store of the configuration; the server must be stopped
+              rebuild     Make a lost store again from machines and waiting jobs; the server must be stopped
               reload      Let the server read its configuration again, as SIGHUP does
               eval        Evaluate the forge's rules: reads one JSON case per line, writes one result per line
               schema      Print a JSON Schema
