@@ -84,13 +84,40 @@ async fn a_runner_killed_mid_job_fails_the_job() {
     host.start().await;
     let jobs = host.push(1, &["linux"], "sleep 60");
     host.until("the job runs", 30, async |host| host.status(jobs[0]) == Status::Running).await;
-    for pid in host.processes() {
+    let is_runner = |pid: &u32| {
+        let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        name.trim_end() == "gitea-runner"
+    };
+    let runners: Vec<u32> = host.processes().into_iter().filter(is_runner).collect();
+    assert!(!runners.is_empty(), "the runner is found");
+    for pid in runners {
         signal(pid, rustix::process::Signal::KILL);
     }
     host.all_done(&jobs, 90).await;
     assert_eq!(host.status(jobs[0]), Status::Done(Conclusion::Failure));
     host.settles(90).await;
     assert_eq!(host.machines_ever().len(), 1);
+}
+
+/// All processes of a machine are killed mid-job: the forge fails the job, and it is run again, once.
+async fn a_job_whose_machine_the_host_ended_runs_again() {
+    let zombie_after = SignedDuration::from_secs(3);
+    let mut host = host(&Options { zombie_after, ..Options::default() });
+    host.start().await;
+    let began = host.dir.path().join("began");
+    let began = began.display();
+    let script = format!("[ -e '{began}' ] || {{ touch '{began}'; sleep 60; }}");
+    let jobs = host.push(1, &["linux"], &script);
+    host.until("the job runs", 30, async |host| host.dir.path().join("began").exists()).await;
+    for pid in host.processes() {
+        signal(pid, rustix::process::Signal::KILL);
+    }
+    host.until("the job succeeds", 90, async |host| {
+        host.status(jobs[0]) == Status::Done(Conclusion::Success)
+    })
+    .await;
+    host.settles(90).await;
+    assert_eq!(host.machines_ever().len(), 2);
 }
 
 /// The reason of a run that waits says what its machine printed last.
@@ -201,6 +228,7 @@ tinqs_ci_test_host::suite! {
     twenty_jobs_get_twenty_machines,
     an_unserved_label_gets_no_machine,
     a_runner_killed_mid_job_fails_the_job,
+    a_job_whose_machine_the_host_ended_runs_again,
     a_missing_runner_is_named_in_the_reason,
     jobs_survive_an_outage_of_the_forge,
     a_job_canceled_during_boot_leaves_nothing,

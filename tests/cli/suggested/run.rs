@@ -16,6 +16,7 @@ const NOT_RUN: &[(&str, &str)] = &[
     ("lambda", "it needs the runtime of AWS"),
     ("demo", "it has a test of its own"),
     ("init", "it asks questions and writes files; tests/cli/init.rs"),
+    ("backup", "it writes a file; tests/cli/backup.rs"),
     ("restore", "the server must be stopped; tests/cli/backup.rs"),
     ("rebuild", "the server must be stopped; tests/black_box/lost_store.rs"),
     ("webhook add", "it needs an address that the forge reaches; tests/cli/webhook.rs"),
