@@ -4,8 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use tinqs_ci_reconciler::model::{
-    Class, ClassName, HOST, MachineSpec, MicroUsd, RerunJobs, RerunPolicy, SeatLimits, Times,
-    label_name, pattern_problem,
+    Class, ClassName, HOST, MicroUsd, SeatLimits, Times, label_name, pattern_problem,
 };
 
 use super::ec2;
@@ -14,6 +13,7 @@ use super::machine_options::launch_rate;
 use super::machines::{machines, process};
 use super::prices::{budget, prices};
 use super::reader::Reader;
+use super::reruns::{default_rerun, rerun};
 use super::runner;
 use super::server::server;
 use super::types::{AWS, ComputeUrl, ProcessUser, QueueUrl, Settings, StoreUrl};
@@ -266,24 +266,6 @@ fn check_hold(r: &Reader<'_>, class: &Class) {
                    have its rights; remove one of the two";
         r.mistake("hold", why);
     }
-}
-
-/// Returns whether lost jobs are run again by default. Jobs with the rights of a profile may have
-/// done half of a deployment.
-fn default_rerun(machines: &[MachineSpec]) -> RerunPolicy {
-    let has_profile = machines.iter().any(|machine| !machine.instance_profile.is_empty());
-    let jobs = if has_profile { RerunJobs::Never } else { RerunJobs::Lost };
-    RerunPolicy { jobs, ..RerunPolicy::default() }
-}
-
-fn rerun(r: &Reader<'_>, machines: &[MachineSpec]) -> RerunPolicy {
-    let default = default_rerun(machines);
-    let jobs = match r.text("rerun").as_deref() {
-        Some("never") => RerunJobs::Never,
-        Some(_) => RerunJobs::Lost,
-        None => default.jobs,
-    };
-    RerunPolicy { jobs, limit: r.count_in("rerun_limit").unwrap_or(default.limit) }
 }
 
 fn times(r: &Reader<'_>) -> Times {

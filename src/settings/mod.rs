@@ -18,6 +18,7 @@ mod prices;
 mod reader;
 mod refused;
 mod renamed;
+mod reruns;
 mod runner;
 mod runner_config;
 mod schema;

@@ -28,12 +28,11 @@ pub use drift::DriftMetrics;
 pub use launches::LaunchMetrics;
 pub use queues::QueueMetrics;
 
+pub use super::families::{FAMILIES, Family, Kind, Stability, schema};
+use super::{families as f, labels};
 use register::{CONSTANT, counter, counters, gauge, gauges, histograms, register};
 use reruns::RerunMetrics;
 use usage::UsageMetrics;
-
-pub use super::families::{FAMILIES, Family, Kind, Stability, schema};
-use super::{families as f, labels};
 
 /// Buckets for waiting times of jobs, in seconds.
 const WAIT_BUCKETS: [f64; 12] =

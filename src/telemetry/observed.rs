@@ -6,8 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use async_trait::async_trait;
-use jiff::civil::Date;
-use jiff::{SignedDuration, Timestamp};
+use jiff::{SignedDuration, Timestamp, civil::Date};
 use parking_lot::Mutex;
 use tinqs_ci_reconciler::model::{
     Attempt, AttemptId, ClassName, JobRef, JobRunner, Machine, MachineId, MachineSpec, MicroUsd,
@@ -240,11 +239,9 @@ impl RunStore for Observed<dyn RunStore> {
         ttl: SignedDuration,
     ) -> Result<ReadByAll, PortError> {
         let answer = self.write("announce", self.inner.announce(replica, reads, now, ttl)).await;
-        if let Ok(ReadByAll { silent: Some(silent), .. }) = &answer {
-            tracing::warn!(
-                replica = %tinqs_ci_reconciler::text::cut(silent, 100),
-                "a replica of an earlier release is live, records keep the first format"
-            );
+        if let Ok(ReadByAll { silent: Some(replica), .. }) = &answer {
+            let replica = tinqs_ci_reconciler::text::cut(replica, 100);
+            tracing::warn!(%replica, "an earlier release is live: records keep the first format");
         }
         answer
     }

@@ -34,16 +34,15 @@ use aws_sdk_dynamodb::operation::put_item::builders::PutItemFluentBuilder;
 use aws_sdk_dynamodb::types::{
     ConsumedCapacity, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure,
 };
-use jiff::civil::Date;
-use jiff::{SignedDuration, Timestamp};
+use jiff::{SignedDuration, Timestamp, civil::Date};
 use parking_lot::Mutex;
 use sha2::Digest as _;
 use tinqs_ci_reconciler::model::{
     AttemptId, ClassName, Pause, RerunKey, Reruns, Run, RunName, SeatLimits, Uid, Usage,
 };
 use tinqs_ci_reconciler::ports::{
-    Announced, ErrorKind, Expect, Filter, NewerRecord, OpenRun, Page, PortError, ReadByAll,
-    RunStore, Seat, UnreadRecords,
+    ErrorKind, Expect, Filter, NewerRecord, OpenRun, Page, PortError, ReadByAll, RunStore, Seat,
+    UnreadRecords,
 };
 
 use self::condition::{checked, put_condition};
@@ -387,9 +386,7 @@ impl RunStore for DynamoStore {
         now: Timestamp,
         ttl: SignedDuration,
     ) -> Result<ReadByAll, PortError> {
-        let until = now.saturating_add(ttl).unwrap_or(Timestamp::MAX);
-        let announcement = Announced { replica: replica.to_owned(), reads, until };
-        self.announce_formats(&announcement, now).await
+        self.announce_formats(replica, reads, now, ttl).await
     }
 
     /// Counts each record once, and at most 1,000.

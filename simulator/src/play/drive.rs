@@ -333,13 +333,9 @@ impl<'a> Drive<'a> {
             let (right, leads) = (self.clock.clone(), self.leads[number].clone());
             let clock: Arc<dyn Clock> = Arc::new(Skewed { right, leads });
             let scheduler = self.executor.scheduler();
-            let settings = self.settings(number);
             self.world.lock().tell(&format!("[{}] replica {number} starts", self.groups));
-            let release = replica::Release {
-                settings,
-                formats: self.upgrades.of(number),
-                variant: self.variant.clone(),
-            };
+            let (formats, variant) = (self.upgrades.of(number), self.variant.clone());
+            let release = replica::Release { settings: self.settings(number), formats, variant };
             self.replicas[number] =
                 Some(replica::start(&self.world, &scheduler, self.groups, clock, release));
         }
@@ -361,9 +357,8 @@ impl<'a> Drive<'a> {
         }
         if self.profile.demand != Demand::Jobs {
             for id in &self.pushed {
-                let on_its_way =
-                    self.webhooks.values().any(|p| matches!(p, Post::Push(n) if n == id));
-                if !on_its_way && !world.taken.contains(id) {
+                let is_it = |post: &Post| matches!(post, Post::Push(n) if n == id);
+                if !self.webhooks.values().any(is_it) && !world.taken.contains(id) {
                     self.sent += 1;
                     self.webhooks.insert((now, self.sent), Post::Push(*id));
                 }

@@ -44,7 +44,9 @@ pub async fn all(from: &dyn Whole, to: &dyn Whole) {
     .await;
     assert!(!to.is_empty().await.unwrap());
     works(to, &runs).await;
-    let again = kept.into_iter().find(|item| matches!(item, StoreItem::Run(_))).unwrap();
+    let is_there =
+        |item: &StoreItem| matches!(item, StoreItem::Run(run) if run.name == runs[1].name);
+    let again = kept.into_iter().find(is_there).unwrap();
     let refused = to.insert(vec![again]).await.unwrap_err();
     assert_eq!(refused.kind, ErrorKind::Conflict, "{refused}");
 }

@@ -33,12 +33,16 @@ fn holder(lease: &Item, now: Timestamp) -> Option<String> {
 impl DynamoStore {
     pub(super) async fn announce_formats(
         &self,
-        announcement: &Announced,
+        replica: &str,
+        reads: u32,
         now: Timestamp,
+        ttl: SignedDuration,
     ) -> Result<ReadByAll, PortError> {
+        let until = now.saturating_add(ttl).unwrap_or(Timestamp::MAX);
+        let announcement = Announced { replica: replica.to_owned(), reads, until };
         let key = item::key("lease", FORMATS);
         let forget = announcement.until.saturating_add(LEASE_KEPT).unwrap_or(Timestamp::MAX);
-        let text = serde_json::to_string(announcement).unwrap_or_default();
+        let text = serde_json::to_string(&announcement).unwrap_or_default();
         let asked = self
             .client
             .update_item()
