@@ -249,7 +249,7 @@ reasons! {
 }
 
 impl Reason {
-    /// Returns whether the machine of a running job is gone.
+    /// Returns whether the machine of a running job is gone, and the job is not run again by us.
     pub const fn is_lost(self) -> bool {
         matches!(self, Self::MachineLost | Self::MaxAge)
     }
@@ -388,6 +388,12 @@ impl Status {
             (None, _) => now.duration_since(self.queued_at()),
         };
         Some(waited.max(SignedDuration::ZERO))
+    }
+
+    /// Returns the condition of a running job whose machine is gone.
+    pub fn lost(&self) -> Option<&Condition> {
+        let tells = |reason: Reason| reason.is_lost() || reason == Reason::AwaitsRerun;
+        self.conditions.iter().find(|condition| tells(condition.reason))
     }
 
     /// Returns the reason of the first condition.

@@ -58,8 +58,7 @@ impl Decision<'_> {
             return None;
         }
         let known = &self.run.status;
-        let tells = |c: &&Condition| c.reason.is_lost() || c.reason == Reason::AwaitsRerun;
-        let told = known.conditions.iter().find(tells);
+        let told = known.lost();
         let same_runner = known.runner.as_deref() == Some(runner);
         if let Some(told) = told.filter(|_| known.phase == Phase::Running && same_runner) {
             return Some(Lost { condition: told.clone(), news: None });
