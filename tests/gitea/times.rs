@@ -80,20 +80,22 @@ async fn a_job_and_its_re_run_are_dated_and_numbered_on_every_server_line() {
         let site = Site::new(line);
         let created = site.pass(0);
         let id = site.wire.forge().push(created, REPO, &[JobSpec::new("build", &["linux"])])[0];
-        let first = JobTimes { started_at: None, attempt: Some(1) };
+        let first = JobTimes { attempt: Some(1), ..JobTimes::default() };
         assert_eq!(site.waiting().await, (Some(created), first), "{line:?}");
-        let started =
-            JobTimes { started_at: Some(created + SignedDuration::from_secs(9)), attempt: Some(1) };
+        let started = JobTimes {
+            started_at: Some(created + SignedDuration::from_secs(9)),
+            ..first
+        };
         assert_eq!(site.fails(id).await, (started, started), "{line:?}");
         let again_at = site.pass(600);
         let again = site.wire.forge().rerun(again_at, id);
         // Up to 1.26 the row keeps its first creation, which does not date the re-run.
         let dated = (line == Line::V1_27).then_some(again_at);
-        let second = JobTimes { started_at: None, attempt: Some(2) };
+        let second = JobTimes { attempt: Some(2), ..JobTimes::default() };
         assert_eq!(site.waiting().await, (dated, second), "{line:?}");
         let started = JobTimes {
             started_at: Some(again_at + SignedDuration::from_secs(9)),
-            attempt: Some(2),
+            ..second
         };
         assert_eq!(site.fails(again).await, (started, started), "{line:?}");
         let versions = site.wire.counters().calls.get("GET /version").copied().unwrap_or_default();

@@ -3,8 +3,8 @@
 use super::Controller;
 use super::cache::Machines;
 use crate::model::{
-    AttemptId, EndedBy, FailedJob, FailureCause, Job, Machine, Observation, Phase, RerunKey,
-    RerunView, Run, RunName, WorkflowJob, serving,
+    AttemptId, Conclusion, EndedBy, FailedJob, FailureCause, Job, Machine, Observation, Phase,
+    RerunKey, RerunView, Run, RunName, WorkflowJob, serving,
 };
 use crate::plan::lost::own_attempt;
 use crate::plan::rerun::{awaited, cause_of};
@@ -12,7 +12,7 @@ use crate::ports::{ErrorKind, PortError};
 
 impl Controller {
     /// Returns the machine of another run on whose runner the job of this run runs, or ran, if the
-    /// cloud took it and no machine of that runner is live.
+    /// cloud took it and no machine of that runner is live; and the live one of a job that failed.
     pub(super) async fn taken_elsewhere(
         &self,
         seen: &Observation,
@@ -21,7 +21,11 @@ impl Controller {
         let Some(attempt_id) = runner_elsewhere(seen) else { return Ok(None) };
         let of_it = listed.of(&attempt_id.run).filter(|machine| machine.attempt_id == attempt_id);
         let of_it: Vec<&Machine> = of_it.collect();
-        if of_it.iter().any(|m| m.is_live()) || !of_it.iter().any(|m| is_taken(m)) {
+        if let Some(live) = of_it.iter().find(|machine| machine.is_live()) {
+            let has_failed = seen.job == Job::Done { conclusion: Conclusion::Failure };
+            return Ok(has_failed.then(|| (*live).clone()));
+        }
+        if !of_it.iter().any(|machine| is_taken(machine)) {
             return Ok(None);
         }
         // Of several placements only the current one got the job.

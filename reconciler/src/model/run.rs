@@ -390,12 +390,6 @@ impl Status {
         Some(waited.max(SignedDuration::ZERO))
     }
 
-    /// Returns the condition of a running job whose machine is gone.
-    pub fn lost(&self) -> Option<&Condition> {
-        let tells = |reason: Reason| reason.is_lost() || reason == Reason::AwaitsRerun;
-        self.conditions.iter().find(|condition| tells(condition.reason))
-    }
-
     /// Returns the reason of the first condition.
     pub fn reason(&self) -> Option<Reason> {
         self.conditions.first().map(|c| c.reason)
