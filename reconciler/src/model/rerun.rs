@@ -179,6 +179,9 @@ pub struct RerunView {
     /// Why the forge refused the reading, or the request of this reconcile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,
+    /// Why it could not be read. It is read again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unread: Option<String>,
 }
 
 /// A failed job of a workflow run, as this installation knows it.

@@ -9,8 +9,8 @@ use super::rules::{Action, Plan, Rule};
 use super::times::{after, older};
 use crate::model::{
     Class, Conclusion, EndedBy, FailedJob, FailureCause, Happened, Interruption, Job, Machine,
-    Market, Observation, Outcome, Phase, Reason, RerunEnd, RerunJobs, RerunKey, RerunScope, Reruns, Run,
-    WorkflowJob, WorkflowRun,
+    Market, Observation, Outcome, Phase, Reason, RerunEnd, RerunJobs, RerunKey, RerunScope, Reruns,
+    Run, WorkflowJob, WorkflowRun,
 };
 
 /// A job that ended longer than this before the end of its machine did not fail because of it. EC2
@@ -169,6 +169,9 @@ impl FailedJob {
 /// Returns the next step for a job that was interrupted so.
 pub(super) fn step(seen: &Observation, interrupted: &Interruption) -> RerunStep {
     let (Some(run), Some(view)) = (&seen.run, &seen.rerun) else { return RerunStep::Wait };
+    if view.unread.is_some() {
+        return RerunStep::Wait;
+    }
     if view.refused.is_some() {
         return RerunStep::Over(RerunEnd::Refused);
     }
@@ -279,10 +282,13 @@ impl Decision<'_> {
         call: Option<(RerunScope, Vec<Reruns>)>,
     ) -> Plan {
         self.end_if_consumed();
+        let unread = self.seen.rerun.as_ref().and_then(|view| view.unread.as_ref());
+        let unread = unread.map(|why| format!("; it cannot be read now: {why}"));
         let message = format!(
             "the cloud took machine {}, and the job failed: it is run again once its workflow run \
-             is over",
-            interrupted.machine
+             is over{}",
+            interrupted.machine,
+            unread.unwrap_or_default()
         );
         self.tell(Reason::AwaitsRerun, interrupted.at, message);
         let workflow_run = self.seen.rerun.as_ref().and_then(|view| view.run.as_ref());

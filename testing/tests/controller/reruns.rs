@@ -318,3 +318,19 @@ fn a_job_that_failed_shortly_before_its_machine_was_taken_is_run_again() {
     assert_eq!((status.phase, status.outcome), (Phase::Finished, Some(Outcome::Failed)));
     assert_eq!(requests(&harness), []);
 }
+
+#[test]
+fn a_workflow_run_that_cannot_be_read_is_waited_for_and_no_longer_than_it_may() {
+    for kind in [ErrorKind::Denied, ErrorKind::Unavailable] {
+        let harness = Harness::new();
+        let name = lost(&harness, 1).remove(0);
+        harness.fails("workflow_run", kind);
+        let report = harness.reconcile(&name);
+        assert_eq!((report.phase, report.error), (Some(Phase::Running), None), "{kind:?}");
+        let told = harness.run(&name).status.conditions[0].message.clone();
+        assert!(told.contains("cannot be read now"), "{told}");
+        harness.pass(SignedDuration::from_hours(25));
+        harness.fails("workflow_run", kind);
+        is_not_run_again(&harness, &name, RerunEnd::Expired);
+    }
+}
