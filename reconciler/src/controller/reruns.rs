@@ -3,8 +3,8 @@
 use super::Controller;
 use super::cache::Machines;
 use crate::model::{
-    AttemptId, Class, Conclusion, EndedBy, FailedJob, FailureCause, Job, Machine, Observation, Phase,
-    RerunKey, RerunView, Run, RunName, WorkflowJob, serving,
+    AttemptId, Class, Conclusion, EndedBy, FailedJob, FailureCause, Job, Machine, Observation,
+    Phase, RerunKey, RerunView, Run, RunName, WorkflowJob, serving,
 };
 use crate::plan::lost::own_attempt;
 use crate::plan::rerun::{awaited, cause_of};
@@ -29,7 +29,11 @@ impl Controller {
             return Ok(None);
         }
         // Of several placements only the current one got the job.
-        let other = self.ports.store.get(&attempt_id.run).await?;
+        let other = match self.ports.store.get(&attempt_id.run).await {
+            // A record that cannot be read, maybe for good, is no evidence.
+            Err(error) if error.kind == ErrorKind::Invalid => None,
+            read => read?,
+        };
         let attempt = other.and_then(|other| own_attempt(&other, &attempt_id.to_string()));
         let current = attempt.map(|(_, placement)| placement);
         let mut taken = of_it.into_iter().filter(|machine| is_taken(machine));

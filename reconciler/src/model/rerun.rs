@@ -106,6 +106,15 @@ pub struct Reruns {
     pub failed_at: Timestamp,
 }
 
+impl Reruns {
+    /// Returns what stands for stored requests that cannot be read: none, at their version, so that
+    /// the next one replaces them. The forge limits re-runs too.
+    pub fn unreadable(key: RerunKey, version: u64) -> Self {
+        let never = Timestamp::UNIX_EPOCH;
+        Self { key, version, count: 0, asked_at: never, failed_at: never }
+    }
+}
+
 /// A workflow run at the forge, in its latest attempt.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]

@@ -76,7 +76,8 @@ fn taken<'a>(seen: &'a Observation, run: &Run, runner: &str) -> Option<&'a Machi
 }
 
 /// Whether a job failed on a spot machine that is live and that the cloud may be about to take:
-/// its runner is told to stop after the cloud's notice, and reports the job before the machine ends.
+/// its runner is told to stop after the cloud's notice, and reports the job before the machine
+/// ends.
 fn may_still_be_taken(seen: &Observation, run: &Run) -> bool {
     let has_failed = seen.job == Job::Done { conclusion: Conclusion::Failure };
     if !has_failed || run.status.phase != Phase::Running || !runs_again(seen) {
