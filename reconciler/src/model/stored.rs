@@ -42,8 +42,7 @@ const STANDS_FOR: &str = "stands_for";
 /// release.
 pub fn encode(run: &Run) -> Vec<u8> {
     let is_new = |condition: &Condition| condition.reason == Reason::AwaitsRerun;
-    let replaces =
-        run.format == RecordFormats::FIRST && run.status.conditions.iter().any(is_new);
+    let replaces = run.format == RecordFormats::FIRST && run.status.conditions.iter().any(is_new);
     if run.status.attempt.is_none() && run.unknown.is_empty() && !replaces {
         // Without an attempt there is no credential. Nothing in it can fail to serialize.
         return serde_json::to_vec(run).unwrap_or_default();
