@@ -54,7 +54,8 @@ impl Site {
         (job.created_at, seen.times)
     }
 
-    /// A runner takes the job, which then fails. Returns its times while it runs and after it.
+    /// A runner takes the job, which then fails. Returns its times while it runs, and after it
+    /// without its end.
     async fn fails(&self, id: i64) -> (JobTimes, JobTimes) {
         let now = self.pass(9);
         let row = self.wire.forge().register(now, "laptop", &["linux".to_owned()], true);
@@ -64,7 +65,9 @@ impl Site {
         let now = self.pass(60);
         let failed = Some(Conclusion::Failure);
         self.wire.forge().report(now, &row.uuid, &row.token, task, failed).expect("reports");
-        (running, self.times(id).await)
+        let over = self.times(id).await;
+        assert_eq!(over.completed_at, Some(now));
+        (running, JobTimes { completed_at: None, ..over })
     }
 
     async fn times(&self, id: i64) -> JobTimes {
@@ -80,21 +83,19 @@ async fn a_job_and_its_re_run_are_dated_and_numbered_on_every_server_line() {
         let site = Site::new(line);
         let created = site.pass(0);
         let id = site.wire.forge().push(created, REPO, &[JobSpec::new("build", &["linux"])])[0];
-        let first = JobTimes { started_at: None, attempt: Some(1) };
+        let first = JobTimes { attempt: Some(1), ..JobTimes::default() };
         assert_eq!(site.waiting().await, (Some(created), first), "{line:?}");
-        let started =
-            JobTimes { started_at: Some(created + SignedDuration::from_secs(9)), attempt: Some(1) };
+        let started_at = Some(created + SignedDuration::from_secs(9));
+        let started = JobTimes { started_at, ..first };
         assert_eq!(site.fails(id).await, (started, started), "{line:?}");
         let again_at = site.pass(600);
         let again = site.wire.forge().rerun(again_at, id);
         // Up to 1.26 the row keeps its first creation, which does not date the re-run.
         let dated = (line == Line::V1_27).then_some(again_at);
-        let second = JobTimes { started_at: None, attempt: Some(2) };
+        let second = JobTimes { attempt: Some(2), ..JobTimes::default() };
         assert_eq!(site.waiting().await, (dated, second), "{line:?}");
-        let started = JobTimes {
-            started_at: Some(again_at + SignedDuration::from_secs(9)),
-            attempt: Some(2),
-        };
+        let started_at = Some(again_at + SignedDuration::from_secs(9));
+        let started = JobTimes { started_at, ..second };
         assert_eq!(site.fails(again).await, (started, started), "{line:?}");
         let versions = site.wire.counters().calls.get("GET /version").copied().unwrap_or_default();
         assert!(versions <= 1, "the version is asked once: {versions}");

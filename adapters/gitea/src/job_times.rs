@@ -13,7 +13,9 @@ use super::wire::ApiJob;
 
 /// Returns what a job's row tells. `version`: that of the server, if it is known.
 pub(crate) fn times(job: &ApiJob, version: Option<&Version>) -> JobTimes {
-    JobTimes { started_at: job.started_at, attempt: attempt(job, version) }
+    // The row of a re-run may keep the end of the attempt before.
+    let completed_at = job.completed_at.filter(|_| job.status == "completed");
+    JobTimes { started_at: job.started_at, completed_at, attempt: attempt(job, version) }
 }
 
 /// Returns when this attempt of a job was created; `None` if the row may be older than the attempt.

@@ -354,7 +354,7 @@ impl RunStore for Store {
     }
 
     async fn reruns(&self, key: &RerunKey) -> Result<Option<Reruns>, PortError> {
-        let key = key.text();
+        let key = key.clone();
         self.read("reruns", move |read| reruns::get(read, &key)).await
     }
 

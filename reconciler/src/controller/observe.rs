@@ -118,7 +118,7 @@ impl Controller {
         self.note_canceled(&mut seen);
         seen.no_replacement = self.has_no_replacement(&seen);
         seen.elsewhere = self.taken_elsewhere(&seen, &listed).await?;
-        seen.rerun = self.rerun_view(&seen).await?;
+        seen.rerun = self.rerun_view(&seen).await;
         Ok(seen)
     }
 

@@ -3,8 +3,8 @@
 use super::Controller;
 use super::cache::Machines;
 use crate::model::{
-    AttemptId, EndedBy, FailedJob, FailureCause, Job, Machine, Observation, Phase, RerunKey,
-    RerunView, Run, RunName, WorkflowJob, serving,
+    AttemptId, Class, Conclusion, EndedBy, FailedJob, FailureCause, Job, Machine, Observation,
+    Phase, RerunKey, RerunView, Run, RunName, WorkflowJob, serving,
 };
 use crate::plan::lost::own_attempt;
 use crate::plan::rerun::{awaited, cause_of};
@@ -12,7 +12,7 @@ use crate::ports::{ErrorKind, PortError};
 
 impl Controller {
     /// Returns the machine of another run on whose runner the job of this run runs, or ran, if the
-    /// cloud took it and no machine of that runner is live.
+    /// cloud took it and no machine of that runner is live; and the live one of a job that failed.
     pub(super) async fn taken_elsewhere(
         &self,
         seen: &Observation,
@@ -21,56 +21,77 @@ impl Controller {
         let Some(attempt_id) = runner_elsewhere(seen) else { return Ok(None) };
         let of_it = listed.of(&attempt_id.run).filter(|machine| machine.attempt_id == attempt_id);
         let of_it: Vec<&Machine> = of_it.collect();
-        if of_it.iter().any(|m| m.is_live()) || !of_it.iter().any(|m| is_taken(m)) {
+        if let Some(live) = of_it.iter().find(|machine| machine.is_live()) {
+            let has_failed = seen.job == Job::Done { conclusion: Conclusion::Failure };
+            return Ok(has_failed.then(|| (*live).clone()));
+        }
+        if !of_it.iter().any(|machine| is_taken(machine)) {
             return Ok(None);
         }
         // Of several placements only the current one got the job.
-        let other = self.ports.store.get(&attempt_id.run).await?;
+        let other = match self.ports.store.get(&attempt_id.run).await {
+            // A record that cannot be read, maybe for good, is no evidence.
+            Err(error) if error.kind == ErrorKind::Invalid => None,
+            read => read?,
+        };
         let attempt = other.and_then(|other| own_attempt(&other, &attempt_id.to_string()));
         let current = attempt.map(|(_, placement)| placement);
         let mut taken = of_it.into_iter().filter(|machine| is_taken(machine));
         Ok(taken.find(|machine| Some(machine.placement) == current).cloned())
     }
 
-    /// Reads the workflow run of a job that may be run again, and what was asked for before.
-    pub(super) async fn rerun_view(
+    /// Reads the workflow run of a job that may be run again, and what was asked for before. What
+    /// cannot be read is waited for: it must not stop the reconcile.
+    pub(super) async fn rerun_view(&self, seen: &Observation) -> Option<RerunView> {
+        awaited(seen)?;
+        let run = seen.run.as_ref()?;
+        match self.read_rerun_view(seen, run).await {
+            Ok(view) => Some(view),
+            Err(error) => {
+                let (name, id) = (run.spec.about.job.clone(), run.spec.job.job_id);
+                let cause = FailureCause::Lost;
+                let own = FailedJob { name, id, cause, limit: 0, reruns: None };
+                let unread = Some(error.message);
+                Some(RerunView { run: None, own, others: Vec::new(), refused: None, unread })
+            }
+        }
+    }
+
+    async fn read_rerun_view(
         &self,
         seen: &Observation,
-    ) -> Result<Option<RerunView>, PortError> {
-        let (Some(run), Some(_)) = (&seen.run, awaited(seen)) else { return Ok(None) };
+        run: &Run,
+    ) -> Result<RerunView, PortError> {
         let (job, about) = (&run.spec.job, &run.spec.about);
         let read = self.ports.forge.workflow_run(job, about.run_id).await;
         let (workflow_run, refused) = match read {
             Ok(workflow_run) => (workflow_run, None),
-            Err(error) if matches!(error.kind, ErrorKind::Denied | ErrorKind::Invalid) => {
-                (None, Some(error.message))
-            }
+            Err(error) if error.kind == ErrorKind::Invalid => (None, Some(error.message)),
             Err(error) => return Err(error),
         };
         let found = workflow_run.as_ref().and_then(|all| all.job(job.job_id, &about.job)).cloned();
         let name = found.as_ref().map_or_else(|| about.job.clone(), |job| job.name.clone());
         let id = found.as_ref().map_or(job.job_id, |job| job.id);
-        let own = self.failed_job(run, (id, name), FailureCause::Lost, Some(run)).await?;
+        let class = seen.class.as_ref().map(|observed| &observed.class);
+        let own = self.failed_job(run, (id, name), FailureCause::Lost, class).await?;
         let mut others = Vec::new();
         if let Some(workflow_run) = workflow_run.as_ref().filter(|all| all.is_done) {
             for other in workflow_run.failed().filter(|other| other.id != id) {
                 others.push(self.other_failed_job(run, other).await?);
             }
         }
-        Ok(Some(RerunView { run: workflow_run, own, others, refused }))
+        Ok(RerunView { run: workflow_run, own, others, refused, unread: None })
     }
 
     /// Reads why another job of the workflow run failed.
     async fn other_failed_job(&self, own: &Run, job: &WorkflowJob) -> Result<FailedJob, PortError> {
         let run = self.ports.store.get(&RunName::job(job.id)).await?;
-        let cause = {
-            let settings = self.settings();
-            let class = run
-                .as_ref()
-                .and_then(|run| serving(&settings.classes, &run.spec.job.repo, &run.spec.runs_on));
-            cause_of(job, run.as_ref(), class)
-        };
-        self.failed_job(own, (job.id, job.name.clone()), cause, run.as_ref()).await
+        let settings = self.settings();
+        let class = run
+            .as_ref()
+            .and_then(|run| serving(&settings.classes, &run.spec.job.repo, &run.spec.runs_on));
+        let cause = cause_of(job, run.as_ref(), class);
+        self.failed_job(own, (job.id, job.name.clone()), cause, class).await
     }
 
     /// Adds the limit of its class, and the requests so far.
@@ -79,11 +100,8 @@ impl Controller {
         own: &Run,
         (id, name): (i64, String),
         cause: FailureCause,
-        run: Option<&Run>,
+        class: Option<&Class>,
     ) -> Result<FailedJob, PortError> {
-        let settings = self.settings();
-        let class =
-            run.and_then(|run| serving(&settings.classes, &run.spec.job.repo, &run.spec.runs_on));
         let limit = class.map_or(0, |class| class.rerun.limit);
         let reruns = if cause == FailureCause::Lost {
             let (repo_id, run_id) = (own.spec.job.repo_id, own.spec.about.run_id);

@@ -1,5 +1,5 @@
-//! When a job waited and started, by the forge's own times. For people and metrics: no decision
-//! reads them.
+//! When a job waited, started and ended, by the forge's own times. For people and metrics; of the
+//! decisions, only those about lost jobs read them.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -13,6 +13,10 @@ pub struct JobTimes {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schemars", schemars(with = "Option<String>"))]
     pub started_at: Option<Timestamp>,
+    /// When the job ended; `None` if it did not, or if the forge does not tell it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schemars", schemars(with = "Option<String>"))]
+    pub completed_at: Option<Timestamp>,
     /// The number of this attempt of the job, from 1; `None` if the forge does not tell it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attempt: Option<u32>,
@@ -71,7 +75,7 @@ mod tests {
     }
 
     fn started(second: i64) -> JobTimes {
-        JobTimes { started_at: Some(at(second)), attempt: None }
+        JobTimes { started_at: Some(at(second)), ..JobTimes::default() }
     }
 
     #[test]

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::job::{Conclusion, Job};
 use super::names::{MachineId, hash_hex};
+use super::run::{Condition, Reason, Status};
 
 /// Whether the jobs of a class are run again whose machines the cloud took.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -58,6 +59,14 @@ pub struct Interruption {
     pub failed_at: Option<Timestamp>,
 }
 
+impl Status {
+    /// Returns the condition of a running job whose machine is gone.
+    pub fn lost(&self) -> Option<&Condition> {
+        let tells = |reason: Reason| reason.is_lost() || reason == Reason::AwaitsRerun;
+        self.conditions.iter().find(|condition| tells(condition.reason))
+    }
+}
+
 /// What names a job of a workflow run over all its attempts. The ID of the job does not: since
 /// Gitea 1.27 each attempt has another.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -95,6 +104,15 @@ pub struct Reruns {
     /// When the attempt ended for which it was, by the forge's time.
     #[cfg_attr(feature = "schemars", schemars(with = "String"))]
     pub failed_at: Timestamp,
+}
+
+impl Reruns {
+    /// Returns what stands for stored requests that cannot be read: none, at their version, so that
+    /// the next one replaces them. The forge limits re-runs too.
+    pub fn unreadable(key: RerunKey, version: u64) -> Self {
+        let never = Timestamp::UNIX_EPOCH;
+        Self { key, version, count: 0, asked_at: never, failed_at: never }
+    }
 }
 
 /// A workflow run at the forge, in its latest attempt.
@@ -170,6 +188,9 @@ pub struct RerunView {
     /// Why the forge refused the reading, or the request of this reconcile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,
+    /// Why it could not be read. It is read again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unread: Option<String>,
 }
 
 /// A failed job of a workflow run, as this installation knows it.

@@ -249,7 +249,7 @@ reasons! {
 }
 
 impl Reason {
-    /// Returns whether the machine of a running job is gone.
+    /// Returns whether the machine of a running job is gone, and the job is not run again by us.
     pub const fn is_lost(self) -> bool {
         matches!(self, Self::MachineLost | Self::MaxAge)
     }

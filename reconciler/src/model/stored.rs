@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::attempt::Attempt;
 use super::record_formats::{self, RecordFormats};
-use super::run::Run;
+use super::run::{Condition, Reason, Run};
 use super::runner_setup::RunnerConfig;
 use super::unknown_fields::UnknownFields;
 
@@ -33,10 +33,17 @@ struct Header {
     format: u32,
 }
 
+/// Beside a reason that every release knows: the one that it stands for in records of the first
+/// format. Releases that read only that format cannot read a record with a reason that they do not
+/// know.
+const STANDS_FOR: &str = "stands_for";
+
 /// Encodes a run for the store as JSON, including its credentials and what it keeps of a later
 /// release.
 pub fn encode(run: &Run) -> Vec<u8> {
-    if run.status.attempt.is_none() && run.unknown.is_empty() {
+    let is_new = |condition: &Condition| condition.reason == Reason::AwaitsRerun;
+    let replaces = run.format == RecordFormats::FIRST && run.status.conditions.iter().any(is_new);
+    if run.status.attempt.is_none() && run.unknown.is_empty() && !replaces {
         // Without an attempt there is no credential. Nothing in it can fail to serialize.
         return serde_json::to_vec(run).unwrap_or_default();
     }
@@ -44,8 +51,37 @@ pub fn encode(run: &Run) -> Vec<u8> {
     if let Some(attempt) = &run.status.attempt {
         put_credentials(attempt, &mut value["status"]["attempt"]);
     }
+    if replaces {
+        replace_reasons(&mut value);
+    }
     run.unknown.put_into(&mut value);
     value.to_string().into_bytes()
+}
+
+/// Replaces the reason that releases before it cannot read.
+fn replace_reasons(run: &mut Value) {
+    let conditions = run["status"]["conditions"].as_array_mut().into_iter().flatten();
+    for condition in conditions.filter(|it| it["reason"] == Reason::AwaitsRerun.as_str()) {
+        condition["reason"] = Reason::MachineLost.as_str().into();
+        condition[STANDS_FOR] = Reason::AwaitsRerun.as_str().into();
+    }
+}
+
+/// Reads the reasons that others stand for.
+fn restore_reasons(run: &mut Run, bytes: &[u8]) -> serde_json::Result<()> {
+    let conditions = &mut run.status.conditions;
+    if !conditions.iter().any(|condition| condition.reason == Reason::MachineLost) {
+        return Ok(());
+    }
+    let stored: Value = serde_json::from_slice(bytes)?;
+    let stored = stored["status"]["conditions"].as_array().into_iter().flatten();
+    for (condition, stored) in conditions.iter_mut().zip(stored) {
+        let stands_for = &stored[STANDS_FOR];
+        if condition.reason == Reason::MachineLost && *stands_for == Reason::AwaitsRerun.as_str() {
+            condition.reason = Reason::AwaitsRerun;
+        }
+    }
+    Ok(())
 }
 
 /// Puts the credentials of an attempt into its stored form.
@@ -90,6 +126,7 @@ pub fn decode(bytes: &[u8]) -> Result<Run, DecodeError> {
     if let Some(attempt) = &mut run.status.attempt {
         attempt.runner.token.read_stored();
     }
+    restore_reasons(&mut run, bytes)?;
     // Almost always this release wrote them, and everything is known.
     let known = encode(&run);
     if known != bytes {
@@ -101,4 +138,31 @@ pub fn decode(bytes: &[u8]) -> Result<Run, DecodeError> {
 
 fn readable(format: u32) -> Result<(), DecodeError> {
     if format > RecordFormats::OWN.reads { Err(DecodeError::Newer { format }) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::super::names::RunName;
+    use super::super::run::Spec;
+    use super::super::timeline::SeenBy;
+    use super::*;
+
+    #[test]
+    fn a_reason_that_earlier_releases_do_not_know_is_stored_as_one_that_they_know() {
+        let at = Timestamp::UNIX_EPOCH;
+        let mut run = Run::new("test", RunName::job(1), Spec::default(), SeenBy::Poll, at);
+        let condition = |reason| Condition { reason, since: at, message: "m".to_owned() };
+        for reason in [Reason::AwaitsRerun, Reason::MachineLost] {
+            run.status.conditions = vec![condition(reason)];
+            let bytes = encode(&run);
+            let stored: Value = serde_json::from_slice(&bytes).unwrap();
+            assert_eq!(stored["status"]["conditions"][0]["reason"], "MachineLost");
+            assert_eq!(decode(&bytes).unwrap(), run, "{reason}");
+        }
+        // An earlier release writes only what it knows.
+        run.status.conditions = vec![condition(Reason::MachineLost)];
+        assert!(decode(&encode(&run)).unwrap().unknown.is_empty());
+    }
 }

@@ -3,14 +3,14 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::decide::{Decision, Lost};
+use super::rerun::FAILED_WITHIN;
 use super::times::older;
 use crate::model::{
     Attempt, AttemptId, Conclusion, Condition, End, Ended, EndedBy, Happened, Machine,
     MachineState, Observation, Outcome, Phase, Reason, RerunJobs, Run,
 };
 
-/// A job that is seen to fail this soon after its machine's deadline, or before the cloud took its
-/// machine, failed because of that.
+/// A job that is seen to fail this soon after its machine's deadline failed because of that.
 const SEEN_WITHIN: SignedDuration = SignedDuration::from_mins(2);
 
 impl Decision<'_> {
@@ -58,8 +58,7 @@ impl Decision<'_> {
             return None;
         }
         let known = &self.run.status;
-        let tells = |c: &&Condition| c.reason.is_lost() || c.reason == Reason::AwaitsRerun;
-        let told = known.conditions.iter().find(tells);
+        let told = known.lost();
         let same_runner = known.runner.as_deref() == Some(runner);
         if let Some(told) = told.filter(|_| known.phase == Phase::Running && same_runner) {
             return Some(Lost { condition: told.clone(), news: None });
@@ -121,7 +120,8 @@ impl Decision<'_> {
     fn was_taken_back(&self) -> bool {
         let Some((_, machine)) = self.own_gone() else { return false };
         let ended_at = machine.ended_at.unwrap_or(self.now());
-        machine.ended_by == Some(EndedBy::Cloud) && !older(ended_at, self.job_over(), SEEN_WITHIN)
+        let over = self.seen.times.completed_at.unwrap_or(self.job_over());
+        machine.ended_by == Some(EndedBy::Cloud) && !older(ended_at, over, FAILED_WITHIN)
     }
 
     /// Returns the current attempt and its machine, if the job ran on it and it is gone.

@@ -6,11 +6,11 @@ use jiff::{SignedDuration, Timestamp};
 use super::decide::Decision;
 use super::lost::{own_attempt, runs_again};
 use super::rules::{Action, Plan, Rule};
-use super::times::after;
+use super::times::{after, older};
 use crate::model::{
     Class, Conclusion, EndedBy, FailedJob, FailureCause, Happened, Interruption, Job, Machine,
-    Observation, Outcome, Phase, Reason, RerunEnd, RerunJobs, RerunKey, RerunScope, Reruns, Run,
-    WorkflowJob, WorkflowRun,
+    Market, Observation, Outcome, Phase, Reason, RerunEnd, RerunJobs, RerunKey, RerunScope, Reruns,
+    Run, WorkflowJob, WorkflowRun,
 };
 
 /// A job that ended longer than this before the end of its machine did not fail because of it. EC2
@@ -21,6 +21,8 @@ pub const FAILED_WITHIN: SignedDuration = SignedDuration::from_mins(3);
 pub const RERUN_LANDS_WITHIN: SignedDuration = SignedDuration::from_secs(75);
 /// The time between two readings of a workflow run that is not over.
 const READ_AGAIN: SignedDuration = SignedDuration::from_secs(30);
+/// The time between two looks at the spot machine of a job that failed.
+const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(15);
 
 /// The next step towards a re-run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,7 +64,8 @@ fn interruption(seen: &Observation, run: &Run, runner: &str) -> Option<Interrupt
 fn taken<'a>(seen: &'a Observation, run: &Run, runner: &str) -> Option<&'a Machine> {
     let attempt_id = run.attempt_of(runner)?;
     if attempt_id.run != run.name {
-        return seen.elsewhere.as_ref().filter(|machine| machine.attempt_id == attempt_id);
+        let elsewhere = seen.elsewhere.as_ref().filter(|m| m.attempt_id == attempt_id);
+        return elsewhere.filter(|m| !m.is_live() && m.ended_by == Some(EndedBy::Cloud));
     }
     let (_, current) = own_attempt(run, runner)?;
     let machines = || seen.machines.iter().filter(|machine| machine.attempt_id == attempt_id);
@@ -70,6 +73,26 @@ fn taken<'a>(seen: &'a Observation, run: &Run, runner: &str) -> Option<&'a Machi
         return None;
     }
     machines().find(|m| m.placement == current && m.ended_by == Some(EndedBy::Cloud))
+}
+
+/// Whether a job failed on a spot machine that is live and that the cloud may be about to take:
+/// its runner is told to stop after the cloud's notice, and reports the job before the machine
+/// ends.
+fn may_still_be_taken(seen: &Observation, run: &Run) -> bool {
+    let has_failed = seen.job == Job::Done { conclusion: Conclusion::Failure };
+    if !has_failed || run.status.phase != Phase::Running || !runs_again(seen) {
+        return false;
+    }
+    let is_young = |over| !older(seen.now, over, FAILED_WITHIN);
+    let runner = run.status.runner.as_deref();
+    let Some(attempt_id) = runner.and_then(|runner| run.attempt_of(runner)) else { return false };
+    let mut machines = seen.machines.iter().chain(&seen.elsewhere);
+    seen.times.completed_at.is_some_and(is_young)
+        && machines.any(|machine| {
+            machine.attempt_id == attempt_id
+                && machine.market == Market::Spot
+                && machine.is_live()
+        })
 }
 
 /// Returns the interruption of a job that failed and may be run again because of it.
@@ -147,6 +170,9 @@ impl FailedJob {
 /// Returns the next step for a job that was interrupted so.
 pub(super) fn step(seen: &Observation, interrupted: &Interruption) -> RerunStep {
     let (Some(run), Some(view)) = (&seen.run, &seen.rerun) else { return RerunStep::Wait };
+    if view.unread.is_some() {
+        return RerunStep::Wait;
+    }
     if view.refused.is_some() {
         return RerunStep::Over(RerunEnd::Refused);
     }
@@ -220,6 +246,11 @@ impl Decision<'_> {
 
     /// Rules 3 and R1: the job is done.
     pub(super) fn done(mut self, conclusion: Conclusion) -> Plan {
+        if may_still_be_taken(self.seen, self.run) {
+            self.end_if_consumed();
+            self.due_in(LOOK_AGAIN);
+            return self.write(Rule::AwaitsRerun);
+        }
         let mut outcome = self.outcome(conclusion);
         if let Some(interrupted) = awaited(self.seen) {
             let expired = self.is_over(interrupted.at, self.times.give_up_after);
@@ -252,10 +283,13 @@ impl Decision<'_> {
         call: Option<(RerunScope, Vec<Reruns>)>,
     ) -> Plan {
         self.end_if_consumed();
+        let unread = self.seen.rerun.as_ref().and_then(|view| view.unread.as_ref());
+        let unread = unread.map(|why| format!("; it cannot be read now: {why}"));
         let message = format!(
             "the cloud took machine {}, and the job failed: it is run again once its workflow run \
-             is over",
-            interrupted.machine
+             is over{}",
+            interrupted.machine,
+            unread.unwrap_or_default()
         );
         self.tell(Reason::AwaitsRerun, interrupted.at, message);
         let workflow_run = self.seen.rerun.as_ref().and_then(|view| view.run.as_ref());

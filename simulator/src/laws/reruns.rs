@@ -13,6 +13,9 @@ use super::time::{Allowance, Wait};
 use crate::cloud::Cloud;
 use crate::forge::{Forge, JobRow, Line, Status};
 
+/// A job that ended this long before its machine was taken is run again: the controller waits a
+/// minute longer, within which it lists the machine as ended.
+const NOTICED_WITHIN: SignedDuration = SignedDuration::from_secs(FAILED_WITHIN.as_secs() - 60);
 /// A call that takes longer than this was decided about another state of the forge.
 const SLOW: SignedDuration = SignedDuration::from_secs(20);
 /// What is read is at most this old when the call begins.
@@ -170,8 +173,14 @@ impl Laws {
             return None;
         }
         let taken_at = cloud.taken_at(job.runner_name.as_deref())?;
-        job.completed_at.filter(|at| taken_at <= *at)?;
+        // A runner may report the job before its machine ends.
+        let over = job.completed_at?;
+        let seen_early = job.started_at.is_some_and(|at| over.duration_since(at) >= READ_WITHIN);
+        if taken_at > over && (!seen_early || taken_at > over + NOTICED_WITHIN) {
+            return None;
+        }
         // The last job ended the workflow run.
-        jobs.iter().filter_map(|job| job.completed_at).max()
+        let over = jobs.iter().filter_map(|job| job.completed_at).max()?;
+        Some(over.max(taken_at))
     }
 }

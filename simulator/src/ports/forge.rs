@@ -276,7 +276,9 @@ fn seen_job(job: &JobRow, asked: &JobRef, line: Line) -> SeenJob {
     let attempt = Some(job.attempt + u32::from(waits));
     let repo = (job.repo != asked.repo).then(|| job.repo.clone());
     let repo_id = (job.repo_id != asked.repo_id).then_some(job.repo_id);
-    SeenJob { state, times: JobTimes { started_at: job.started_at, attempt }, repo, repo_id }
+    let completed_at = job.completed_at.filter(|_| job.status.is_done());
+    let times = JobTimes { started_at: job.started_at, completed_at, attempt };
+    SeenJob { state, times, repo, repo_id }
 }
 
 pub(crate) fn waiting_job(job: &JobRow) -> WaitingJob {

@@ -107,11 +107,6 @@ pub(super) async fn read(app: &App) -> StatusData {
     }
 }
 
-/// Returns the condition of a running job whose machine is gone.
-fn lost(run: &Run) -> Option<&Condition> {
-    run.status.conditions.iter().find(|condition| condition.reason.is_lost())
-}
-
 fn answer(app: &App, known: &StatusData) -> StatusView {
     let telemetry = &app.telemetry;
     let classes = &app.controller.settings().classes;
@@ -132,7 +127,7 @@ fn answer(app: &App, known: &StatusData) -> StatusView {
             .iter()
             .map(|(set, since)| Unserved { set: set.clone(), since: *since })
             .collect(),
-        lost_machines: known.lost.iter().map(|run| of_condition(run, lost(run))).collect(),
+        lost_machines: known.lost.iter().map(|run| of_condition(run, run.status.lost())).collect(),
         pauses: known.pauses.clone(),
         breakers: breakers(known),
         failing_runs: failing_runs(app, known),

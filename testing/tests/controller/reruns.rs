@@ -4,10 +4,10 @@
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::controller::{Event, RerunOutcome};
 use tinqs_ci_reconciler::model::{
-    Conclusion, Happened, Job, MachineState, Outcome, Phase, Reason, RerunEnd, RerunJobs, RerunKey,
-    RerunScope, Reruns, RunName, WorkflowJob, WorkflowRun,
+    Conclusion, Happened, Job, JobTimes, MachineState, Market, Outcome, Phase, Reason, RerunEnd,
+    RerunJobs, RerunKey, RerunScope, Reruns, RunName, WorkflowJob, WorkflowRun,
 };
-use tinqs_ci_reconciler::plan::RERUN_LANDS_WITHIN;
+use tinqs_ci_reconciler::plan::{FAILED_WITHIN, RERUN_LANDS_WITHIN};
 use tinqs_ci_reconciler::ports::{ErrorKind, RerunAnswer};
 
 use super::{MINUTE, SECOND};
@@ -286,4 +286,51 @@ fn a_job_that_failed_long_before_its_machine_was_taken_failed_by_itself() {
     assert!(report.events.contains(&Event::Rerun { outcome }), "{:?}", report.events);
     assert_eq!(harness.run(&name).status.outcome, Some(Outcome::Failed));
     assert_eq!(requests(&harness), []);
+}
+
+/// A job that its runner reports as failed while its spot machine is up.
+fn reported_early(harness: &Harness) -> RunName {
+    let name = running(harness, 1).remove(0);
+    harness.state().machines.iter_mut().for_each(|machine| machine.market = Market::Spot);
+    harness.job_is(&name, FAILED);
+    let completed_at = Some(workflow_run(harness, &[(1, FAILED)]));
+    harness.state().times.insert(1, JobTimes { completed_at, ..JobTimes::default() });
+    let report = harness.reconcile(&name);
+    assert_eq!(report.phase, Some(Phase::Running), "its machine may be taken now");
+    assert!(report.due.is_some_and(|due| due <= harness.now() + 15 * SECOND), "{:?}", report.due);
+    name
+}
+
+#[test]
+fn a_job_that_failed_shortly_before_its_machine_was_taken_is_run_again() {
+    let harness = Harness::new();
+    let name = reported_early(&harness);
+    harness.pass(30 * SECOND);
+    harness.take_back(&name);
+    harness.reconcile(&name);
+    assert_eq!(requests(&harness), [(RUN, RerunScope::Failed)]);
+
+    let harness = Harness::new();
+    let name = reported_early(&harness);
+    harness.pass(FAILED_WITHIN + SECOND);
+    harness.reconcile(&name);
+    let status = harness.run(&name).status;
+    assert_eq!((status.phase, status.outcome), (Phase::Finished, Some(Outcome::Failed)));
+    assert_eq!(requests(&harness), []);
+}
+
+#[test]
+fn a_workflow_run_that_cannot_be_read_is_waited_for_and_no_longer_than_it_may() {
+    for kind in [ErrorKind::Denied, ErrorKind::Unavailable] {
+        let harness = Harness::new();
+        let name = lost(&harness, 1).remove(0);
+        harness.fails("workflow_run", kind);
+        let report = harness.reconcile(&name);
+        assert_eq!((report.phase, report.error), (Some(Phase::Running), None), "{kind:?}");
+        let told = harness.run(&name).status.conditions[0].message.clone();
+        assert!(told.contains("cannot be read now"), "{told}");
+        harness.pass(SignedDuration::from_hours(25));
+        harness.fails("workflow_run", kind);
+        is_not_run_again(&harness, &name, RerunEnd::Expired);
+    }
 }

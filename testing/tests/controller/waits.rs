@@ -25,7 +25,7 @@ fn announced(harness: &Harness) -> RunName {
 }
 
 fn times(harness: &Harness, started_at: Option<Timestamp>, attempt: u32) {
-    let times = JobTimes { started_at, attempt: Some(attempt) };
+    let times = JobTimes { started_at, attempt: Some(attempt), ..JobTimes::default() };
     harness.state().times.insert(1, times);
 }
 

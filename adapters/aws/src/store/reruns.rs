@@ -15,12 +15,16 @@ fn key_of(key: &RerunKey) -> String {
 impl DynamoStore {
     /// Those that cannot be read count as none: the forge limits them too.
     pub(super) async fn read_reruns(&self, key: &RerunKey) -> Result<Option<Reruns>, PortError> {
-        let key = key_of(key);
+        let (of, key) = (key, key_of(key));
         let Some(item) = self.item("reruns", &key).await? else { return Ok(None) };
         let text = item.get(BODY).and_then(|body| body.as_s().ok());
         let read: serde_json::Result<Reruns> =
             serde_json::from_str(text.map_or("", String::as_str));
-        Ok(read.inspect_err(|reason| quarantined(&key, &reason.to_string())).ok())
+        let version = item::version_of(&item).unwrap_or_default();
+        Ok(Some(read.unwrap_or_else(|reason| {
+            quarantined(&key, &reason.to_string());
+            Reruns::unreadable(of.clone(), version)
+        })))
     }
 
     /// A repeated write whose first reply was lost is a conflict: the next reading shows it.

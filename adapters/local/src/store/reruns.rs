@@ -1,7 +1,7 @@
 //! The requests to run jobs again: one row for each job of a workflow run.
 
 use redb::{ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
-use tinqs_ci_reconciler::model::Reruns;
+use tinqs_ci_reconciler::model::{RerunKey, Reruns};
 use tinqs_ci_reconciler::ports::RERUNS_KEPT;
 
 use super::index::quarantined;
@@ -33,11 +33,15 @@ pub(super) fn put(
 
 /// Returns the requests of a key. Those that cannot be read count as none: the forge limits them
 /// too.
-pub(super) fn get(read: &ReadTransaction, key: &str) -> Result<Option<Reruns>, redb::Error> {
+pub(super) fn get(read: &ReadTransaction, of: &RerunKey) -> Result<Option<Reruns>, redb::Error> {
+    let key = of.text();
     let table = read.open_table(RERUNS)?;
-    let found = table.get(key)?;
-    Ok(found.and_then(|row| {
-        let (_, _, body) = row.value();
-        serde_json::from_slice(body).inspect_err(|reason| quarantined(key, reason)).ok()
+    let found = table.get(key.as_str())?;
+    Ok(found.map(|row| {
+        let (_, version, body) = row.value();
+        serde_json::from_slice(body).unwrap_or_else(|reason| {
+            quarantined(&key, &reason);
+            Reruns::unreadable(of.clone(), version)
+        })
     }))
 }

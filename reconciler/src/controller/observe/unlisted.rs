@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 
 use crate::model::{
-    Answer, Attempt, AttemptId, Job, Machine, MachineState, Observation, PastAttempt, Reason, Run,
+    Answer, Attempt, AttemptId, Job, Machine, MachineState, Observation, PastAttempt, Run,
     UsedMachine,
 };
 use crate::plan::VISIBLE_WITHIN;
@@ -17,7 +17,7 @@ use crate::plan::times::{after, older};
 pub(super) fn unlisted(seen: &Observation) -> Vec<Machine> {
     let Some(run) = &seen.run else { return Vec::new() };
     let mut all: Vec<Machine> = Vec::new();
-    let told = run.status.reason().is_some_and(Reason::is_lost);
+    let told = run.status.lost().is_some();
     // A job whose machine is already known to be gone needs no further proof.
     let at_work = |attempt_id: &AttemptId| !told && runs_on(&seen.job, attempt_id);
     let mut add = |matters: bool, answers: Vec<Option<&Answer>>, like: &Machine| {

@@ -67,7 +67,7 @@ pub(in crate::server::http) async fn of_run(
     };
     let failing = app.telemetry.failing_runs.of(&run.name).filter(|_| run.is_open());
     let mut words = reason.as_deref().map(advice).unwrap_or_default();
-    if lost(run).is_some() {
+    if run.status.lost().is_some() {
         // The state says it.
         words.next = "";
     }
@@ -113,12 +113,6 @@ async fn plan(app: &App, run: &Run, until: Instant) -> Option<Plan> {
     observed.ok()?.ok().map(|seen| plan_view(&seen))
 }
 
-/// Returns the condition of a running job whose machine is gone.
-fn lost(run: &Run) -> Option<&Condition> {
-    let tells = |reason: Reason| reason.is_lost() || reason == Reason::AwaitsRerun;
-    run.status.conditions.iter().find(|condition| tells(condition.reason))
-}
-
 /// Returns the note that the machine of a canceled job is still up.
 fn still_up(run: &Run) -> Option<&Condition> {
     run.status.conditions.iter().find(|condition| condition.reason == Reason::Cancelled)
@@ -138,7 +132,7 @@ fn state(run: &Run, outcome: &str, message: &str, now: Timestamp) -> String {
             format!("{ended}{deleted}")
         }
         Phase::Running => {
-            if let Some(Condition { message, .. }) = lost(run) {
+            if let Some(Condition { message, .. }) = status.lost() {
                 let place = machine.map_or("its machine".to_owned(), |id| format!("machine {id}"));
                 return format!("the job ran on {place}; {message}");
             }

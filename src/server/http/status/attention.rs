@@ -7,7 +7,7 @@ use tinqs_ci_reconciler::controller::{ClockReading, UnservedLabels};
 use tinqs_ci_reconciler::model::{ClassSpend, MachineSpec, Run};
 use tinqs_ci_reconciler::text::cut;
 
-use super::{ATTENTION, App, StatusData, class_of, lost};
+use super::{ATTENTION, App, StatusData, class_of};
 use crate::api::status::Attention;
 use crate::telemetry::{Failure, SERVICES};
 use crate::words::clock::{self, CLOCK_DIFFERS};
@@ -51,7 +51,8 @@ pub(in crate::server::http) fn all(app: &App, known: &StatusData) -> Vec<Attenti
     let sets = known.unserved.iter().flat_map(|last| &last.sets);
     all.extend(sets.map(|(set, since)| unserved(set, *since)));
     all.extend(known.lost.iter().filter_map(|run| {
-        let lost = lost(run)?;
+        // One whose job is run again needs nobody.
+        let lost = run.status.lost().filter(|condition| condition.reason.is_lost())?;
         Some(of_reason(lost.reason.as_str(), run.name.to_string(), Some(lost.since), &lost.message))
     }));
     all.extend(failing_runs(app, known));

@@ -7,7 +7,7 @@ use tinqs_ci_reconciler::model::{Machine, Phase, Run, RunName};
 use tinqs_ci_reconciler::ports::{OpenRun, RunStore};
 use tokio::task::JoinSet;
 
-use super::{RUNS, lost};
+use super::RUNS;
 
 /// The number of records that are read at once.
 const AT_ONCE: usize = 32;
@@ -28,7 +28,7 @@ pub(super) async fn runs(
         }
         // What cannot be read now is told by the state of the store.
         let read = reads.join_all().await.into_iter().filter_map(|run| run.ok().flatten());
-        found.extend(read.filter(|run| lost(run).is_some()));
+        found.extend(read.filter(|run| run.status.lost().is_some()));
     }
     found.sort_by(|a, b| b.created_at.cmp(&a.created_at).then_with(|| a.name.cmp(&b.name)));
     found

@@ -110,7 +110,8 @@ impl Port for TestForge {
         };
         let waits = forge.config.line < Line::V1_27 && row.started_at.is_none();
         let attempt = Some(row.attempt + u32::from(waits));
-        let times = JobTimes { started_at: row.started_at, attempt };
+        let completed_at = row.completed_at.filter(|_| row.status.is_done());
+        let times = JobTimes { started_at: row.started_at, completed_at, attempt };
         Ok(SeenJob { state, times, repo: None, repo_id: None })
     }
 
