@@ -62,7 +62,9 @@ pub(crate) async fn a_job_is_cancelled_while_it_runs() {
 
 pub(crate) async fn the_machine_of_a_running_job_is_killed() {
     let zombie_after = SignedDuration::from_secs(8);
-    let mut host = host(&Options { class: CLASS, zombie_after, ..Options::default() });
+    let class =
+        "labels = [\"linux\"]\nboot_within = \"20s\"\nidle_within = \"4s\"\nrerun = \"never\"";
+    let mut host = host(&Options { class, zombie_after, ..Options::default() });
     host.start().await;
     let job = host.push(1, &["linux"], "sleep 60")[0];
     let name = job.to_string();
@@ -76,6 +78,23 @@ pub(crate) async fn the_machine_of_a_running_job_is_killed() {
     host.settles(90).await;
     let run = host.get(&format!("/v1/runs/job-{job}")).await;
     assert_eq!(run["status"]["outcome"], "MachineLost", "{run}");
+    all_is_well(&host).await;
+}
+
+pub(crate) async fn a_lost_job_runs_again() {
+    let zombie_after = SignedDuration::from_secs(8);
+    let mut host = host(&Options { class: CLASS, zombie_after, ..Options::default() });
+    host.start().await;
+    let job = host.push(1, &["linux"], "sleep 20")[0];
+    let name = job.to_string();
+    running(&host, job).await;
+    for pid in host.processes() {
+        signal(pid, Signal::KILL);
+    }
+    says(&host, &["why", &name], &["AwaitsRerun", "then it is run again"]).await;
+    says(&host, &["why", &name], &["the forge runs the job again", "2nd attempt of the job"]).await;
+    host.settles(90).await;
+    assert_eq!(host.status(job), Status::Done(Conclusion::Success));
     all_is_well(&host).await;
 }
 

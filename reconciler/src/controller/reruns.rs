@@ -57,11 +57,7 @@ impl Controller {
         }
     }
 
-    async fn read_rerun_view(
-        &self,
-        seen: &Observation,
-        run: &Run,
-    ) -> Result<RerunView, PortError> {
+    async fn read_rerun_view(&self, seen: &Observation, run: &Run) -> Result<RerunView, PortError> {
         let (job, about) = (&run.spec.job, &run.spec.about);
         let read = self.ports.forge.workflow_run(job, about.run_id).await;
         let (workflow_run, refused) = match read {

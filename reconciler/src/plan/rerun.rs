@@ -89,9 +89,7 @@ fn may_still_be_taken(seen: &Observation, run: &Run) -> bool {
     let mut machines = seen.machines.iter().chain(&seen.elsewhere);
     seen.times.completed_at.is_some_and(is_young)
         && machines.any(|machine| {
-            machine.attempt_id == attempt_id
-                && machine.market == Market::Spot
-                && machine.is_live()
+            machine.attempt_id == attempt_id && machine.market == Market::Spot && machine.is_live()
         })
 }
 

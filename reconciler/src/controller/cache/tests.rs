@@ -108,9 +108,12 @@ fn an_expired_or_repeated_unavailability_is_replaced() {
     cache.skip(&spot, Cause::Capacity, at(0));
     cache.skip(&spot, Cause::Capacity, at(1));
     assert_eq!(cache.inner().unavailable.len(), 1);
-    cache.skip(&machine("big", "a", Market::Spot), Cause::Capacity, at(181));
+    let (over, forgotten) = (at(181), at(181) + WORSE_FOR);
+    assert_eq!((cache.unavailable(over).len(), cache.inner().unavailable.len()), (0, 1));
+    cache.skip(&machine("big", "a", Market::Spot), Cause::Capacity, forgotten);
     assert_eq!(cache.inner().unavailable.len(), 1);
-    assert_eq!((cache.unavailable(at(360)).len(), cache.unavailable(at(361)).len()), (1, 0));
+    let left = |seconds| cache.unavailable(forgotten + SignedDuration::from_secs(seconds)).len();
+    assert_eq!((left(179), left(180)), (1, 0));
 }
 
 #[test]
