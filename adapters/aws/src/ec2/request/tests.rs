@@ -322,6 +322,7 @@ fn a_launch_template_is_named_with_its_version() {
 fn tags_of_the_class_follow_ours_and_never_replace_them() {
     let mut attempt = attempt(1);
     attempt.runner.repo_id = 5;
+    attempt.boot.hold = SignedDuration::from_mins(30);
     let ours = tags::write("tinqs-ci", &attempt_id(), 0, &attempt);
     assert_eq!(ours.len() + MachineOptions::MOST_TAGS, 50, "EC2 takes 50");
     let options = &mut attempt.placements[0].machine.options;
