@@ -90,6 +90,9 @@ impl BackendError {
 pub enum Start {
     /// The table is completed, and the forge is asked how demand is found.
     Checked,
+    /// The forge is asked how demand is found. A table is used as it is, for a command that changes
+    /// nothing.
+    ReadOnly,
     /// Nothing is asked, for a process that has the right to nothing of that. The mode of demand is
     /// the configured one; with `auto` none is decided.
     Unasked,
@@ -133,7 +136,7 @@ pub async fn backends(
         .map_err(|error| BackendError::new("forge", &error))?;
     let demand = Arc::new(DemandSource::new(Arc::new(client), DemandConfig::of(&settings.forge)));
     match start {
-        Start::Checked => choose_demand(&demand).await?,
+        Start::Checked | Start::ReadOnly => choose_demand(&demand).await?,
         Start::Unasked => demand.assume(),
     }
     let ports = Ports { clock, store, queue, compute, forge: demand.clone() };

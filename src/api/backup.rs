@@ -9,7 +9,9 @@ mod tests;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-use tinqs_ci_reconciler::model::{AttemptId, ClassName, Pause, Run, Usage, encode};
+use tinqs_ci_reconciler::model::{
+    AttemptId, ClassName, Pause, Run, UnknownFields, Usage, encode,
+};
 use tinqs_ci_reconciler::ports::{SnapshotPart, StoreItem};
 
 pub use read::{BackupReader, Flaw};
@@ -133,12 +135,15 @@ impl BackupWriter {
         line
     }
 
-    /// Adds a run. Without its credentials its attempt is launched by no rule.
+    /// Adds a run. Without credentials also without fields that this release does not know, and its
+    /// attempt is launched by no rule.
     fn push_run(&self, lines: &mut Vec<u8>, mut run: Run) {
-        if !self.secrets
-            && let Some(attempt) = &mut run.status.attempt
-        {
-            attempt.forget_secrets();
+        if !self.secrets {
+            // What a later release recorded may be a credential.
+            run.unknown = UnknownFields::default();
+            if let Some(attempt) = &mut run.status.attempt {
+                attempt.forget_secrets();
+            }
         }
         // The only form with credentials is already JSON.
         lines.extend_from_slice(b"{\"run\":");

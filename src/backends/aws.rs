@@ -15,7 +15,7 @@ use tinqs_ci_reconciler::ports::{Clock, Compute, Queue};
 use super::{BackendError, Start, Stores, in_aws};
 use crate::settings::{ComputeUrl, LaunchRate, Settings};
 
-/// Builds the `DynamoDB` store. Unless nothing may be asked, creates the table if it is missing and
+/// Builds the `DynamoDB` store. If the start is checked, creates the table if it is missing and
 /// completes its indexes and expiry if permitted.
 pub(super) async fn dynamodb(
     table: &str,
@@ -45,7 +45,7 @@ async fn complete(store: &DynamoStore, table: &str) -> Result<(), BackendError> 
     Ok(())
 }
 
-/// Builds the EC2 compute, and the lookup from an instance to its run. Unless nothing may be asked,
+/// Builds the EC2 compute, and the lookup from an instance to its run. If the start is checked,
 /// the launch templates of the classes are read meanwhile: a launch reads those that are missing.
 pub(super) async fn ec2(
     region: &str,

@@ -3,11 +3,11 @@
 use std::ffi::OsString;
 
 use tinqs_ci_reconciler::controller::Controller;
-use tinqs_ci_reconciler::ports::ErrorKind;
+use tinqs_ci_reconciler::ports::{ErrorKind, PortError};
 
 use super::args::{Rebuild, TextOrJson};
 use super::failure::{Failure, note, out, warn};
-use super::restore::{alone, durable, failure, release, unusable};
+use super::restore::{alone, durable, failure, unusable};
 use super::screen::screen;
 use super::{local, print};
 use crate::backends::{Backends, Start, backends};
@@ -23,21 +23,14 @@ pub(super) async fn rebuild(
     let Rebuild { yes, output, config } = args;
     let settings = durable(config.config.as_deref(), env)?;
     let replica = replica();
-    let built = Box::pin(backends(&settings, &replica, variables, Start::Checked)).await;
+    let start = if yes { Start::Checked } else { Start::ReadOnly };
+    let built = Box::pin(backends(&settings, &replica, variables, start)).await;
     let Backends { ports, .. } = built.map_err(|error| failure(&error))?;
     let store = ports.store.clone();
-    if yes {
-        alone(&*store, &replica).await?;
-    }
     let controller = Controller::new(ports, controller_settings(&settings, &replica));
-    let report = controller.rebuild(yes).await.map_err(|error| match error.kind {
-        ErrorKind::Conflict => Failure::failed(format!("cannot rebuild: {}", error.message))
-            .hint("start the server with it; only an empty store can be rebuilt"),
-        _ => unusable(&error),
-    })?;
-    if yes {
-        release(&*store, &replica).await?;
-    }
+    let work = async { controller.rebuild(yes).await.map_err(|error| refused(&error, yes)) };
+    let work = Box::pin(work);
+    let report = if yes { alone(&*store, &replica, work).await? } else { work.await? };
     match output {
         TextOrJson::Json => return out(&local::json(&report)?),
         TextOrJson::Text => out(&print::rebuild(&report, screen(env)))?,
@@ -54,4 +47,14 @@ pub(super) async fn rebuild(
         "nothing was written: with --yes it is; every server must be stopped before"
     });
     Ok(())
+}
+
+fn refused(error: &PortError, yes: bool) -> Failure {
+    match error.kind {
+        ErrorKind::Conflict => Failure::failed(format!("cannot rebuild: {}", error.message))
+            .hint("start the server with it; only an empty store can be rebuilt"),
+        ErrorKind::Invalid if !yes && error.port == "store" => Failure::failed(error.to_string())
+            .hint("a missing table is created by `tinqs-ci init --aws`, and with --yes"),
+        _ => unusable(error),
+    }
 }

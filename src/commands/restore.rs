@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::plan::skip_numbers;
@@ -19,8 +20,9 @@ use crate::settings::{self, Env, Loaded, Settings, StoreUrl};
 
 /// Items that are written together.
 const PART: usize = 100;
-/// How long servers of the same table leave it alone after a part was written.
+/// How long servers of the same table leave it alone after a renewal.
 const LEASE: SignedDuration = SignedDuration::from_secs(60);
+const RENEWED_AFTER: Duration = Duration::from_secs(15);
 
 /// Checks the whole file before anything is written.
 pub(super) async fn restore(args: Restore, env: &Env) -> Result<(), Failure> {
@@ -36,19 +38,21 @@ pub(super) async fn restore(args: Restore, env: &Env) -> Result<(), Failure> {
     let replica = replica();
     let opened = Box::pin(stores(&settings, &replica, Start::Checked)).await;
     let store = opened.map_err(|error| failure(&error))?;
-    alone(&*store.runs, &replica).await?;
-    if !store.archive.is_empty().await.map_err(|error| unusable(&error))? {
-        let message = "the store is not empty: a backup is restored into an empty one only";
-        return Err(Failure::failed(message)
-            .hint("name another store in the configuration, or move this one away"));
-    }
     let made_at = reader.header().at;
-    write_all(reader, &store, &replica).await.map_err(|why| {
-        Failure::failed(format!("cannot restore {shown}: {why}")).hint(
-            "the store has a part of the backup now: empty it, or name another, and restore again",
-        )
-    })?;
-    release(&*store.runs, &replica).await?;
+    let work = async {
+        if !store.archive.is_empty().await.map_err(|error| unusable(&error))? {
+            let message = "the store is not empty: a backup is restored into an empty one only";
+            return Err(Failure::failed(message)
+                .hint("name another store in the configuration, or move this one away"));
+        }
+        write_all(reader, &store).await.map_err(|why| {
+            Failure::failed(format!("cannot restore {shown}: {why}")).hint(
+                "the store has a part of the backup now: empty it, or name another, and restore \
+                 again",
+            )
+        })
+    };
+    alone(&*store.runs, &replica, Box::pin(work)).await?;
     out(&format!("restored {counts} of {made_at}\n"))?;
     note("start the server: it brings together what has changed since");
     Ok(())
@@ -85,29 +89,46 @@ fn check_installation(header: &BackupHeader, settings: &Settings) -> Result<(), 
     .hint(format!("set `installation = \"{other}\"`, or use a backup of `{own}`")))
 }
 
-/// Makes sure that no server works with the store. A file has one owner anyway; of a table, a
-/// server that sweeps holds the lease.
-pub(super) async fn alone(store: &dyn RunStore, replica: &str) -> Result<(), Failure> {
+/// Does work while no server works with the store, and gives the lease back, also after an error. A
+/// file has one owner anyway; of a table, a server that sweeps holds the lease.
+pub(super) async fn alone<T>(
+    store: &dyn RunStore,
+    replica: &str,
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
     let free = store.lease("sweep", replica, Timestamp::now(), LEASE).await;
-    if free.map_err(|error| unusable(&error))? {
-        return Ok(());
+    if !free.map_err(|error| unusable(&error))? {
+        let message = "a server works with this store, or did so until a minute ago";
+        return Err(Failure::failed(message)
+            .hint("stop every server of this installation, and try again after 90 seconds"));
     }
-    Err(Failure::failed("a server works with this store, or did so until a minute ago")
-        .hint("stop every server of this installation, and try again after 90 seconds"))
-}
-
-/// Gives the lease back, so that a server does not wait for it.
-pub(super) async fn release(store: &dyn RunStore, replica: &str) -> Result<(), Failure> {
+    let done = tokio::select! {
+        done = work => done,
+        lost = lease_lost(store, replica) => Err(lost),
+    };
     let soon = SignedDuration::from_secs(1);
     let released = store.lease("sweep", replica, Timestamp::now(), soon).await;
-    released.map(|_| ()).map_err(|error| unusable(&error))
+    let done = done?;
+    released.map_err(|error| unusable(&error))?;
+    Ok(done)
+}
+
+/// Renews the lease until a server has it.
+async fn lease_lost(store: &dyn RunStore, replica: &str) -> Failure {
+    loop {
+        tokio::time::sleep(RENEWED_AFTER).await;
+        // After an error the next renewal may still be in time.
+        if let Ok(false) = store.lease("sweep", replica, Timestamp::now(), LEASE).await {
+            return Failure::failed("a server began to work with this store meanwhile")
+                .hint("stop it, empty the store, or name another, and try again");
+        }
+    }
 }
 
 /// Writes all items. The error says why it ended before.
 async fn write_all(
     mut reader: BackupReader<BufReader<File>>,
     store: &Stores,
-    replica: &str,
 ) -> Result<(), String> {
     let said = |error: PortError| error.to_string();
     loop {
@@ -121,7 +142,6 @@ async fn write_all(
             return Ok(());
         }
         store.archive.insert(part).await.map_err(said)?;
-        store.runs.lease("sweep", replica, Timestamp::now(), LEASE).await.map_err(said)?;
     }
 }
 
@@ -162,4 +182,40 @@ pub(super) fn failure(error: &BackendError) -> Failure {
 /// Returns the failure of a call.
 pub(super) fn unusable(error: &PortError) -> Failure {
     Failure::failed(error.to_string()).hint("`tinqs-ci doctor` checks the store, forge and cloud")
+}
+
+#[cfg(test)]
+mod tests {
+    use tinqs_ci_local::store::Store;
+
+    use super::*;
+
+    async fn serves(store: &Store, after: i64) -> bool {
+        let then = Timestamp::now() + SignedDuration::from_secs(after);
+        store.lease("sweep", "a-server", then, LEASE).await.expect("an answer")
+    }
+
+    #[tokio::test]
+    async fn a_server_does_not_work_meanwhile_and_need_not_wait_after_an_error() {
+        let store = Store::memory().expect("a store");
+        let work = async {
+            assert!(!serves(&store, 2).await);
+            Err::<(), _>(Failure::failed("it failed"))
+        };
+        assert!(alone(&store, "one", work).await.is_err());
+        assert!(serves(&store, 2).await);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_done_while_a_server_works() {
+        let store = Store::memory().expect("a store");
+        assert!(serves(&store, 0).await);
+        let mut began = false;
+        let work = async {
+            began = true;
+            Ok(())
+        };
+        assert!(alone(&store, "one", work).await.is_err());
+        assert!(!began);
+    }
 }

@@ -18,11 +18,19 @@ exit 0
 "#;
 
 fn booted(runner: &str, hold: i64, deadline: i64) -> Machine {
+    booted_in("", runner, hold, deadline)
+}
+
+/// Boots a machine in this subnet; a process has none.
+fn booted_in(subnet: &str, runner: &str, hold: i64, deadline: i64) -> Machine {
     let fake = Fake::without_runner();
     fake.program("gitea-runner", runner);
-    fake.program("docker", "#!/bin/bash\n[ \"$1\" = ps ] || echo \"$*\" >>\"$FAKE/docker\"\n");
+    let docker =
+        "#!/bin/bash\necho \"$*\" >>\"$FAKE/docker\"\n[ \"$1\" = ps ] && echo a-container\n";
+    fake.program("docker", docker);
     let attempt_id = attempt_id();
     let mut attempt = usual(&attempt_id);
+    attempt.placements[0].machine.subnet = subnet.to_owned();
     attempt.boot.hold = SignedDuration::from_secs(hold);
     attempt.boot.deadline = in_seconds(deadline);
     Machine::boot(fake, "", &attempt_id, &attempt)
@@ -58,6 +66,19 @@ fn a_held_machine_ends_after_its_hold() {
     let said = said(&machine, 3);
     machine.ends();
     assert_eq!(machine.fake.console(), [super::QUICK[0], said.as_str(), super::QUICK[1]]);
+}
+
+/// Containers on the host of a process may be those of another machine's job.
+#[test]
+fn a_held_machine_ends_containers_only_on_a_host_of_its_own() {
+    let mut process = booted(RUNNER, 3, 3_600);
+    let mut in_ec2 = booted_in("subnet-a", RUNNER, 3, 3_600);
+    process.ends();
+    in_ec2.ends();
+    assert!(process.fake.console().contains(&said(&process, 3)));
+    assert_eq!(process.fake.heard("docker"), "");
+    let stopped = "ps -q --filter name=GITEA-ACTIONS-TASK\nkill a-container\n";
+    assert!(in_ec2.fake.heard("docker").starts_with(stopped));
 }
 
 #[test]

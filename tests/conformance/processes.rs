@@ -199,20 +199,60 @@ async fn terminate_ends_every_process_of_the_machine_and_no_other() {
     }
 }
 
+/// Kills every process of a machine.
+async fn kill_all(machine: &Machine) {
+    let token = &machine.id.0;
+    until("it runs", async || (!processes(token).is_empty()).then_some(())).await;
+    let pids: Vec<String> = processes(token).iter().map(ToString::to_string).collect();
+    let killed = Command::new("kill").arg("-KILL").args(&pids).status().unwrap();
+    assert!(killed.success(), "{pids:?}");
+    none_left(token).await;
+}
+
 /// As by the host: out of memory, or a restart.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_machine_whose_processes_are_all_killed_was_taken_by_its_host() {
     let host = Host::new();
     let machines = host.open("idle");
     let machine = launch(&machines, &own(5)).await;
-    let token = machine.id.0.clone();
-    until("it runs", async || (!processes(&token).is_empty()).then_some(())).await;
-    let pids: Vec<String> = processes(&token).iter().map(ToString::to_string).collect();
-    let killed = Command::new("kill").arg("-KILL").args(&pids).status().unwrap();
-    assert!(killed.success(), "{pids:?}");
-    none_left(&token).await;
+    kill_all(&machine).await;
     let gone = seen(&machines, &machine, MachineState::Gone).await;
     assert_eq!(gone.ended_by, Some(EndedBy::Cloud));
+}
+
+/// The boot script of an earlier release does not tell that it powers off.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_machine_of_an_earlier_release_is_its_own_end() {
+    let host = Host::new();
+    let machines = host.open("idle");
+    let machine = launch(&machines, &own(6)).await;
+    std::fs::remove_file(host.dir().join(&machine.id.0).join("tells-end")).unwrap();
+    kill_all(&machine).await;
+    let gone = seen(&machines, &machine, MachineState::Gone).await;
+    assert_eq!(gone.ended_by, Some(EndedBy::Itself));
+}
+
+/// As on a full disk, which may be why the job failed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_end_that_cannot_be_recorded_stays_the_same() {
+    let host = Host::new();
+    let machines = host.open("quick");
+    let machine = launch(&machines, &own(7)).await;
+    let dir = host.dir().join(&machine.id.0);
+    let told = dir.join("home/.tinqs-ci-powered-off");
+    until("it powers off", async || told.exists().then_some(())).await;
+    none_left(&machine.id.0).await;
+    // In the way of the record.
+    std::fs::create_dir(dir.join("ended")).unwrap();
+    for _ in 0..2 {
+        let gone = seen(&machines, &machine, MachineState::Gone).await;
+        assert_eq!(gone.ended_by, Some(EndedBy::Itself));
+        assert!(told.exists() && !dir.join("boot.sh").exists());
+    }
+    std::fs::remove_dir(dir.join("ended")).unwrap();
+    let gone = seen(&machines, &machine, MachineState::Gone).await;
+    assert_eq!(gone.ended_by, Some(EndedBy::Itself));
+    assert!(dir.join("ended").is_file() && !dir.join("home").exists());
 }
 
 /// A process that belongs to no machine of the test, killed when the test ends.

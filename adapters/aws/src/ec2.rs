@@ -41,7 +41,7 @@ use calls::{Calls, Found};
 use disks::Disks;
 pub(crate) use images::Images;
 use prices::Prices;
-use templates::Templates;
+use templates::{TemplateUse, Templates};
 pub(crate) use templates::{inspect as inspect_template, of_class as templates_of};
 
 pub use instance::{Ownership, ours, ownership};
@@ -206,8 +206,8 @@ impl Compute for Machines {
         if images::is_parameter(&ask.machine.image) {
             return Err(self.unknown_image(&ask.machine.image).await);
         }
-        if let Some(template) = &ask.machine.options.launch_template {
-            self.templates.check(&self.calls, template).await?;
+        if let Some(used) = TemplateUse::of(&ask.machine.options) {
+            self.templates.check(&self.calls, &used).await?;
         }
         let disks = self.disks.of(&self.calls, ask.machine, self.clock.now()).await?;
         let lane = &self.calls.pace.launch;

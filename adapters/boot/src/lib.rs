@@ -130,9 +130,7 @@ fn render(
         None => push_commands(&mut script, NO_DOWNLOAD),
     }
     count(&script, OWN);
-    // A process has no subnet, whatever its class says about markets.
-    let is_spot = spec.is_some_and(|spec| spec.market == Market::Spot && !spec.subnet.is_empty());
-    push_after_job(&mut script, is_spot, *hold);
+    push_after_job(&mut script, spec, *hold);
     script.push_str(&config::write_config(config));
     count(&script, "`config.yaml`");
     push_commands(&mut script, RUNNER);
@@ -141,8 +139,13 @@ fn render(
 }
 
 /// Adds what is done when the cloud takes a Spot machine, and when a job asks for its machine.
-fn push_after_job(script: &mut String, is_spot: bool, hold: SignedDuration) {
+fn push_after_job(script: &mut String, spec: Option<&MachineSpec>, hold: SignedDuration) {
+    // A process has no subnet, whatever its class says about markets. It shares its host, and
+    // Docker there, with other machines.
+    let own_host = spec.is_some_and(|spec| !spec.subnet.is_empty());
+    let is_spot = own_host && spec.is_some_and(|spec| spec.market == Market::Spot);
     if is_spot || !hold.is_zero() {
+        let _ = writeln!(script, "own_host={}", if own_host { "1" } else { "" });
         push_commands(script, END);
     }
     push_commands(script, if is_spot { NOTICE } else { NO_NOTICE });

@@ -4,6 +4,7 @@
 //! DIR/tq-job-7-0a1b2c3d-1-0/   made by `mkdir`: the client token (attempt ID, placement)
 //!   machine.json               the request; written once
 //!   boot.sh                    the boot script with the identity (deleted at the end)
+//!   tells-end                  its boot script says in `home` that it powers off
 //!   started                    made by the machine itself, exclusively: pid and start time
 //!   terminated                 its termination was requested
 //!   ended                      when and by whom it ended; the directory stays 30 min after that
@@ -21,6 +22,7 @@
 //! the machine.
 
 mod directory;
+mod discard;
 mod live;
 mod log;
 mod scan;
@@ -206,7 +208,7 @@ impl Processes {
         let inner = Arc::clone(&self.inner);
         if !inner.sweeping.swap(true, Ordering::AcqRel) {
             tokio::task::spawn_blocking(move || {
-                directory::sweep_discarded(&inner.dir, &inner.account);
+                discard::sweep_discarded(&inner.dir, &inner.account);
                 inner.sweeping.store(false, Ordering::Release);
             });
         }

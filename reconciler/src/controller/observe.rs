@@ -102,7 +102,7 @@ impl Controller {
             let class = self.with_images(class, &seen).await?;
             let pools = self.pools_of(&class, &seen).await;
             let paused = self.pause_of(&class.name, ticket).await?;
-            if class.budget.is_some() && !seen.machines.iter().any(Machine::is_live) {
+            if class.budget.is_some() && may_get_machine(&seen) {
                 // A failure keeps the reconcile from a launch only, and is an error there. A run
                 // with a machine does not even wait for it.
                 let _ = self.read_spend().await;
@@ -357,9 +357,15 @@ impl Controller {
     }
 }
 
-/// Whether the run may get a machine now: it is open, and none of its machines is live.
+/// Whether the run may get a machine now: it is open, and the machine of its attempt is not live, or
+/// the attempt has ended. A machine that is held for a person serves no re-run of its job.
 fn may_get_machine(seen: &Observation) -> bool {
-    seen.run.as_ref().is_some_and(Run::is_open) && !seen.machines.iter().any(Machine::is_live)
+    let Some(run) = seen.run.as_ref().filter(|run| run.is_open()) else { return false };
+    let attempt = run.status.attempt.as_ref().filter(|attempt| attempt.ended.is_none());
+    let Some(attempt_id) = attempt.map(|attempt| run.attempt_id(attempt.number)) else {
+        return true;
+    };
+    !seen.machines.iter().any(|machine| machine.is_live() && machine.attempt_id == attempt_id)
 }
 
 impl Observation {

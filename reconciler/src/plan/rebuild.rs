@@ -13,6 +13,9 @@ use crate::ports::WaitingJob;
 /// More numbers than a run uses in weeks: after failures it makes one attempt in eight minutes.
 const NUMBERS_SKIPPED: u32 = 10_000;
 
+/// More placements than an attempt has: one for each machine of its class.
+const MOST_PLACEMENTS: u32 = 100;
+
 /// What is left of an attempt whose record is lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LeftOver<'a> {
@@ -101,7 +104,7 @@ fn attempt(job: &WaitingJob, class: &Class, left: &LeftOver<'_>, now: Timestamp)
 }
 
 /// Returns the placements up to that of the machine. Those before it were refused: an attempt goes
-/// on to the next one for no other reason.
+/// on to the next one for no other reason. The number is from a tag, which anybody may have set.
 fn placements(class: &Class, machine: Option<&Machine>) -> Vec<Placement> {
     let asked = |machine| Placement { asked_again: true, ..Placement::new(machine) };
     let Some(machine) = machine else {
@@ -110,7 +113,8 @@ fn placements(class: &Class, machine: Option<&Machine>) -> Vec<Placement> {
     let own = Answer { id: machine.id.clone(), at: machine.launched_at };
     let refused = Refused { why: Refusal::NoCapacity, at: machine.launched_at };
     let earlier = |_| Placement { refused: Some(refused), ..asked(spec_of(class, machine)) };
-    let mut all: Vec<Placement> = (0..machine.placement).map(earlier).collect();
+    let before = 0..machine.placement.min(MOST_PLACEMENTS);
+    let mut all: Vec<Placement> = before.map(earlier).collect();
     all.push(Placement { answered: Some(own), ..asked(spec_of(class, machine)) });
     all
 }

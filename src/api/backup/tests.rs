@@ -3,7 +3,7 @@ use std::io::Cursor;
 use jiff::civil::Date;
 use tinqs_ci_reconciler::model::{
     Amount, Attempt, Boot, ClassName, MachineOptions, MachineSpec, Market, Pause, Placement, Run,
-    RunName, Runner, RunnerConfig, RunnerSetup, Secret, SeenBy, Spec, UsageKey,
+    RunName, Runner, RunnerConfig, RunnerSetup, Secret, SeenBy, Spec, UsageKey, decode,
 };
 use tinqs_ci_reconciler::ports::{InboxItem, Seat};
 
@@ -131,6 +131,20 @@ fn without_secrets_an_attempt_cannot_be_launched() {
     let attempt = restored.status.attempt.as_ref().expect("an attempt");
     assert!(!attempt.can_launch() && !attempt.has_credentials() && attempt.ended.is_none());
     assert_eq!(restored.version, 5);
+}
+
+/// A later release may have recorded credentials that this one does not know.
+#[test]
+fn fields_of_a_later_release_are_kept_with_the_secrets_only() {
+    let mut stored: serde_json::Value = serde_json::from_slice(&encode(&run())).expect("JSON");
+    stored["status"]["attempt"]["later"] = "later-canary".into();
+    let run = decode(&serde_json::to_vec(&stored).expect("JSON")).expect("a run");
+    let text = |secrets| {
+        let bytes = backup(vec![StoreItem::Run(Box::new(run.clone()))], secrets);
+        String::from_utf8(bytes).expect("text")
+    };
+    assert!(text(true).contains("later-canary"));
+    assert!(!text(false).contains("later-canary"), "{}", text(false));
 }
 
 #[test]

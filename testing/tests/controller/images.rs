@@ -1,8 +1,10 @@
 //! Names of images: each attempt records the image that the name stood for when it was decided.
 
-use tinqs_ci_reconciler::model::RunName;
+use jiff::SignedDuration;
+use tinqs_ci_reconciler::model::{Conclusion, Job, Machine, RunName};
 use tinqs_ci_reconciler::ports::ErrorKind;
 
+use super::SECOND;
 use crate::harness::Harness;
 
 const NAMED: &str = "ssm:/ci/image";
@@ -78,4 +80,31 @@ fn a_run_with_a_machine_does_not_ask() {
     assert!(asked > 0);
     harness.reconcile(&name);
     assert_eq!(harness.calls("image"), asked);
+}
+
+/// A machine that is held for a person is up for long, and serves no re-run.
+#[test]
+fn a_re_run_asks_while_the_machine_of_the_ended_attempt_is_held() {
+    let harness = harness("ami-1");
+    harness.configure("good", |class| class.times.hold = SignedDuration::from_hours(2));
+    let name = harness.jobs(1, "good").remove(0);
+    harness.reconcile(&name);
+    let runner = harness.attempt_id(&name, 1).to_string();
+    harness.job_is(&name, Job::Running { runner });
+    harness.reconcile(&name);
+    harness.pass(10 * SECOND);
+    harness.state().registrations.clear();
+    harness.job_is(&name, Job::Done { conclusion: Conclusion::Success });
+    harness.reconcile(&name);
+    harness.pass(10 * SECOND);
+    stands_for(&harness, "ami-2");
+    harness.job_is(&name, Job::Waiting);
+    for _ in 0..3 {
+        harness.reconcile(&name);
+    }
+    let first = harness.attempt_id(&name, 1);
+    let is_held = |machine: &Machine| machine.attempt_id == first && machine.is_live();
+    assert!(harness.state().machines.iter().any(is_held));
+    assert_eq!(recorded(&harness, &name), ["ami-2"]);
+    assert_eq!(harness.launches("good"), 2);
 }

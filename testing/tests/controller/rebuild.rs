@@ -117,6 +117,22 @@ fn a_machine_of_a_later_placement_stays_one() {
     assert_eq!(harness.launches("good"), 1);
 }
 
+/// A person may have set its tag.
+#[test]
+fn a_placement_that_no_class_has_costs_no_memory() {
+    let harness = Harness::new();
+    let names = launched(&harness, 1);
+    harness.state().machines[0].placement = u32::MAX;
+    waiting(&harness, &[1]);
+    let controller = lose(&harness);
+    rebuild(&controller, true);
+    let attempt = harness.run(&names[0]).status.attempt.expect("an attempt");
+    assert_eq!(attempt.placements.len(), 101);
+    assert!(attempt.placements[100].answered.is_some());
+    ready(controller.reconcile(&names[0]));
+    assert_eq!(harness.launches("good"), 1);
+}
+
 #[test]
 fn two_machines_of_one_attempt_make_one_run() {
     let harness = Harness::new();

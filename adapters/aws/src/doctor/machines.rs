@@ -110,10 +110,11 @@ fn class_checks(class: &Class, account: &Account) -> Vec<Check> {
 /// Checks that the class's launch template exists and sets nothing that is ours.
 async fn template_checks(client: &Client, class: &Class) -> Vec<Check> {
     let mut checks = Vec::new();
-    for template in templates_of(class) {
-        checks.push(match inspect_template(client, template).await {
+    for used in templates_of(class) {
+        checks.push(match inspect_template(client, &used).await {
             Ok(()) => {
-                let message = format!("{}: {template} sets nothing that is ours", class.name);
+                let (name, template) = (&class.name, &used.template);
+                let message = format!("{name}: {template} sets nothing that is ours");
                 Check::ok(TEMPLATE, message)
             }
             Err(error) => {

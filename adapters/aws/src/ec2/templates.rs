@@ -8,15 +8,32 @@ use aws_sdk_ec2::types::{
     LaunchTemplateTagSpecification, ResponseLaunchTemplateData, Tag,
 };
 use parking_lot::Mutex;
-use tinqs_ci_reconciler::model::{Class, LaunchTemplate};
+use tinqs_ci_reconciler::model::{Class, LaunchTemplate, MachineOptions};
 use tinqs_ci_reconciler::ports::{ErrorKind, PortError};
 
 use super::calls::{Calls, template_data};
 use super::{Machines, tags};
 
+/// A launch template as launches use it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct TemplateUse {
+    pub(crate) template: LaunchTemplate,
+    /// Whether launches ask for a network interface, because of `public_address`. EC2 then takes
+    /// security groups of the interface only.
+    has_interface: bool,
+}
+
+impl TemplateUse {
+    /// `None` without a launch template.
+    pub(super) fn of(options: &MachineOptions) -> Option<Self> {
+        let template = options.launch_template.clone()?;
+        Some(Self { template, has_interface: options.public_address.is_some() })
+    }
+}
+
 /// The versions that were read and that a launch may use.
 #[derive(Default)]
-pub(super) struct Templates(Mutex<BTreeSet<LaunchTemplate>>);
+pub(super) struct Templates(Mutex<BTreeSet<TemplateUse>>);
 
 impl Templates {
     /// Checks that a launch may use this version.
@@ -27,13 +44,13 @@ impl Templates {
     pub(super) async fn check(
         &self,
         calls: &Calls,
-        template: &LaunchTemplate,
+        used: &TemplateUse,
     ) -> Result<(), PortError> {
-        if self.0.lock().contains(template) {
+        if self.0.lock().contains(used) {
             return Ok(());
         }
-        check(template, calls.template_data(template).await?.as_ref())?;
-        self.0.lock().insert(template.clone());
+        check(used, calls.template_data(&used.template).await?.as_ref())?;
+        self.0.lock().insert(used.clone());
         Ok(())
     }
 }
@@ -43,8 +60,8 @@ impl Machines {
     /// launches of their classes are refused.
     pub async fn read_templates(&self, classes: &[Class]) {
         for class in classes {
-            for template in of_class(class) {
-                if let Err(error) = self.templates.check(&self.calls, template).await {
+            for used in of_class(class) {
+                if let Err(error) = self.templates.check(&self.calls, &used).await {
                     tracing::error!(class = %class.name, error = %error, "cannot use launch template");
                 }
             }
@@ -53,28 +70,33 @@ impl Machines {
 }
 
 /// Returns the launch templates of a class, each once.
-pub(crate) fn of_class(class: &Class) -> BTreeSet<&LaunchTemplate> {
-    class.machines.iter().filter_map(|spec| spec.options.launch_template.as_ref()).collect()
+pub(crate) fn of_class(class: &Class) -> BTreeSet<TemplateUse> {
+    class.machines.iter().filter_map(|spec| TemplateUse::of(&spec.options)).collect()
 }
 
 /// Reads a version and checks that a launch may use it.
 ///
 /// # Errors
 /// As [`Templates::check`].
-pub(crate) async fn inspect(client: &Client, template: &LaunchTemplate) -> Result<(), PortError> {
-    check(template, template_data(client, template).await?.as_ref())
+pub(crate) async fn inspect(client: &Client, used: &TemplateUse) -> Result<(), PortError> {
+    check(used, template_data(client, &used.template).await?.as_ref())
 }
 
 /// Checks what a version sets; `None`: it does not exist.
-fn check(
-    template: &LaunchTemplate,
-    data: Option<&ResponseLaunchTemplateData>,
-) -> Result<(), PortError> {
+fn check(used: &TemplateUse, data: Option<&ResponseLaunchTemplateData>) -> Result<(), PortError> {
+    let template = &used.template;
     let Some(data) = data else {
         let message =
             format!("EC2 shows no launch template {template}: check the class's `launch_template`");
         return Err(invalid(message));
     };
+    let groups = groups(data).filter(|_| used.has_interface);
+    if let Some(field) = groups {
+        return Err(invalid(format!(
+            "launch template {template} sets {field}, which EC2 does not take together with \
+             `public_address`: make a version without that, and set `security_groups` of the class"
+        )));
+    }
     let fields = reserved(data);
     if fields.is_empty() {
         return Ok(());
@@ -88,6 +110,15 @@ fn check(
 
 fn invalid(message: String) -> PortError {
     PortError::new("compute", "launch", ErrorKind::Invalid, message)
+}
+
+/// Returns the security groups of a template, by EC2's name.
+fn groups(data: &ResponseLaunchTemplateData) -> Option<&'static str> {
+    let set = [
+        ("SecurityGroupIds", !data.security_group_ids().is_empty()),
+        ("SecurityGroups", !data.security_groups().is_empty()),
+    ];
+    set.into_iter().find(|(_, is_set)| *is_set).map(|(field, _)| field)
 }
 
 /// Returns the fields of a template that no template of ours may set, by EC2's names. A launch
@@ -235,6 +266,33 @@ mod tests {
         assert_eq!(told(|data| data.block_device_mappings(disk(Some(false)))), stays);
         let both = told(|data| data.user_data("IyE=").block_device_mappings(disk(None)));
         assert_eq!(both, ["UserData", stays[0]]);
+    }
+
+    #[test]
+    fn security_groups_exclude_a_public_address() {
+        let template = LaunchTemplate { id: "lt-1".to_owned(), version: 7 };
+        let told = |address: Option<bool>, change: Change| {
+            let options = MachineOptions {
+                launch_template: Some(template.clone()),
+                public_address: address,
+                ..MachineOptions::default()
+            };
+            let data = change(ResponseLaunchTemplateData::builder()).build();
+            check(&TemplateUse::of(&options).unwrap(), Some(&data))
+        };
+        let sets: [(Change, &str); 2] = [
+            (|data| data.security_group_ids("sg-9"), "SecurityGroupIds"),
+            (|data| data.security_groups("default"), "SecurityGroups"),
+        ];
+        for (change, field) in sets {
+            assert!(told(None, change).is_ok());
+            for address in [true, false] {
+                let error = told(Some(address), change).unwrap_err();
+                assert_eq!(error.kind, ErrorKind::Invalid);
+                assert!(error.message.contains(&format!("sets {field}, ")), "{error}");
+            }
+        }
+        assert!(told(Some(true), |data| data.key_name("deploy")).is_ok());
     }
 
     #[test]

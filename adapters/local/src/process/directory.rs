@@ -1,8 +1,8 @@
 //! The directory of a machine: its state across restarts.
 
-use std::fs::{DirBuilder, OpenOptions, Permissions};
+use std::fs::{DirBuilder, OpenOptions};
 use std::io::{self, ErrorKind as Io, Write as _};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use tinqs_ci_reconciler::model::{AttemptId, EndedBy, Machine, MachineState};
 use tinqs_ci_reconciler::ports::{ErrorKind, PortError};
 
+use super::discard::{DISCARDED, set_aside};
 use super::scan::{self, Scan};
 use super::user::Account;
 
@@ -24,8 +25,9 @@ pub(super) const TERMINATED: &str = "terminated";
 const ENDED: &str = "ended";
 /// Written by the boot script before it ends the machine.
 const POWERED_OFF: &str = ".tinqs-ci-powered-off";
-/// Prefix of directories that are being deleted.
-const DISCARDED: &str = ".discarded-";
+/// Written before the launch of a machine whose boot script writes that. Those of earlier releases
+/// do not.
+const TELLS_END: &str = "tells-end";
 
 /// The directory of an attempt's placement, whether it exists or not.
 #[derive(Clone, Debug)]
@@ -83,24 +85,6 @@ pub(super) fn places(dir: &Path, account: &Account) -> io::Result<Vec<Place>> {
     Ok(found)
 }
 
-/// Deletes what was set aside. May take long: a job may leave gigabytes.
-pub(super) fn sweep_discarded(dir: &Path, account: &Account) {
-    sweep(dir);
-    if let Some(user) = &account.0
-        && let Err(error) = account.files(|| sweep(&user.workspace))
-    {
-        tracing::warn!(%error, "cannot delete leftovers of the machines' user, will retry");
-    }
-}
-
-fn sweep(dir: &Path) {
-    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
-        if entry.file_name().to_str().is_some_and(|name| name.starts_with(DISCARDED)) {
-            discard(&entry.path());
-        }
-    }
-}
-
 /// Parses a client token; `None` for any other text, so that text from outside never becomes a
 /// path.
 fn parse(token: &str) -> Option<(AttemptId, u32)> {
@@ -142,8 +126,13 @@ impl Place {
             .truncate(true)
             .mode(0o600)
             .open(&unfinished)?;
-        new.write_all(bytes)?;
-        std::fs::rename(unfinished, self.dir.join(file))
+        let written = new
+            .write_all(bytes)
+            .and_then(|()| std::fs::rename(&unfinished, self.dir.join(file)));
+        written.inspect_err(|_| {
+            // A full disk does not get a file more for each try.
+            let _ = std::fs::remove_file(&unfinished);
+        })
     }
 
     /// Whether it may have been started, or must no longer be started.
@@ -180,6 +169,7 @@ impl Place {
         if self.account.0.is_none() {
             self.write(SCRIPT, script.as_bytes())?;
         }
+        self.write(TELLS_END, b"")?;
         let make_all = || [HOME, TMP].iter().try_for_each(|part| make(&self.work.join(part)));
         self.account.files(make_all)??;
         Ok(Prepared::Ready(machine))
@@ -207,20 +197,20 @@ impl Place {
         }
         let by = if self.has(TERMINATED) {
             EndedBy::Request
-        } else if self.powered_off() || now >= machine.deadline {
-            EndedBy::Itself
-        } else {
+        } else if self.was_killed() && now < machine.deadline {
             EndedBy::Cloud
+        } else {
+            EndedBy::Itself
         };
         self.close(&Ended { at: now, by });
         Some(gone(machine, by, now))
     }
 
-    /// Whether its boot script powered it off. If not, its processes were killed, or the host
-    /// restarted. One that cannot be looked up is its own end: nothing follows from that.
-    fn powered_off(&self) -> bool {
+    /// Whether its processes were killed, or the host restarted: its boot script would have told
+    /// that it powers off, and did not. Nothing follows from a file that cannot be looked up.
+    fn was_killed(&self) -> bool {
         let file = self.work.join(HOME).join(POWERED_OFF);
-        self.account.files(|| file.exists()).unwrap_or(true)
+        self.has(TELLS_END) && self.account.files(|| !file.exists()).unwrap_or(false)
     }
 
     /// Whether its first process is alive. The process always carries its marker, except at the
@@ -232,13 +222,15 @@ impl Place {
         })
     }
 
-    /// Records the end and deletes what only the live machine needed, credentials first.
+    /// Records the end and deletes what only the live machine needed, credentials first. While the
+    /// end cannot be recorded, its evidence stays.
     fn close(&self, ended: &Ended) {
+        let _ = std::fs::remove_file(self.dir.join(SCRIPT));
         let bytes = serde_json::to_vec(ended).map_err(io::Error::other);
         if let Err(error) = bytes.and_then(|bytes| self.write(ENDED, &bytes)) {
             tracing::warn!(machine = %self.token, %error, "cannot record end, will retry");
+            return;
         }
-        let _ = std::fs::remove_file(self.dir.join(SCRIPT));
         if self.account.0.is_some() {
             self.set_work_aside();
             return;
@@ -307,54 +299,8 @@ impl Place {
     }
 }
 
-/// Renames a directory, which is instant and atomic; [`sweep_discarded`] deletes it, which may take
-/// long.
-fn set_aside(path: &Path, discarded: &Path) {
-    match std::fs::rename(path, discarded) {
-        Err(error) if error.kind() != Io::NotFound => {
-            tracing::warn!(path = %path.display(), %error, "cannot set aside leftovers");
-        }
-        Ok(()) | Err(_) => {}
-    }
-}
-
 fn gone(machine: Machine, by: EndedBy, at: Timestamp) -> Machine {
     Machine { state: MachineState::Gone, ended_by: Some(by), ended_at: Some(at), ..machine }
-}
-
-/// Deletes a tree, including directories that jobs made read-only. Links are deleted, never
-/// followed: a job may have replaced its home by one.
-fn discard(path: &Path) {
-    let is_dir = std::fs::symlink_metadata(path).is_ok_and(|found| found.is_dir());
-    let removed = if is_dir {
-        std::fs::remove_dir_all(path).or_else(|_| {
-            open_up(path);
-            std::fs::remove_dir_all(path)
-        })
-    } else {
-        std::fs::remove_file(path)
-    };
-    match removed {
-        Err(error) if error.kind() != Io::NotFound => {
-            tracing::warn!(
-                path = %path.display(),
-                %error,
-                hint = "delete it by hand",
-                "cannot delete leftovers"
-            );
-        }
-        Ok(()) | Err(_) => {}
-    }
-}
-
-fn open_up(dir: &Path) {
-    let _ = std::fs::set_permissions(dir, Permissions::from_mode(0o700));
-    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
-        // Of the entry itself, not of a link's target.
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            open_up(&entry.path());
-        }
-    }
 }
 
 #[cfg(test)]
@@ -382,26 +328,5 @@ mod tests {
         for token in bad {
             assert!(Place::of_token(dir, &own, token).is_none(), "{token}");
         }
-    }
-
-    #[test]
-    fn read_only_trees_are_removed_and_links_not_followed() {
-        let dir = tempfile::tempdir().unwrap();
-        let (tree, kept) = (dir.path().join("tree"), dir.path().join("kept"));
-        std::fs::create_dir_all(tree.join("a/b")).unwrap();
-        std::fs::create_dir(&kept).unwrap();
-        std::fs::write(kept.join("file"), "x").unwrap();
-        std::fs::write(tree.join("a/b/file"), "x").unwrap();
-        std::os::unix::fs::symlink(&kept, tree.join("a/link")).unwrap();
-        std::fs::set_permissions(tree.join("a/b"), Permissions::from_mode(0o500)).unwrap();
-        std::fs::set_permissions(tree.join("a"), Permissions::from_mode(0o500)).unwrap();
-        discard(&tree);
-        assert!(!tree.exists());
-        std::fs::set_permissions(&kept, Permissions::from_mode(0o755)).unwrap();
-        std::os::unix::fs::symlink(&kept, &tree).unwrap();
-        discard(&tree);
-        assert!(tree.symlink_metadata().is_err(), "the link itself is gone");
-        assert!(kept.join("file").exists());
-        assert_eq!(kept.metadata().unwrap().permissions().mode() & 0o777, 0o755);
     }
 }

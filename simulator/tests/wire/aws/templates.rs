@@ -112,6 +112,20 @@ async fn a_template_with_a_network_interface_excludes_a_subnet_of_the_call() {
 }
 
 #[tokio::test]
+async fn a_template_with_security_groups_excludes_a_network_interface_of_the_call() {
+    let cloud = cloud(&[("SecurityGroupId.1", "sg-9")]);
+    let by_interface = [
+        (ID, "lt-1"),
+        (VERSION, "2"),
+        ("SubnetId", ""),
+        ("SecurityGroupId.1", ""),
+        ("NetworkInterface.1.DeviceIndex", "0"),
+    ];
+    let refused = cloud.launch("t-1", &by_interface).await;
+    assert_eq!(refused.error(), (400, "InvalidParameterCombination".to_owned()));
+}
+
+#[tokio::test]
 async fn machines_and_disks_that_stay_break_a_rule() {
     let protected = cloud(&[("DisableApiTermination", "true")]);
     let spot = protected.launch("t-1", &[(ID, "lt-1"), (VERSION, "2")]).await;
