@@ -9,9 +9,7 @@ mod tests;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-use tinqs_ci_reconciler::model::{
-    AttemptId, ClassName, Pause, Run, UnknownFields, Usage, encode,
-};
+use tinqs_ci_reconciler::model::{AttemptId, ClassName, Pause, Run, UnknownFields, Usage, encode};
 use tinqs_ci_reconciler::ports::{SnapshotPart, StoreItem};
 
 pub use read::{BackupReader, Flaw};

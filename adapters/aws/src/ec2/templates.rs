@@ -41,11 +41,7 @@ impl Templates {
     /// # Errors
     /// `Invalid`: it sets what tinqs-ci sets or leaves out itself, or does not exist. Otherwise that
     /// of reading it. Nothing was launched.
-    pub(super) async fn check(
-        &self,
-        calls: &Calls,
-        used: &TemplateUse,
-    ) -> Result<(), PortError> {
+    pub(super) async fn check(&self, calls: &Calls, used: &TemplateUse) -> Result<(), PortError> {
         if self.0.lock().contains(used) {
             return Ok(());
         }

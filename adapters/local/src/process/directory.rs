@@ -126,9 +126,8 @@ impl Place {
             .truncate(true)
             .mode(0o600)
             .open(&unfinished)?;
-        let written = new
-            .write_all(bytes)
-            .and_then(|()| std::fs::rename(&unfinished, self.dir.join(file)));
+        let written =
+            new.write_all(bytes).and_then(|()| std::fs::rename(&unfinished, self.dir.join(file)));
         written.inspect_err(|_| {
             // A full disk does not get a file more for each try.
             let _ = std::fs::remove_file(&unfinished);
