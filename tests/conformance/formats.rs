@@ -12,7 +12,7 @@ use tinqs_ci_reconciler::controller::{Controller, ReconcileOutcome, Settings};
 use tinqs_ci_reconciler::model::{
     Conclusion, Job, Phase, RecordFormats, Run, RunName, SeenBy, decode, encode,
 };
-use tinqs_ci_reconciler::ports::{ErrorKind, Expect, Ports, RunStore as _};
+use tinqs_ci_reconciler::ports::{ErrorKind, Expect, Ports};
 use tinqs_ci_testing::{TestWorld, make};
 
 const LATER: RecordFormats = RecordFormats { reads: 3, writes: 2 };
