@@ -203,9 +203,10 @@ async fn terminate_ends_every_process_of_the_machine_and_no_other() {
 async fn kill_all(machine: &Machine) {
     let token = &machine.id.0;
     until("it runs", async || (!processes(token).is_empty()).then_some(())).await;
-    let pids: Vec<String> = processes(token).iter().map(ToString::to_string).collect();
-    let killed = Command::new("kill").arg("-KILL").args(&pids).status().unwrap();
-    assert!(killed.success(), "{pids:?}");
+    // One of them may end by itself meanwhile, so that `kill` does not find it.
+    let pids = processes(token);
+    let told = pids.iter().map(ToString::to_string);
+    Command::new("kill").arg("-KILL").args(told).status().unwrap();
     none_left(token).await;
 }
 
