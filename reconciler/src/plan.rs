@@ -31,12 +31,12 @@ pub use hung::{HUNG_AFTER, READINGS_APART};
 pub use last_lines::{LAST_LINES_READ, last_lines};
 pub use lost::still_up;
 pub use rebuild::{LeftOver, rebuilt, skip_numbers};
-pub use rerun::{FAILED_WITHIN, RERUN_LANDS_WITHIN};
+pub use rerun::RERUN_LANDS_WITHIN;
 pub use rules::{Action, Plan, Prepare, Rule};
 pub use times::{
-    BREAKER_RETRIES_AFTER, DRAIN_GRACE, FORGOTTEN_AFTER, LANDS_WITHIN, LAUNCH_WINDOW,
-    LONGEST_BACKOFF, LONGEST_BACKOFF_PUSH, LONGEST_DUE, REFUSED_AGAIN_FOR, REFUSED_FOR,
-    SHOWN_AFTER, VISIBLE_WITHIN,
+    BREAKER_RETRIES_AFTER, DRAIN_GRACE, FAILED_WITHIN, FORGOTTEN_AFTER, LANDS_WITHIN,
+    LAUNCH_WINDOW, LONGEST_BACKOFF, LONGEST_BACKOFF_PUSH, LONGEST_DUE, REFUSED_AGAIN_FOR,
+    REFUSED_FOR, SHOWN_AFTER, VISIBLE_WITHIN,
 };
 
 /// Returns the plan for a run: its next status and the actions.

@@ -10,6 +10,7 @@ mod drift;
 mod friendly;
 mod job;
 mod job_times;
+mod lost;
 mod machine;
 mod machine_options;
 mod money;

@@ -6,7 +6,6 @@ use serde::{Deserialize, Serialize};
 
 use super::job::{Conclusion, Job};
 use super::names::{MachineId, hash_hex};
-use super::run::{Condition, Reason, Status};
 
 /// Whether the jobs of a class are run again whose machines the cloud took.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -57,14 +56,6 @@ pub struct Interruption {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schemars", schemars(with = "Option<String>"))]
     pub failed_at: Option<Timestamp>,
-}
-
-impl Status {
-    /// Returns the condition of a running job whose machine is gone.
-    pub fn lost(&self) -> Option<&Condition> {
-        let tells = |reason: Reason| reason.is_lost() || reason == Reason::AwaitsRerun;
-        self.conditions.iter().find(|condition| tells(condition.reason))
-    }
 }
 
 /// What names a job of a workflow run over all its attempts. The ID of the job does not: since

@@ -3,8 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::decide::{Decision, Lost};
-use super::rerun::FAILED_WITHIN;
-use super::times::older;
+use super::times::{FAILED_WITHIN, older};
 use crate::model::{
     Attempt, AttemptId, Conclusion, Condition, End, Ended, EndedBy, Happened, Machine,
     MachineState, Observation, Outcome, Phase, Reason, RerunJobs, Run,

@@ -6,16 +6,13 @@ use jiff::{SignedDuration, Timestamp};
 use super::decide::Decision;
 use super::lost::{own_attempt, runs_again};
 use super::rules::{Action, Plan, Rule};
-use super::times::{after, older};
+use super::times::{FAILED_WITHIN, after, older};
 use crate::model::{
     Class, Conclusion, EndedBy, FailedJob, FailureCause, Happened, Interruption, Job, Machine,
     Market, Observation, Outcome, Phase, Reason, RerunEnd, RerunJobs, RerunKey, RerunScope, Reruns,
     Run, WorkflowJob, WorkflowRun,
 };
 
-/// A job that ended longer than this before the end of its machine did not fail because of it. EC2
-/// warns a spot machine two minutes before its end, and a runner may still report then.
-pub const FAILED_WITHIN: SignedDuration = SignedDuration::from_mins(3);
 /// A request may land this long after it was recorded: within the 60 s of its reconcile, and the
 /// 15 s of its call.
 pub const RERUN_LANDS_WITHIN: SignedDuration = SignedDuration::from_secs(75);

@@ -24,6 +24,9 @@ pub const REFUSED_AGAIN_FOR: SignedDuration =
     SignedDuration::from_secs(REFUSED_FOR.as_secs() + VISIBLE_WITHIN.as_secs());
 /// An unanswered attempt without a visible machine has none if it was decided longer ago than this.
 pub const FORGOTTEN_AFTER: SignedDuration = SignedDuration::from_mins(22);
+/// A job that ended longer than this before the end of its machine did not fail because of it. EC2
+/// warns a spot machine two minutes before its end, and a runner may still report then.
+pub const FAILED_WITHIN: SignedDuration = SignedDuration::from_mins(3);
 /// The extra time beyond its limit that a machine may idle before it is late.
 pub const DRAIN_GRACE: SignedDuration = SignedDuration::from_mins(1);
 /// The longest backoff.
