@@ -357,10 +357,12 @@ impl Controller {
     }
 }
 
-/// Whether the run may get a machine now: it is open, and the machine of its attempt is not live, or
-/// the attempt has ended. A machine that is held for a person serves no re-run of its job.
+/// Whether the run may get a machine now: it is open, or its job waits again, and the machine of its
+/// attempt is not live, or the attempt has ended. A machine that is held for a person serves no
+/// re-run of its job.
 fn may_get_machine(seen: &Observation) -> bool {
-    let Some(run) = seen.run.as_ref().filter(|run| run.is_open()) else { return false };
+    let may_wait = |run: &&Run| run.is_open() || seen.job == Job::Waiting;
+    let Some(run) = seen.run.as_ref().filter(may_wait) else { return false };
     let attempt = run.status.attempt.as_ref().filter(|attempt| attempt.ended.is_none());
     let Some(attempt_id) = attempt.map(|attempt| run.attempt_id(attempt.number)) else {
         return true;

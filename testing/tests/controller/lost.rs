@@ -117,7 +117,7 @@ fn a_job_that_fails_at_the_deadline_of_its_machine_has_reached_its_maximum_age()
 
 #[test]
 fn a_job_that_is_ended_before_the_cloud_takes_its_machine_has_lost_it() {
-    for (seconds, outcome) in [(20, Outcome::MachineLost), (180, Outcome::Failed)] {
+    for (seconds, outcome) in [(20, Outcome::MachineLost), (200, Outcome::Failed)] {
         let harness = Harness::new();
         let name = running(&harness);
         // After the cloud's notice, the machine ends its job and lets the runner report it.
