@@ -15,6 +15,8 @@ class Program:
 
     def __init__(self, dir, program):
         self.dir, self.program, self.process, self.environment = dir, program, None, {}
+        # Variables of `serve` alone.
+        self.serving = {}
 
     def said(self, *arguments):
         done = subprocess.run(
@@ -33,7 +35,8 @@ class Program:
     def serve(self):
         log = open(self.dir / "serve.log", "ab")
         self.process = subprocess.Popen(
-            [self.program, "serve", "--insecure-root"], cwd=self.dir, env=self.environment, stdout=log, stderr=log,
+            [self.program, "serve", "--insecure-root"], cwd=self.dir, stdout=log, stderr=log,
+            env={**self.environment, **self.serving},
             # Like this program, it ignores the signal of a file size limit.
             restore_signals=False,
         )
@@ -44,8 +47,9 @@ class Program:
 
 
 class Host(Program):
-    def __init__(self, dir, program, runner, forge, demand, installation=None):
-        """`installation`: a name of its own, and no webhook: it finds jobs by polling."""
+    def __init__(self, dir, program, runner, forge, demand, installation=None, url=None):
+        """`installation`: a name of its own, and no webhook: it finds jobs by polling. `url`: the
+        forge's address, if it is another one for this host."""
         super().__init__(dir, program)
         self.listen = f"127.0.0.1:{free_port()}"
         self.runner = runner[0]
@@ -61,7 +65,7 @@ class Host(Program):
         }
         webhook = [] if installation else ["--create-webhook"]
         self.said(
-            "init", "--yes", "--url", forge.url, "--scope", "all", "--labels", "linux",
+            "init", "--yes", "--url", url or forge.url, "--scope", "all", "--labels", "linux",
             "--demand", demand, *webhook, "--listen", self.listen,
         )
         if installation:
@@ -107,20 +111,30 @@ class Host(Program):
         changed = change(text)
         assert changed != text, "the configuration did not change"
         try:
-            self.restart(file, changed)
+            self.restart(changed)
             yield
         finally:
-            self.restart(file, text)
+            self.restart(text)
 
-    def restart(self, file, text):
+    def restart(self, text=None):
+        """Restarts the server, with another configuration if there is one; waits until it answers."""
         self.kill()
-        file.write_text(text)
+        if text is not None:
+            (self.dir / "tinqs-ci.toml").write_text(text)
         self.serve()
         for _ in range(100):
             if self.printed("get", "classes")[0] == 0:
                 return
             time.sleep(0.1)
         raise AssertionError("the server does not answer")
+
+    def logged(self, since=0):
+        """Returns the server's log from this character on."""
+        return (self.dir / "serve.log").read_text()[since:]
+
+    def terminations(self, since):
+        """Returns the lines of the log about machines that the server ended."""
+        return [line for line in self.logged(since).splitlines() if "terminate" in line]
 
     def machines(self):
         """Returns the directory of every machine."""
