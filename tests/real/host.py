@@ -1,6 +1,7 @@
 """tinqs-ci as a new user sets it up: `init`, `doctor`, `serve`."""
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -128,13 +129,16 @@ class Host(Program):
             time.sleep(0.1)
         raise AssertionError("the server does not answer")
 
-    def logged(self, since=0):
-        """Returns the server's log from this character on."""
-        return (self.dir / "serve.log").read_text()[since:]
+    def log(self):
+        """Returns the lines of the server's log."""
+        return (self.dir / "serve.log").read_text().splitlines()
 
-    def terminations(self, since):
-        """Returns the lines of the log about machines that the server ended."""
-        return [line for line in self.logged(since).splitlines() if "terminate" in line]
+    def acted(self, action, since=0):
+        """Returns the run and the machine of each reconcile with this action, from this line of the
+        log on."""
+        lines = [json.loads(line) for line in self.log()[since:]]
+        return [(line.get("run"), line.get("machine")) for line in lines
+                if action in line.get("action", "").split("+")]
 
     def machines(self):
         """Returns the directory of every machine."""

@@ -60,7 +60,7 @@ def clock_stepped(forge, host):
     if library is None:
         raise Skipped("libfaketime is missing: install Debian's package `faketime`, or name "
                       "libfaketimeMT.so.1 in LIBFAKETIME")
-    begun = len(host.logged())
+    begun = len(host.log())
     with host.configured(limit_of_6), stepped_clock(host, library) as step:
         forge.push("clock", CI, matrix(3, 180))
         in_progress(forge, "clock", 3)
@@ -78,14 +78,15 @@ def clock_stepped(forge, host):
         says_no_longer(host, ["ClockDiffers"], "status")
         all_succeed(forge, "clock", 3, 240)
         until("the machines end", lambda: host.live() == [], 120)
-    assert host.terminations(begun) == [], host.terminations(begun)[:3]
+    ended = host.acted("terminate", begun)
+    assert ended == [], f"machines were terminated: {ended}"
     well(host)
 
 
 def partitions_under_long_jobs(forge, host):
     """Partitions of machines, of machines and server, and a restart of the forge, when the boot promise
     of machines is over (rule 22): no job is ended."""
-    begun, before = len(host.logged()), len(host.machines())
+    begun, before = len(host.log()), len(host.machines())
     with Proxy(forge.port) as server, Proxy(forge.port) as machines:
 
         def apart(text):
@@ -111,7 +112,7 @@ def partitions_under_long_jobs(forge, host):
                 time.sleep(max(0, at + after - time.monotonic()))
                 with machines.partition():
                     sweeps(15)
-            assert forge.minor() < 26 or "disable" in host.logged(begun), "no reading of rule 22"
+            assert forge.minor() < 26 or host.acted("disable", begun), "no reading of rule 22"
             with machines.partition(), server.partition():
                 sweeps(15)
             sweeps(10)
@@ -124,7 +125,8 @@ def partitions_under_long_jobs(forge, host):
             until("the machines end", lambda: host.live() == [], 120)
             assert len(host.machines()) - before == 3, "more machines than jobs"
             well(host)
-    assert host.terminations(begun) == [], host.terminations(begun)[:3]
+    ended = host.acted("terminate", begun)
+    assert ended == [], f"machines were terminated: {ended}"
 
 
 OUTAGES = [clock_stepped, partitions_under_long_jobs]

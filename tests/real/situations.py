@@ -265,7 +265,7 @@ def canceled(forge, host, repo, within):
     until("the first job is canceled", lambda: jobs_of(forge, repo, "completed"), 60)
     at = time.monotonic()
     until("the machine of the canceled job ends", lambda: machine not in host.live(), within)
-    print(f"       the machine ended {time.monotonic() - at:.1f} s after its job was canceled")
+    print(f"       the machine ended {time.monotonic() - at:.1f} s after its job was canceled", flush=True)
     says(host, 0, ["canceled"], "why", job["html_url"])
     says(host, 0, ["canceled"], "get", "runs")
     forge.delete(repo)
