@@ -155,10 +155,19 @@ def play(scenario, forge, host):
         result, said = "SKIPPED", f": {why}"
     except Exception as error:
         result, said = "FAILED", f": {type(error).__name__}: {error}"
+        clear(forge, host)
     else:
         result, said = "ok", ""
     print(f"{result:7} {name} ({time.monotonic() - began:.1f} s){said}", flush=True)
     return result
+
+
+def clear(forge, host):
+    """Removes what a scenario left, so that it disturbs no other one."""
+    for repo in forge.repositories():
+        forge.delete(repo)
+    for machine in host.live():
+        host.end_machine(machine)
 
 
 def main():

@@ -171,6 +171,9 @@ class Forge:
     def delete(self, repo):
         self.call("DELETE", f"/repos/{OWNER}/{repo}")
 
+    def repositories(self):
+        return [repo["name"] for repo in self.call("GET", "/user/repos?limit=50")]
+
     def jobs(self, repo):
         found, page = [], 1
         while True:

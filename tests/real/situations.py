@@ -261,6 +261,8 @@ def canceled(forge, host, repo, within):
     forge.push(repo, CI, group + matrix(1, 600))
     (job,) = running(forge, repo)
     (machine,) = host.live()
+    # Afterwards the forge names its runner no longer.
+    says(host, 0, ["the job runs on machine"], "why", job["html_url"])
     forge.push(repo, "README.txt", "again")
     until("the first job is canceled", lambda: jobs_of(forge, repo, "completed"), 60)
     at = time.monotonic()
