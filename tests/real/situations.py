@@ -134,14 +134,15 @@ def repositories_of_a_class(forge, host):
         return re.sub(r"(?m)^labels .*$", lambda line: line[0] + '\nrepos = ["Boss/SERVED-*"]', text)
 
     with host.configured(restricted):
-        before = len(host.machines())
+        before = set(host.machines())
         forge.push("refused", CI, matrix(1, 0))
         says(host, 1, ["NoClass", "it serves only Boss/SERVED-*"], "status")
         says(host, 0, ["NoClass", "`repos` of class default"], "why", page(forge, "refused"))
         says(host, 0, ["no repository in `forge.scope` fits"], "doctor")
         forge.push("served-1", CI, matrix(1, 0))
         all_succeed(forge, "served-1", 1, 120)
-        assert len(host.machines()) == before + 1, "a machine for a repository that no class serves"
+        made = len(set(host.machines()) - before)
+        assert made == 1, "a machine for a repository that no class serves"
     all_succeed(forge, "refused", 1, 120)
     says_no_longer(host, ["NoClass"], "status")
     well(host)
