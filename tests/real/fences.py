@@ -118,12 +118,18 @@ def two_installations(forge, host):
     """Two installations serve the same labels of one forge: each leaves the other's registrations
     alone, also those whose runners have not come online yet, and every job runs."""
     ids = [hashlib.sha256(name.encode()).hexdigest()[:4] for name in ("tinqs-ci", "second")]
-    begun = len(host.log())
-    place = host.dir.parent / "second"
+    begun, place = len(host.log()), host.dir.parent / "second"
+
+    def surplus(text):
+        """Together they start more machines than there are jobs, and so remove registrations."""
+        text = re.sub(r"(?m)^idle_within .*$", 'idle_within = "20s"', text)
+        return re.sub(r"(?m)^limit .*$", "limit = 10", text).replace(forge.url, mine.url)
+
     with Proxy(forge.port) as mine, Proxy(forge.port) as theirs:
-        with host.configured(lambda text: text.replace(forge.url, mine.url)):
+        with host.configured(surplus):
             with Host(place, host.program, (host.runner,), forge, "jobs", "second", theirs.url) as other:
-                names = beside_each_other(forge, host, other, ids)
+                with other.configured(surplus):
+                    names = beside_each_other(forge, host, other, ids)
                 ended = host.acted("terminate", begun) + other.acted("terminate")
         for own, proxy in zip(ids, (mine, theirs)):
             changed = [names.get(id, f"registration {id}") for id in proxy.changed]
@@ -135,7 +141,7 @@ def two_installations(forge, host):
 
 
 def installation(name):
-    """Returns the installation's ID in the name of a runner."""
+    """Returns the installation's ID in the name of a runner; `None` for another name."""
     found = re.fullmatch(r"tq-job-\d+-([0-9a-f]{4})[0-9a-f]{8}-\d+", name)
     return found and found[1]
 
