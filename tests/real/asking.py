@@ -3,6 +3,10 @@
 import time
 
 
+class Skipped(Exception):
+    """A scenario that cannot be played here, and why."""
+
+
 def until(what, condition, within):
     """Waits until the condition is true. Returns its value."""
     end = time.monotonic() + within

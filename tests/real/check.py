@@ -4,11 +4,11 @@
     python3 tests/real/check.py target/debug/tinqs-ci
 
 Needs Go, git and a C compiler (Gitea's sqlite). The first build takes about ten minutes and is kept
-in `--work`. Exits with 0 if every scenario passed, else with 1. Stops only the processes that it
-started.
+in `--work`. Exits with 1 if a scenario failed, else with 0. Stops only the processes that it started.
 """
 
 import argparse
+import contextlib
 import os
 import random
 import sys
@@ -16,9 +16,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from asking import all_succeed, jobs_of, nothing_left, page, says, until
+from asking import Skipped, all_succeed, jobs_of, nothing_left, page, says, until
+from fences import FENCES
 from forge import Forge, build, build_gitea
 from host import Host
+from outages import OUTAGES
 from situations import SITUATIONS
 from workflows import PATHS, matrix, surroundings_of
 
@@ -39,10 +41,10 @@ def surroundings(forge, host):
 
 
 def matrix_of_20(forge, host):
-    before = len(host.machines())
+    before = set(host.machines())
     forge.push("matrix", ".gitea/workflows/a.yml", matrix(20, 1))
     all_succeed(forge, "matrix", 20, 180)
-    made = len(host.machines()) - before
+    made = len(set(host.machines()) - before)
     assert made == 20, f"{made} machines for 20 jobs"
 
 
@@ -138,19 +140,34 @@ JOBS = [
     forge_restarted,
     repository_vanished,
     *SITUATIONS,
+    *FENCES,
+    *OUTAGES,
 ]
 
 
 def play(scenario, forge, host):
-    began = time.monotonic()
+    """Returns "ok", "FAILED" or "SKIPPED"."""
+    began, name = time.monotonic(), scenario.__name__
     try:
         scenario(forge, host)
         nothing_left(forge, host)
-    except AssertionError as error:
-        print(f"FAILED {scenario.__name__}: {error}", flush=True)
-        return False
-    print(f"ok     {scenario.__name__} ({time.monotonic() - began:.1f} s)", flush=True)
-    return True
+    except Skipped as why:
+        result, said = "SKIPPED", f": {why}"
+    except Exception as error:
+        result, said = "FAILED", f": {type(error).__name__}: {error}"
+        clear(forge, host)
+    else:
+        result, said = "ok", ""
+    print(f"{result:7} {name} ({time.monotonic() - began:.1f} s){said}", flush=True)
+    return result
+
+
+def clear(forge, host):
+    """Removes what a scenario left, so that it disturbs no other one."""
+    for repo in forge.repositories():
+        forge.delete(repo)
+    for machine in host.live():
+        host.end_machine(machine)
 
 
 def main():
@@ -159,18 +176,22 @@ def main():
     parser.add_argument("--gitea", default="v1.26.4", help="version of Gitea")
     parser.add_argument("--runner", default="v1.0.8", help="version of gitea.com/gitea/runner")
     parser.add_argument("--work", type=Path, default=Path("target/real"), help="directory for builds, which are kept")
-    parser.add_argument("--only", help="run only this scenario")
+    parser.add_argument("--keep", type=Path, help="directory for what Gitea and the program write, which is kept")
+    parser.add_argument("--only", nargs="+", metavar="SCENARIO", help="run only these scenarios")
     arguments = parser.parse_args()
     work = arguments.work.resolve()
     gitea = build_gitea(work, arguments.gitea)
     runner = build(work, "gitea.com/gitea/runner", arguments.runner, [])
-    chosen = [s for s in [*JOBS, pushes] if arguments.only in (None, s.__name__)]
-    if not chosen:
-        parser.error(f"no scenario `{arguments.only}`; scenarios: {', '.join(s.__name__ for s in [*JOBS, pushes])}")
-    held = True
-    with tempfile.TemporaryDirectory(prefix="tinqs-ci-real-") as scratch:
+    names = [s.__name__ for s in [*JOBS, pushes]]
+    unknown = set(arguments.only or []) - set(names)
+    if unknown:
+        parser.error(f"no scenario {', '.join(sorted(unknown))}; scenarios: {', '.join(names)}")
+    chosen = arguments.only or names
+    results = []
+    kept = arguments.keep and contextlib.nullcontext(arguments.keep.resolve())
+    with kept or tempfile.TemporaryDirectory(prefix="tinqs-ci-real-") as scratch:
         for name, scenarios in (("jobs", JOBS), ("push", [pushes])):
-            scenarios = [s for s in scenarios if s in chosen]
+            scenarios = [s for s in scenarios if s.__name__ in chosen]
             if not scenarios:
                 continue
             place = Path(scratch, name)
@@ -179,9 +200,10 @@ def main():
                 with Host(place / "host", program, runner, forge, name) as host:
                     if name == "push":
                         forge.webhooks(events=["push"])
-                    held = all([play(s, forge, host) for s in scenarios]) and held
-    print(f"Gitea {arguments.gitea}, runner {arguments.runner}: {'every scenario passed' if held else 'FAILED'}")
-    return 0 if held else 1
+                    results += [play(s, forge, host) for s in scenarios]
+    counts = ", ".join(f"{results.count(result)} {result}" for result in ("ok", "SKIPPED", "FAILED"))
+    print(f"Gitea {arguments.gitea}, runner {arguments.runner}: {counts}")
+    return 1 if "FAILED" in results else 0
 
 
 if __name__ == "__main__":

@@ -171,6 +171,9 @@ class Forge:
     def delete(self, repo):
         self.call("DELETE", f"/repos/{OWNER}/{repo}")
 
+    def repositories(self):
+        return [repo["name"] for repo in self.call("GET", "/user/repos?limit=50")]
+
     def jobs(self, repo):
         found, page = [], 1
         while True:
@@ -221,8 +224,13 @@ class Forge:
     def remove_webhook(self, id):
         self.call("DELETE", f"/admin/hooks/{id}")
 
+    def registrations(self):
+        """Returns the name of every registered runner by its ID."""
+        rows = self.call("GET", "/admin/actions/runners?limit=50")["runners"]
+        return {row["id"]: row["name"] for row in rows}
+
     def runners(self):
-        return [runner["name"] for runner in self.call("GET", "/admin/actions/runners?limit=50")["runners"]]
+        return list(self.registrations().values())
 
     def runner_token(self):
         return self.call("POST", "/admin/actions/runners/registration-token")["token"]

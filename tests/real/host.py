@@ -1,6 +1,7 @@
 """tinqs-ci as a new user sets it up: `init`, `doctor`, `serve`."""
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -15,6 +16,8 @@ class Program:
 
     def __init__(self, dir, program):
         self.dir, self.program, self.process, self.environment = dir, program, None, {}
+        # Variables of `serve` alone.
+        self.serving = {}
 
     def said(self, *arguments):
         done = subprocess.run(
@@ -33,7 +36,8 @@ class Program:
     def serve(self):
         log = open(self.dir / "serve.log", "ab")
         self.process = subprocess.Popen(
-            [self.program, "serve", "--insecure-root"], cwd=self.dir, env=self.environment, stdout=log, stderr=log,
+            [self.program, "serve", "--insecure-root"], cwd=self.dir, stdout=log, stderr=log,
+            env={**self.environment, **self.serving},
             # Like this program, it ignores the signal of a file size limit.
             restore_signals=False,
         )
@@ -44,8 +48,9 @@ class Program:
 
 
 class Host(Program):
-    def __init__(self, dir, program, runner, forge, demand, installation=None):
-        """`installation`: a name of its own, and no webhook: it finds jobs by polling."""
+    def __init__(self, dir, program, runner, forge, demand, installation=None, url=None):
+        """`installation`: a name of its own, and no webhook: it finds jobs by polling. `url`: the
+        forge's address, if it is another one for this host."""
         super().__init__(dir, program)
         self.listen = f"127.0.0.1:{free_port()}"
         self.runner = runner[0]
@@ -61,7 +66,7 @@ class Host(Program):
         }
         webhook = [] if installation else ["--create-webhook"]
         self.said(
-            "init", "--yes", "--url", forge.url, "--scope", "all", "--labels", "linux",
+            "init", "--yes", "--url", url or forge.url, "--scope", "all", "--labels", "linux",
             "--demand", demand, *webhook, "--listen", self.listen,
         )
         if installation:
@@ -107,20 +112,33 @@ class Host(Program):
         changed = change(text)
         assert changed != text, "the configuration did not change"
         try:
-            self.restart(file, changed)
+            self.restart(changed)
             yield
         finally:
-            self.restart(file, text)
+            self.restart(text)
 
-    def restart(self, file, text):
+    def restart(self, text=None):
+        """Restarts the server, with another configuration if there is one; waits until it answers."""
         self.kill()
-        file.write_text(text)
+        if text is not None:
+            (self.dir / "tinqs-ci.toml").write_text(text)
         self.serve()
         for _ in range(100):
             if self.printed("get", "classes")[0] == 0:
                 return
             time.sleep(0.1)
         raise AssertionError("the server does not answer")
+
+    def log(self):
+        """Returns the lines of the server's log."""
+        return (self.dir / "serve.log").read_text().splitlines()
+
+    def acted(self, action, since=0):
+        """Returns the run and the machine of each reconcile with this action, from this line of the
+        log on."""
+        lines = [json.loads(line) for line in self.log()[since:]]
+        return [(line.get("run"), line.get("machine")) for line in lines
+                if action in line.get("action", "").split("+")]
 
     def machines(self):
         """Returns the directory of every machine."""
