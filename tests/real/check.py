@@ -92,8 +92,7 @@ def machine_killed(forge, host):
     until("the end of the machine is noticed", lambda: host.live() == [], 30)
     # The forge fails such a job after about ten minutes; until then no other machine may run it.
     assert [job["status"] for job in forge.jobs("dead")] == ["in_progress"]
-    says(host, 0, ["MachineLost", "re-run"], "why", page(forge, "dead"))
-    says(host, 1, ["MachineLost"], "status")
+    says(host, 0, ["the cloud took machine", "AwaitsRerun", "run again"], "why", page(forge, "dead"))
     forge.delete("dead")
 
 

@@ -142,4 +142,27 @@ def far_jobs(forge):
     return sum(f"tq-job-{job['id']}-" not in job["runner_name"] for job in forge.jobs("far"))
 
 
-OUTAGES = [clock_stepped, partitions_under_long_jobs]
+def lost_machine(forge, host):
+    """A machine of a matrix is killed: its job is run again, and all succeed. Servers before 1.26
+    have no API for that: the run says so."""
+    forge.push("lost", CI, matrix(4, 60))
+    until("a job runs", lambda: jobs_of(forge, "lost", "in_progress"), 60)
+    runner = jobs_of(forge, "lost", "in_progress")[0]["runner_name"]
+    (machine,) = [machine for machine in host.live() if machine.name.startswith(runner)]
+    (lost,) = [job for job in forge.jobs("lost") if job["runner_name"] == runner]
+    host.end_machine(machine)
+
+    def ended(conclusion):
+        return {job["name"] for job in forge.jobs("lost") if job["conclusion"] == conclusion}
+
+    # The forge fails a job after ten minutes without a report, which it looks for every five.
+    if forge.minor() >= 26:
+        until("every job succeeds", lambda: len(ended("success")) == 4, 20 * 60)
+        says(host, 0, ["the forge runs the job again"], "why", lost["html_url"])
+    else:
+        until("the job fails", lambda: ended("failure") == {lost["name"]}, 20 * 60)
+        says(host, 0, ["the job is not run again"], "why", lost["html_url"])
+    forge.delete("lost")
+
+
+OUTAGES = [clock_stepped, partitions_under_long_jobs, lost_machine]
