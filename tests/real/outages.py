@@ -149,7 +149,7 @@ def lost_machine(forge, host):
     until("a job runs", lambda: jobs_of(forge, "lost", "in_progress"), 60)
     runner = jobs_of(forge, "lost", "in_progress")[0]["runner_name"]
     (machine,) = [machine for machine in host.live() if machine.name.startswith(runner)]
-    (lost,) = [job for job in forge.jobs("lost") if job["runner_name"] == runner]
+    (lost,) = [job for job in forge.jobs("lost") if job.get("runner_name") == runner]
     host.end_machine(machine)
 
     def ended(conclusion):
