@@ -153,7 +153,7 @@ def lost_machine(forge, host):
     host.end_machine(machine)
 
     def ended(conclusion):
-        return {job["name"] for job in forge.jobs("lost") if job["conclusion"] == conclusion}
+        return {job["name"] for job in forge.jobs("lost") if job.get("conclusion") == conclusion}
 
     # The forge fails a job after ten minutes without a report, which it looks for every five.
     if forge.minor() >= 26:
