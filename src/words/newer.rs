@@ -15,9 +15,8 @@ const NAMED: usize = 5;
 
 /// Says which records are of a newer format.
 pub fn sentence(records: &[NewerRecord]) -> String {
-    let named = records.iter().take(NAMED);
-    let names: Vec<String> =
-        named.map(|one| format!("{} (format {})", cut(&one.name, 60), one.format)).collect();
+    let told = |one: &NewerRecord| format!("{} (format {})", cut(&one.name, 60), one.format);
+    let names: Vec<String> = records.iter().take(NAMED).map(told).collect();
     let more = match records.len().saturating_sub(NAMED) {
         0 => String::new(),
         more => format!(" and {more} more"),

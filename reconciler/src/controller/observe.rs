@@ -109,7 +109,7 @@ impl Controller {
             }
             let budget_stop = self.budget_stop(&class, now);
             let cached = self.with_cached(class, &seen);
-            seen.class = Some(ObservedClass { paused, budget_stop, pools, ..cached });
+            seen.class = Some(ObservedClass { pools, paused, budget_stop, ..cached });
         }
         self.ask_for_registrations(&mut seen).await?;
         seen.forge_read = Some(self.steadiness.read(self.ports.clock.now()));

@@ -114,7 +114,7 @@ async fn works(store: &dyn Whole, runs: &[Run]) {
     }
     until("the open runs are listed", async || {
         let mut open = store.open(Timestamp::MIN).await.unwrap();
-        open.sort_by(|a, b| a.waiting_since.cmp(&b.waiting_since));
+        open.sort_by_key(|run| run.waiting_since);
         let expected = runs.iter().filter(|run| run.is_open()).map(OpenRun::of);
         (open == expected.collect::<Vec<_>>()).then_some(())
     })
