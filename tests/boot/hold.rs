@@ -30,7 +30,7 @@ fn booted_in(subnet: &str, runner: &str, hold: i64, deadline: i64) -> Machine {
     fake.program("docker", docker);
     let attempt_id = attempt_id();
     let mut attempt = usual(&attempt_id);
-    attempt.placements[0].machine.subnet = subnet.to_owned();
+    subnet.clone_into(&mut attempt.placements[0].machine.subnet);
     attempt.boot.hold = SignedDuration::from_secs(hold);
     attempt.boot.deadline = in_seconds(deadline);
     Machine::boot(fake, "", &attempt_id, &attempt)

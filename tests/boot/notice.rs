@@ -69,7 +69,7 @@ fn booted(fake: Fake, mode: &str) -> Machine {
     let attempt_id = attempt_id();
     let mut attempt = usual(&attempt_id);
     attempt.placements[0].machine.market = Market::Spot;
-    attempt.placements[0].machine.subnet = "subnet-a".to_owned();
+    "subnet-a".clone_into(&mut attempt.placements[0].machine.subnet);
     let text = script(&attempt_id, 0, &attempt);
     assert_eq!(text.matches(METADATA).count(), 1);
     let machine = Machine::boot_as(fake, mode, &attempt_id, &text.replace(METADATA, &url));

@@ -99,6 +99,7 @@ pub(crate) fn all() -> Vec<Case> {
     all.extend(disks());
     all.extend(records());
     all.extend(logs());
+    all.extend(ingest());
     all.extend(others());
     all.extend(setup());
     all
@@ -343,7 +344,7 @@ fn logs() -> Vec<Case> {
     ]
 }
 
-fn others() -> Vec<Case> {
+fn ingest() -> Vec<Case> {
     let keys = "dynamodb:LeadingKeys";
     let ours: Change = ("aws:ResourceTag/tinqs-ci", &["tinqs-ci"]);
     vec![
@@ -426,6 +427,12 @@ fn others() -> Vec<Case> {
         case("ingest", "take wake-ups", false, call("sqs:ReceiveMessage", QUEUE, &[])),
         // Its metrics leave the queue out; those of the controller have it.
         case("ingest", "see the queue's depth", false, call("sqs:GetQueueAttributes", QUEUE, &[])),
+    ]
+}
+
+fn others() -> Vec<Case> {
+    let ours: Change = ("aws:ResourceTag/tinqs-ci", &["tinqs-ci"]);
+    vec![
         case("runner", "list machines", false, call("ec2:DescribeInstances", "*", &[])),
         case(
             "runner",

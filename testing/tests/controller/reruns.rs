@@ -54,7 +54,9 @@ fn lost(harness: &Harness, count: usize) -> Vec<RunName> {
         assert_eq!(harness.run(name).status.reason(), Some(Reason::AwaitsRerun));
     }
     harness.pass(10 * MINUTE);
-    names.iter().for_each(|name| harness.job_is(name, FAILED));
+    for name in &names {
+        harness.job_is(name, FAILED);
+    }
     names
 }
 
