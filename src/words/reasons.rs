@@ -82,7 +82,7 @@ fn words(reason: Reason) -> (&'static str, &'static str, &'static str) {
             "raise `max_age` of the class, then re-run the job at the forge",
         ),
         Reason::AwaitsRerun => (
-            "its workflow run to be over: then the job is run again",
+            "its workflow run to be over: from Gitea 1.26 on the job is run again then",
             "Gitea fails the job 10 to 15 min after its machine is gone; then it is asked for it",
             "",
         ),

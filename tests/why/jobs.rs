@@ -91,7 +91,7 @@ pub(crate) async fn a_lost_job_runs_again() {
     for pid in host.processes() {
         signal(pid, Signal::KILL);
     }
-    says(&host, &["why", &name], &["AwaitsRerun", "then it is run again"]).await;
+    says(&host, &["why", &name], &["AwaitsRerun", "is run again then"]).await;
     says(&host, &["why", &name], &["the forge runs the job again", "2nd attempt of the job"]).await;
     host.settles(90).await;
     assert_eq!(host.status(job), Status::Done(Conclusion::Success));

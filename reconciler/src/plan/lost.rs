@@ -179,7 +179,7 @@ fn describe(machine: &Machine, by_age: bool, again: bool) -> String {
     let said = machine.state_reason.as_ref();
     let said = said.filter(|_| !by_age && machine.ended_by != Some(EndedBy::Itself));
     let said = said.map(|reason| format!(" ({reason})")).unwrap_or_default();
-    let then = if again { "then it is run again" } else { "re-run it there" };
+    let then = if again { "from 1.26 on it is run again then" } else { "re-run it there" };
     format!("{what}{said}. Gitea usually fails the job 10 to 15 min after that; {then}")
 }
 
