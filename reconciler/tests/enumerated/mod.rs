@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
     Answer, AtWork, Attempt, AttemptId, Boot, BootPromise, BudgetStop, Cause, Class, ClassName,
-    ClockCheck, Conclusion, Condition, End, Ended, ForgeRead, InstallationId, Job, JobRef,
+    ClockCheck, Conclusion, Condition, End, Ended, EndedBy, ForgeRead, InstallationId, Job, JobRef,
     JobTimes, Machine, MachineId, MachineOptions, MachineSpec, MachineState, Market, MicroUsd,
     Observation, ObservedClass, OpenBreaker, Outcome, PastAttempt, PastPlacement, Pause, Phase,
     Placement, Reason, Refusal, Refused, Registration, Registrations, Run, RunName, Runner, Secret,
@@ -109,6 +109,9 @@ pub(crate) fn observation(index: u64) -> Observation {
         run: Some(run),
     };
     others(other, &mut seen);
+    if other == 0 {
+        taken_back(&mut seen, &attempt_id);
+    }
     if record == 8 {
         seen.run = None;
     }
@@ -414,6 +417,17 @@ fn hung(read: bool, run: &mut Run, machines: &mut Vec<Machine>) {
         registration: 106,
         ..seen_machine(&run.attempt_id(6), MachineState::Up, ago(2_600))
     });
+}
+
+/// The cloud took the machines that are gone, of the runner on which the job ran.
+fn taken_back(seen: &mut Observation, attempt_id: &AttemptId) {
+    for machine in seen.machines.iter_mut().filter(|one| one.state == MachineState::Gone) {
+        machine.ended_by = Some(EndedBy::Cloud);
+    }
+    if let Some(run) = seen.run.as_mut().filter(|run| run.status.phase == Phase::Running) {
+        run.spec.about.run_id = 9;
+        run.status.runner = Some(attempt_id.to_string());
+    }
 }
 
 fn class_of(choice: u64) -> Option<ObservedClass> {
