@@ -109,7 +109,7 @@ fn a_job_ends_and_is_reported_before_the_cloud_takes_its_machine() {
     let mut machine = booted(fake, "");
     let lost = machine.fake.heard("lost");
     assert!(runs(&lost));
-    // The end is due 25 s before that: when it is looked at again.
+    // The script ends the job 25 s before that; it checks every 5 s.
     announce(&machine, 25);
     wait_until("the runner has reported", || machine.fake.heard("reported") == "failure\n");
     wait_until("it waits for the cloud", || machine.fake.console().len() == 4);

@@ -41,7 +41,7 @@ drain_when_due() {
       say "$idle_within s after its start: the runner takes no new job"
     fi
   fi
-  # It is looked at again in 5 s.
+  # `tick` runs this again within 5 s.
   if [ -n "$taken_at" ] && [ -n "$runner_pid" ] && [ -z "$cut" ] && [ "$now" -ge "$((taken_at - 25))" ]; then
     end_job
   fi

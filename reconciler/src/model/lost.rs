@@ -1,4 +1,4 @@
-//! What a record tells of a lost machine.
+//! The condition of a run whose machine is lost.
 
 use super::run::{Condition, Reason, Status};
 

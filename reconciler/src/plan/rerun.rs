@@ -72,12 +72,18 @@ fn taken<'a>(seen: &'a Observation, run: &Run, runner: &str) -> Option<&'a Machi
     machines().find(|m| m.placement == current && m.ended_by == Some(EndedBy::Cloud))
 }
 
+/// Whether the job of a running run failed, and its class allows to run it again.
+fn failed(seen: &Observation, run: &Run) -> bool {
+    seen.job == Job::Done { conclusion: Conclusion::Failure }
+        && run.status.phase == Phase::Running
+        && runs_again(seen)
+}
+
 /// Whether a job failed on a spot machine that is live and that the cloud may be about to take:
 /// its runner is told to stop after the cloud's notice, and reports the job before the machine
 /// ends.
 fn may_still_be_taken(seen: &Observation, run: &Run) -> bool {
-    let has_failed = seen.job == Job::Done { conclusion: Conclusion::Failure };
-    if !has_failed || run.status.phase != Phase::Running || !runs_again(seen) {
+    if !failed(seen, run) {
         return false;
     }
     let is_young = |over| !older(seen.now, over, FAILED_WITHIN);
@@ -92,11 +98,7 @@ fn may_still_be_taken(seen: &Observation, run: &Run) -> bool {
 
 /// Returns the interruption of a job that failed and may be run again because of it.
 pub(crate) fn awaited(seen: &Observation) -> Option<Interruption> {
-    let run = seen.run.as_ref().filter(|run| run.deleted_at.is_none())?;
-    let has_failed = seen.job == Job::Done { conclusion: Conclusion::Failure };
-    if !has_failed || run.status.phase != Phase::Running || !runs_again(seen) {
-        return None;
-    }
+    let run = seen.run.as_ref().filter(|run| run.deleted_at.is_none() && failed(seen, run))?;
     // With another start it is another attempt of the job: somebody else ran it again.
     let started = run.status.wait.started_at.zip(seen.times.started_at);
     if started.is_some_and(|(known, now)| known != now) {
