@@ -30,6 +30,10 @@ use state::State;
 use variant::Variant;
 use world::Action;
 
+/// States are allocated and freed all the time.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const LAWS: &str = "no law is broken";
 const SETTLES: &str = "once faults stop, everything finishes, is cleaned up and stays so";
 
