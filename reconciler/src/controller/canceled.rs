@@ -10,40 +10,64 @@ use std::collections::{BTreeSet, HashMap};
 use parking_lot::Mutex;
 
 use super::Controller;
+use super::cache::Machines;
 use crate::model::{AttemptId, Conclusion, Job, Observation, RunName};
 
 /// The maximum number of cached runs; then the cache is cleared.
 const KEPT: usize = 10_000;
 
-/// The attempts on whose runners jobs were canceled.
+/// The runners on which jobs were canceled.
 #[derive(Default)]
 pub(super) struct Canceled(Mutex<Inner>);
 
 #[derive(Default)]
 struct Inner {
-    /// By the runs of the attempts.
-    attempts: HashMap<RunName, BTreeSet<AttemptId>>,
+    /// By the runs of their attempts.
+    runners: HashMap<RunName, BTreeSet<CanceledRunner>>,
     /// The runs to be woken, by the runs of the jobs.
     to_wake: HashMap<RunName, RunName>,
 }
 
+/// The runner of a canceled job.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct CanceledRunner {
+    /// Its attempt.
+    attempt_id: AttemptId,
+    /// The ID of its registration, if the forge named the runner by that.
+    registration: Option<i64>,
+}
+
+impl CanceledRunner {
+    /// Returns whether it is the runner that its attempt recorded. A listed machine of another run
+    /// names its registration by tags, and these may have been changed.
+    fn is_as_recorded(&self, seen: &Observation) -> bool {
+        self.registration.is_none_or(|id| {
+            let mut own = seen.machines.iter().filter(|m| m.attempt_id == self.attempt_id);
+            own.any(|machine| machine.registration == id)
+        })
+    }
+}
+
 impl Canceled {
-    /// Records that the job of a run was canceled on the runner of an attempt.
-    fn saw(&self, job_of: &RunName, attempt_id: AttemptId) {
+    /// Records that the job of a run was canceled on a runner.
+    fn saw(&self, job_of: &RunName, runner: CanceledRunner) {
         let mut inner = self.0.lock();
-        if inner.attempts.len() >= KEPT {
+        if inner.runners.len() >= KEPT {
             *inner = Inner::default();
         }
-        let run = attempt_id.run.clone();
-        let is_new = inner.attempts.entry(run.clone()).or_default().insert(attempt_id);
+        let run = runner.attempt_id.run.clone();
+        let is_new = inner.runners.entry(run.clone()).or_default().insert(runner);
         if is_new && run != *job_of {
             inner.to_wake.insert(job_of.clone(), run);
         }
     }
 
-    /// Returns the attempts of a run on whose runners jobs were canceled.
-    fn of(&self, run: &RunName) -> Vec<AttemptId> {
-        self.0.lock().attempts.get(run).into_iter().flatten().cloned().collect()
+    /// Returns the attempts of an observed run on whose runners jobs were canceled.
+    fn of(&self, seen: &Observation) -> Vec<AttemptId> {
+        let inner = self.0.lock();
+        let runners = inner.runners.get(&seen.name).into_iter().flatten();
+        let recorded = runners.filter(|runner| runner.is_as_recorded(seen));
+        recorded.map(|runner| runner.attempt_id.clone()).collect()
     }
 
     /// Returns the run whose machine executed the canceled job of this run, once.
@@ -52,21 +76,39 @@ impl Canceled {
     }
 }
 
-/// Returns the attempt whose runner executed the job of this run, if the job was canceled.
-fn executed_by(seen: &Observation) -> Option<AttemptId> {
+/// Returns the runner that executed the job of this run, if the job was canceled: by the ID that the
+/// forge tells, or as a reconcile recorded it while the job ran.
+fn executed_by(
+    seen: &Observation,
+    runner_id: Option<i64>,
+    listed: &Machines,
+) -> Option<CanceledRunner> {
     let canceled = seen.job == Job::Done { conclusion: Conclusion::Cancelled };
-    // Once the registration is deleted, the forge names the runner no longer; the record does.
     let run = seen.run.as_ref().filter(|_| canceled)?;
-    run.attempt_of(run.status.runner.as_deref()?)
+    if runner_id.is_none() {
+        let attempt_id = run.attempt_of(run.status.runner.as_deref()?)?;
+        return Some(CanceledRunner { attempt_id, registration: None });
+    }
+    // Once the registration is deleted, the forge names the runner no longer, but tells its ID.
+    let mut machines = seen.machines.iter().chain(listed.all());
+    let machine = machines.find(|m| m.is_live() && Some(m.registration) == runner_id)?;
+    let attempt_id = machine.attempt_id.clone();
+    Some(CanceledRunner { attempt_id, registration: runner_id })
 }
 
 impl Controller {
-    /// Adds the attempts on whose runners jobs were canceled.
-    pub(super) fn note_canceled(&self, seen: &mut Observation) {
-        if let Some(attempt_id) = executed_by(seen) {
-            self.cache.canceled.saw(&seen.name, attempt_id);
+    /// Adds the attempts on whose runners jobs were canceled. `runner_id`: that of the run's own job,
+    /// as the forge tells it.
+    pub(super) fn note_canceled(
+        &self,
+        seen: &mut Observation,
+        runner_id: Option<i64>,
+        listed: &Machines,
+    ) {
+        if let Some(runner) = executed_by(seen, runner_id, listed) {
+            self.cache.canceled.saw(&seen.name, runner);
         }
-        seen.canceled = self.cache.canceled.of(&seen.name);
+        seen.canceled = self.cache.canceled.of(seen);
     }
 
     /// Wakes the run whose machine executed the canceled job of this run.
