@@ -33,18 +33,16 @@ struct Inner {
 struct CanceledRunner {
     /// Its attempt.
     attempt_id: AttemptId,
-    /// The ID of its registration, if the forge named the runner by that.
-    registration: Option<i64>,
+    /// The ID of its registration.
+    registration: i64,
 }
 
 impl CanceledRunner {
-    /// Returns whether it is the runner that its attempt recorded. A listed machine of another run
-    /// names its registration by tags, and these may have been changed.
+    /// Returns whether a machine of its run has its registration by the record. The list of all
+    /// machines shows the registrations that tags name, and these may have been changed.
     fn is_as_recorded(&self, seen: &Observation) -> bool {
-        self.registration.is_none_or(|id| {
-            let mut own = seen.machines.iter().filter(|m| m.attempt_id == self.attempt_id);
-            own.any(|machine| machine.registration == id)
-        })
+        let mut own = seen.machines.iter().filter(|m| m.attempt_id == self.attempt_id);
+        own.any(|machine| machine.registration == self.registration)
     }
 }
 
@@ -76,24 +74,19 @@ impl Canceled {
     }
 }
 
-/// Returns the runner that executed the job of this run, if the job was canceled: by the ID that the
-/// forge tells, or as a reconcile recorded it while the job ran.
+/// Returns the runner that executed the job of this run, if the job was canceled and the runner's
+/// machine is live. Once its registration is deleted, the forge does not name it any more, but tells
+/// its ID: also of a job that no reconcile saw running.
 fn executed_by(
     seen: &Observation,
     runner_id: Option<i64>,
     listed: &Machines,
 ) -> Option<CanceledRunner> {
     let canceled = seen.job == Job::Done { conclusion: Conclusion::Cancelled };
-    let run = seen.run.as_ref().filter(|_| canceled)?;
-    if runner_id.is_none() {
-        let attempt_id = run.attempt_of(run.status.runner.as_deref()?)?;
-        return Some(CanceledRunner { attempt_id, registration: None });
-    }
-    // Once the registration is deleted, the forge names the runner no longer, but tells its ID.
+    let registration = runner_id.filter(|_| canceled)?;
     let mut machines = seen.machines.iter().chain(listed.all());
-    let machine = machines.find(|m| m.is_live() && Some(m.registration) == runner_id)?;
-    let attempt_id = machine.attempt_id.clone();
-    Some(CanceledRunner { attempt_id, registration: runner_id })
+    let machine = machines.find(|m| m.is_live() && m.registration == registration)?;
+    Some(CanceledRunner { attempt_id: machine.attempt_id.clone(), registration })
 }
 
 impl Controller {
