@@ -311,8 +311,8 @@ def is_canceled_unseen(forge, host, repo):
     group = "concurrency:\n  group: one\n  cancel-in-progress: true\n"
     forge.push(repo, CI, group + matrix(1, 600))
     (job,) = running(forge, repo)
-    forge.push(repo, "README.txt", "again")
     (machine,) = host.live()
+    forge.push(repo, "README.txt", "again")
     until("the first job is canceled", lambda: jobs_of(forge, repo, "completed"), 60)
     at = time.monotonic()
     until("the machine of the canceled job ends", lambda: machine not in host.live(), 70)
@@ -322,7 +322,7 @@ def is_canceled_unseen(forge, host, repo):
     says(host, 0, ["canceled"], "why", job["html_url"])
     forge.delete(repo)
     until("the machines end", lambda: host.live() == [], 300)
-    return re.search(r"(?m)^\s*Runner:\s+\S", text) is None
+    return re.search(r"(?m)^ *Runner: +\S", text) is None
 
 
 def failed_and_run_again(forge, host):
