@@ -10,8 +10,7 @@ use std::collections::{BTreeSet, HashMap};
 use parking_lot::Mutex;
 
 use super::Controller;
-use super::cache::Machines;
-use crate::model::{AttemptId, Conclusion, Job, Observation, RunName};
+use crate::model::{AttemptId, Conclusion, Job, Machine, Observation, RunName};
 
 /// The maximum number of cached runs; then the cache is cleared.
 const KEPT: usize = 10_000;
@@ -80,23 +79,23 @@ impl Canceled {
 fn executed_by(
     seen: &Observation,
     runner_id: Option<i64>,
-    listed: &Machines,
+    listed: &[Machine],
 ) -> Option<CanceledRunner> {
     let canceled = seen.job == Job::Done { conclusion: Conclusion::Cancelled };
     let registration = runner_id.filter(|_| canceled)?;
-    let mut machines = seen.machines.iter().chain(listed.all());
+    let mut machines = seen.machines.iter().chain(listed);
     let machine = machines.find(|m| m.is_live() && m.registration == registration)?;
     Some(CanceledRunner { attempt_id: machine.attempt_id.clone(), registration })
 }
 
 impl Controller {
     /// Adds the attempts on whose runners jobs were canceled. `runner_id`: that of the run's own job,
-    /// as the forge tells it.
+    /// as the forge tells it. `listed`: the machines of all runs.
     pub(super) fn note_canceled(
         &self,
         seen: &mut Observation,
         runner_id: Option<i64>,
-        listed: &Machines,
+        listed: &[Machine],
     ) {
         if let Some(runner) = executed_by(seen, runner_id, listed) {
             self.cache.canceled.saw(&seen.name, runner);

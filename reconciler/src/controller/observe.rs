@@ -115,7 +115,7 @@ impl Controller {
         seen.forge_read = Some(self.steadiness.read(self.ports.clock.now()));
         self.ask_for_machines(&mut seen).await?;
         self.ask_for_jobs(&mut seen).await;
-        self.note_canceled(&mut seen, runner_id, &listed);
+        self.note_canceled(&mut seen, runner_id, listed.all());
         seen.no_replacement = self.has_no_replacement(&seen);
         seen.elsewhere = self.taken_elsewhere(&seen, &listed).await?;
         seen.rerun = self.rerun_view(&seen).await;
