@@ -101,6 +101,34 @@ async fn statuses_become_states() {
 }
 
 #[tokio::test]
+async fn labels_and_the_runners_id_are_those_that_the_forge_tells() {
+    let labels = |count: usize| vec!["x".repeat(1024); count];
+    let too_long = json!(labels(17));
+    let done = json!({ "id": 7, "status": "completed", "conclusion": "cancelled" });
+    let with = |mut job: Value, key: &str, value: Value| {
+        job[key] = value;
+        job
+    };
+    let queued = json!({ "id": 7, "status": "queued" });
+    let cases = [
+        (with(queued.clone(), "labels", json!(labels(2))), Ok((Some(labels(2)), None))),
+        (with(queued.clone(), "labels", Value::Null), Ok((Some(Vec::new()), None))),
+        // No record holds them, and those of a delivery must not count in their place.
+        (with(queued, "labels", too_long.clone()), Err(ErrorKind::Unavailable)),
+        (with(done.clone(), "labels", too_long), Ok((None, None))),
+        (with(done.clone(), "runner_id", json!(57)), Ok((Some(Vec::new()), Some(57)))),
+        (with(done.clone(), "runner_id", json!(0)), Ok((Some(Vec::new()), None))),
+        (with(done, "runner_id", json!(-1)), Ok((Some(Vec::new()), None))),
+    ];
+    for (answer, expected) in cases {
+        let script = Script::new(move |_: &RecordedRequest| (200, answer.clone())).await;
+        let got = script.client().job(&job_ref("a/b", 3)).await;
+        let got = got.map(|seen| (seen.runs_on, seen.runner_id)).map_err(|error| error.kind);
+        assert_eq!(got, expected);
+    }
+}
+
+#[tokio::test]
 async fn a_renamed_repository_is_read_by_its_new_name() {
     let script = Script::new(|asked: &RecordedRequest| match asked.path.as_str() {
         "/api/v1/repositories/3" => (200, json!({ "id": 3, "full_name": "new/name" })),

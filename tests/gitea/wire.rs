@@ -63,7 +63,9 @@ async fn a_job_and_its_runner_complete_on_every_server_line() {
             (job.runs_on.as_slice(), job.about.job.as_str()),
             (&["linux".to_owned()][..], "build")
         );
-        assert_eq!(client.job(&job.job).await.expect("answers").state, Job::Waiting);
+        let waits = client.job(&job.job).await.expect("answers");
+        assert_eq!((waits.state, waits.runner_id), (Job::Waiting, None));
+        assert_eq!(waits.runs_on.as_ref(), Some(&job.runs_on));
         let blocked = wire.forge().jobs().map(|row| row.id).max().expect("two jobs");
         let blocked = tinqs_ci_reconciler::model::JobRef { job_id: blocked, ..job.job.clone() };
         assert_eq!(client.job(&blocked).await.expect("answers").state, Job::Blocked);
@@ -101,6 +103,32 @@ async fn a_job_and_its_runner_complete_on_every_server_line() {
         assert_eq!(client.job(&job.job).await.expect("answers").state, Job::Absent);
         wire.forge().remove_repo(REPO);
         assert_eq!(client.job(&blocked).await.expect("answers").state, Job::Absent);
+    }
+}
+
+#[tokio::test]
+async fn a_canceled_job_tells_the_id_of_its_runner_whose_name_is_gone() {
+    for line in LINES {
+        let wire = start(line, Vec::new());
+        let client = client_of(&wire, Scope::All);
+        let now = Timestamp::now();
+        let ids = wire.forge().push(now, REPO, &[JobSpec::new("build", &["linux"])]);
+        wire.forge().push(now, REPO, &[JobSpec::new("other", &["nobody"])]);
+        let waiting = client.waiting().await.expect("answers").expect("jobs mode");
+        let labels = ["linux:host".to_owned()];
+        let runner = client.register(&attempt_id(1), JOB_REPO, &labels).await.expect("registers");
+        let (uuid, token) = (&runner.uuid, runner.token.expose());
+        let fetched = wire.forge().fetch(now, uuid, token, 0).expect("the identity is good");
+        fetched.task.expect("the job");
+        for job in &waiting {
+            wire.forge().cancel(now, job.job.job_id);
+            let seen = client.job(&job.job).await.expect("answers");
+            assert_eq!(seen.state, Job::Done { conclusion: Conclusion::Cancelled }, "{line:?}");
+            let ran = ids.contains(&job.job.job_id);
+            assert_eq!(seen.runner_id, ran.then_some(runner.id), "{line:?}");
+        }
+        assert_eq!(waiting.len(), 2, "{line:?}");
+        assert_eq!(client.registration(runner.id, 0).await.expect("answers"), None);
     }
 }
 

@@ -289,6 +289,42 @@ def canceled_without_webhook(forge, host):
     well(host)
 
 
+def canceled_between_polls(forge, host):
+    """A job is picked up and canceled between two polls, without webhooks: no reconcile saw it running,
+    and only the ID of its runner, which the forge still tells, leads to its machine."""
+    def rarely(text):
+        return re.sub(r"(?m)^poll_every .*$", 'poll_every = "45s"', text)
+
+    forge.webhooks(active=False)
+    try:
+        with host.configured(rarely):
+            # A waiting run is reconciled between polls, too, and one that comes just then sees it run.
+            unseen = any(is_canceled_unseen(forge, host, f"unseen-{n}") for n in range(3))
+    finally:
+        forge.webhooks(active=True)
+    assert unseen, "a reconcile saw each of the jobs running"
+    well(host)
+
+
+def is_canceled_unseen(forge, host, repo):
+    """Returns whether no reconcile saw the canceled job running."""
+    group = "concurrency:\n  group: one\n  cancel-in-progress: true\n"
+    forge.push(repo, CI, group + matrix(1, 600))
+    (job,) = running(forge, repo)
+    (machine,) = host.live()
+    forge.push(repo, "README.txt", "again")
+    until("the first job is canceled", lambda: jobs_of(forge, repo, "completed"), 60)
+    at = time.monotonic()
+    until("the machine of the canceled job ends", lambda: machine not in host.live(), 70)
+    print(f"       the machine ended {time.monotonic() - at:.1f} s after its job was canceled", flush=True)
+    code, text = host.printed("describe", "--verbose", f"job-{job['id']}")
+    assert code == 0 and "UID:" in text, text
+    says(host, 0, ["canceled"], "why", job["html_url"])
+    forge.delete(repo)
+    until("the machines end", lambda: host.live() == [], 300)
+    return re.search(r"(?m)^ *Runner: +\S", text) is None
+
+
 def failed_and_run_again(forge, host):
     if forge.minor() < 26:
         raise Skipped("before Gitea 1.26 there is no API for a re-run")
@@ -332,6 +368,7 @@ SITUATIONS = [
     runs_long,
     canceled_while_running,
     canceled_without_webhook,
+    canceled_between_polls,
     failed_and_run_again,
     beyond_max_age,
 ]

@@ -113,6 +113,11 @@ pub(crate) struct ApiLabel {
     pub(crate) name: String,
 }
 
+/// Whether the labels of a job are within the limit.
+pub(crate) fn labels_fit(labels: &[String]) -> bool {
+    labels.iter().map(|label| label.len() + 1).sum::<usize>() <= LABELS
+}
+
 /// Converts a waiting job, whose attempt was created at this time; `None` if its labels exceed the
 /// limit.
 pub(crate) fn waiting_job(
@@ -122,7 +127,7 @@ pub(crate) fn waiting_job(
     created_at: Option<Timestamp>,
 ) -> Option<WaitingJob> {
     let ApiJob { id, html_url, run_id, name, labels, head_sha, head_branch, .. } = job;
-    if labels.iter().map(|label| label.len() + 1).sum::<usize>() > LABELS {
+    if !labels_fit(&labels) {
         return None;
     }
     let repo = bounded(repo);

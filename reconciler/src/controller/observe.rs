@@ -66,7 +66,7 @@ impl Controller {
         };
         let machines: Vec<Machine> = listed.of(name).cloned().map(as_recorded).collect();
         let registrations = self.registrations_of(name, run.as_ref(), &machines, ticket).await?;
-        let SeenJob { state: job, times, .. } = self.read_job(run.as_mut()).await?;
+        let SeenJob { state: job, times, runner_id, .. } = self.read_job(run.as_mut()).await?;
         let seats = self.cache.seats.after(&self.cache, ticket, self.list_seats()).await?;
         let mut seats: Vec<_> = seats.of(name).cloned().collect();
         seats.extend(self.seats_of_old_classes(run.as_ref()).await?);
@@ -115,16 +115,16 @@ impl Controller {
         seen.forge_read = Some(self.steadiness.read(self.ports.clock.now()));
         self.ask_for_machines(&mut seen).await?;
         self.ask_for_jobs(&mut seen).await;
-        self.note_canceled(&mut seen);
+        self.note_canceled(&mut seen, runner_id, listed.all());
         seen.no_replacement = self.has_no_replacement(&seen);
         seen.elsewhere = self.taken_elsewhere(&seen, &listed).await?;
         seen.rerun = self.rerun_view(&seen).await;
         Ok(seen)
     }
 
-    /// Reads the job of a run. The repository in which the forge finds it counts, not the one that
-    /// a delivery told: its name selects the class, and its ID tells where runners are registered.
-    /// Both are written with the record.
+    /// Reads the job of a run. The labels that the forge shows and the repository in which it finds
+    /// the job count, not those that a delivery told: labels and name select the class, and the
+    /// repository's ID tells where runners are registered. They are written with the record.
     async fn read_job(&self, run: Option<&mut Run>) -> Result<SeenJob, PortError> {
         let Some(run) = run else { return Ok(Job::Unobservable.into()) };
         let seen = self.ports.forge.job(&run.spec.job).await?;
@@ -136,6 +136,9 @@ impl Controller {
         }
         if let Some(repo_id) = seen.repo_id {
             run.spec.job.repo_id = repo_id;
+        }
+        if let Some(runs_on) = &seen.runs_on {
+            run.spec.runs_on.clone_from(runs_on);
         }
         Ok(seen)
     }

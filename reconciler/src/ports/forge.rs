@@ -37,12 +37,19 @@ pub struct SeenJob {
     pub repo: Option<String>,
     /// The ID of its repository, where that is not the one it was asked for with.
     pub repo_id: Option<i64>,
+    /// The labels it asks for; `None` if the forge does not tell them.
+    pub runs_on: Option<Vec<String>>,
+    /// The ID of the registration whose runner executes it, or executed it, also of one that is
+    /// deleted since; `None` if no runner took it since it was last queued, or if the forge does not
+    /// tell it.
+    pub runner_id: Option<i64>,
 }
 
 /// A job of which only the state is known.
 impl From<Job> for SeenJob {
     fn from(state: Job) -> Self {
-        Self { state, times: JobTimes::default(), repo: None, repo_id: None }
+        let times = JobTimes::default();
+        Self { state, times, repo: None, repo_id: None, runs_on: None, runner_id: None }
     }
 }
 

@@ -278,7 +278,8 @@ fn seen_job(job: &JobRow, asked: &JobRef, line: Line) -> SeenJob {
     let repo_id = (job.repo_id != asked.repo_id).then_some(job.repo_id);
     let completed_at = job.completed_at.filter(|_| job.status.is_done());
     let times = JobTimes { started_at: job.started_at, completed_at, attempt };
-    SeenJob { state, times, repo, repo_id }
+    let runs_on = Some(job.spec.runs_on.clone());
+    SeenJob { state, times, repo, repo_id, runs_on, runner_id: job.runner_id }
 }
 
 pub(crate) fn waiting_job(job: &JobRow) -> WaitingJob {

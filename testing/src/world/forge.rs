@@ -30,7 +30,10 @@ impl Forge for TestWorld {
         let seen = state.jobs.get(&job.job_id).unwrap_or(&state.other_jobs).clone();
         let repo = state.moved.get(&job.job_id).filter(|repo| **repo != job.repo).cloned();
         let repo_id = state.repo_ids.get(&job.job_id).copied().filter(|id| *id != job.repo_id);
-        Ok(SeenJob { times: state.times_of(job.job_id), state: seen, repo, repo_id })
+        let times = state.times_of(job.job_id);
+        let runs_on = state.labels.get(&job.job_id).cloned();
+        let runner_id = state.ran_on.get(&job.job_id).copied();
+        Ok(SeenJob { state: seen, times, repo, repo_id, runs_on, runner_id })
     }
 
     fn registration_lists(&self) -> RegistrationLists {

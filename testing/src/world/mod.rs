@@ -132,6 +132,10 @@ pub struct State {
     pub moved: BTreeMap<i64, String>,
     /// The same of their IDs.
     pub repo_ids: BTreeMap<i64, i64>,
+    /// The labels of jobs, where the forge tells them.
+    pub labels: BTreeMap<i64, Vec<String>>,
+    /// The IDs of the registrations on whose runners jobs run or ran, where the forge tells them.
+    pub ran_on: BTreeMap<i64, i64>,
     /// The workflow runs by their IDs.
     pub workflow_runs: BTreeMap<i64, WorkflowRun>,
     /// The answer to every request to run jobs again.
@@ -238,6 +242,8 @@ impl TestWorld {
             times: BTreeMap::new(),
             moved: BTreeMap::new(),
             repo_ids: BTreeMap::new(),
+            labels: BTreeMap::new(),
+            ran_on: BTreeMap::new(),
             workflow_runs: BTreeMap::new(),
             rerun_answer: RerunAnswer::Accepted,
             rerun_requests: Vec::new(),

@@ -1,4 +1,4 @@
-//! The repository of a job, as the forge tells it.
+//! The repository and the labels of a job, as the forge tells them.
 
 use tinqs_ci_reconciler::model::{Phase, Reason};
 use tinqs_ci_reconciler::ports::RegistrationLists;
@@ -34,6 +34,33 @@ fn a_forged_id_of_a_repository_registers_nothing_there() {
     let rows: Vec<i64> = state.registrations.iter().map(|row| row.repo_id).collect();
     let machines: Vec<i64> = state.machines.iter().map(|machine| machine.repo_id).collect();
     assert_eq!((rows, machines), (vec![told + 1], vec![told + 1]));
+}
+
+#[test]
+fn forged_labels_select_no_class() {
+    // The delivery named a label of the class `good`, which the job does not ask for.
+    for asked in [vec!["bad".to_owned()], Vec::new()] {
+        let harness = Harness::new();
+        harness.configure("bad", |class| class.repos = vec!["acme/other".to_owned()]);
+        let name = harness.jobs(1, "good").remove(0);
+        harness.state().labels.insert(1, asked.clone());
+        harness.reconcile(&name);
+        let run = harness.run(&name);
+        let expected = (Phase::Waiting, Some(Reason::NoClass));
+        assert_eq!((run.status.phase, run.status.reason()), expected, "{asked:?}");
+        assert_eq!(run.spec.runs_on, asked);
+        assert_eq!((harness.calls("register"), harness.calls("launch")), (0, 0), "{asked:?}");
+    }
+}
+
+#[test]
+fn a_job_gets_a_machine_for_the_labels_that_the_forge_tells() {
+    let harness = Harness::new();
+    let name = harness.jobs(1, "good").remove(0);
+    harness.state().labels.insert(1, vec!["bad".to_owned()]);
+    harness.reconcile(&name);
+    assert_eq!(harness.run(&name).status.phase, Phase::Starting);
+    assert_eq!((harness.launches("good"), harness.launches("bad")), (0, 1));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use super::{Client, repository_path};
 use crate::config::RegisterIn;
 use crate::job_times;
 use crate::version::Version;
-use crate::wire::{ApiJob, ApiRepository, job_status, owner_and_name};
+use crate::wire::{ApiJob, ApiRepository, job_status, labels_fit, owner_and_name};
 
 impl Client {
     /// Returns a job by repository name and job ID; `None` if the forge answers 404.
@@ -33,7 +33,16 @@ impl Client {
             Some(state) => {
                 let version = self.version_for(&job).await;
                 let times = job_times::times(&job, version.as_ref());
-                Ok(Some(SeenJob { state, times, repo: None, repo_id: None }))
+                let fits = labels_fit(&job.labels);
+                if state == Job::Waiting && !fits {
+                    return unclear("the job's labels are longer than 16 KiB: no runner has them");
+                }
+                // The row of an ephemeral runner is deleted with its job, and its name with it; the
+                // job's task keeps the ID.
+                let runner_id = Some(job.runner_id).filter(|id| *id > 0);
+                let runs_on = Some(job.labels).filter(|_| fits);
+                let (repo, repo_id) = (None, None);
+                Ok(Some(SeenJob { state, times, repo, repo_id, runs_on, runner_id }))
             }
             None => unclear("this version of tinqs-ci does not know the job's status"),
         }

@@ -112,7 +112,9 @@ impl Port for TestForge {
         let attempt = Some(row.attempt + u32::from(waits));
         let completed_at = row.completed_at.filter(|_| row.status.is_done());
         let times = JobTimes { started_at: row.started_at, completed_at, attempt };
-        Ok(SeenJob { state, times, repo: None, repo_id: None })
+        let runs_on = Some(row.spec.runs_on.clone());
+        let (repo, repo_id, runner_id) = (None, None, row.runner_id);
+        Ok(SeenJob { state, times, repo, repo_id, runs_on, runner_id })
     }
 
     fn registration_lists(&self) -> RegistrationLists {
