@@ -292,6 +292,7 @@ fn row(id: i64, attempt_id: &AttemptId) -> Registration {
         online: false,
         busy: false,
         disabled: None,
+        disabled_since: None,
         missing_since: None,
     }
 }

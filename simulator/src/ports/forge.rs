@@ -264,6 +264,7 @@ pub(crate) fn registration(
         online: State::online(row, now),
         busy: State::active(row, now),
         disabled: (line >= Line::V1_26).then_some(row.disabled),
+        disabled_since: None,
         missing_since: None,
     })
 }

@@ -75,6 +75,7 @@ impl TestForge {
             online: Forge::online(row, now),
             busy: Forge::active(row, now),
             disabled: None,
+            disabled_since: None,
             missing_since: None,
         })
     }
