@@ -155,7 +155,8 @@ impl Port for TestForge {
     }
 
     async fn disable(&self, id: i64, _: i64) -> Result<bool, PortError> {
-        self.forge().disable_runner(id, true);
+        let now = self.clock.now();
+        self.forge().disable_runner(now, id, true);
         Ok(true)
     }
 
