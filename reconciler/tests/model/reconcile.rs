@@ -139,8 +139,8 @@ impl Reconcile {
                     uuid: None,
                     online: of_it().any(online),
                     busy: of_it().any(|m| matches!(m.doing, Doing::Busy { silent: false, .. })),
-                    disabled: Some(row.disabled),
-                    disabled_since: None,
+                    disabled: Some(row.disabled_at.is_some()),
+                    disabled_since: hung::disabled_since(replica, row),
                     missing_since: None,
                 }
             })
