@@ -47,8 +47,8 @@ impl Steadiness {
         self.disabled.lock().get(&id).copied()
     }
 
-    /// Notes whether an answer that has just come shows a registration as disabled. Returns since when
-    /// it is; after a failed reading, and where the clock was set back, it counts from now.
+    /// Notes whether an answer that has just come shows a registration as disabled. Returns since
+    /// when it is; after a failed reading, and where the clock was set back, it counts from now.
     fn note_disabled(&self, id: i64, is_disabled: bool, now: Timestamp) -> Option<Timestamp> {
         let steady_since = *self.since.lock();
         let mut disabled = self.disabled.lock();

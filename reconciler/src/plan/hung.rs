@@ -19,16 +19,16 @@ use crate::model::{
 pub const HUNG_AFTER: SignedDuration = SignedDuration::from_mins(2);
 /// The least time between the two readings.
 pub const READINGS_APART: SignedDuration = SignedDuration::from_mins(2);
-/// The same after the registration was disabled. A request for a job that was under way then is over:
-/// a runner waits 5 s for its answer (`fetch_timeout`, which a class cannot set).
+/// The same after the registration was disabled. A request for a job that was under way then is
+/// over: a runner waits 5 s for its answer (`fetch_timeout`, which a class cannot set).
 pub const DISABLED_FOR: SignedDuration = SignedDuration::from_secs(10);
 
 /// The first reading is recorded at most once in this time.
 const WRITTEN_EVERY: SignedDuration = SignedDuration::from_mins(5);
 
-/// A live machine with a recorded attempt whose promise is over, and whose registration is there and
-/// not busy. Where its registration can be disabled, a machine whose runner is not online is one from
-/// `start_by` on: no runner starts any more.
+/// A live machine with a recorded attempt whose promise is over, and whose registration is there
+/// and not busy. Where its registration can be disabled, a machine whose runner is not online is
+/// one from `start_by` on: no runner starts any more.
 pub(crate) struct Suspect<'a> {
     machine: &'a Machine,
     row: &'a Registration,

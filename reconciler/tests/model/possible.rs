@@ -164,7 +164,8 @@ impl World {
     pub(crate) fn may_take(&self, state: &State, vm: &Vm, job: usize) -> bool {
         let repo_id = self.scope.repo_id(job);
         let serves = |row: &Row| row.repo_id == 0 || row.repo_id == repo_id;
-        let usable = |row: &Row| row.id == vm.registration && !row.used && row.disabled_at.is_none();
+        let is_free = |row: &Row| !row.used && row.disabled_at.is_none();
+        let usable = |row: &Row| row.id == vm.registration && is_free(row);
         state.jobs[job] == Job::Waiting && state.rows.iter().any(|row| usable(row) && serves(row))
     }
 

@@ -379,8 +379,8 @@ fn hung_despite_failure(seen: &Observation) -> Plan {
     Plan { actions: with_own(seen, actions), ..plan(seen) }
 }
 
-/// Shows registrations that are disabled, or cannot be, as if that were so for long enough; jobs that
-/// were not read are none.
+/// Shows registrations that are disabled, or cannot be, as if that were so for long enough; jobs
+/// that were not read are none.
 fn hung_soon(seen: &Observation, disabled: bool) -> Plan {
     let mut shown = seen.clone();
     let cannot_disable = seen.forge_read.is_some_and(|read| read.cannot_disable);
