@@ -116,7 +116,7 @@ impl State {
         // Its promise was over before two readings, and none failed in between.
         let read_for = IDLE_WITHIN + HUNG_AFTER + READINGS_APART;
         let steady = seen.forge_read.map(|read| seen.now.duration_since(read.steady_since));
-        let is_steady = |least| steady.is_some_and(|steady| steady >= least);
+        let is_steady = |least: SignedDuration| steady.is_some_and(|steady| steady >= least);
         let is_read_twice = older(machine.start_by, read_for) && is_steady(READINGS_APART);
         // Or it starts no runner any more, and was disabled for long enough.
         let disabled_at = row.and_then(|row| row.disabled_at);

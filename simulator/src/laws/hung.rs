@@ -33,7 +33,7 @@ impl TerminateTruth<'_> {
     /// one.
     pub(super) fn may_be_hung(&self, now: Timestamp) -> bool {
         let Some(promise) = self.machine.boot.promise() else { return false };
-        let is_steady = |least| self.steady_for.is_none_or(|time| time >= least);
+        let is_steady = |least: SignedDuration| self.steady_for.is_none_or(|time| time >= least);
         let over_for = now.duration_since(promise.idle_until());
         let is_read_twice = over_for + self.clocks_apart > HUNG_AFTER + READINGS_APART
             && is_steady(READINGS_APART - self.clocks_apart);

@@ -197,8 +197,8 @@ cases! {
     no_disabling_is_needed: [Mutant::HungSoonUndisabled], Profile::hung, [L3], 10;
     refused_disabling_counts: [Mutant::RefusedDisablingCounts], Profile::hung, [L12], 10;
     jobs_of_hung_machines_are_not_read: [Mutant::HungWithoutJobList], Profile::hung, [L3], 3;
-    runners_start_after_start_by: [Mutant::NoStartBy], Profile::hung, [L12], 5;
-    runners_are_restarted_after_start_by: [Mutant::RestartsAfterStartBy], Profile::hung, [L12], 5;
+    runners_start_after_start_by: [Mutant::NoStartBy], Profile::hung, [L12], 20;
+    runners_are_restarted_after_start_by: [Mutant::RestartsAfterStartBy], Profile::hung, [L12], 20;
     credentials_stay_in_the_record: [Mutant::CredentialsKept], Profile::calm, [L13], 1;
     attempts_without_credentials_are_launched: [Mutant::DroppedNotEnded], Profile::rerun, [L1], 10;
     usage_is_written_apart: [Mutant::CountedApart], Profile::crash, [Usage], 10;
