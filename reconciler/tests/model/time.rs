@@ -40,6 +40,8 @@ const LAUNCHED: &[SignedDuration] = &[minutes(5), minutes(8)];
 const DEADLINE: &[SignedDuration] = &[SignedDuration::ZERO, minutes(2)];
 const MISSING: &[SignedDuration] = &[minutes(1)];
 const DISABLED: &[SignedDuration] = &[DISABLED_FOR];
+/// The same as a replica knows it; it is compared with failed readings.
+const KNOWN: &[SignedDuration] = &[DISABLED_FOR, READINGS_APART, minutes(5)];
 /// `keep`.
 const KEPT: &[SignedDuration] = &[minutes(25)];
 /// The maximum duration of a reconcile.
@@ -210,7 +212,7 @@ fn visit_others(state: &mut State, f: Visit<'_>) {
         }
         for (_, since) in disabled {
             // Later than a failed reading that is long ago too: it began again after that one.
-            f(since, DISABLED);
+            f(since, KNOWN);
             if *since == long_ago() {
                 *since += SignedDuration::from_hours(3);
             }

@@ -191,11 +191,11 @@ cases! {
     waits_are_concluded_by_a_wrong_clock: [Mutant::ClockIgnored], Profile::skew, [L3], 3;
     the_true_time_is_that_of_the_own_clock: [Mutant::TimeOfOwnClock], Profile::skew, [L3], 3;
     no_rule_22: [Mutant::NoRule22], Profile::hung, [L12], 3;
-    hung_machines_are_read_once: [Mutant::HungByOneReading], Profile::hung, [L3], 10;
+    hung_machines_are_read_once: [Mutant::HungByOneReading], Profile::hung, [L3], 20;
     failed_readings_count: [Mutant::HungDespiteFailure], Profile::hung, [L3], 20;
     disabling_is_the_second_reading: [Mutant::HungOnceDisabled], Profile::hung, [L3], 3;
-    no_disabling_is_needed: [Mutant::HungSoonUndisabled], Profile::hung, [L3], 10;
-    refused_disabling_counts: [Mutant::RefusedDisablingCounts], Profile::hung, [L12], 10;
+    no_disabling_is_needed: [Mutant::HungSoonUndisabled], Profile::hung, [L3], 20;
+    refused_disabling_counts: [Mutant::RefusedDisablingCounts], Profile::hung, [L12], 20;
     jobs_of_hung_machines_are_not_read: [Mutant::HungWithoutJobList], Profile::hung, [L3], 3;
     runners_start_after_start_by: [Mutant::NoStartBy], Profile::hung, [L12], 20;
     runners_are_restarted_after_start_by: [Mutant::RestartsAfterStartBy], Profile::hung, [L12], 20;
