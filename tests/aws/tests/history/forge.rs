@@ -74,7 +74,7 @@ impl TestForge {
             uuid: None,
             online: Forge::online(row, now),
             busy: Forge::active(row, now),
-            disabled: None,
+            disabled: Some(row.disabled_at.is_some()),
             disabled_since: None,
             missing_since: None,
         })
