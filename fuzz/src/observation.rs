@@ -250,6 +250,7 @@ fn carry_out(seen: &mut Observation, decided: Plan, how: usize, launched: &mut V
                 online: false,
                 busy: false,
                 disabled: None,
+                disabled_since: None,
                 missing_since: None,
             });
         }

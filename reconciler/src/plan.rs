@@ -27,7 +27,7 @@ pub mod usage;
 use crate::model::Observation;
 
 pub use boots::boot_stop;
-pub use hung::{HUNG_AFTER, READINGS_APART};
+pub use hung::{DISABLED_FOR, HUNG_AFTER, READINGS_APART};
 pub use last_lines::{LAST_LINES_READ, last_lines};
 pub use lost::still_up;
 pub use rebuild::{LeftOver, rebuilt, skip_numbers};

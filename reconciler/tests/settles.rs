@@ -176,6 +176,7 @@ impl World {
                 online,
                 busy,
                 disabled: None,
+                disabled_since: None,
                 missing_since: None,
             });
         }

@@ -8,6 +8,7 @@ mod credentials;
 pub(crate) mod drift;
 mod formats;
 mod given_up;
+mod hung;
 mod lost;
 mod report;
 mod reruns;
@@ -26,7 +27,8 @@ use tinqs_ci_reconciler::model::{
 
 use crate::executor::Group;
 
-pub use calls::{RetireTruth, TerminateTruth};
+pub use calls::RetireTruth;
+pub use hung::TerminateTruth;
 pub use shares::SeatTaken;
 pub use time::Allowance;
 

@@ -352,5 +352,7 @@ impl World {
 
 /// Creates a forge for the simulation.
 pub(crate) fn forge_of(line: forge::Line) -> Arc<Mutex<Forge>> {
-    Arc::new(Mutex::new(Forge::new(forge::Config { line, ..forge::Config::default() })))
+    let picks_for = SignedDuration::from_secs(5);
+    let config = forge::Config { line, picks_for, ..forge::Config::default() };
+    Arc::new(Mutex::new(Forge::new(config)))
 }

@@ -322,6 +322,7 @@ impl Controller {
                     busy: false,
                     // The reconcile may have begun long before, but the wait counts from now.
                     disabled: None,
+                    disabled_since: None,
                     missing_since: Some(self.cache.missing(id, self.ports.clock.now())),
                 },
             });

@@ -17,6 +17,7 @@ use events::events;
 use super::breaker::LaunchPermit;
 use super::{ActionKind, Controller, Effect, FailedCall, ReconcileOutcome, Report};
 use crate::model::{AttemptId, ClassName, Observation, Phase, Reason, Run, RunName, Spec, Status};
+use crate::plan::hung::second_reading;
 use crate::plan::{Action, Plan, Rule, record};
 use crate::ports::{ErrorKind, Expect, PortError};
 
@@ -344,7 +345,7 @@ impl Reconcile<'_> {
                 run.filter(|r| record::is_due_soon(r, &r.status)).map(|r| r.status.due)
             }
         };
-        if let Some(due) = usage::due(run, seen.now) {
+        for due in usage::due(run, seen.now).into_iter().chain(second_reading(&seen)) {
             report.due = Some(report.due.map_or(due, |at| at.min(due)));
         }
         if !matches!(report.result, ReconcileOutcome::Conflict | ReconcileOutcome::Error) {

@@ -1,11 +1,13 @@
-//! Watches the readings of the forge for rule 22: since when none failed, and whether the forge can
-//! disable registrations. This is a cache: losing it costs time, never safety.
+//! Watches the readings of the forge for rule 22: since when none failed, whether the forge can
+//! disable registrations, and since when each of them is disabled. This is a cache: losing it costs
+//! time, never safety.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 
 use crate::model::{
@@ -16,10 +18,16 @@ use crate::ports::{
     Clock, Forge, PortError, RegistrationLists, RepoRef, RerunAnswer, SeenJob, TrueTime, WaitingJob,
 };
 
+/// A disabled registration is forgotten after this time; most are removed within minutes.
+const KEPT_FOR: SignedDuration = SignedDuration::from_hours(24);
+
 /// What is known of the readings of one process.
 pub(super) struct Steadiness {
     since: Mutex<Timestamp>,
     cannot_disable: AtomicBool,
+    /// By ID: when the first answer came that showed a registration as disabled. It is one clock's
+    /// time, because the clocks of replicas may differ by more than the wait.
+    disabled: Mutex<HashMap<i64, Timestamp>>,
 }
 
 impl Steadiness {
@@ -32,6 +40,33 @@ impl Steadiness {
     pub(super) fn read(&self, at: Timestamp) -> ForgeRead {
         let cannot_disable = self.cannot_disable.load(Ordering::Relaxed);
         ForgeRead { steady_since: *self.since.lock(), at, cannot_disable }
+    }
+
+    /// Returns since when this process knows that a registration is disabled.
+    pub(super) fn disabled_since(&self, id: i64) -> Option<Timestamp> {
+        self.disabled.lock().get(&id).copied()
+    }
+
+    /// Notes whether an answer that has just come shows a registration as disabled. Returns since
+    /// when it is; after a failed reading, and where the clock was set back, it counts from now.
+    fn note_disabled(&self, id: i64, is_disabled: bool, now: Timestamp) -> Option<Timestamp> {
+        let steady_since = *self.since.lock();
+        let mut disabled = self.disabled.lock();
+        let before = disabled.remove(&id);
+        if !is_disabled {
+            return None;
+        }
+        let since = before.filter(|at| (steady_since..=now).contains(at)).unwrap_or(now);
+        disabled.retain(|_, at| now.duration_since(*at) < KEPT_FOR);
+        disabled.insert(id, since);
+        Some(since)
+    }
+
+    /// Adds to registrations since when they are disabled.
+    fn date<'r>(&self, rows: impl IntoIterator<Item = &'r mut Registration>, now: Timestamp) {
+        for row in rows {
+            row.disabled_since = self.note_disabled(row.id, row.disabled == Some(true), now);
+        }
     }
 }
 
@@ -46,7 +81,8 @@ impl Watched {
     /// Watches a forge from now on.
     pub(super) fn new(forge: Arc<dyn Forge>, clock: Arc<dyn Clock>) -> (Self, Arc<Steadiness>) {
         let since = Mutex::new(clock.now());
-        let known = Arc::new(Steadiness { since, cannot_disable: AtomicBool::new(false) });
+        let (cannot_disable, disabled) = (AtomicBool::new(false), Mutex::default());
+        let known = Arc::new(Steadiness { since, cannot_disable, disabled });
         (Self { forge, clock, known: known.clone() }, known)
     }
 
@@ -77,11 +113,17 @@ impl Forge for Watched {
     }
 
     async fn registrations(&self, repo_id: i64) -> Result<Registrations, PortError> {
-        self.noted(self.forge.registrations(repo_id).await)
+        let mut answer = self.noted(self.forge.registrations(repo_id).await)?;
+        if let Registrations::Seen(rows) = &mut answer {
+            self.known.date(rows, self.clock.now());
+        }
+        Ok(answer)
     }
 
     async fn registration(&self, id: i64, repo_id: i64) -> Result<Option<Registration>, PortError> {
-        self.noted(self.forge.registration(id, repo_id).await)
+        let mut row = self.noted(self.forge.registration(id, repo_id).await)?;
+        self.known.date(&mut row, self.clock.now());
+        Ok(row)
     }
 
     async fn at_work(&self, repo_id: i64) -> Result<Option<Vec<JobRunner>>, PortError> {
@@ -101,6 +143,7 @@ impl Forge for Watched {
         let answer = self.forge.disable(id, repo_id).await;
         if let Ok(is_possible) = answer {
             self.known.cannot_disable.store(!is_possible, Ordering::Relaxed);
+            self.known.note_disabled(id, is_possible, self.clock.now());
         }
         answer
     }

@@ -3,7 +3,8 @@
 //! That the forge calls a runner not busy is no evidence: its flag falls ten seconds after a report,
 //! so that an outage or a silent job makes every running machine look idle. The ground is that the
 //! boot promise is over, that two readings show the registration, and that no job in progress names
-//! the runner.
+//! the runner. Where the forge can disable a registration, the answer that it is disabled is the
+//! first reading, and the second may follow soon: no job comes any more.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -18,12 +19,16 @@ use crate::model::{
 pub const HUNG_AFTER: SignedDuration = SignedDuration::from_mins(2);
 /// The least time between the two readings.
 pub const READINGS_APART: SignedDuration = SignedDuration::from_mins(2);
+/// The same after the registration was disabled. A request for a job that was under way then is
+/// over: a runner waits 5 s for its answer (`fetch_timeout`, which a class cannot set).
+pub const DISABLED_FOR: SignedDuration = SignedDuration::from_secs(10);
 
 /// The first reading is recorded at most once in this time.
 const WRITTEN_EVERY: SignedDuration = SignedDuration::from_mins(5);
 
-/// A live machine with a recorded attempt whose promise is over, and whose registration is there and
-/// not busy.
+/// A live machine with a recorded attempt whose promise is over, and whose registration is there
+/// and not busy. Where its registration can be disabled, a machine whose runner is not online is
+/// one from `start_by` on: no runner starts any more.
 pub(crate) struct Suspect<'a> {
     machine: &'a Machine,
     row: &'a Registration,
@@ -69,20 +74,19 @@ pub(crate) fn suspects(seen: &Observation) -> Vec<Suspect<'_>> {
     }
     let uid = run.uid.short();
     let live = seen.machines.iter().filter(|m| m.is_live() && m.attempt_id.uid == uid);
-    let suspect = |machine: &'_ Machine| -> Option<(Recorded, Timestamp)> {
-        let own = recorded(run, machine.attempt_id.number)?;
-        let over_at = own.promise?.idle_until();
-        let tagged = machine.promise.map_or(over_at, |promise| promise.idle_until());
-        let over_at = over_at.max(tagged);
-        let is_over = seen.now > over_at && machine.registration == own.registration;
-        (is_over && !runs_on(&seen.job, &machine.attempt_id)).then_some((own, over_at))
-    };
     live.filter_map(|machine| {
-        let (own, over_at) = suspect(machine)?;
-        let Recorded { registration, repo_id, promise: _, hung_since } = own;
+        let Recorded { registration, repo_id, promise, hung_since } =
+            recorded(run, machine.attempt_id.number)?;
         let row = seen.registrations.by_id(registration)?;
+        let (promise, tagged) = (promise?, machine.promise);
+        let start_by = tagged.map_or(promise.start_by, |tag| tag.start_by.max(promise.start_by));
+        let over_at = promise.idle_until();
+        let over_at = tagged.map_or(over_at, |tag| tag.idle_until().max(over_at));
+        let from = if row.online || read.cannot_disable { over_at } else { start_by };
+        let is_over = seen.now > from && machine.registration == registration;
         let is_there = row.missing_since.is_none() && row.attempt_id == machine.attempt_id;
-        (is_there && !row.busy).then_some(Suspect {
+        let works = row.busy || runs_on(&seen.job, &machine.attempt_id);
+        (is_over && is_there && !works).then_some(Suspect {
             machine,
             row,
             repo_id,
@@ -109,15 +113,34 @@ impl Suspect<'_> {
         self.hung_since.filter(|at| *at > self.counts_from() && *at >= self.read.steady_since)
     }
 
+    /// Returns when the second reading is due after its registration was disabled, if this process
+    /// knows that, and no reading failed since then.
+    fn due_once_disabled(&self) -> Option<Timestamp> {
+        let is_disabled = self.row.disabled == Some(true);
+        let since = self.row.disabled_since.filter(|_| is_disabled);
+        since.filter(|at| *at >= self.read.steady_since).map(|at| after(at, DISABLED_FOR))
+    }
+
+    /// Returns whether its registration is disabled for long enough.
+    fn is_disabled_for_long(&self, now: Timestamp) -> bool {
+        self.due_once_disabled().is_some_and(|due| now >= due)
+    }
+
+    /// Returns whether a reading counts by what the record keeps.
+    fn counts_by_record(&self, now: Timestamp) -> bool {
+        self.is_fenced() && now > self.counts_from()
+    }
+
     /// Returns whether a reading counts now, so that the jobs matter.
     pub(crate) fn counts(&self, now: Timestamp) -> bool {
-        self.is_fenced() && now > self.counts_from()
+        self.is_disabled_for_long(now) || self.counts_by_record(now)
     }
 
     /// Returns whether this reading is the second one: only the jobs are missing.
     fn is_read_twice(&self, now: Timestamp) -> bool {
         let first = self.first_reading().filter(|_| self.is_fenced());
-        first.is_some_and(|first| now >= after(first, READINGS_APART))
+        self.is_disabled_for_long(now)
+            || first.is_some_and(|first| now >= after(first, READINGS_APART))
     }
 
     /// Returns when the first reading is to be recorded, if this reading becomes it. After a failed
@@ -127,7 +150,7 @@ impl Suspect<'_> {
         let is_steady = self.hung_since.is_none_or(|last| {
             at >= after(last, WRITTEN_EVERY) && at >= after(steady_since, READINGS_APART)
         });
-        let counts = self.counts(now) && at >= steady_since;
+        let counts = self.counts_by_record(now) && at >= steady_since;
         (counts && is_steady && self.first_reading().is_none()).then_some(at)
     }
 
@@ -142,6 +165,12 @@ impl Suspect<'_> {
             })
         })
     }
+}
+
+/// Returns when the second reading is due of a machine whose registration was disabled just now.
+pub(crate) fn second_reading(seen: &Observation) -> Option<Timestamp> {
+    let due = |suspect: &Suspect<'_>| suspect.due_once_disabled().filter(|due| *due > seen.now);
+    suspects(seen).iter().filter_map(due).min()
 }
 
 /// Returns the actions of rule 22: registrations that are disabled before the first reading, and

@@ -107,6 +107,7 @@ fn seat_and_registration_stay_until_no_machine_can_appear() {
         online: false,
         busy: false,
         disabled: None,
+        disabled_since: None,
         missing_since: None,
     }]);
     let none = plan(&seen).actions;

@@ -99,6 +99,7 @@ fn row(run: &Run, number: u32, online: bool, busy: bool) -> Registration {
         online,
         busy,
         disabled: None,
+        disabled_since: None,
         missing_since: None,
     }
 }

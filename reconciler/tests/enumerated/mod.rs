@@ -34,7 +34,7 @@ pub(crate) const LAUNCHES: [Launching; 6] = [
 
 /// The number of choices for: job, record, attempt, end, age, machine, registration, others, class,
 /// clock.
-const SIZES: [u64; 10] = [7, 9, 7, 5, 6, 9, 7, 8, 11, 5];
+const SIZES: [u64; 10] = [7, 9, 7, 5, 6, 9, 7, 9, 11, 5];
 /// The sampling interval: a prime that divides no size, so that every pair of choices occurs.
 const STRIDE: u64 = 331;
 
@@ -292,6 +292,7 @@ fn row(id: i64, attempt_id: &AttemptId) -> Registration {
         online: false,
         busy: false,
         disabled: None,
+        disabled_since: None,
         missing_since: None,
     }
 }
@@ -366,7 +367,7 @@ fn others(choice: u64, seen: &mut Observation) {
                 ..seen_machine(&attempt_id, MachineState::Up, ago(800))
             });
         }
-        6 | 7 => hung(choice == 6, run, &mut seen.machines),
+        6..=8 => hung(choice == 6, run, &mut seen.machines),
         _ => {}
     }
     if choice >= 6 {
@@ -382,13 +383,17 @@ fn others(choice: u64, seen: &mut Observation) {
             3 => rows.push(Registration { busy: true, ..row(107, &void) }),
             4 => rows.push(row(103, &stranger)),
             5 => rows.push(Registration { online: true, busy: true, ..row(106, &past) }),
-            6 | 7 => rows.push(Registration { disabled: Some(choice == 6), ..row(106, &past) }),
+            6..=8 => {
+                let disabled_since = (choice == 8).then(|| ago(10));
+                let disabled = Some(choice != 7);
+                rows.push(Registration { disabled, disabled_since, ..row(106, &past) });
+            }
             _ => {}
         }
     }
 }
 
-/// Adds a past attempt whose machine hangs, read once or not yet.
+/// Adds a past attempt whose machine hangs, read once by the record or not yet.
 fn hung(read: bool, run: &mut Run, machines: &mut Vec<Machine>) {
     let answered = Some(Answer { id: MachineId("i-6".to_owned()), at: ago(2_600) });
     let idle_within = SignedDuration::from_mins(2);

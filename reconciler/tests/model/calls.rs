@@ -10,10 +10,12 @@ use tinqs_ci_reconciler::ports::ErrorKind;
 
 use crate::reconcile::{Reconcile, Step, run_of, seen_machine};
 use crate::scope::{Milestone, World};
-use crate::state::{Doing, Hashed, Landing, Row as ForgeRow, State, Vm, hash_of, now, repo};
-use crate::time;
+use crate::state::{
+    Doing, Hashed, Landing, Replica, Row as ForgeRow, State, Vm, hash_of, now, repo,
+};
 use crate::variant::Variant;
 use crate::world::Reply;
+use crate::{hung, time};
 
 pub(crate) fn begin(state: &mut State, replica: usize, run: usize) {
     let mut reconcile = Reconcile::begin(state, run);
@@ -63,7 +65,7 @@ impl World {
                     self.free(state, &action, &reconcile.seen);
                 }
                 if told {
-                    freed(reconcile, &action);
+                    freed(&mut state.replicas[replica], reconcile, &action);
                 }
             }
             Step::Seat => {
@@ -150,7 +152,9 @@ impl World {
             }
             Effect::Disable { id, rule, .. } => {
                 self.decided(*rule);
-                state.rows.iter_mut().filter(|r| r.id == *id).for_each(|r| r.disabled = true);
+                for row in state.rows.iter_mut().filter(|row| row.id == *id) {
+                    row.disabled_at.get_or_insert_with(now);
+                }
             }
             Effect::Launch { .. } | Effect::Rerun { .. } | Effect::Remove => {}
         }
@@ -315,16 +319,17 @@ impl World {
             + i64::from(times);
         let in_scope = self.variant == Variant::RegisterInScope;
         let repo_id = if in_scope { 0 } else { self.scope.repo_id(run) };
-        let (used, disabled) = (false, false);
-        state.rows.push(ForgeRow { id, attempt_id: attempt_id.clone(), repo_id, used, disabled });
+        let (attempt_id, used, disabled_at) = (attempt_id.clone(), false, None);
+        let name = attempt_id.to_string();
+        state.rows.push(ForgeRow { id, attempt_id, repo_id, used, disabled_at });
         // Too short to leave a digest in the record.
-        let (name, token) = (attempt_id.to_string(), Secret::new(format!("t{id}")));
+        let token = Secret::new(format!("t{id}"));
         let labels = vec!["linux".to_owned()];
         Runner { id, repo_id, uuid: id.to_string(), name, labels, token }
     }
 }
 
-fn freed(reconcile: &mut Reconcile, action: &Effect) {
+fn freed(replica: &mut Replica, reconcile: &mut Reconcile, action: &Effect) {
     match action {
         Effect::Unseat { class, attempt_id, .. } => {
             reconcile.seen.seats.retain(|(c, s)| (c, s) != (class, attempt_id));
@@ -339,8 +344,10 @@ fn freed(reconcile: &mut Reconcile, action: &Effect) {
             of_it.for_each(|m| m.state = MachineState::Ending);
         }
         Effect::Disable { id, .. } => {
+            let since = Some(hung::note_disabled(replica, *id));
             if let Registrations::Seen(rows) = &mut reconcile.seen.registrations {
-                rows.iter_mut().filter(|r| r.id == *id).for_each(|r| r.disabled = Some(true));
+                let of_it = rows.iter_mut().filter(|r| r.id == *id);
+                of_it.for_each(|r| (r.disabled, r.disabled_since) = (Some(true), since));
             }
         }
         Effect::Launch { .. } | Effect::Rerun { .. } | Effect::Remove => {}

@@ -7,7 +7,7 @@ use tinqs_ci_reconciler::plan::{HUNG_AFTER, READINGS_APART};
 
 use crate::reconcile::run_of;
 use crate::scope::World;
-use crate::state::{Doing, Job, Landing, RUNS, Replica, State, Vm, now};
+use crate::state::{Doing, Job, Landing, RUNS, Replica, Row, State, Vm, now};
 use crate::time::{READ, long_ago, older};
 
 /// `idle_within` of the class.
@@ -28,11 +28,28 @@ pub(crate) fn forge_read(world: &World, replica: &Replica) -> ForgeRead {
     }
 }
 
+/// Returns since when a replica knows that a registration is disabled, as its reading shows now.
+pub(crate) fn disabled_since(replica: &mut Replica, row: &Row) -> Option<Timestamp> {
+    row.disabled_at.map(|_| note_disabled(replica, row.id))
+}
+
+/// Notes that a registration is disabled. Returns since when the replica knows it.
+pub(crate) fn note_disabled(replica: &mut Replica, id: i64) -> Timestamp {
+    let known = replica.disabled.iter().find(|(disabled, _)| *disabled == id);
+    let since = known.map_or_else(now, |(_, since)| *since);
+    if known.is_none() {
+        replica.disabled.push((id, since));
+    }
+    since
+}
+
 /// Returns the jobs in progress of a run's repository, if one of its machines may hang.
 pub(crate) fn at_work(world: &World, state: &State, run: usize) -> Vec<AtWork> {
     let may_hang = |vm: &Vm| {
         let idle = !matches!(vm.doing, Doing::Spent | Doing::Busy { silent: false, .. });
-        vm.is_live() && idle && older(vm.start_by, waits_for())
+        let is_offline = matches!(vm.doing, Doing::Booting | Doing::Dark);
+        let promised = if is_offline { SignedDuration::ZERO } else { IDLE_WITHIN };
+        vm.is_live() && idle && older(vm.start_by, promised)
     };
     let mut own = state.machines.iter().filter(|vm| run_of(&vm.attempt_id) == run);
     if !own.any(may_hang) {
@@ -54,7 +71,8 @@ pub(crate) fn at_work(world: &World, state: &State, run: usize) -> Vec<AtWork> {
 pub(crate) fn outage_matters(state: &State) -> bool {
     state.machines.iter().any(|vm| match vm.doing {
         Doing::Busy { silent, .. } => !silent || older(vm.start_by, IDLE_WITHIN),
-        Doing::Dark | Doing::Stuck => older(vm.start_by, IDLE_WITHIN),
+        Doing::Dark => older(vm.start_by, SignedDuration::ZERO),
+        Doing::Stuck => older(vm.start_by, IDLE_WITHIN),
         Doing::Booting | Doing::Online | Doing::Spent | Doing::Ending | Doing::Gone => false,
     })
 }
@@ -68,6 +86,7 @@ pub(crate) fn outage(state: &mut State) {
     }
     for replica in &mut state.replicas {
         replica.failed_at = Some(now());
+        replica.disabled.clear();
     }
 }
 

@@ -1,7 +1,8 @@
 //! The laws, checked at each call against the true state.
 
+use jiff::SignedDuration;
 use tinqs_ci_reconciler::model::{Attempt, AttemptId, Observation, Phase, Run};
-use tinqs_ci_reconciler::plan::{HUNG_AFTER, READINGS_APART};
+use tinqs_ci_reconciler::plan::{DISABLED_FOR, HUNG_AFTER, READINGS_APART};
 
 use crate::hung::IDLE_WITHIN;
 use crate::scope::World;
@@ -109,13 +110,19 @@ impl State {
         if !machine.is_live() || by_person || now() > machine.deadline {
             return;
         }
-        let registered = self.rows.iter().any(|row| row.id == machine.registration);
+        let row = self.rows.iter().find(|row| row.id == machine.registration);
+        let registered = row.is_some();
         let (attempt_id, busy) = (machine.attempt_id.clone(), machine.is_busy());
         // Its promise was over before two readings, and none failed in between.
         let read_for = IDLE_WITHIN + HUNG_AFTER + READINGS_APART;
         let steady = seen.forge_read.map(|read| seen.now.duration_since(read.steady_since));
-        let hung = older(machine.start_by, read_for)
-            && steady.is_some_and(|steady| steady >= READINGS_APART);
+        let is_steady = |least: SignedDuration| steady.is_some_and(|steady| steady >= least);
+        let is_read_twice = older(machine.start_by, read_for) && is_steady(READINGS_APART);
+        // Or it starts no runner any more, and was disabled for long enough.
+        let disabled_at = row.and_then(|row| row.disabled_at);
+        let is_disabled = disabled_at.is_some_and(|at| now() >= at + DISABLED_FOR);
+        let starts_none = older(machine.start_by, SignedDuration::ZERO);
+        let hung = is_read_twice || (is_disabled && starts_none && is_steady(DISABLED_FOR));
         if busy || (registered && !hung) {
             let why = if busy { "mid-job" } else { "without a reason" };
             self.break_law(|| format!("L3: {attempt_id}: terminated {why}"));

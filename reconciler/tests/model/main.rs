@@ -299,7 +299,7 @@ const RULES: [Rule; 21] = [
 
 /// A broken decision, the scope in which it is explored, and what must be found: on the way, or on the
 /// quiet way from some state.
-const BROKEN: [(Variant, Scope, &str); 20] = [
+const BROKEN: [(Variant, Scope, &str); 21] = [
     (Variant::LaunchBeforeRecord, SCOPES[1], "L1:"),
     (Variant::NoCompareAndSet, SCOPES[0], "L4:"),
     (Variant::TerminateFinished, SCOPES[3], "L3:"),
@@ -310,8 +310,9 @@ const BROKEN: [(Variant, Scope, &str); 20] = [
     (Variant::NoSecondReading, REMADE, "L3:"),
     (Variant::CredentialsKept, SCOPES[0], "L13:"),
     (Variant::DroppedNotEnded, SCOPES[7], "L1:"),
-    (Variant::HungByOneReading, SCOPES[8], "L3:"),
-    (Variant::HungDespiteFailure, SCOPES[8], "L3:"),
+    (Variant::HungByOneReading, SCOPES[9], "L3:"),
+    (Variant::HungDespiteFailure, SCOPES[9], "L3:"),
+    (Variant::HungOnceDisabled, SCOPES[8], "L3:"),
     (Variant::HungWithoutJobList, SILENT, "L3:"),
     (Variant::RegisterInScope, SCOPES[10], "L10:"),
     (Variant::Without(Rule::Hung), SCOPES[8], "L12:"),

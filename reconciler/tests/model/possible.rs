@@ -58,7 +58,7 @@ impl World {
         let fault = |kind| self.may(state, kind);
         let under_way = state.replicas.iter().filter(|r| r.reconcile.is_some()).count();
         for replica in 0..REPLICAS {
-            let Replica { missing: _, unavailable: _, failed_at: _, reconcile } =
+            let Replica { missing: _, disabled: _, unavailable: _, failed_at: _, reconcile } =
                 &state.replicas[replica];
             let Some(reconcile) = reconcile else {
                 // Replicas with equal caches are interchangeable.
@@ -164,7 +164,8 @@ impl World {
     pub(crate) fn may_take(&self, state: &State, vm: &Vm, job: usize) -> bool {
         let repo_id = self.scope.repo_id(job);
         let serves = |row: &Row| row.repo_id == 0 || row.repo_id == repo_id;
-        let usable = |row: &Row| row.id == vm.registration && !row.used && !row.disabled;
+        let is_free = |row: &Row| !row.used && row.disabled_at.is_none();
+        let usable = |row: &Row| row.id == vm.registration && is_free(row);
         state.jobs[job] == Job::Waiting && state.rows.iter().any(|row| usable(row) && serves(row))
     }
 

@@ -139,7 +139,8 @@ impl Reconcile {
                     uuid: None,
                     online: of_it().any(online),
                     busy: of_it().any(|m| matches!(m.doing, Doing::Busy { silent: false, .. })),
-                    disabled: Some(row.disabled),
+                    disabled: Some(row.disabled_at.is_some()),
+                    disabled_since: hung::disabled_since(replica, row),
                     missing_since: None,
                 }
             })
@@ -324,6 +325,7 @@ fn ask_for_registrations(seen: &mut Observation, replica: &mut Replica) {
             online: false,
             busy: false,
             disabled: None,
+            disabled_since: None,
             missing_since: Some(since),
         });
     }

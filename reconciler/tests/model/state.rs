@@ -75,8 +75,8 @@ pub(crate) struct Row {
     pub(crate) repo_id: i64,
     /// It got its one job.
     pub(crate) used: bool,
-    /// It gets no job any more.
-    pub(crate) disabled: bool,
+    /// Since when it gets no job any more.
+    pub(crate) disabled_at: Option<Timestamp>,
 }
 
 /// A machine.
@@ -135,6 +135,8 @@ pub(crate) struct Landing {
 pub(crate) struct Replica {
     /// Missing registrations, and since when.
     pub(crate) missing: Vec<(i64, Timestamp)>,
+    /// Disabled registrations, and since when that is known without a failed reading.
+    pub(crate) disabled: Vec<(i64, Timestamp)>,
     /// Unavailable offerings.
     pub(crate) unavailable: Vec<UnavailableOffering>,
     /// When a reading of the forge failed last.

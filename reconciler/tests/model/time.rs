@@ -8,7 +8,7 @@ use tinqs_ci_reconciler::model::{
     Placement, Refused, Run, Status,
 };
 use tinqs_ci_reconciler::plan::{
-    FORGOTTEN_AFTER, READINGS_APART, REFUSED_AGAIN_FOR, REFUSED_FOR, VISIBLE_WITHIN,
+    DISABLED_FOR, FORGOTTEN_AFTER, READINGS_APART, REFUSED_AGAIN_FOR, REFUSED_FOR, VISIBLE_WITHIN,
 };
 
 use crate::hung::forget_promises;
@@ -39,6 +39,9 @@ const REFUSED: &[SignedDuration] = &[REFUSED_FOR, REFUSED_AGAIN_FOR];
 const LAUNCHED: &[SignedDuration] = &[minutes(5), minutes(8)];
 const DEADLINE: &[SignedDuration] = &[SignedDuration::ZERO, minutes(2)];
 const MISSING: &[SignedDuration] = &[minutes(1)];
+const DISABLED: &[SignedDuration] = &[DISABLED_FOR];
+/// The same as a replica knows it; it is compared with failed readings.
+const KNOWN: &[SignedDuration] = &[DISABLED_FOR, READINGS_APART, minutes(5)];
 /// `keep`.
 const KEPT: &[SignedDuration] = &[minutes(25)];
 /// The maximum duration of a reconcile.
@@ -178,7 +181,7 @@ fn visit_others(state: &mut State, f: Visit<'_>) {
         made: _,
         seats: _,
         jobs: _,
-        rows: _,
+        rows,
         machines,
         landings,
         replicas,
@@ -189,6 +192,9 @@ fn visit_others(state: &mut State, f: Visit<'_>) {
         registered: _,
         broken: _,
     } = state;
+    for at in rows.iter_mut().filter_map(|row| row.disabled_at.as_mut()) {
+        f(at, DISABLED);
+    }
     for machine in machines {
         visit_vm(machine, f);
     }
@@ -196,13 +202,20 @@ fn visit_others(state: &mut State, f: Visit<'_>) {
         visit_attempt(attempt, f);
         f(sent_at, SIGNED);
     }
-    for Replica { missing, unavailable, failed_at, reconcile } in replicas {
+    for Replica { missing, disabled, unavailable, failed_at, reconcile } in replicas {
         if let Some(at) = failed_at {
             // Later than a reading that is long ago too: that one does not count any more.
             visit_reading(at, SignedDuration::from_hours(2), f);
         }
         for (_, since) in missing {
             f(since, MISSING);
+        }
+        for (_, since) in disabled {
+            // Later than a failed reading that is long ago too: it began again after that one.
+            f(since, KNOWN);
+            if *since == long_ago() {
+                *since += SignedDuration::from_hours(3);
+            }
         }
         for offering in unavailable {
             f(&mut offering.until, PASSED);
@@ -265,8 +278,10 @@ fn visit_reconcile(reconcile: &mut Reconcile, f: Visit<'_>) {
         f(&mut read.at, NONE);
     }
     if let tinqs_ci_reconciler::model::Registrations::Seen(rows) = &mut seen.registrations {
-        for since in rows.iter_mut().filter_map(|row| row.missing_since.as_mut()) {
-            f(since, NONE);
+        for row in rows {
+            for since in row.missing_since.iter_mut().chain(&mut row.disabled_since) {
+                f(since, NONE);
+            }
         }
     }
     for unavailable in seen.class.iter_mut().flat_map(|observed| &mut observed.unavailable) {

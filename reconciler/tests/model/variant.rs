@@ -1,9 +1,11 @@
 //! The real decision, and broken ones: a model that cannot fail proves nothing.
 
 use jiff::Timestamp;
-use tinqs_ci_reconciler::model::{End, Observation, Phase};
+use tinqs_ci_reconciler::model::{End, Observation, Phase, Registrations};
 use tinqs_ci_reconciler::plan::gc::gc;
-use tinqs_ci_reconciler::plan::{Action, LAUNCH_WINDOW, Plan, READINGS_APART, Rule, plan};
+use tinqs_ci_reconciler::plan::{
+    Action, DISABLED_FOR, LAUNCH_WINDOW, Plan, READINGS_APART, Rule, plan,
+};
 
 /// The decision to explore.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +40,8 @@ pub(crate) enum Variant {
     HungDespiteFailure,
     /// Rule 22 takes every runner for one without a job.
     HungWithoutJobList,
+    /// Rule 22 ends a machine in the reconcile that disables its registration.
+    HungOnceDisabled,
     /// A runner serves every repository.
     RegisterInScope,
 }
@@ -56,7 +60,10 @@ impl Variant {
         match self {
             Self::CredentialsKept => keep_credentials(&seen, &mut plan),
             Self::DroppedNotEnded => keep_open(&seen, &mut plan),
-            Self::HungByOneReading | Self::HungDespiteFailure | Self::HungWithoutJobList => {
+            Self::HungByOneReading
+            | Self::HungDespiteFailure
+            | Self::HungWithoutJobList
+            | Self::HungOnceDisabled => {
                 let is_hung = |a: &Action| matches!(a, Action::Terminate { rule: Rule::Hung, .. });
                 plan.actions.retain(|action| !is_hung(action));
                 plan.actions.extend(gc(&self.shown(seen)).into_iter().filter(is_hung));
@@ -121,6 +128,13 @@ impl Variant {
             Self::HungDespiteFailure => {
                 let reads = seen.forge_read.iter_mut();
                 reads.for_each(|read| read.steady_since = Timestamp::MIN);
+            }
+            Self::HungOnceDisabled => {
+                if let Registrations::Seen(rows) = &mut seen.registrations {
+                    let disabled = rows.iter_mut().filter(|row| row.disabled == Some(true));
+                    let since = Some(seen.now - DISABLED_FOR);
+                    disabled.for_each(|row| row.disabled_since = since);
+                }
             }
             _ => seen.at_work.iter_mut().for_each(|jobs| jobs.runners.clear()),
         }

@@ -245,6 +245,8 @@ fn canonical(state: &mut State, changed: impl Fn(usize) -> bool) {
         let of_it = |id: i64| state.machines.iter().any(|m| m.registration == id && counts(m));
         replica.missing.retain(|(id, _)| of_it(*id));
         replica.missing.sort();
+        replica.disabled.retain(|(id, _)| of_it(*id));
+        replica.disabled.sort();
         replica.unavailable.retain(|s| s.until > now());
         replica.unavailable.sort_by_key(|s| (s.until, s.machine.kind.clone()));
     }

@@ -155,7 +155,7 @@ impl Forge {
             "labels": labels,
         });
         if self.config.line >= Line::V1_26 {
-            value["disabled"] = row.disabled.into();
+            value["disabled"] = row.disabled_at.is_some().into();
         }
         value
     }

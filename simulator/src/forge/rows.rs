@@ -49,6 +49,9 @@ pub struct Config {
     /// The race of `FetchTask` up to 1.26: of runners that ask at the same time, one gets a job,
     /// and the others do not search until the next job arrives. No effect in 1.27.
     pub tasks_version_race: bool,
+    /// How long a request for a task may take that came before its runner was disabled: it may
+    /// still get one. A runner waits 5 s for the answer.
+    pub picks_for: SignedDuration,
     /// Until then no task is assigned, as when one broken workflow run stops all fetches.
     pub mute_until: Option<Timestamp>,
     /// Until then runners cannot reach the server, and its cron does not run.
@@ -74,6 +77,7 @@ impl Default for Config {
             endless_after: Some(SignedDuration::from_hours(3)),
             abandoned_after: Some(SignedDuration::from_hours(24)),
             tasks_version_race: false,
+            picks_for: SignedDuration::ZERO,
             mute_until: None,
             down_until: None,
         }

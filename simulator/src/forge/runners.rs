@@ -28,8 +28,8 @@ pub struct RunnerRow {
     pub ephemeral: bool,
     /// The repositories that it serves.
     pub scope: Scope,
-    /// Whether it gets no more tasks.
-    pub disabled: bool,
+    /// Since when it gets no more tasks.
+    pub disabled_at: Option<Timestamp>,
     /// When it was registered.
     pub created_at: Timestamp,
     /// Its last call of any kind.
@@ -152,7 +152,7 @@ impl Forge {
             labels: labels.to_vec(),
             ephemeral,
             scope,
-            disabled: false,
+            disabled_at: None,
             created_at: now,
             last_online: None,
             last_active: None,
@@ -171,10 +171,16 @@ impl Forge {
     }
 
     /// Disables a row, so that it gets no more tasks, or enables it. Returns whether it exists.
-    pub fn disable_runner(&mut self, id: i64, disabled: bool) -> bool {
+    pub fn disable_runner(&mut self, now: Timestamp, id: i64, disabled: bool) -> bool {
         let Some(row) = self.runners.get_mut(&id) else { return false };
-        row.disabled = disabled;
+        row.disabled_at = disabled.then(|| row.disabled_at.unwrap_or(now));
         true
+    }
+
+    /// Returns whether a row gets no task: it is disabled, and no request that came before that is
+    /// under way.
+    fn is_disabled(&self, row: &RunnerRow, now: Timestamp) -> bool {
+        row.disabled_at.is_some_and(|at| now.duration_since(at) >= self.config.picks_for)
     }
 
     /// Returns a row by its ID.
@@ -250,8 +256,8 @@ impl Forge {
         }
         let nothing = Fetched { task: None, tasks_version: self.tasks_version };
         let used = row.ephemeral && row.last_task.is_some();
-        if tasks_version == self.tasks_version || used || row.disabled || self.loses_race(now, &row)
-        {
+        let gets_none = used || self.is_disabled(&row, now) || self.loses_race(now, &row);
+        if tasks_version == self.tasks_version || gets_none {
             return Ok(nothing);
         }
         let found = self

@@ -307,6 +307,22 @@ fn the_fetch_race_strands_a_runner_up_to_1_26() {
 }
 
 #[test]
+fn a_request_under_way_may_get_a_task_after_its_runner_was_disabled() {
+    let picks_for = SignedDuration::from_secs(5);
+    let mut f = Forge::new(Config { line: Line::V1_26, picks_for, ..Config::default() });
+    let (early, late) = (runner(&mut f, at(0), &["linux"]), runner(&mut f, at(0), &["linux"]));
+    f.push(at(0), REPO, &[linux("a"), linux("b")]);
+    for row in [&early, &late] {
+        assert!(f.disable_runner(at(1), row.id, true));
+        assert!(f.disable_runner(at(3), row.id, true), "it counts from the first time");
+    }
+    assert!(fetch(&mut f, at(5), &early).is_some());
+    assert!(fetch(&mut f, at(6), &late).is_none());
+    assert!(f.disable_runner(at(7), late.id, false));
+    assert!(fetch(&mut f, at(7), &late).is_some());
+}
+
+#[test]
 fn a_mute_server_assigns_nothing_and_strands_nobody() {
     let mut f = forge(Line::V1_26);
     f.config.mute_until = Some(at(10));

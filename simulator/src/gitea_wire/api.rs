@@ -324,7 +324,7 @@ fn runners(shared: &Shared, call: &Call, scope: &Scope, rest: &[&str]) -> Respon
                 // Since 1.26.
                 Method::PATCH if forge.config.line >= Line::V1_26 => {
                     let id = row.id;
-                    forge.disable_runner(id, call.body["disabled"] == true);
+                    forge.disable_runner(now, id, call.body["disabled"] == true);
                     let row = forge.runner(id).map(|row| forge.runner_json(row, now));
                     row.map_or_else(missing, |row| Json(row).into_response())
                 }

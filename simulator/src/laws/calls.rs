@@ -5,10 +5,9 @@ use tinqs_ci_reconciler::model::{
     Attempt, AttemptId, CLOCKS_AGREE_WITHIN, ClassName, Phase, Placement, Reason, Run, RunName,
     decode, encode, serving,
 };
-use tinqs_ci_reconciler::plan::{HUNG_AFTER, READINGS_APART};
 use tinqs_ci_reconciler::ports::Expect;
 
-use super::{Laws, credentials};
+use super::{Laws, TerminateTruth, credentials};
 use crate::cloud::machine::SimulatedMachine;
 use crate::executor::Group;
 
@@ -28,34 +27,6 @@ pub struct RetireTruth {
     pub works: bool,
     /// Whether a machine that uses it is live.
     pub lives: bool,
-}
-
-/// The true state of a machine that is about to be terminated.
-#[derive(Clone, Copy, Debug)]
-pub struct TerminateTruth<'a> {
-    /// The machine.
-    pub machine: &'a SimulatedMachine,
-    /// Whether a person requested it.
-    pub by_person: bool,
-    /// Whether the forge has canceled the job that it executes, or executed.
-    pub canceled: bool,
-    /// Whether its registration is at the forge.
-    pub registered: bool,
-    /// For how long no reading of the forge by this replica has failed; `None`: none ever did.
-    pub steady_for: Option<SignedDuration>,
-    /// How far the clocks of replicas may differ.
-    pub clocks_apart: SignedDuration,
-}
-
-impl TerminateTruth<'_> {
-    /// Whether it may be called hung: its promise was over for two minutes before a first reading,
-    /// and another two minutes without a failed reading lie before the second.
-    fn may_be_hung(&self, now: Timestamp) -> bool {
-        let Some(promise) = self.machine.boot.promise() else { return false };
-        let over_for = now.duration_since(promise.idle_until());
-        over_for + self.clocks_apart > HUNG_AFTER + READINGS_APART
-            && self.steady_for.is_none_or(|time| time + self.clocks_apart >= READINGS_APART)
-    }
 }
 
 impl Laws {

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::Laws;
 use crate::cloud::Cloud;
 use crate::cloud::machine::{Doing, SimulatedMachine};
-use crate::forge::Forge;
+use crate::forge::{Forge, Line};
 
 /// Interval of the check.
 const MINUTE: SignedDuration = SignedDuration::from_mins(1);
@@ -17,6 +17,8 @@ pub(super) const LINGERS_AT_MOST: SignedDuration = SignedDuration::from_mins(15)
 
 /// Longest permitted life of a machine that was never used, after its boot promise.
 const UNUSED_AT_MOST: SignedDuration = SignedDuration::from_mins(7);
+/// The same where registrations can be disabled: a sweep, and ten seconds.
+const UNUSED_AND_DISABLED_AT_MOST: SignedDuration = SignedDuration::from_mins(4);
 /// A guest checks its times every five seconds.
 const TICKS: SignedDuration = SignedDuration::from_secs(5);
 
@@ -138,10 +140,14 @@ impl Laws {
             }
         }
         self.unused.retain(|id, _| over.contains_key(id));
+        let disables = forge.config.line >= Line::V1_26;
+        let most = if disables { UNUSED_AND_DISABLED_AT_MOST } else { UNUSED_AT_MOST };
         for (id, (run, since)) in over {
             let wait = self.unused.entry(id.clone()).or_insert(Wait::since(since));
-            if wait.goes_on(now, excused, UNUSED_AT_MOST).is_some() {
-                let what = format!("{id} was never used and is live 7 minutes after its promise");
+            if wait.goes_on(now, excused, most).is_some() {
+                let minutes = most.as_mins();
+                let what =
+                    format!("{id} was never used and is live {minutes} minutes after its promise");
                 self.broken("L12", now, &run, what);
             }
         }

@@ -195,21 +195,26 @@ impl World {
             let record = self.records.run(&machine.attempt_id.run);
             let by_person = record.is_some_and(|run| run.terminate_now);
             let forge = self.forge.lock();
-            let registered = forge.runner(machine.runner.id).is_some();
+            let row = forge.runner(machine.runner.id);
+            let registered = row.is_some();
+            let disabled_for = row.and_then(|row| row.disabled_at).map(|at| now.duration_since(at));
             let task = machine.task().or(machine.done_task);
             let canceled = task.is_some_and(|task| forge.is_canceled(task));
             drop(forge);
             let steady_for = unread.map(|at| now.duration_since(at));
             let set =
                 if self.faults.clocks_set { CLOCKS_AGREE_WITHIN } else { SignedDuration::ZERO };
-            let clocks_apart = self.faults.clocks_apart.abs() * 3 + set * 2;
+            let clock_set = set * 2;
+            let clocks_apart = self.faults.clocks_apart.abs() * 3 + clock_set;
             let truth = TerminateTruth {
                 machine,
                 by_person,
                 canceled,
                 registered,
                 steady_for,
+                disabled_for,
                 clocks_apart,
+                clock_set,
             };
             self.laws.on_terminate(now, truth);
         }

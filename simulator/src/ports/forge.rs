@@ -129,13 +129,13 @@ impl Forge for SimulatedPorts {
 
     async fn disable(&self, id: i64, repo_id: i64) -> Result<bool, PortError> {
         self.call(Call::new("forge.disable", id), |world, _| {
-            let level = world.level(repo_id);
+            let (now, level) = (world.now(), world.level(repo_id));
             let mut forge = world.forge();
             if forge.config.line < Line::V1_26 {
                 return Ok(false);
             }
             if forge.runner(id).is_some_and(|row| is_shown(row, level.as_ref())) {
-                forge.disable_runner(id, true);
+                forge.disable_runner(now, id, true);
             }
             Ok(true)
         })
@@ -263,7 +263,8 @@ pub(crate) fn registration(
         uuid: None,
         online: State::online(row, now),
         busy: State::active(row, now),
-        disabled: (line >= Line::V1_26).then_some(row.disabled),
+        disabled: (line >= Line::V1_26).then_some(row.disabled_at.is_some()),
+        disabled_since: None,
         missing_since: None,
     })
 }

@@ -78,6 +78,7 @@ impl Forge for TestWorld {
             online: false,
             busy: false,
             disabled: None,
+            disabled_since: None,
             missing_since: None,
         });
         Ok(Runner {

@@ -38,6 +38,7 @@ fn a_row_of_another_run_under_the_recorded_number_is_none_of_this_run() {
         online: false,
         busy: false,
         disabled: None,
+        disabled_since: None,
         missing_since: Some(harness.now()),
     };
     assert_eq!(seen.registrations.seen(), [missing], "missing since it was asked for");

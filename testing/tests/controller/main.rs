@@ -10,6 +10,7 @@ mod dependents;
 mod drift;
 mod formats;
 mod harness;
+mod hung;
 mod idle;
 mod images;
 mod ingest;

@@ -33,6 +33,7 @@ pub(super) fn row(id: i64, attempt_id: AttemptId) -> Registration {
         online,
         busy,
         disabled: None,
+        disabled_since: None,
         missing_since,
     }
 }

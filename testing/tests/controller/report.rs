@@ -169,6 +169,7 @@ fn an_effect_that_fails_for_a_finished_run_has_it_reconciled_again_though_it_is_
         online: false,
         busy: false,
         disabled: None,
+        disabled_since: None,
         missing_since: None,
     });
     harness.fails("retire", ErrorKind::Unavailable);

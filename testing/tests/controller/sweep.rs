@@ -264,6 +264,7 @@ fn a_row_that_two_lists_name_wakes_its_run_once() {
         online: false,
         busy: false,
         disabled: None,
+        disabled_since: None,
         missing_since: None,
     });
     assert_eq!((sweep(&harness).woken, harness.woken().len()), (1, 1));

@@ -359,6 +359,7 @@ pub(super) fn registration(row: ApiRunner, repo_id: i64) -> Option<Registration>
         online,
         busy,
         disabled,
+        disabled_since: None,
         missing_since: None,
     })
 }

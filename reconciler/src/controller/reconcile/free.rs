@@ -93,8 +93,10 @@ impl Reconcile<'_> {
         if let Some(read) = &mut self.seen.forge_read {
             read.cannot_disable = !is_possible;
         }
+        let since = self.controller.steadiness.disabled_since(id);
         if let (true, Registrations::Seen(rows)) = (is_possible, &mut self.seen.registrations) {
-            rows.iter_mut().filter(|row| row.id == id).for_each(|row| row.disabled = Some(true));
+            let of_it = rows.iter_mut().filter(|row| row.id == id);
+            of_it.for_each(|row| (row.disabled, row.disabled_since) = (Some(true), since));
         }
     }
 }

@@ -1,13 +1,17 @@
 //! Changed decisions: the real one, over a changed observation or with a changed plan.
 
+use std::collections::BTreeSet;
+
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
-    Answer, AttemptId, BootPromise, BootResult, BootStop, ClassName, ClockCheck, End, EndedBy, Job,
-    Machine, MachineId, MachineState, Market, Observation, Outcome, Phase, Reason, Refusal,
-    Registration, Registrations, Run, Times, Uid8,
+    Answer, AtWork, AttemptId, BootPromise, BootResult, BootStop, ClassName, ClockCheck, End,
+    EndedBy, Job, Machine, MachineId, MachineState, Market, Observation, Outcome, Phase, Reason,
+    Refusal, Registration, Registrations, Run, Times, Uid8,
 };
 use tinqs_ci_reconciler::plan::gc::gc;
-use tinqs_ci_reconciler::plan::{Action, LAUNCH_WINDOW, Plan, READINGS_APART, Rule, plan};
+use tinqs_ci_reconciler::plan::{
+    Action, DISABLED_FOR, LAUNCH_WINDOW, Plan, READINGS_APART, Rule, plan,
+};
 
 use crate::mutant::Mutant;
 use crate::reruns;
@@ -38,6 +42,8 @@ pub(crate) fn with(mutant: Mutant) -> Option<fn(&Observation) -> Plan> {
         Mutant::NoRule22 => |seen| without(seen, Rule::Hung),
         Mutant::HungByOneReading => hung_by_one_reading,
         Mutant::HungDespiteFailure => hung_despite_failure,
+        Mutant::HungOnceDisabled => |seen| hung_soon(seen, true),
+        Mutant::HungSoonUndisabled => |seen| hung_soon(seen, false),
         Mutant::ClockIgnored => clock_ignored,
         Mutant::InstallationIgnored => installation_ignored,
         Mutant::NoRule23 => |seen| without(seen, Rule::Spent),
@@ -369,6 +375,30 @@ fn hung_by_one_reading(seen: &Observation) -> Plan {
 fn hung_despite_failure(seen: &Observation) -> Plan {
     let mut shown = seen.clone();
     shown.forge_read.iter_mut().for_each(|read| read.steady_since = Timestamp::MIN);
+    let actions = gc(&shown);
+    Plan { actions: with_own(seen, actions), ..plan(seen) }
+}
+
+/// Shows registrations that are disabled, or cannot be, as if that were so for long enough; jobs
+/// that were not read are none.
+fn hung_soon(seen: &Observation, disabled: bool) -> Plan {
+    let mut shown = seen.clone();
+    let cannot_disable = seen.forge_read.is_some_and(|read| read.cannot_disable);
+    let is_meant =
+        |row: &Registration| if disabled { row.disabled == Some(true) } else { cannot_disable };
+    if let Registrations::Seen(rows) = &mut shown.registrations {
+        for row in rows.iter_mut().filter(|row| is_meant(row)) {
+            (row.disabled, row.disabled_since) = (Some(true), Some(seen.now - DISABLED_FOR));
+        }
+    }
+    shown.forge_read.iter_mut().for_each(|read| read.steady_since = Timestamp::MIN);
+    let status = seen.run.as_ref().map(|run| &run.status);
+    let current = status.and_then(|status| status.attempt.as_ref()).map(|a| a.runner.repo_id);
+    let past = status.into_iter().flat_map(|status| &status.past).map(|past| past.repo_id);
+    let is_unread = |id: &i64| !seen.at_work.iter().any(|jobs| jobs.repo_id == *id);
+    let unread: BTreeSet<i64> = current.into_iter().chain(past).filter(is_unread).collect();
+    let none = unread.into_iter().map(|repo_id| AtWork { repo_id, runners: Vec::new() });
+    shown.at_work.extend(none);
     let actions = gc(&shown);
     Plan { actions: with_own(seen, actions), ..plan(seen) }
 }

@@ -191,11 +191,14 @@ cases! {
     waits_are_concluded_by_a_wrong_clock: [Mutant::ClockIgnored], Profile::skew, [L3], 3;
     the_true_time_is_that_of_the_own_clock: [Mutant::TimeOfOwnClock], Profile::skew, [L3], 3;
     no_rule_22: [Mutant::NoRule22], Profile::hung, [L12], 3;
-    hung_machines_are_read_once: [Mutant::HungByOneReading], Profile::hung, [L3], 3;
-    failed_readings_count: [Mutant::HungDespiteFailure], Profile::hung, [L3], 5;
+    hung_machines_are_read_once: [Mutant::HungByOneReading], Profile::hung, [L3], 20;
+    failed_readings_count: [Mutant::HungDespiteFailure], Profile::hung, [L3], 20;
+    disabling_is_the_second_reading: [Mutant::HungOnceDisabled], Profile::hung, [L3], 3;
+    no_disabling_is_needed: [Mutant::HungSoonUndisabled], Profile::hung, [L3], 20;
+    refused_disabling_counts: [Mutant::RefusedDisablingCounts], Profile::hung, [L12], 20;
     jobs_of_hung_machines_are_not_read: [Mutant::HungWithoutJobList], Profile::hung, [L3], 3;
-    runners_start_after_start_by: [Mutant::NoStartBy], Profile::hung, [L12], 5;
-    runners_are_restarted_after_start_by: [Mutant::RestartsAfterStartBy], Profile::hung, [L12], 5;
+    runners_start_after_start_by: [Mutant::NoStartBy], Profile::hung, [L12], 20;
+    runners_are_restarted_after_start_by: [Mutant::RestartsAfterStartBy], Profile::hung, [L12], 20;
     credentials_stay_in_the_record: [Mutant::CredentialsKept], Profile::calm, [L13], 1;
     attempts_without_credentials_are_launched: [Mutant::DroppedNotEnded], Profile::rerun, [L1], 10;
     usage_is_written_apart: [Mutant::CountedApart], Profile::crash, [Usage], 10;

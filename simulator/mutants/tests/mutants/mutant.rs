@@ -130,6 +130,12 @@ mutants! {
     HungDespiteFailure,
     /// Rule 22 takes every runner for one without a job.
     HungWithoutJobList,
+    /// Rule 22 ends a machine in the reconcile that disables its registration.
+    HungOnceDisabled,
+    /// Rule 22 waits only as long as for a disabled registration where none can be disabled.
+    HungSoonUndisabled,
+    /// A registration counts as disabled although the forge cannot disable it.
+    RefusedDisablingCounts,
     /// Guests start their runner after `start_by`.
     NoStartBy,
     /// Waits are concluded by a clock that does not agree with the true time.

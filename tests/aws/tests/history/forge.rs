@@ -74,7 +74,8 @@ impl TestForge {
             uuid: None,
             online: Forge::online(row, now),
             busy: Forge::active(row, now),
-            disabled: None,
+            disabled: Some(row.disabled_at.is_some()),
+            disabled_since: None,
             missing_since: None,
         })
     }
@@ -156,7 +157,8 @@ impl Port for TestForge {
     }
 
     async fn disable(&self, id: i64, _: i64) -> Result<bool, PortError> {
-        self.forge().disable_runner(id, true);
+        let now = self.clock.now();
+        self.forge().disable_runner(now, id, true);
         Ok(true)
     }
 
