@@ -46,7 +46,7 @@ fn without_evidence(seen: &Observation) -> Plan {
         && let Some(runner) = status.runner.clone().filter(|runner| !runner.is_empty())
     {
         let (machine, at) = (MachineId("i-taken".to_owned()), seen.now);
-        let taken = Interruption { runner, machine, at, failed_at: None };
+        let taken = Interruption { runner, machine, at, failed_at: None, denied: None };
         status.interrupted.get_or_insert(taken);
     }
     plan
