@@ -169,6 +169,25 @@ fn an_interruption_ends_a_machine_mid_job() {
 }
 
 #[test]
+fn after_the_notice_of_an_interruption_a_runner_reports_its_job() {
+    let mut place = place();
+    let job = place.forge.push(at(0), "o/r", &[JobSpec::new("build", &["linux"])])[0];
+    let outcome = MachineOutcome {
+        interrupted_in: Some(SignedDuration::from_secs(80)),
+        ends_job_before: Some(SignedDuration::from_secs(25)),
+        ..MachineOutcome::default()
+    };
+    place.launch(at(0), outcome).unwrap();
+    place.cloud.tick(at(54), &mut place.forge);
+    assert_eq!(place.forge.job(job).unwrap().status, Status::Running);
+    place.cloud.tick(at(55), &mut place.forge);
+    assert_eq!(place.forge.job(job).unwrap().status, Status::Done(Conclusion::Failure));
+    assert_eq!(place.state(at(79)), Some(MachineState::Up), "it waits for its end");
+    place.cloud.tick(at(80), &mut place.forge);
+    assert_eq!(place.cloud.list(at(80))[0].ended_by, Some(EndedBy::Cloud));
+}
+
+#[test]
 fn lists_lag_and_launches_are_refused_by_capacity_limit_and_rate() {
     let mut place = place();
     place.cloud.config.list_lag = SignedDuration::from_secs(20);
