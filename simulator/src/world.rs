@@ -334,9 +334,7 @@ impl World {
             self.count("deaf_image");
         }
         let interrupted = spot && self.strikes("interrupted", faults.interrupted);
-        // Drawn only where it may occur, so that other histories stay as they are.
-        let is_told = interrupted && faults.noticed > 0.0;
-        let noticed = is_told && self.strikes("noticed", faults.noticed);
+        let noticed = interrupted && self.strikes("noticed", faults.noticed);
         MachineOutcome {
             boots_in: self.rng.between(seconds(12), seconds(40)) + faults.slow_boot,
             starts_in: self.rng.between(seconds(5), seconds(20)),

@@ -1,7 +1,7 @@
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
-    Attempt, AttemptId, Boot, ClassName, EndedBy, MachineOptions, MachineSpec, MachineState,
-    Market, Placement, RunName, Runner, Secret, Uid,
+    Attempt, AttemptId, Boot, ClassName, Conclusion, EndedBy, MachineOptions, MachineSpec,
+    MachineState, Market, Placement, RunName, Runner, Secret, Uid,
 };
 use tinqs_ci_reconciler::ports::ErrorKind;
 
