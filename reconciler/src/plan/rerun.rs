@@ -126,8 +126,8 @@ pub(crate) fn is_lost_now(seen: &Observation) -> bool {
         && interruption(seen, run, runner).is_some()
 }
 
-/// Returns whether a workflow run, read for another job of it, tells enough about this one: of a job
-/// that failed, it shows that end.
+/// Returns whether a workflow run that was read for another job of it tells enough about this one:
+/// of a job that failed, it shows that end.
 pub(crate) fn shows_end(seen: &Observation, workflow_run: Option<&WorkflowRun>) -> bool {
     let is_end = |at: Timestamp| noted_end(seen).is_none_or(|noted| noted == at);
     matches!(seen.job, Job::Running { .. }) || failed_at(seen, workflow_run).is_some_and(is_end)

@@ -258,7 +258,7 @@ impl SimulatedMachine {
             }
             Doing::Starting { .. } => self.start_runner(now, gone, forge, config),
             Doing::Idle { fetches_at, drains_at, tasks_version } => {
-                if drains_at <= now {
+                if drains_at <= now || self.has_notice(now) {
                     self.end(now, gone, EndedBy::Itself);
                     return Some("drained while idle, powering off".to_owned());
                 }

@@ -11,7 +11,7 @@ pub struct MachineOutcome {
     pub starts_in: SignedDuration,
     /// The cloud interrupts it this long after its launch.
     pub interrupted_in: Option<SignedDuration>,
-    /// After the cloud's notice, its boot script ends its job so long before that.
+    /// Its boot script gets the notice of that, and ends its job so long before.
     pub ends_job_before: Option<SignedDuration>,
     /// It ends right after its launch.
     pub stillborn: bool,

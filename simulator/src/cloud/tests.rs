@@ -170,21 +170,34 @@ fn an_interruption_ends_a_machine_mid_job() {
 
 #[test]
 fn after_the_notice_of_an_interruption_a_runner_reports_its_job() {
-    let mut place = place();
-    let job = place.forge.push(at(0), "o/r", &[JobSpec::new("build", &["linux"])])[0];
-    let outcome = MachineOutcome {
-        interrupted_in: Some(SignedDuration::from_secs(80)),
+    let work = SignedDuration::from_mins(10);
+    let outcome = |interrupted_in: i64| MachineOutcome {
+        interrupted_in: Some(SignedDuration::from_secs(interrupted_in)),
         ends_job_before: Some(SignedDuration::from_secs(25)),
         ..MachineOutcome::default()
     };
-    place.launch(at(0), outcome).unwrap();
-    place.cloud.tick(at(54), &mut place.forge);
+    let pushed = |place: &mut Place| {
+        let build = JobSpec { work, ..JobSpec::new("build", &["linux"]) };
+        place.forge.push(at(0), "o/r", &[build])[0]
+    };
+    let mut place = place();
+    let job = pushed(&mut place);
+    place.launch(at(0), outcome(180)).unwrap();
+    place.cloud.tick(at(154), &mut place.forge);
     assert_eq!(place.forge.job(job).unwrap().status, Status::Running);
-    place.cloud.tick(at(55), &mut place.forge);
+    place.cloud.tick(at(155), &mut place.forge);
     assert_eq!(place.forge.job(job).unwrap().status, Status::Done(Conclusion::Failure));
-    assert_eq!(place.state(at(79)), Some(MachineState::Up), "it waits for its end");
-    place.cloud.tick(at(80), &mut place.forge);
-    assert_eq!(place.cloud.list(at(80))[0].ended_by, Some(EndedBy::Cloud));
+    place.cloud.tick(at(179), &mut place.forge);
+    assert_eq!(place.state(at(179)), Some(MachineState::Up), "it waits for its end");
+    place.cloud.tick(at(180), &mut place.forge);
+    assert_eq!(place.cloud.list(at(180))[0].ended_by, Some(EndedBy::Cloud));
+
+    let mut place = self::place();
+    let job = pushed(&mut place);
+    place.launch(at(0), outcome(120)).unwrap();
+    place.cloud.tick(at(60), &mut place.forge);
+    assert_eq!(place.forge.job(job).unwrap().status, Status::Waiting, "it takes no job");
+    assert_eq!(place.cloud.list(at(60))[0].ended_by, Some(EndedBy::Itself));
 }
 
 #[test]

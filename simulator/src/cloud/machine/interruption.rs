@@ -1,10 +1,13 @@
 //! The interruption of a machine by the cloud, and what its boot script does after the notice.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::Conclusion;
 
 use super::{Doing, SimulatedMachine};
 use crate::forge::Forge;
+
+/// The cloud gives notice so long before.
+const NOTICE: SignedDuration = SignedDuration::from_mins(2);
 
 impl SimulatedMachine {
     /// Returns when the cloud interrupts it.
@@ -13,7 +16,13 @@ impl SimulatedMachine {
         Some(self.launched_at + wait)
     }
 
-    /// Returns when its boot script ends its job.
+    /// Returns whether its boot script has the notice: its runner takes no job any more.
+    pub(super) fn has_notice(&self, now: Timestamp) -> bool {
+        let at = self.interruption().filter(|_| self.outcome.ends_job_before.is_some());
+        at.is_some_and(|at| at - NOTICE <= now)
+    }
+
+    /// Returns when its boot script ends its job, which began before the notice.
     pub(super) fn ends_job_at(&self) -> Option<Timestamp> {
         let before = self.outcome.ends_job_before.filter(|_| self.is_busy())?;
         Some(self.interruption()? - before)
