@@ -29,6 +29,7 @@ mod true_time;
 mod turns;
 mod unclaimed;
 mod unserved;
+mod workflow_runs;
 
 use std::sync::Arc;
 

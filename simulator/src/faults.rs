@@ -97,6 +97,8 @@ pub struct FaultProfile {
     pub stillborn: f64,
     /// The cloud interrupts a machine within its first 10 minutes.
     pub interrupted: f64,
+    /// The boot script of such a machine gets the notice, and ends its job before.
+    pub noticed: f64,
     /// The additional time that a machine takes to boot.
     pub slow_boot: SignedDuration,
     /// A machine's runner reports only once a minute: the forge shows it idle in between.

@@ -334,10 +334,12 @@ impl World {
             self.count("deaf_image");
         }
         let interrupted = spot && self.strikes("interrupted", faults.interrupted);
+        let noticed = interrupted && self.strikes("noticed", faults.noticed);
         MachineOutcome {
             boots_in: self.rng.between(seconds(12), seconds(40)) + faults.slow_boot,
             starts_in: self.rng.between(seconds(5), seconds(20)),
             interrupted_in: interrupted.then(|| self.rng.between(seconds(1), seconds(600))),
+            ends_job_before: noticed.then(|| seconds(25)),
             stillborn: self.strikes("stillborn", faults.stillborn),
             silent: self.strikes("silent", faults.silent),
             never_online: broken || deaf || self.strikes("never_online", faults.never_online),

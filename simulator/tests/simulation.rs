@@ -394,7 +394,7 @@ profiles! {
     people: "crash", "job_omitted";
     scrambled: "scrambled";
     upgrade: "format_2", "format_1_again";
-    interrupt: "interrupted", "reply_lost", "refused", "crash";
+    interrupt: "interrupted", "noticed", "reply_lost", "refused", "crash";
 }
 
 #[test]

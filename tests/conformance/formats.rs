@@ -82,6 +82,25 @@ async fn an_upgrade_and_the_way_back_lose_nothing() {
 }
 
 #[tokio::test]
+async fn a_newer_record_that_another_replica_removed_is_forgotten() {
+    let (dir, world) = (tempfile::tempdir().unwrap(), TestWorld::new());
+    let controller = started(dir.path(), &world, RecordFormats::OWN).await;
+    let store = &controller.ports().store;
+    let newer = Run { format: 99, ..make::run(1, "o/r") };
+    store.put(&newer, Expect::Absent).await.unwrap();
+    assert_eq!(store.get(&newer.name).await.unwrap_err().kind, ErrorKind::Invalid);
+    // A removal alone does not tell this process that the record is gone.
+    store.remove(&newer.name, newer.uid, 1).await.unwrap();
+    assert_eq!((store.unreadable(), store.newer().len()), (1, 1));
+    world.state().now += SignedDuration::from_mins(9);
+    controller.poll().await;
+    assert_eq!(store.newer().len(), 1);
+    world.state().now += SignedDuration::from_mins(1);
+    controller.poll().await;
+    assert_eq!((store.unreadable(), store.newer().len()), (0, 0));
+}
+
+#[tokio::test]
 async fn a_record_that_only_a_later_release_reads_stays_as_it_is() {
     let (dir, world) = (tempfile::tempdir().unwrap(), TestWorld::new());
     let controller = started(dir.path(), &world, RecordFormats::OWN).await;

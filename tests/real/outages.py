@@ -142,27 +142,47 @@ def far_jobs(forge):
     return sum(f"tq-job-{job['id']}-" not in job["runner_name"] for job in forge.jobs("far"))
 
 
-def lost_machine(forge, host):
-    """A machine of a matrix is killed: its job is run again, and all succeed. Servers before 1.26
-    have no API for that: the run says so."""
-    forge.push("lost", CI, matrix(4, 60))
-    until("a job runs", lambda: jobs_of(forge, "lost", "in_progress"), 60)
-    runner = jobs_of(forge, "lost", "in_progress")[0]["runner_name"]
-    (machine,) = [machine for machine in host.live() if machine.name.startswith(runner)]
-    (lost,) = [job for job in forge.jobs("lost") if job.get("runner_name") == runner]
+def lost(forge, host, repo, fail_fast):
+    """A machine of a matrix of four is killed: its job is run again, once, and no other is. Servers
+    before 1.26 have no API for that: the run says so at once."""
+    begun, before = len(host.log()), set(host.machines())
+    forge.push(repo, CI, matrix(4, 90, fail_fast=fail_fast))
+    in_progress(forge, repo, 4)
+    victim, *others = jobs_of(forge, repo, "in_progress")
+    started = {(job["name"], job["started_at"]) for job in others}
+    (machine,) = [machine for machine in host.live() if machine.name.startswith(victim["runner_name"])]
     host.end_machine(machine)
 
     def ended(conclusion):
-        return {job["name"] for job in forge.jobs("lost") if job.get("conclusion") == conclusion}
+        return {job["name"] for job in forge.jobs(repo) if job.get("conclusion") == conclusion}
 
     # The forge fails a job after ten minutes without a report, which it looks for every five.
     if forge.minor() >= 26:
+        says(host, 0, ["AwaitsRerun", "it is run again then"], "why", victim["html_url"])
         until("every job succeeds", lambda: len(ended("success")) == 4, 20 * 60)
-        says(host, 0, ["the forge runs the job again"], "why", lost["html_url"])
+        says(host, 0, ["the forge runs the job again"], "why", victim["html_url"])
+        asked = [run for run, _ in host.acted("rerun", begun)]
+        assert asked == [f"job-{victim['id']}"], f"re-runs were requested by {asked}"
     else:
-        until("the job fails", lambda: ended("failure") == {lost["name"]}, 20 * 60)
-        says(host, 0, ["the job is not run again"], "why", lost["html_url"])
-    forge.delete("lost")
+        says(host, 0, ["MachineLost", "cannot run it again"], "why", victim["html_url"])
+        until("the job fails", lambda: ended("failure") == {victim["name"]}, 20 * 60)
+        says(host, 0, ["the job is not run again"], "why", victim["html_url"])
+        assert host.acted("rerun", begun) == []
+    assert ended("cancelled") == set(), "the forge canceled a job because another one failed"
+    now = {(job["name"], job["started_at"]) for job in forge.jobs(repo) if job["name"] != victim["name"]}
+    assert now == started, f"another job was run again: {started} became {now}"
+    made, expected = len(set(host.machines()) - before), 5 if forge.minor() >= 26 else 4
+    assert made == expected, f"{made} machines, not {expected}"
+    forge.delete(repo)
 
 
-OUTAGES = [clock_stepped, partitions_under_long_jobs, lost_machine]
+def lost_machine(forge, host):
+    lost(forge, host, "lost", fail_fast=False)
+
+
+def lost_machine_with_fail_fast(forge, host):
+    """`fail-fast`, which the server does not enforce, changes nothing: no other job is canceled."""
+    lost(forge, host, "lost-fast", fail_fast=True)
+
+
+OUTAGES = [clock_stepped, partitions_under_long_jobs, lost_machine, lost_machine_with_fail_fast]

@@ -1,13 +1,14 @@
 """Workflow files."""
 
 
-def matrix(count, seconds, labels="linux"):
+def matrix(count, seconds, labels="linux", fail_fast=False):
     """Returns a workflow with `count` jobs."""
     return f"""on: push
 jobs:
   m:
     runs-on: {labels}
     strategy:
+      fail-fast: {str(fail_fast).lower()}
       matrix:
         i: [{", ".join(str(i) for i in range(count))}]
     steps:

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use rustix::process::Signal;
 use tinqs_ci_reconciler::model::Conclusion;
-use tinqs_ci_simulator::forge::Status;
+use tinqs_ci_simulator::forge::{Line, Status};
 use tinqs_ci_test_host::{Host, Options, signal};
 
 use crate::{CLASS, all_is_well, host, needs_a_person, no_longer_says, printed, says};
@@ -95,6 +95,28 @@ pub(crate) async fn a_lost_job_runs_again() {
     says(&host, &["why", &name], &["the forge runs the job again", "2nd attempt of the job"]).await;
     host.settles(90).await;
     assert_eq!(host.status(job), Status::Done(Conclusion::Success));
+    all_is_well(&host).await;
+}
+
+pub(crate) async fn before_1_26_a_lost_job_is_said_at_once_not_to_run_again() {
+    let (line, zombie_after) = (Line::V1_25, SignedDuration::from_secs(15));
+    let mut host = host(&Options { class: CLASS, line, zombie_after, ..Options::default() });
+    host.start().await;
+    let job = host.push(1, &["linux"], "sleep 60")[0];
+    let name = job.to_string();
+    running(&host, job).await;
+    for pid in host.processes() {
+        signal(pid, Signal::KILL);
+    }
+    let texts = ["MachineLost", "this version cannot run it again by its API (1.26 can)", "e-run"];
+    says(&host, &["why", &name], &texts).await;
+    host.all_done(&[job], 60).await;
+    assert_eq!(host.status(job), Status::Done(Conclusion::Failure));
+    let told = says(&host, &["why", &name], &["the job is not run again"]).await;
+    assert!(!told.text.contains("AwaitsRerun"), "{}", told.text);
+    host.settles(90).await;
+    let run = host.get(&format!("/v1/runs/job-{job}")).await;
+    assert_eq!(run["status"]["outcome"], "MachineLost", "{run}");
     all_is_well(&host).await;
 }
 

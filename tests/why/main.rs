@@ -106,6 +106,7 @@ tinqs_ci_test_host::suite! {
     jobs::a_job_is_cancelled_while_it_runs,
     jobs::the_machine_of_a_running_job_is_killed,
     jobs::a_lost_job_runs_again,
+    jobs::before_1_26_a_lost_job_is_said_at_once_not_to_run_again,
     jobs::a_killed_controller_tells_the_same_story,
     jobs::the_runner_is_missing,
     jobs::a_cancelled_job_is_run_again,

@@ -21,6 +21,7 @@ use super::queued::Queued;
 use super::spend::Spend;
 use super::turns::Turns;
 use super::unclaimed::Unclaimed;
+use super::workflow_runs::WorkflowRuns;
 use crate::model::{
     AttemptId, Cause, ClassName, Machine, MachineId, MachineSpec, Pause, Registration, RunName,
     UnavailableOffering,
@@ -81,6 +82,7 @@ pub(super) struct Cache {
     pub(super) boots: Boots,
     /// Reads of finished runs, which go into `boots`.
     pub(super) finished_boots: Listing<()>,
+    pub(super) workflow_runs: WorkflowRuns,
     inner: Mutex<Inner>,
 }
 
@@ -227,6 +229,7 @@ impl Cache {
         self.ends.forget();
         self.spend.forget();
         self.boots.forget();
+        self.workflow_runs.forget();
     }
 
     /// Ends idle mode: what was not found may exist now.

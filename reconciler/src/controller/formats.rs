@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 
 use super::Controller;
-use crate::model::RecordFormats;
+use crate::model::{RecordFormats, RunName};
 use crate::ports::ReadByAll;
 
 /// A replica announces what it reads this often.
@@ -66,6 +66,16 @@ impl Controller {
         let asked = self.ports.store.announce(&replica, reads, at, LIVE_FOR).await;
         if let Ok(read_by_all) = asked {
             self.formats.announced(read_by_all, now);
+            self.read_newer_again().await;
+        }
+    }
+
+    /// Reads the records of newer formats again, as nothing else here does once the replicas that
+    /// read them have removed them. The store notes what it finds.
+    async fn read_newer_again(&self) {
+        let newer = self.ports.store.newer();
+        for name in newer.iter().filter_map(|record| record.name.parse::<RunName>().ok()) {
+            let _ = self.ports.store.get(&name).await;
         }
     }
 }

@@ -2,12 +2,15 @@
 
 use super::Controller;
 use super::cache::Machines;
+use super::workflow_runs::Reading;
 use crate::model::{
     AttemptId, Class, Conclusion, EndedBy, FailedJob, FailureCause, Job, Machine, Observation,
     Phase, RerunKey, RerunView, Run, RunName, WorkflowJob, serving,
 };
 use crate::plan::lost::own_attempt;
-use crate::plan::rerun::{awaited, cause_of};
+use crate::plan::rerun::{
+    asks_for_requests, awaited, cause_of, is_lost_now, read_again_at, shows_end,
+};
 use crate::ports::{ErrorKind, PortError};
 
 impl Controller {
@@ -43,40 +46,80 @@ impl Controller {
     /// Reads the workflow run of a job that may be run again, and what was asked for before. What
     /// cannot be read is waited for: it must not stop the reconcile.
     pub(super) async fn rerun_view(&self, seen: &Observation) -> Option<RerunView> {
-        awaited(seen)?;
-        let run = seen.run.as_ref()?;
-        match self.read_rerun_view(seen, run).await {
-            Ok(view) => Some(view),
-            Err(error) => {
-                let (name, id) = (run.spec.about.job.clone(), run.spec.job.job_id);
-                let cause = FailureCause::Lost;
-                let own = FailedJob { name, id, cause, limit: 0, reruns: None };
-                let unread = Some(error.message);
-                Some(RerunView { run: None, own, others: Vec::new(), refused: None, unread })
-            }
+        if awaited(seen).is_none() && !is_lost_now(seen) {
+            return None;
         }
+        let run = seen.run.as_ref()?;
+        let reading = self.shared_workflow_run(seen, run).await;
+        let read_at = Some(reading.at);
+        let read = match reading.unread.clone() {
+            Some(why) => Err(why),
+            None => self.read_rerun_view(seen, run, reading).await.map_err(|error| error.message),
+        };
+        Some(read.unwrap_or_else(|why| {
+            let (name, id) = (run.spec.about.job.clone(), run.spec.job.job_id);
+            let cause = FailureCause::Lost;
+            let own = FailedJob { name, id, cause, limit: 0, reruns: None };
+            let (others, unread) = (Vec::new(), Some(why));
+            RerunView { run: None, own, others, refused: None, unread, denied: None, read_at }
+        }))
     }
 
-    async fn read_rerun_view(&self, seen: &Observation, run: &Run) -> Result<RerunView, PortError> {
-        let (job, about) = (&run.spec.job, &run.spec.about);
-        let read = self.ports.forge.workflow_run(job, about.run_id).await;
-        let (workflow_run, refused) = match read {
-            Ok(workflow_run) => (workflow_run, None),
-            Err(error) if error.kind == ErrorKind::Invalid => (None, Some(error.message)),
-            Err(error) => return Err(error),
+    /// Returns the workflow run as this process read it last, if that serves, or reads it.
+    async fn shared_workflow_run(&self, seen: &Observation, run: &Run) -> Reading {
+        let (job, run_id) = (&run.spec.job, run.spec.about.run_id);
+        let key = (job.repo_id, run_id);
+        let shared = self.cache.workflow_runs.of(key, self.ports.clock.now());
+        let _turn = shared.turn().await;
+        let at = self.ports.clock.now();
+        let serves = |last: &Reading| {
+            let until = read_again_at(seen, last.run.as_ref(), last.at);
+            let is_of_use = last.unread.is_some() || shows_end(seen, last.run.as_ref());
+            is_of_use && last.at <= at && at < until
         };
-        let found = workflow_run.as_ref().and_then(|all| all.job(job.job_id, &about.job)).cloned();
-        let name = found.as_ref().map_or_else(|| about.job.clone(), |job| job.name.clone());
-        let id = found.as_ref().map_or(job.job_id, |job| job.id);
+        if let Some(last) = shared.last().filter(serves) {
+            return last;
+        }
+        let none = Reading { at, run: None, refused: None, unread: None };
+        let reading = match self.ports.forge.workflow_run(job, run_id).await {
+            Ok(run) => Reading { run, ..none },
+            Err(error) if error.kind == ErrorKind::Invalid => {
+                Reading { refused: Some(error.message), ..none }
+            }
+            Err(error) => Reading { unread: Some(error.message), ..none },
+        };
+        shared.keep(&reading);
+        reading
+    }
+
+    async fn read_rerun_view(
+        &self,
+        seen: &Observation,
+        run: &Run,
+        reading: Reading,
+    ) -> Result<RerunView, PortError> {
+        let (job, about) = (&run.spec.job, &run.spec.about);
+        let Reading { at, run: workflow_run, refused, .. } = reading;
+        let found = workflow_run.as_ref().and_then(|all| all.job(job.job_id, &about.job));
+        let name = found.map_or_else(|| about.job.clone(), |job| job.name.clone());
+        let id = found.map_or(job.job_id, |job| job.id);
         let class = seen.class.as_ref().map(|observed| &observed.class);
-        let own = self.failed_job(run, (id, name), FailureCause::Lost, class).await?;
+        let asks = asks_for_requests(seen, workflow_run.as_ref());
+        let cause = FailureCause::Lost;
+        let own = if asks {
+            self.failed_job(run, (id, name), cause, class).await?
+        } else {
+            let limit = class.map_or(0, |class| class.rerun.limit);
+            FailedJob { name, id, cause, limit, reruns: None }
+        };
         let mut others = Vec::new();
         if let Some(workflow_run) = workflow_run.as_ref().filter(|all| all.is_done) {
             for other in workflow_run.failed().filter(|other| other.id != id) {
                 others.push(self.other_failed_job(run, other).await?);
             }
         }
-        Ok(RerunView { run: workflow_run, own, others, refused, unread: None })
+        let (unread, denied, read_at) = (None, None, Some(at));
+        Ok(RerunView { run: workflow_run, own, others, refused, unread, denied, read_at })
     }
 
     /// Reads why another job of the workflow run failed.

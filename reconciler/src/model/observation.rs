@@ -38,7 +38,7 @@ pub struct Observation {
     pub run: Option<Run>,
     /// The job at the forge.
     pub job: Job,
-    /// The times of the job at the forge. They affect no decision.
+    /// The times of the job at the forge. Of the decisions only rules 3 and R1 depend on them.
     #[serde(default)]
     pub times: JobTimes,
     /// The attempt number and placement that this reconcile has recorded.

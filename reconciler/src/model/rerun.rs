@@ -56,6 +56,9 @@ pub struct Interruption {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schemars", schemars(with = "Option<String>"))]
     pub failed_at: Option<Timestamp>,
+    /// What the forge said when it last denied a request to run the job again. For people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub denied: Option<String>,
 }
 
 /// What names a job of a workflow run over all its attempts. The ID of the job does not: since
@@ -182,6 +185,13 @@ pub struct RerunView {
     /// Why it could not be read. It is read again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unread: Option<String>,
+    /// What the forge said when it denied the request of this reconcile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub denied: Option<String>,
+    /// When it was read; `None`: with this observation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schemars", schemars(with = "Option<String>"))]
+    pub read_at: Option<Timestamp>,
 }
 
 /// A failed job of a workflow run, as this installation knows it.

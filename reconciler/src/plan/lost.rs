@@ -12,6 +12,19 @@ use crate::model::{
 /// A job that is seen to fail this soon after its machine's deadline failed because of that.
 const SEEN_WITHIN: SignedDuration = SignedDuration::from_mins(2);
 
+/// Whether a job whose machine is lost is run again.
+#[derive(Clone, Copy)]
+enum Again {
+    /// Once its workflow run is over.
+    Yes,
+    /// The same, if the server can do that: its workflow run could not be read.
+    NotKnown,
+    /// The server has no API for it: before Gitea 1.26.
+    Unsupported,
+    /// The cloud did not take the machine, or its class forbids it.
+    No,
+}
+
 impl Decision<'_> {
     /// Rules 5 and P1: adds to the timeline that the job was seen to start, once for each runner.
     pub(super) fn started(&mut self) {
@@ -66,11 +79,11 @@ impl Decision<'_> {
         let machine = machines().find(|m| m.placement == current)?;
         let by_age =
             machine.ended_by != Some(EndedBy::Cloud) && is_reached(machine.deadline, self.now());
-        let again = self.status.interrupted.is_some() && runs_again(self.seen);
-        let reason = match (by_age, again) {
-            (true, _) => Reason::MaxAge,
-            (false, true) => Reason::AwaitsRerun,
-            (false, false) => Reason::MachineLost,
+        let again = self.again();
+        let reason = match again {
+            _ if by_age => Reason::MaxAge,
+            Again::Yes | Again::NotKnown => Reason::AwaitsRerun,
+            Again::No | Again::Unsupported => Reason::MachineLost,
         };
         let message = describe(machine, by_age, again);
         let (machine, ended_by) = (machine.id.clone(), machine.ended_by);
@@ -78,6 +91,19 @@ impl Decision<'_> {
             condition: Condition { reason, since: self.now(), message },
             news: Some(Happened::MachineLost { machine, ended_by }),
         })
+    }
+
+    /// Returns whether a job whose machine is lost is run again.
+    fn again(&self) -> Again {
+        if self.status.interrupted.is_none() || !runs_again(self.seen) {
+            return Again::No;
+        }
+        let workflow_run = self.seen.rerun.as_ref().and_then(|view| view.run.as_ref());
+        match workflow_run.map(|run| run.can_rerun) {
+            Some(true) => Again::Yes,
+            Some(false) => Again::Unsupported,
+            None => Again::NotKnown,
+        }
     }
 
     /// Rule 3: the outcome. Of a failed job whose machine was lost, that is the cause.
@@ -164,7 +190,7 @@ pub(super) fn runs_again(seen: &Observation) -> bool {
     class.is_some_and(|class| class.rerun.jobs == RerunJobs::Lost)
 }
 
-fn describe(machine: &Machine, by_age: bool, again: bool) -> String {
+fn describe(machine: &Machine, by_age: bool, again: Again) -> String {
     let Machine { id, class, market, .. } = machine;
     let what = match machine.ended_by {
         _ if by_age => {
@@ -179,7 +205,14 @@ fn describe(machine: &Machine, by_age: bool, again: bool) -> String {
     let said = machine.state_reason.as_ref();
     let said = said.filter(|_| !by_age && machine.ended_by != Some(EndedBy::Itself));
     let said = said.map(|reason| format!(" ({reason})")).unwrap_or_default();
-    let then = if again { "from 1.26 on it is run again then" } else { "re-run it there" };
+    let then = match again {
+        Again::Yes => "it is run again then",
+        Again::NotKnown => "from 1.26 on it is run again then",
+        Again::Unsupported => {
+            "this version cannot run it again by its API (1.26 can): re-run it there"
+        }
+        Again::No => "re-run it there",
+    };
     format!("{what}{said}. Gitea usually fails the job 10 to 15 min after that; {then}")
 }
 

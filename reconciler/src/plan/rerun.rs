@@ -16,8 +16,11 @@ use crate::model::{
 /// A request may land this long after it was recorded: within the 60 s of its reconcile, and the
 /// 15 s of its call.
 pub const RERUN_LANDS_WITHIN: SignedDuration = SignedDuration::from_secs(75);
-/// The time between two readings of a workflow run that is not over.
+/// The time between two readings of a workflow run: a quarter of the time since the job failed,
+/// within these limits. Law L17 depends on the longest one: where webhooks do not arrive, only a
+/// reading tells that the workflow run is over.
 const READ_AGAIN: SignedDuration = SignedDuration::from_secs(30);
+const READ_AGAIN_AT_MOST: SignedDuration = SignedDuration::from_secs(90);
 /// The time between two looks at the spot machine of a job that failed.
 const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(15);
 
@@ -54,7 +57,7 @@ fn interruption(seen: &Observation, run: &Run, runner: &str) -> Option<Interrupt
     // Where the cloud does not date the end, it was before now, by a clock that agrees.
     let at = taken.ended_at.or(Some(seen.now).filter(|_| seen.clock.agrees()))?;
     let (runner, machine) = (runner.to_owned(), taken.id.clone());
-    Some(Interruption { runner, machine, at, failed_at: None })
+    Some(Interruption { runner, machine, at, failed_at: None, denied: None })
 }
 
 /// Returns the machine of this runner if the cloud took it, and no other machine of it is live.
@@ -105,6 +108,60 @@ pub(crate) fn awaited(seen: &Observation) -> Option<Interruption> {
         return None;
     }
     interruption(seen, run, run.status.runner.as_deref()?)
+}
+
+/// Returns whether the cloud took the machine of this run's own runner mid-job, and that is not
+/// told yet: whether the forge can run the job again is told together with it.
+pub(crate) fn is_lost_now(seen: &Observation) -> bool {
+    let open = seen.run.as_ref().filter(|run| run.is_open() && run.deleted_at.is_none());
+    let (Some(run), Job::Running { runner }) = (open, &seen.job) else { return false };
+    let status = &run.status;
+    let recorded = status.runner.as_deref().filter(|_| status.phase == Phase::Running);
+    let named = Some(runner.as_str()).filter(|runner| !runner.is_empty());
+    let Some(runner) = named.or(recorded) else { return false };
+    let told = status.lost().is_some() && recorded == Some(runner);
+    runs_again(seen)
+        && !told
+        && own_attempt(run, runner).is_some()
+        && interruption(seen, run, runner).is_some()
+}
+
+/// Returns whether a workflow run that was read for another job of it tells enough about this one:
+/// of a job that failed, it shows that end.
+pub(crate) fn shows_end(seen: &Observation, workflow_run: Option<&WorkflowRun>) -> bool {
+    let is_end = |at: Timestamp| noted_end(seen).is_none_or(|noted| noted == at);
+    matches!(seen.job, Job::Running { .. }) || failed_at(seen, workflow_run).is_some_and(is_end)
+}
+
+/// Returns when a workflow run that was read at this time is read again.
+pub(crate) fn read_again_at(
+    seen: &Observation,
+    workflow_run: Option<&WorkflowRun>,
+    read_at: Timestamp,
+) -> Timestamp {
+    let failed_at = failed_at(seen, workflow_run);
+    let waited = failed_at.map_or(0, |at| read_at.duration_since(at).as_secs());
+    let wait = SignedDuration::from_secs(waited / 4);
+    after(read_at, wait.clamp(READ_AGAIN, READ_AGAIN_AT_MOST))
+}
+
+/// Returns whether the requests so far matter: not while the workflow run goes on after the end of
+/// the job that was noted, when they were read.
+pub(crate) fn asks_for_requests(seen: &Observation, workflow_run: Option<&WorkflowRun>) -> bool {
+    let noted = noted_end(seen);
+    let same_end = noted.is_some() && failed_at(seen, workflow_run) == noted;
+    !same_end || workflow_run.is_some_and(|run| run.is_done)
+}
+
+/// Returns when the job failed because of its interruption, if that was noted.
+fn noted_end(seen: &Observation) -> Option<Timestamp> {
+    seen.run.as_ref()?.status.interrupted.as_ref()?.failed_at
+}
+
+/// Returns when the job failed, as its workflow run shows it.
+fn failed_at(seen: &Observation, workflow_run: Option<&WorkflowRun>) -> Option<Timestamp> {
+    let spec = &seen.run.as_ref()?.spec;
+    workflow_run?.job(spec.job.job_id, &spec.about.job)?.failed_at()
 }
 
 /// Returns why a job of a workflow run failed, by the record of its run and the class that serves
@@ -280,25 +337,34 @@ impl Decision<'_> {
         call: Option<(RerunScope, Vec<Reruns>)>,
     ) -> Plan {
         self.end_if_consumed();
-        let unread = self.seen.rerun.as_ref().and_then(|view| view.unread.as_ref());
-        let unread = unread.map(|why| format!("; it cannot be read now: {why}"));
-        let message = format!(
-            "the cloud took machine {}, and the job failed: it is run again once its workflow run \
-             is over{}",
-            interrupted.machine,
-            unread.unwrap_or_default()
-        );
-        self.tell(Reason::AwaitsRerun, interrupted.at, message);
-        let workflow_run = self.seen.rerun.as_ref().and_then(|view| view.run.as_ref());
-        let (job, about) = (&self.run.spec.job, &self.run.spec.about);
-        let job = workflow_run.and_then(|run| run.job(job.job_id, &about.job));
-        let failed_at = interrupted.failed_at.or(job.and_then(WorkflowJob::failed_at));
-        self.status.interrupted = Some(Interruption { failed_at, ..interrupted });
-        self.due_in(READ_AGAIN);
-        let (rule, run_id) = (Rule::AwaitsRerun, about.run_id);
+        let view = self.seen.rerun.as_ref();
+        let workflow_run = view.and_then(|view| view.run.as_ref());
+        let failed_at = interrupted.failed_at.or(failed_at(self.seen, workflow_run));
+        let denied = view.and_then(|view| view.denied.clone()).or(interrupted.denied);
+        let interrupted = Interruption { failed_at, denied, ..interrupted };
+        let unread = view.and_then(|view| view.unread.as_deref());
+        self.tell(Reason::AwaitsRerun, interrupted.at, awaits_because(&interrupted, unread));
+        self.status.interrupted = Some(interrupted);
+        let read_at = view.and_then(|view| view.read_at).unwrap_or(self.now());
+        self.status.due = read_again_at(self.seen, workflow_run, read_at).max(self.now());
+        let (rule, run_id) = (Rule::AwaitsRerun, self.run.spec.about.run_id);
         let mut plan = self.write(rule);
         let call = call.map(|(scope, requests)| Action::Rerun { run_id, scope, requests, rule });
         plan.actions.extend(call);
         plan
     }
+}
+
+/// Returns what a run says that waits until its job can be run again.
+fn awaits_because(interrupted: &Interruption, unread: Option<&str>) -> String {
+    let Interruption { machine, denied, .. } = interrupted;
+    let when = match denied {
+        Some(why) => format!(
+            "the forge denies to run it again ({why}): give `forge.token` the right \
+             `write:repository`, of a user who may write to Actions of the repository"
+        ),
+        None => "it is run again once its workflow run is over".to_owned(),
+    };
+    let unread = unread.map(|why| format!("; it cannot be read now: {why}")).unwrap_or_default();
+    format!("the cloud took machine {machine}, and the job failed: {when}{unread}")
 }

@@ -1,5 +1,7 @@
 //! A live machine: models the boot script and the ephemeral runner.
 
+mod interruption;
+
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
     self, AttemptId, Boot, ClassName, Conclusion, EndedBy, Machine, MachineId, MachineState,
@@ -199,18 +201,13 @@ impl SimulatedMachine {
             Doing::Hung => None,
             Doing::Gone => return None,
         };
-        [own, self.timer(), self.interruption()].into_iter().flatten().min()
+        [own, self.timer(), self.interruption(), self.ends_job_at()].into_iter().flatten().min()
     }
 
     /// The boot script sets the timer first.
     fn timer(&self) -> Option<Timestamp> {
         let set = self.state() == MachineState::Up && !self.outcome.ignores_timer;
         set.then_some(self.boot.deadline)
-    }
-
-    fn interruption(&self) -> Option<Timestamp> {
-        let wait = self.outcome.interrupted_in.filter(|_| self.is_live())?;
-        Some(self.launched_at + wait)
     }
 
     fn becomes(&mut self, now: Timestamp, state: MachineState) {
@@ -245,6 +242,9 @@ impl SimulatedMachine {
             self.end(now, gone, EndedBy::Itself);
             return Some("powered off by its timer".to_owned());
         }
+        if self.ends_job_at().is_some_and(|at| at <= now) {
+            return self.end_job(now, forge);
+        }
         match self.doing.clone() {
             Doing::Booting { .. } => {
                 self.becomes(now, MachineState::Up);
@@ -258,7 +258,7 @@ impl SimulatedMachine {
             }
             Doing::Starting { .. } => self.start_runner(now, gone, forge, config),
             Doing::Idle { fetches_at, drains_at, tasks_version } => {
-                if drains_at <= now {
+                if drains_at <= now || self.has_notice(now) {
                     self.end(now, gone, EndedBy::Itself);
                     return Some("drained while idle, powering off".to_owned());
                 }

@@ -11,6 +11,8 @@ pub struct MachineOutcome {
     pub starts_in: SignedDuration,
     /// The cloud interrupts it this long after its launch.
     pub interrupted_in: Option<SignedDuration>,
+    /// Its boot script gets the notice of that, and ends its job so long before.
+    pub ends_job_before: Option<SignedDuration>,
     /// It ends right after its launch.
     pub stillborn: bool,
     /// Its runner reports rarely.
@@ -35,6 +37,7 @@ impl Default for MachineOutcome {
             boots_in: SignedDuration::from_secs(20),
             starts_in: SignedDuration::from_secs(10),
             interrupted_in: None,
+            ends_job_before: None,
             stillborn: false,
             silent: false,
             never_online: false,

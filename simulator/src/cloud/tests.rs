@@ -1,7 +1,7 @@
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
-    Attempt, AttemptId, Boot, ClassName, EndedBy, MachineOptions, MachineSpec, MachineState,
-    Market, Placement, RunName, Runner, Secret, Uid,
+    Attempt, AttemptId, Boot, ClassName, Conclusion, EndedBy, MachineOptions, MachineSpec,
+    MachineState, Market, Placement, RunName, Runner, Secret, Uid,
 };
 use tinqs_ci_reconciler::ports::ErrorKind;
 
@@ -166,6 +166,38 @@ fn an_interruption_ends_a_machine_mid_job() {
     assert_eq!(place.forge.job(job).unwrap().status, Status::Running);
     place.forge.tick(at(700));
     assert!(place.forge.job(job).unwrap().status.is_done());
+}
+
+#[test]
+fn after_the_notice_of_an_interruption_a_runner_reports_its_job() {
+    let work = SignedDuration::from_mins(10);
+    let outcome = |interrupted_in: i64| MachineOutcome {
+        interrupted_in: Some(SignedDuration::from_secs(interrupted_in)),
+        ends_job_before: Some(SignedDuration::from_secs(25)),
+        ..MachineOutcome::default()
+    };
+    let pushed = |place: &mut Place| {
+        let build = JobSpec { work, ..JobSpec::new("build", &["linux"]) };
+        place.forge.push(at(0), "o/r", &[build])[0]
+    };
+    let mut place = place();
+    let job = pushed(&mut place);
+    place.launch(at(0), outcome(180)).unwrap();
+    place.cloud.tick(at(154), &mut place.forge);
+    assert_eq!(place.forge.job(job).unwrap().status, Status::Running);
+    place.cloud.tick(at(155), &mut place.forge);
+    assert_eq!(place.forge.job(job).unwrap().status, Status::Done(Conclusion::Failure));
+    place.cloud.tick(at(179), &mut place.forge);
+    assert_eq!(place.state(at(179)), Some(MachineState::Up), "it waits for its end");
+    place.cloud.tick(at(180), &mut place.forge);
+    assert_eq!(place.cloud.list(at(180))[0].ended_by, Some(EndedBy::Cloud));
+
+    let mut place = self::place();
+    let job = pushed(&mut place);
+    place.launch(at(0), outcome(120)).unwrap();
+    place.cloud.tick(at(60), &mut place.forge);
+    assert_eq!(place.forge.job(job).unwrap().status, Status::Waiting, "it takes no job");
+    assert_eq!(place.cloud.list(at(60))[0].ended_by, Some(EndedBy::Itself));
 }
 
 #[test]

@@ -9,12 +9,14 @@ use crate::faults::{FaultProfile, Rng};
 use crate::forge::{JobSpec, Line};
 
 impl Profile {
-    /// The cloud takes a third of all machines within their first ten minutes. Matrices, some of
+    /// The cloud takes a third of all machines within their first ten minutes; half of these report
+    /// their jobs as failed before. Matrices, some of
     /// whose jobs fail by themselves; a class whose jobs are never run again; people who cancel,
     /// re-run and delete meanwhile; crashes, and calls whose replies are lost.
     pub fn interrupt() -> Self {
         let faults = |rng: &mut Rng| FaultProfile {
             interrupted: 0.33,
+            noticed: 0.5,
             crash: one_of(rng, &[0.0, 0.002]),
             reply_lost: one_of(rng, &[0.0, 0.05]),
             refused: one_of(rng, &[0.0, 0.05]),
@@ -36,6 +38,7 @@ impl Profile {
     pub fn interrupt_lost() -> Self {
         let faults = |_: &mut Rng| FaultProfile {
             interrupted: 0.5,
+            noticed: 0.3,
             reply_lost: 0.05,
             refused: 0.1,
             ..FaultProfile::default()

@@ -28,6 +28,7 @@ mod rebuild;
 mod report;
 mod repository;
 mod reruns;
+mod reruns_read;
 mod rounds;
 mod seats;
 mod shares;

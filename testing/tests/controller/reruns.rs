@@ -13,18 +13,18 @@ use tinqs_ci_reconciler::ports::{ErrorKind, RerunAnswer};
 use super::{MINUTE, SECOND};
 use crate::harness::Harness;
 
-const FAILED: Job = Job::Done { conclusion: Conclusion::Failure };
+pub(crate) const FAILED: Job = Job::Done { conclusion: Conclusion::Failure };
 const CANCELED: Job = Job::Done { conclusion: Conclusion::Cancelled };
-const SUCCEEDED: Job = Job::Done { conclusion: Conclusion::Success };
+pub(crate) const SUCCEEDED: Job = Job::Done { conclusion: Conclusion::Success };
 /// The workflow run of all jobs here.
-const RUN: i64 = 900;
+pub(crate) const RUN: i64 = 900;
 
-fn job_name(id: i64) -> String {
+pub(crate) fn job_name(id: i64) -> String {
     format!("test ({id})")
 }
 
 /// Jobs of one workflow run, each running on its own machine.
-fn running(harness: &Harness, count: usize) -> Vec<RunName> {
+pub(crate) fn running(harness: &Harness, count: usize) -> Vec<RunName> {
     let names = harness.jobs(count, "good");
     for name in &names {
         harness.change(name, |run| {
@@ -46,7 +46,7 @@ fn running(harness: &Harness, count: usize) -> Vec<RunName> {
 }
 
 /// The same, and the cloud has taken their machines; the forge has failed the jobs.
-fn lost(harness: &Harness, count: usize) -> Vec<RunName> {
+pub(crate) fn lost(harness: &Harness, count: usize) -> Vec<RunName> {
     let names = running(harness, count);
     for name in &names {
         harness.take_back(name);
@@ -62,7 +62,7 @@ fn lost(harness: &Harness, count: usize) -> Vec<RunName> {
 
 /// Says what the workflow run is: its jobs by ID, each with its state. Those that are done ended
 /// now.
-fn workflow_run(harness: &Harness, jobs: &[(i64, Job)]) -> Timestamp {
+pub(crate) fn workflow_run(harness: &Harness, jobs: &[(i64, Job)]) -> Timestamp {
     let at = harness.now();
     let job = |(id, state): &(i64, Job)| WorkflowJob {
         id: *id,
@@ -77,17 +77,17 @@ fn workflow_run(harness: &Harness, jobs: &[(i64, Job)]) -> Timestamp {
     at
 }
 
-fn requests(harness: &Harness) -> Vec<(i64, RerunScope)> {
+pub(crate) fn requests(harness: &Harness) -> Vec<(i64, RerunScope)> {
     harness.state().rerun_requests.clone()
 }
 
-fn recorded(harness: &Harness, id: i64) -> Option<Reruns> {
+pub(crate) fn recorded(harness: &Harness, id: i64) -> Option<Reruns> {
     let key = RerunKey { repo_id: 7, run_id: RUN, job: job_name(id) };
     harness.state().reruns.get(&key).cloned()
 }
 
 /// Asserts that the run is over, and why its job is not run again.
-fn is_not_run_again(harness: &Harness, name: &RunName, why: RerunEnd) {
+pub(crate) fn is_not_run_again(harness: &Harness, name: &RunName, why: RerunEnd) {
     let report = harness.reconcile(name);
     let status = harness.run(name).status;
     assert_eq!((status.phase, status.outcome), (Phase::Finished, Some(Outcome::MachineLost)));

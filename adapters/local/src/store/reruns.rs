@@ -45,3 +45,35 @@ pub(super) fn get(read: &ReadTransaction, of: &RerunKey) -> Result<Option<Reruns
         })
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use redb::ReadableDatabase as _;
+    use redb::backends::InMemoryBackend;
+
+    use super::*;
+
+    #[test]
+    fn requests_that_cannot_be_read_count_as_none_and_are_replaced() {
+        let file = redb::Builder::new().create_with_backend(InMemoryBackend::new()).unwrap();
+        let key = RerunKey { repo_id: 5, run_id: 41, job: "build".to_owned() };
+        let write = file.begin_write().unwrap();
+        {
+            let mut table = write.open_table(RERUNS).unwrap();
+            let body = b"{\"count\": \"many\"".as_slice();
+            table.insert(key.text().as_str(), (100, 3, body)).unwrap();
+        }
+        write.commit().unwrap();
+        let found = get(&file.begin_read().unwrap(), &key).unwrap().expect("a row");
+        assert_eq!(found, Reruns::unreadable(key.clone(), 3));
+
+        let at = Timestamp::from_second(200).unwrap();
+        let next = Reruns { count: 1, asked_at: at, failed_at: at, ..found };
+        let write = file.begin_write().unwrap();
+        assert_eq!(put(&write, &next).unwrap(), Ok(4));
+        write.commit().unwrap();
+        let found = get(&file.begin_read().unwrap(), &key).unwrap();
+        assert_eq!(found, Some(Reruns { version: 4, ..next }));
+    }
+}

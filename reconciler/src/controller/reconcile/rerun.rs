@@ -24,11 +24,13 @@ impl Reconcile<'_> {
         let fresh = ports.forge.workflow_run(&job, run_id).await?;
         if let Some(view) = self.seen.rerun.as_mut().filter(|view| view.run != fresh) {
             // Somebody acted meanwhile: decide again.
+            self.controller.cache.workflow_runs.changed((job.repo_id, run_id));
             view.run = fresh;
             return Ok(true);
         }
         self.now_in_time()?;
         let answer = ports.forge.rerun(&job, run_id, scope).await;
+        self.controller.cache.workflow_runs.changed((job.repo_id, run_id));
         let error = answer.as_ref().err();
         self.note(ActionKind::Rerun, run_id.to_string(), None, Rule::AwaitsRerun, error);
         Ok(self.answered(answer))
@@ -61,6 +63,7 @@ impl Reconcile<'_> {
             Ok(RerunAnswer::Accepted) => {
                 if let Some(run) = &mut self.seen.run {
                     run.status.happened(now, Happened::RerunRequested);
+                    run.status.interrupted.iter_mut().for_each(|noted| noted.denied = None);
                 }
                 RerunOutcome::Accepted
             }
@@ -78,10 +81,15 @@ impl Reconcile<'_> {
                 }
                 return true;
             }
-            Err(error) if error.kind == ErrorKind::Denied => RerunOutcome::Denied,
+            Err(error) if error.kind == ErrorKind::Denied => {
+                if let Some(view) = &mut self.seen.rerun {
+                    view.denied = Some(error.message);
+                }
+                RerunOutcome::Denied
+            }
             Err(_) => RerunOutcome::Failed,
         };
         self.report.events.push(Event::Rerun { outcome });
-        outcome == RerunOutcome::Accepted
+        matches!(outcome, RerunOutcome::Accepted | RerunOutcome::Denied)
     }
 }

@@ -220,6 +220,8 @@ cases! {
     lost_replies_are_not_waited_for: [Mutant::RerunWithoutWait], Profile::interrupt_lost, [L15],
         10;
     lost_jobs_are_not_run_again: [Mutant::NoRerun], Profile::interrupt, [L17], 10;
+    jobs_that_were_reported_early_are_final: [Mutant::EarlyReportFinal], Profile::interrupt, [L17],
+        10;
 }
 
 /// Mutants killed by a fixed interleaving, in `scripted`.

@@ -176,4 +176,6 @@ mutants! {
     RerunWithoutWait,
     /// No job is run again.
     NoRerun,
+    /// The run of a job that failed does not wait for the end of its spot machine.
+    EarlyReportFinal,
 }

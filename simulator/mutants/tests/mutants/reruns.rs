@@ -2,8 +2,8 @@
 
 use jiff::SignedDuration;
 use tinqs_ci_reconciler::model::{
-    Conclusion, FailedJob, Interruption, Job, MachineId, Observation, Phase, RerunJobs, RerunScope,
-    RerunView,
+    Conclusion, FailedJob, Interruption, Job, MachineId, Market, Observation, Phase, RerunJobs,
+    RerunScope, RerunView,
 };
 use tinqs_ci_reconciler::plan::{Action, Plan, plan};
 
@@ -33,6 +33,7 @@ pub(crate) fn with(mutant: Mutant) -> Option<fn(&Observation) -> Plan> {
         },
         Mutant::RerunOfAllFailed => of_all_failed,
         Mutant::NoRerun => no_rerun,
+        Mutant::EarlyReportFinal => early_report_final,
         _ => return None,
     };
     Some(changed)
@@ -46,7 +47,7 @@ fn without_evidence(seen: &Observation) -> Plan {
         && let Some(runner) = status.runner.clone().filter(|runner| !runner.is_empty())
     {
         let (machine, at) = (MachineId("i-taken".to_owned()), seen.now);
-        let taken = Interruption { runner, machine, at, failed_at: None };
+        let taken = Interruption { runner, machine, at, failed_at: None, denied: None };
         status.interrupted.get_or_insert(taken);
     }
     plan
@@ -75,5 +76,12 @@ fn of_all_failed(seen: &Observation) -> Plan {
 fn no_rerun(seen: &Observation) -> Plan {
     let mut seen = seen.clone();
     seen.class.iter_mut().for_each(|observed| observed.class.rerun.jobs = RerunJobs::Never);
+    plan(&seen)
+}
+
+fn early_report_final(seen: &Observation) -> Plan {
+    let mut seen = seen.clone();
+    let machines = seen.machines.iter_mut().chain(&mut seen.elsewhere);
+    machines.for_each(|machine| machine.market = Market::OnDemand);
     plan(&seen)
 }

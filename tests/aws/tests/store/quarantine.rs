@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue::{self, B, N, S};
 use jiff::SignedDuration;
 use tinqs_ci_aws::store::DynamoStore;
-use tinqs_ci_reconciler::model::{Run, RunName};
+use tinqs_ci_reconciler::model::{RerunKey, Reruns, Run, RunName};
 use tinqs_ci_reconciler::ports::{ErrorKind, Expect, Filter, NewerRecord, OpenRun, RunStore as _};
 use tinqs_ci_testing::make::{at, run};
 
@@ -142,4 +142,27 @@ async fn unreadable_seats_are_skipped() {
     let seats = store.seats(&class).await.expect("read");
     assert_eq!(seats.iter().map(|seat| &seat.attempt_id).collect::<Vec<_>>(), [&attempt_id]);
     store.unseat(&class, &tinqs_ci_testing::make::attempt_id(9, 1)).await.expect("not held");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn unreadable_requests_for_re_runs_count_as_none_and_are_replaced() {
+    let wire = Wire::start().await;
+    let store = wire.store("runs", "a").await;
+    let key = RerunKey { repo_id: 5, run_id: 41, job: "build".to_owned() };
+    let first =
+        Reruns { key: key.clone(), version: 0, count: 2, asked_at: at(60), failed_at: at(30) };
+    assert_eq!(store.put_reruns(&first).await.expect("written"), 1);
+    let change = wire.client().await.update_item().table_name("runs");
+    let change = change
+        .key("run_id", S(format!("reruns#{}", key.text())))
+        .update_expression("SET #body = :text")
+        .expression_attribute_names("#body", "body")
+        .expression_attribute_values(":text", S("{\"count\": \"many\"".to_owned()));
+    change.send().await.expect("written");
+    let read = store.reruns(&key).await.expect("read").expect("there");
+    assert_eq!(read, Reruns::unreadable(key.clone(), 1));
+    let next = Reruns { count: 1, asked_at: at(90), failed_at: at(80), ..read };
+    assert_eq!(store.put_reruns(&next).await.expect("written"), 2);
+    let read = store.reruns(&key).await.expect("read");
+    assert_eq!(read, Some(Reruns { version: 2, ..next }));
 }
