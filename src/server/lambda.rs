@@ -4,10 +4,12 @@
 //! polls and sweeps; an EC2 instance event reconciles its run. If wake-ups are kept in the process,
 //! they are handled before the invocation ends, so that a webhook alone launches its machine. Work
 //! that exceeds the time continues at the next invocation, or starts again in another process: a
-//! reconcile may stop anywhere.
+//! reconcile may stop anywhere. With SQS, a run that is due soon is woken by a delayed message.
 
+mod due_messages;
 mod event;
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -32,6 +34,7 @@ use super::workers;
 use crate::backends::BackendError;
 use crate::settings::{Loaded, QueueUrl, Source};
 use crate::telemetry::traces;
+use due_messages::DueMessages;
 use event::{Event, Record};
 use tinqs_ci_aws::events::{self, Message};
 
@@ -90,6 +93,8 @@ struct Function {
     own_queue: bool,
     /// Reconciles in progress; an earlier invocation may have left some unfinished.
     under_way: Mutex<JoinSet<()>>,
+    /// The delayed messages that are on the way.
+    due_messages: parking_lot::Mutex<DueMessages>,
     /// Never fires: the runtime ends the process.
     stop: watch::Sender<bool>,
 }
@@ -111,6 +116,7 @@ impl Function {
             parts,
             poll_signal,
             under_way: Mutex::default(),
+            due_messages: parking_lot::Mutex::default(),
             stop: watch::Sender::new(false),
         }
     }
@@ -256,11 +262,33 @@ impl Function {
         let pushes = pushes.as_ref();
         let unsettled = workers::at_once(controller, telemetry, pushes, self.intervals, names);
         let unsettled = unsettled.await;
+        let settled = asked.iter().map(|(name, _)| name).filter(|name| !unsettled.contains(*name));
+        self.send_dues(settled.cloned().collect()).await;
         self.read_inbox().await;
         failed.extend(asked.into_iter().filter(|(n, _)| unsettled.contains(n)).map(|(_, id)| id));
         failed.sort();
         failed.dedup();
         failed
+    }
+
+    /// Sends delayed messages for the dues of these runs. Where that fails, the schedule finds them.
+    async fn send_dues(&self, names: BTreeSet<RunName>) {
+        let controller = &self.parts.controller;
+        let now = controller.ports().clock.now();
+        // At once, because one call takes ten messages.
+        let mut sends = JoinSet::new();
+        for name in names {
+            let Some(due) = controller.due(&name) else { continue };
+            let Some(delay) = self.due_messages.lock().delay(&name, due, now) else { continue };
+            let queue = controller.ports().queue.clone();
+            sends.spawn(async move { (queue.wake_later(&name, delay).await.is_ok(), name) });
+        }
+        // The port's decorator counts and logs errors.
+        for (is_sent, name) in sends.join_all().await {
+            if !is_sent {
+                self.due_messages.lock().failed(&name);
+            }
+        }
     }
 
     /// Wakes the runs of those instances that belong to this installation.
