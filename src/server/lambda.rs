@@ -11,6 +11,7 @@ mod event;
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
+use std::io::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -33,6 +34,7 @@ use super::state::{Error, Intervals, Parts, PollSignal, Role, replica};
 use super::workers;
 use crate::backends::BackendError;
 use crate::settings::{Loaded, QueueUrl, Source};
+use crate::telemetry::metrics::emf::Emf;
 use crate::telemetry::traces;
 use due_messages::DueMessages;
 use event::{Event, Record};
@@ -70,6 +72,7 @@ pub async fn run(
         let function = function.clone();
         async move {
             let answer = function.invoked(event).await;
+            function.print_metrics();
             // Nothing runs until the next invocation.
             traces::flush(LAST_SPANS).await;
             answer
@@ -93,6 +96,8 @@ struct Function {
     own_queue: bool,
     /// Reconciles in progress; an earlier invocation may have left some unfinished.
     under_way: Mutex<JoinSet<()>>,
+    /// Tells `CloudWatch` what happened, if that is configured.
+    emf: Option<Emf>,
     /// The delayed messages that are on the way.
     due_messages: parking_lot::Mutex<DueMessages>,
     /// Never fires: the runtime ends the process.
@@ -108,9 +113,11 @@ impl Function {
         parts.telemetry.events.end_streams();
         // AWS gives the one address, so everything is there, and the API requires its token.
         let app = App::new(&parts, poll_signal.clone(), Role::All, None);
+        let settings = parts.live.settings();
         Self {
-            intervals: Intervals::of(&parts.live.settings()),
-            own_queue: parts.live.settings().queue == QueueUrl::Memory,
+            intervals: Intervals::of(&settings),
+            own_queue: settings.queue == QueueUrl::Memory,
+            emf: settings.server.emf.then(|| Emf::new(&settings.installation)),
             routes: http::everything(&app, Deadlines::default()),
             reloader,
             parts,
@@ -150,6 +157,21 @@ impl Function {
                 Ok(json!({ "errors": errors }))
             }
             Event::Ignored => Ok(Value::Null),
+        }
+    }
+
+    /// Prints what the metrics say of this invocation, and of what was left of the last one.
+    fn print_metrics(&self) {
+        let Some(emf) = &self.emf else { return };
+        let telemetry = &self.parts.telemetry;
+        let mut lines = emf.lines(&telemetry.metrics, telemetry.now()).join("\n");
+        if lines.is_empty() {
+            return;
+        }
+        lines.push('\n');
+        // Lambda takes stdout line by line. They are written at once, so that none is split.
+        if let Err(error) = std::io::stdout().lock().write_all(lines.as_bytes()) {
+            tracing::warn!(%error, "cannot write metrics to stdout");
         }
     }
 
@@ -271,7 +293,7 @@ impl Function {
         failed
     }
 
-    /// Sends delayed messages for the dues of these runs. Where that fails, the schedule finds them.
+    /// Sends delayed messages for the dues of these runs. If that fails, the schedule finds them.
     async fn send_dues(&self, names: BTreeSet<RunName>) {
         let controller = &self.parts.controller;
         let now = controller.ports().clock.now();
