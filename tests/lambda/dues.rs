@@ -21,7 +21,8 @@ async fn deliver(function: &Function) -> Vec<String> {
         return Vec::new();
     }
     let record = |(id, body): &(String, String)| {
-        json!({"messageId": id, "receiptHandle": "r", "body": body, "eventSource": "aws:sqs"})
+        let handle = "r";
+        json!({"messageId": id, "receiptHandle": handle, "body": body, "eventSource": "aws:sqs"})
     };
     let records: Vec<Value> = messages.iter().map(record).collect();
     let answer = function.runtime.invoke(json!({"Records": records})).await.expect("an answer");

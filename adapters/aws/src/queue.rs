@@ -105,9 +105,7 @@ impl Sqs {
             owners,
             dead: OnceCell::new(),
             depths: Depths::default(),
-            sends: Batches::new(SENDS, move |messages| {
-                send(sender.clone(), to.clone(), messages)
-            }),
+            sends: Batches::new(SENDS, move |messages| send(sender.clone(), to.clone(), messages)),
             deletes: Batches::new(DELETES, move |handles| {
                 delete(deleter.clone(), from.clone(), handles)
             }),

@@ -116,10 +116,8 @@ impl Sqs {
 
     /// Returns a queue's counts; `None`: the answer has none.
     async fn counts(&self, url: &str) -> Result<Option<Counts>, PortError> {
-        let names = vec![
-            Name::ApproximateNumberOfMessages,
-            Name::ApproximateNumberOfMessagesNotVisible,
-        ];
+        let names =
+            vec![Name::ApproximateNumberOfMessages, Name::ApproximateNumberOfMessagesNotVisible];
         let request = self.clients.send.get_queue_attributes().queue_url(url);
         let answer = request.set_attribute_names(Some(names)).send().await;
         let answer = answer.map_err(|e| errors::port_error("queue", "depth", &e, codes::TABLE))?;
