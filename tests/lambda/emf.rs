@@ -1,5 +1,5 @@
-//! Metrics in CloudWatch's embedded metric format on the function's stdout.
-//! Source of the schema: Amazon CloudWatch User Guide, "Specification: Embedded metric format".
+//! Metrics in `CloudWatch`'s embedded metric format on the function's stdout.
+//! Source of the schema: Amazon `CloudWatch` User Guide, "Specification: Embedded metric format".
 
 use std::collections::BTreeMap;
 use std::fs;
