@@ -114,9 +114,9 @@ keep the certificate with which they began.
 Classes, prices, secrets, `server.token`, `server.hosts`, `forge.poll_every`, `forge.sweep_every`,
 `forge.machine_url`, `server.tls` and `server.log` take effect at once; running machines keep what
 they were launched with. Everything else (`installation`, `store`, `queue`, `compute`, `forge.url`,
-`forge.scope`, `forge.demand`, the addresses of `server`, `server.event_clients`, and whether
-`forge.token`, `forge.webhook_secret`, `server.token` and `server.tls` are set at all) needs a
-restart, which the log and the answer say. After a change of `compute` to or from EC2, the classes
+`forge.scope`, `forge.demand`, the addresses of `server`, `server.event_clients`, `server.emf`, and
+whether `forge.token`, `forge.webhook_secret`, `server.token` and `server.tls` are set at all) needs
+a restart, which the log and the answer say. After a change of `compute` to or from EC2, the classes
 wait for the restart too. If the file is missing or has a mistake, the whole former configuration
 stays in force. The environment of a running process does not change. With several replicas, each
 needs the signal; a call reaches one of them. A Lambda function reads its configuration at its start

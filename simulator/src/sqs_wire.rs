@@ -27,7 +27,7 @@ use crate::aws_wire::{
 };
 use crate::ec2_wire::EventTarget;
 use json::Fault;
-use queue::Queue;
+use queue::{Queue, read_handle};
 
 /// Longest delay of a late message.
 const LATE: SignedDuration = SignedDuration::from_mins(15);
@@ -317,6 +317,22 @@ impl SqsWire {
     /// Returns the bodies of all messages in a queue, including hidden ones, oldest first.
     pub fn bodies(&self, name: &str) -> Vec<String> {
         self.shared.queues().get(name).map(Queue::bodies).unwrap_or_default()
+    }
+
+    /// Takes the visible messages out of a queue, at most `most`, and returns their IDs and bodies:
+    /// as an event source mapping of Lambda, whose function handles all of them.
+    pub fn take(&self, name: &str, most: usize) -> Vec<(String, String)> {
+        let (shared, now) = (&self.shared, Timestamp::now());
+        let found = receive::take(shared, name, now, most, None, false).unwrap_or_default();
+        let queue_faults = shared.queue_faults();
+        for received in &found {
+            if let (Some(handle), Some(queue)) =
+                (read_handle(&received.handle), shared.queues().get_mut(name))
+            {
+                queue.delete(now, handle, (&queue_faults, shared.options.seed));
+            }
+        }
+        found.into_iter().map(|received| (received.message.id, received.message.body)).collect()
     }
 
     /// Returns the number of receives in progress, most of which wait for messages.

@@ -4,11 +4,14 @@
 //! polls and sweeps; an EC2 instance event reconciles its run. If wake-ups are kept in the process,
 //! they are handled before the invocation ends, so that a webhook alone launches its machine. Work
 //! that exceeds the time continues at the next invocation, or starts again in another process: a
-//! reconcile may stop anywhere.
+//! reconcile may stop anywhere. With SQS, a run that is due soon is woken by a delayed message.
 
+mod due_messages;
 mod event;
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
+use std::io::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -31,7 +34,9 @@ use super::state::{Error, Intervals, Parts, PollSignal, Role, replica};
 use super::workers;
 use crate::backends::BackendError;
 use crate::settings::{Loaded, QueueUrl, Source};
+use crate::telemetry::metrics::emf::Emf;
 use crate::telemetry::traces;
+use due_messages::DueMessages;
 use event::{Event, Record};
 use tinqs_ci_aws::events::{self, Message};
 
@@ -67,6 +72,7 @@ pub async fn run(
         let function = function.clone();
         async move {
             let answer = function.invoked(event).await;
+            function.print_metrics();
             // Nothing runs until the next invocation.
             traces::flush(LAST_SPANS).await;
             answer
@@ -90,6 +96,10 @@ struct Function {
     own_queue: bool,
     /// Reconciles in progress; an earlier invocation may have left some unfinished.
     under_way: Mutex<JoinSet<()>>,
+    /// Tells `CloudWatch` what happened, if that is configured.
+    emf: Option<Emf>,
+    /// The delayed messages that are on the way.
+    due_messages: parking_lot::Mutex<DueMessages>,
     /// Never fires: the runtime ends the process.
     stop: watch::Sender<bool>,
 }
@@ -103,14 +113,17 @@ impl Function {
         parts.telemetry.events.end_streams();
         // AWS gives the one address, so everything is there, and the API requires its token.
         let app = App::new(&parts, poll_signal.clone(), Role::All, None);
+        let settings = parts.live.settings();
         Self {
-            intervals: Intervals::of(&parts.live.settings()),
-            own_queue: parts.live.settings().queue == QueueUrl::Memory,
+            intervals: Intervals::of(&settings),
+            own_queue: settings.queue == QueueUrl::Memory,
+            emf: settings.server.emf.then(|| Emf::new(&settings.installation)),
             routes: http::everything(&app, Deadlines::default()),
             reloader,
             parts,
             poll_signal,
             under_way: Mutex::default(),
+            due_messages: parking_lot::Mutex::default(),
             stop: watch::Sender::new(false),
         }
     }
@@ -144,6 +157,21 @@ impl Function {
                 Ok(json!({ "errors": errors }))
             }
             Event::Ignored => Ok(Value::Null),
+        }
+    }
+
+    /// Prints what the metrics say of this invocation, and of what was left of the last one.
+    fn print_metrics(&self) {
+        let Some(emf) = &self.emf else { return };
+        let telemetry = &self.parts.telemetry;
+        let mut lines = emf.lines(&telemetry.metrics, telemetry.now()).join("\n");
+        if lines.is_empty() {
+            return;
+        }
+        lines.push('\n');
+        // Lambda takes stdout line by line. They are written at once, so that none is split.
+        if let Err(error) = std::io::stdout().lock().write_all(lines.as_bytes()) {
+            tracing::warn!(%error, "cannot write metrics to stdout");
         }
     }
 
@@ -256,11 +284,33 @@ impl Function {
         let pushes = pushes.as_ref();
         let unsettled = workers::at_once(controller, telemetry, pushes, self.intervals, names);
         let unsettled = unsettled.await;
+        let settled = asked.iter().map(|(name, _)| name).filter(|name| !unsettled.contains(*name));
+        self.send_dues(settled.cloned().collect()).await;
         self.read_inbox().await;
         failed.extend(asked.into_iter().filter(|(n, _)| unsettled.contains(n)).map(|(_, id)| id));
         failed.sort();
         failed.dedup();
         failed
+    }
+
+    /// Sends delayed messages for the dues of these runs. If that fails, the schedule finds them.
+    async fn send_dues(&self, names: BTreeSet<RunName>) {
+        let controller = &self.parts.controller;
+        let now = controller.ports().clock.now();
+        // At once, because one call takes ten messages.
+        let mut sends = JoinSet::new();
+        for name in names {
+            let Some(due) = controller.due(&name) else { continue };
+            let Some(delay) = self.due_messages.lock().delay(&name, due, now) else { continue };
+            let queue = controller.ports().queue.clone();
+            sends.spawn(async move { (queue.wake_later(&name, delay).await.is_ok(), name) });
+        }
+        // The port's decorator counts and logs errors.
+        for (is_sent, name) in sends.join_all().await {
+            if !is_sent {
+                self.due_messages.lock().failed(&name);
+            }
+        }
     }
 
     /// Wakes the runs of those instances that belong to this installation.

@@ -130,6 +130,7 @@ fn merge_server(before: &Server, after: Server, changes: &mut Changes) -> Server
     changes.at_restart("server.event_clients", before.event_clients != after.event_clients);
     changes.key("server.hosts", before.hosts != after.hosts);
     changes.key("server.log", before.log != after.log);
+    changes.at_restart("server.emf", before.emf != after.emf);
     let tls = match (&before.tls, after.tls) {
         (Some(former), Some(tls)) => {
             changes.key("server.tls", *former != tls);
@@ -162,6 +163,7 @@ fn merge_server(before: &Server, after: Server, changes: &mut Changes) -> Server
         own_token,
         webhook_secrets: after.webhook_secrets,
         log: after.log,
+        emf: before.emf,
     }
 }
 

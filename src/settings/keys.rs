@@ -334,6 +334,12 @@ pub(super) const SERVER: &[Key] = &[
         },
         "Which log lines are written: `error`, `warn`, `info`, `debug` or `trace`, also for single modules. The variable `TINQS_CI_LOG` overrides it. The default is `info`.",
     ),
+    key(
+        "emf",
+        Form::Switch,
+        "Whether the Lambda function writes eight metrics to its log, from which CloudWatch makes metrics of its own, which AWS charges for; `serve` ignores it.",
+    )
+    .or("false"),
 ];
 
 /// `[server.tls]`.

@@ -9,6 +9,10 @@ pub(super) fn refused(prefix: &str, name: &str) -> Option<String> {
         ("runner.", "timeout" | "shutdown_timeout") => {
             "the boot script sets it to the time that is left; `max_age` of the class limits it"
         }
+        ("runner.", "fetch_timeout") => {
+            "the boot script sets it; with a shorter one, a slow forge gives jobs to runners that \
+             have stopped waiting for them"
+        }
         ("runner.", name) if name.contains("report") || name.starts_with("fetch_") => {
             "a runner that reports or asks more seldom than every 10 s looks as if it were dead"
         }
@@ -32,6 +36,7 @@ mod tests {
             ("runner.config.runner.", "capacity", "one job per machine"),
             ("runner.config.runner.", "shutdown_timeout", "`max_age` of the class"),
             ("runner.config.runner.", "state_report_interval", "more seldom than every 10 s"),
+            ("runner.config.runner.", "fetch_timeout", "stopped waiting for them"),
             ("runner.config.runner.", "fetch_interval", "more seldom than every 10 s"),
             ("runner.config.container.", "privileged", "root on the machine"),
             ("runner.config.container.", "valid_volumes", "root on the machine"),

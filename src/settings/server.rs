@@ -52,6 +52,7 @@ pub(super) fn server(r: &Reader<'_>, webhook_secrets: Vec<Secret>) -> Server {
         own_token: None,
         webhook_secrets,
         log: r.parsed("log", log_filter),
+        emf: r.switch("emf"),
     }
 }
 

@@ -121,6 +121,8 @@ pub struct Server {
     pub webhook_secrets: Vec<Secret>,
     /// Which log lines are written, in the form of `TINQS_CI_LOG`, which overrides it.
     pub log: Option<String>,
+    /// Whether the function writes metrics for `CloudWatch` to stdout.
+    pub emf: bool,
 }
 
 impl Server {

@@ -183,7 +183,7 @@ families! {
         "Jobs found by listing that no webhook announced.",
         "increase(tinqs_ci_resync_found_jobs_total[30m])";
     QUEUE_MESSAGES = "queue_messages" Gauge ["queue", "state"] Beta
-        "Messages in the queue of wake-ups (`events`) and in its dead-letter queue (`dlq`), as far as that is known. SQS is asked once a minute and counts approximately.",
+        "Messages in the queue of wake-ups (`events`) and in its dead-letter queue (`dlq`), as far as that is known, without those that are delayed until their run is due. SQS is asked once a minute and counts approximately.",
         "sum by (queue) (tinqs_ci_queue_messages)";
     QUEUE_OLDEST = "queue_oldest_message_timestamp_seconds" Gauge ["queue"] Beta
         "Unix time since when the oldest message waits for delivery, as far as that is known; 0 if none waits. With SQS: since when each reading, one a minute, found a message, or when the oldest of those that the process received meanwhile was sent, whichever is later.",

@@ -17,6 +17,7 @@ use crate::push::PushResult;
 mod classes;
 mod config;
 mod drift;
+pub mod emf;
 mod launches;
 mod queues;
 mod register;
@@ -236,8 +237,7 @@ impl Metrics {
         }
     }
 
-    /// Sets the breaker of refusals of the attempt's class, which may differ from the class that serves the run
-    /// now.
+    /// Sets the breaker of refusals of the attempt's class; another class may serve the run now.
     fn stopped(&self, class: &ClassName, since: Timestamp) {
         let class = self.class(Some(&class.0));
         self.breaker_opened.with_label_values(&[class, labels::REFUSALS]).set(seconds(since));

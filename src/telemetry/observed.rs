@@ -262,6 +262,9 @@ impl Queue for Observed<dyn Queue> {
         traces::wakes(name);
         self.call("queue", "wake", self.inner.wake(name)).await
     }
+    async fn wake_later(&self, name: &RunName, delay: SignedDuration) -> Result<(), PortError> {
+        self.call("queue", "wake", self.inner.wake_later(name, delay)).await
+    }
     async fn next(&self, max: usize) -> Result<Vec<Delivery>, PortError> {
         self.call("queue", "next", self.inner.next(max)).await
     }
@@ -301,11 +304,8 @@ impl Compute for Observed<dyn Compute> {
         let answer = self.call("compute", "launch", launch).await;
         let metrics = &self.telemetry.metrics;
         let placed = usize::try_from(placement).ok().and_then(|i| attempt.placements.get(i));
-        metrics.launches.launched(
-            metrics.class(Some(&attempt.class.0)),
-            placed.map(|placed| &placed.machine),
-            answer.as_ref().err(),
-        );
+        let class = metrics.class(Some(&attempt.class.0));
+        metrics.launches.launched(class, placed.map(|it| &it.machine), answer.as_ref().err());
         answer
     }
     async fn terminate(&self, id: &MachineId) -> Result<(), PortError> {

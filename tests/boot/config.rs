@@ -47,6 +47,18 @@ fn without_a_configuration_only_the_wait_for_docker_is_set() {
     assert_eq!(script(&attempt_id, 0, &empty), without);
 }
 
+/// The forge may assign a job and answer late: a runner that has given up by then leaves the job
+/// without anybody who runs it. Gitea calls a runner offline that does not fetch for a minute.
+#[test]
+fn the_runner_waits_half_a_minute_for_the_answer_to_a_fetch() {
+    let machine = booted(Fake::new(), RunnerConfig::default());
+    let config = machine.fake.heard("config");
+    let runner = config.split("container:").next().unwrap_or_default();
+    let (_, runner) = runner.split_once("runner:\n").expect("its section");
+    let waits = runner.lines().filter(|line| *line == "  fetch_timeout: 30s").count();
+    assert_eq!(waits, 1, "{config}");
+}
+
 #[test]
 fn the_sizes_of_the_parts_add_up() {
     let attempt_id = attempt_id();

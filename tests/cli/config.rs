@@ -54,6 +54,7 @@ fn config_show_names_the_origin_of_every_value_and_hides_credentials() {
         server.api = "127.0.0.1:8081"                 # default
         server.token = [secret]                       # TINQS_CI_SERVER__TOKEN
         server.event_clients = 256                    # default
+        server.emf = false                            # default
         class "big".name = "big"                      # ./tinqs-ci.toml:7
         class "big".labels = ["linux", "ubuntu-latest:docker://node:20"]  # ./tinqs-ci.toml:8
         class "big".serves_unlabeled = false          # default

@@ -115,3 +115,18 @@ fn credentials_are_replaced_by_the_key_of_their_file() {
         assert!(!settings.replace_secret(key, &new), "{key} is the same");
     }
 }
+
+/// The function of the stack has no file.
+#[test]
+fn metrics_for_cloudwatch_are_asked_for_by_the_file_or_a_variable() {
+    let emf = |text: &str, value: &str| {
+        good(&with(text), &[HOME, ("TINQS_CI_SERVER__EMF", value)]).settings.server.emf
+    };
+    assert!(!good(&with(""), &[HOME]).settings.server.emf, "AWS charges for them");
+    assert!(good(&with("[server]\nemf = true"), &[HOME]).settings.server.emf);
+    assert!(emf("", "true") && !emf("[server]\nemf = true", "false"), "the variable counts");
+    let wrong = [HOME, ("TINQS_CI_SERVER__EMF", "yes")];
+    let mistakes = parse(&with(""), &wrong).expect_err("not a switch").to_string();
+    let told = "TINQS_CI_SERVER__EMF: server.emf: expected true or false";
+    assert!(mistakes.contains(told), "{mistakes}");
+}

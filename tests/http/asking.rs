@@ -69,6 +69,7 @@ pub(crate) fn settings() -> Settings {
             own_token: None,
             webhook_secrets: Vec::new(),
             log: None,
+            emf: false,
         },
         prices: std::collections::BTreeMap::new(),
         classes: vec![class()],

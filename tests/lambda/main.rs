@@ -1,9 +1,12 @@
 //! The real binary as an AWS Lambda function: the runtime API is simulated on loopback, and
 //! machines are processes of this host. Run with `cargo test --features aws --test lambda`.
 
+mod dues;
+mod emf;
 mod runtime;
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -15,6 +18,7 @@ use serde_json::{Value, json};
 use tinqs_ci_reconciler::model::Conclusion;
 use tinqs_ci_simulator::forge::{Config, Forge, JobSpec, Line, Status};
 use tinqs_ci_simulator::gitea_wire::{ApiToken, Hook, Right, Wire, WireOptions};
+use tinqs_ci_simulator::sqs_wire::{SqsOptions, SqsWire};
 
 use runtime::{Runtime, request};
 
@@ -22,23 +26,44 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_tinqs-ci");
 const SECRET: &str = "lambda-webhook-secret";
 const TOKEN: &str = "lambda-api-token";
 
+/// The name of the queue in SQS.
+const QUEUE: &str = "wakes";
+
+/// How a function is started.
+#[derive(Clone, Copy, Default)]
+struct Setup {
+    /// The forge sends webhooks to its Function URL.
+    hook: bool,
+    /// Wake-ups go through SQS.
+    sqs: bool,
+    /// So many machines end without a job.
+    failing: usize,
+    /// It writes metrics to stdout.
+    emf: bool,
+}
+
 /// A function and its forge, which stop on drop.
 struct Function {
     dir: tempfile::TempDir,
     wire: Wire,
+    sqs: SqsWire,
     runtime: Runtime,
     child: Child,
 }
 
 impl Function {
-    /// Starts a function without an event. With `hook`, the forge sends webhooks to its Function
-    /// URL.
+    /// Starts a function without an event, whose wake-ups stay in the process.
     async fn start(hook: bool) -> Self {
+        Self::with(Setup { hook, ..Setup::default() }).await
+    }
+
+    /// Starts a function without an event.
+    async fn with(setup: Setup) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let (runtime, address) = Runtime::start(Duration::from_secs(30)).await;
         let mut forge = Forge::new(Config { line: Line::V1_27, ..Config::default() });
         forge.add_repo("acme/widget");
-        let hooks = hook.then(|| Hook::system(format!("http://{address}/hook"), SECRET));
+        let hooks = setup.hook.then(|| Hook::system(format!("http://{address}/hook"), SECRET));
         let options = WireOptions {
             tokens: vec![ApiToken { token: TOKEN.to_owned(), right: Right::Admin }],
             hooks: hooks.into_iter().collect(),
@@ -46,21 +71,23 @@ impl Function {
         };
         let forge = Arc::new(Mutex::new(forge));
         let wire = Wire::start(forge, Arc::new(Timestamp::now), options).expect("a forge");
-        let bin = dir.path().join("bin");
-        fs::create_dir(&bin).expect("a directory");
-        std::os::unix::fs::symlink(tinqs_ci_test_runner::program(), bin.join("gitea-runner"))
-            .expect("the runner");
+        let sqs = SqsWire::start(SqsOptions::with_queue(QUEUE)).expect("a queue");
+        let bin = runner(dir.path(), setup.failing);
+        let url = setup.sqs.then(|| sqs.queue_url(QUEUE));
+        let queue = url.map_or_else(|| "memory:".to_owned(), |url| format!("sqs:{url}"));
         let config = format!(
-            "store = \"redb:{dir}/data\"\ncompute = \"process:{dir}/machines\"\n[forge]\nurl = \"{url}\"\n\
+            "queue = \"{queue}\"\nstore = \"redb:{dir}/data\"\ncompute = \"process:{dir}/machines\"\n[forge]\nurl = \"{url}\"\n\
              token = {{ env = \"FORGE_TOKEN\" }}\nwebhook_secret = {{ env = \"HOOK_SECRET\" }}\n\
-             [[server.token]]\nname = \"own\"\nsecret = {{ env = \"OWN_TOKEN\" }}\nmay = \"operate\"\n[[class]]\nname = \"linux\"\nlabels = [\"linux\"]\n\
+             [server]\nemf = {emf}\n[[server.token]]\nname = \"own\"\nsecret = {{ env = \"OWN_TOKEN\" }}\nmay = \"operate\"\n[[class]]\nname = \"linux\"\nlabels = [\"linux\"]\n\
              idle_within = \"20s\"\nassign_within = \"5s\"\n",
+            emf = setup.emf,
             dir = dir.path().display(),
             url = wire.url(),
         );
         let file = dir.path().join("tinqs-ci.toml");
         fs::write(&file, config).expect("the configuration");
         let log = fs::File::create(dir.path().join("log")).expect("a log");
+        let out = fs::File::create(dir.path().join("out")).expect("a file");
         let child = Command::new(PROGRAM)
             .args(["lambda", "--config"])
             .arg(&file)
@@ -75,12 +102,17 @@ impl Function {
             .env("FORGE_TOKEN", TOKEN)
             .env("HOOK_SECRET", SECRET)
             .env("OWN_TOKEN", "lambda-own-token")
+            .env("AWS_REGION", "eu-central-1")
+            .env("AWS_ENDPOINT_URL_SQS", sqs.url())
+            .env("AWS_ACCESS_KEY_ID", "AKIDLAMBDA")
+            .env("AWS_SECRET_ACCESS_KEY", "lambda-secret-access-key")
+            .env("AWS_EC2_METADATA_DISABLED", "true")
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(out)
             .stderr(log)
             .spawn()
             .expect("the function starts");
-        Self { dir, wire, runtime, child }
+        Self { dir, wire, sqs, runtime, child }
     }
 
     fn push(&self) -> i64 {
@@ -147,6 +179,26 @@ impl Drop for Function {
             }
         }
     }
+}
+
+/// Makes a directory with the runner. So many of its first starts end at once, without a job.
+fn runner(dir: &Path, failing: usize) -> PathBuf {
+    let bin = dir.join("bin");
+    fs::create_dir(&bin).expect("a directory");
+    let (file, real) = (bin.join("gitea-runner"), tinqs_ci_test_runner::program());
+    if failing == 0 {
+        std::os::unix::fs::symlink(real, file).expect("the runner");
+        return bin;
+    }
+    let text = format!(
+        "#!/bin/sh\necho start >>'{starts}'\n[ \"$(wc -l <'{starts}')\" -gt {failing} ] || exit 0\n\
+         exec '{real}' \"$@\"\n",
+        starts = dir.join("starts").display(),
+        real = real.display(),
+    );
+    fs::write(&file, text).expect("the runner");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).expect("it is executable");
+    bin
 }
 
 /// One webhook is one invocation, which launches the machine: nothing else runs until the next

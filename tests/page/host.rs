@@ -353,6 +353,7 @@ fn settings() -> Settings {
             own_token: None,
             webhook_secrets: Vec::new(),
             log: None,
+            emf: false,
         },
         prices: std::collections::BTreeMap::new(),
         classes: ["linux", "arm"].map(|name| make::class(name, vec![make::process()])).into(),

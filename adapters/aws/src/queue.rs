@@ -13,16 +13,19 @@ use std::time::Duration;
 use async_trait::async_trait;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::{Message as Received, MessageSystemAttributeName, QueueAttributeName};
+use jiff::SignedDuration;
 use serde::Deserialize;
 use tinqs_ci_reconciler::model::{MachineId, RunName};
-use tinqs_ci_reconciler::ports::{Delivery, ErrorKind, PortError, Queue, QueueDepth};
+use tinqs_ci_reconciler::ports::{
+    Delivery, ErrorKind, LONGEST_DELAY, PortError, Queue, QueueDepth,
+};
 use tokio::sync::OnceCell;
 
 use super::batch::{Batches, Bundle};
 use super::errors::{self, sqs as codes};
 use super::events::{self, Message, Owners};
 use depth::Depths;
-use entries::{delete, send};
+use entries::{Outgoing, delete, send};
 
 /// Entries of a batch, and messages of a receive.
 const BATCH: usize = 10;
@@ -77,7 +80,7 @@ pub struct Sqs {
     /// The dead-letter queue's URL, once known; `None`: there is none.
     dead: OnceCell<Option<String>>,
     depths: Depths,
-    sends: Batches<String, ()>,
+    sends: Batches<Outgoing, ()>,
     deletes: Batches<String, ()>,
 }
 
@@ -102,7 +105,7 @@ impl Sqs {
             owners,
             dead: OnceCell::new(),
             depths: Depths::default(),
-            sends: Batches::new(SENDS, move |bodies| send(sender.clone(), to.clone(), bodies)),
+            sends: Batches::new(SENDS, move |messages| send(sender.clone(), to.clone(), messages)),
             deletes: Batches::new(DELETES, move |handles| {
                 delete(deleter.clone(), from.clone(), handles)
             }),
@@ -262,7 +265,15 @@ enum Runs {
 impl Queue for Sqs {
     /// Durable once it returns.
     async fn wake(&self, name: &RunName) -> Result<(), PortError> {
-        self.sends.ask(name.to_string()).await
+        self.sends.ask(Outgoing { body: name.to_string(), delay: None }).await
+    }
+
+    /// Durable once it returns. Whole seconds, rounded up: a message does not come before its time.
+    async fn wake_later(&self, name: &RunName, delay: SignedDuration) -> Result<(), PortError> {
+        let delay = delay.clamp(SignedDuration::ZERO, LONGEST_DELAY);
+        let seconds = delay.as_secs() + i64::from(delay.subsec_nanos() > 0);
+        let delay = i32::try_from(seconds).ok();
+        self.sends.ask(Outgoing { body: name.to_string(), delay }).await
     }
 
     /// Receives at most 10 messages. Dropping the future loses nothing: they come again.

@@ -7,13 +7,18 @@ use tinqs_ci_reconciler::model::{RunnerCache, RunnerConfig};
 /// How many seconds the runner waits for Docker, which may start after it.
 const DOCKER_TIMEOUT: u32 = 60;
 
-/// What the boot script promises.
+/// What the boot script promises, and how long the runner waits for the answer to a fetch, by
+/// default 5 s. A fetch assigns the job, and then the forge still has work to do before it answers.
+/// Before Gitea 1.27 the job of a runner that has given up by then is *running* without anybody who
+/// runs it. A fetch does not wait for work, so that a longer time costs nothing. 30 s are half the
+/// minute after which Gitea calls a runner that does not fetch offline.
 const BEGIN: &str = "cat >config.yaml <<END || exit 1
 log:
   level: info
 runner:
   file: .runner
   capacity: 1
+  fetch_timeout: 30s
   timeout: ${left}s
   shutdown_timeout: ${left}s
 ";

@@ -267,6 +267,11 @@ impl Controller {
         self.cache.earliest_due()
     }
 
+    /// Returns the cached due of a run; `None` if it is only reconciled after an event.
+    pub fn due(&self, name: &RunName) -> Option<Timestamp> {
+        self.cache.due(name)
+    }
+
     async fn leads(&self, report: &mut SweepReport, now: Timestamp) -> bool {
         let settings = self.settings();
         let beats = settings.poll_every * 3;

@@ -22,7 +22,7 @@ pub use error::{ErrorKind, PortError};
 pub use forge::{Forge, RegistrationLists, RepoRef, RerunAnswer, SeenJob, WaitingJob};
 pub use formats::{Announced, NewerRecord, ReadByAll, UnreadRecords};
 pub use inbox::{Inbox, InboxItem, MOST_ITEMS};
-pub use queue::{Delivery, Queue, QueueDepth};
+pub use queue::{Delivery, LONGEST_DELAY, Queue, QueueDepth};
 pub use store::{
     Expect, Filter, OpenRun, Page, RERUNS_KEPT, RunStore, Seat, Sharing, USAGE_MONTHS,
 };

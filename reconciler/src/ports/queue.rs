@@ -6,6 +6,9 @@ use jiff::SignedDuration;
 use super::error::PortError;
 use crate::model::RunName;
 
+/// The longest delay that a queue takes: that of SQS.
+pub const LONGEST_DELAY: SignedDuration = SignedDuration::from_mins(15);
+
 /// A wake-up taken from the queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivery {
@@ -18,7 +21,7 @@ pub struct Delivery {
 /// The number of messages in a queue. Shown to people; no decision reads it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct QueueDepth {
-    /// Wake-ups that wait for delivery.
+    /// Wake-ups that wait for delivery, without those whose delay is not over.
     pub visible: u64,
     /// Wake-ups that were delivered and not acknowledged.
     pub in_flight: u64,
@@ -37,6 +40,12 @@ pub struct QueueDepth {
 pub trait Queue: Send + Sync {
     /// Requests a reconcile of a run.
     async fn wake(&self, name: &RunName) -> Result<(), PortError>;
+    /// Requests a reconcile of a run after this delay, at most [`LONGEST_DELAY`], for a process that
+    /// does not live until then. A queue within the process does nothing: its process wakes due
+    /// runs.
+    async fn wake_later(&self, _name: &RunName, _delay: SignedDuration) -> Result<(), PortError> {
+        Ok(())
+    }
     /// Returns at most `max` wake-ups. Waits a while if there is none, and may then return none.
     async fn next(&self, max: usize) -> Result<Vec<Delivery>, PortError>;
     /// Acknowledges a wake-up. One that is not acknowledged is delivered again.

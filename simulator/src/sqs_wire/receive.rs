@@ -50,7 +50,7 @@ pub(super) async fn receive(shared: &Shared, body: &Value, read_fault: &ReadFaul
     }
 }
 
-fn take(
+pub(super) fn take(
     shared: &Shared,
     name: &str,
     now: Timestamp,

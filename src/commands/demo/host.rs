@@ -272,6 +272,7 @@ fn settings_of(
             own_token: None,
             webhook_secrets: Vec::new(),
             log: None,
+            emf: false,
         },
         // Those of the spot market come from the cloud.
         prices: price(KIND, Market::OnDemand)

@@ -44,6 +44,7 @@ impl Depths {
 }
 
 /// Returns how long ago a message was sent. The clocks of SQS and of this host may differ a little.
+/// A delayed message looks older than it is: only functions send them, which do not receive.
 fn age_of(message: &Message) -> Option<Duration> {
     let attributes = message.attributes.as_ref()?;
     let sent = attributes.get(&MessageSystemAttributeName::SentTimestamp)?.parse::<i64>().ok()?;
@@ -60,7 +61,7 @@ impl Reading {
 
 /// The counts of a queue's messages.
 struct Counts {
-    /// Those that wait for delivery, delayed ones included.
+    /// Those that wait for delivery. Delayed ones do not: the runs that they name are not due.
     waiting: u64,
     in_flight: u64,
 }
@@ -115,20 +116,16 @@ impl Sqs {
 
     /// Returns a queue's counts; `None`: the answer has none.
     async fn counts(&self, url: &str) -> Result<Option<Counts>, PortError> {
-        let names = vec![
-            Name::ApproximateNumberOfMessages,
-            Name::ApproximateNumberOfMessagesNotVisible,
-            Name::ApproximateNumberOfMessagesDelayed,
-        ];
+        let names =
+            vec![Name::ApproximateNumberOfMessages, Name::ApproximateNumberOfMessagesNotVisible];
         let request = self.clients.send.get_queue_attributes().queue_url(url);
         let answer = request.set_attribute_names(Some(names)).send().await;
         let answer = answer.map_err(|e| errors::port_error("queue", "depth", &e, codes::TABLE))?;
         let all = answer.attributes.unwrap_or_default();
         let of = |name: &Name| all.get(name).and_then(|count| count.parse::<u64>().ok());
-        let delayed = of(&Name::ApproximateNumberOfMessagesDelayed).unwrap_or(0);
         let in_flight = of(&Name::ApproximateNumberOfMessagesNotVisible).unwrap_or(0);
-        let visible = of(&Name::ApproximateNumberOfMessages);
-        Ok(visible.map(|visible| Counts { waiting: visible.saturating_add(delayed), in_flight }))
+        let waiting = of(&Name::ApproximateNumberOfMessages);
+        Ok(waiting.map(|waiting| Counts { waiting, in_flight }))
     }
 
     /// Returns that counts are not known if a setting must change first, and warns of it once.

@@ -9,14 +9,23 @@ use tinqs_ci_reconciler::ports::PortError;
 use crate::batch::Answers;
 use crate::errors::{self, again, sqs as codes};
 
+/// A message to send.
+pub(super) struct Outgoing {
+    pub(super) body: String,
+    /// In whole seconds, at most 900; `None`: the delay of the queue, usually none. FIFO queues take
+    /// none, but the settings refuse those.
+    pub(super) delay: Option<i32>,
+}
+
 /// Sends a batch. Entries that failed on the server's side are sent once more.
-pub(super) async fn send(client: Client, url: String, bodies: Vec<String>) -> Answers<()> {
-    let mut answers: Answers<()> = bodies.iter().map(|_| Ok(())).collect();
-    let mut left: Vec<usize> = (0..bodies.len()).collect();
+pub(super) async fn send(client: Client, url: String, messages: Vec<Outgoing>) -> Answers<()> {
+    let mut answers: Answers<()> = messages.iter().map(|_| Ok(())).collect();
+    let mut left: Vec<usize> = (0..messages.len()).collect();
     for last in [false, true] {
         let entries = left.iter().filter_map(|at| {
-            let entry = SendMessageBatchRequestEntry::builder();
-            entry.id(at.to_string()).message_body(&bodies[*at]).build().ok()
+            let Outgoing { body, delay } = &messages[*at];
+            let entry = SendMessageBatchRequestEntry::builder().set_delay_seconds(*delay);
+            entry.id(at.to_string()).message_body(body).build().ok()
         });
         let request = client.send_message_batch().queue_url(&url);
         let failed = match request.set_entries(Some(entries.collect())).send().await {

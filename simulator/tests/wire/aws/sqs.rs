@@ -126,6 +126,19 @@ async fn a_batch_has_at_most_ten_entries_that_fail_independently() {
     let long = "x".repeat(600_000);
     assert_eq!(wakes.refused(op, &send(entries(2, &long))).await, "BatchRequestTooLong");
     assert!(wakes.wire.bodies("wake").is_empty());
+    let late = vec![
+        json!({"Id": "most", "MessageBody": "job-9", "DelaySeconds": 900}),
+        json!({"Id": "more", "MessageBody": "job-9", "DelaySeconds": 901}),
+        json!({"Id": "less", "MessageBody": "job-9", "DelaySeconds": -1}),
+    ];
+    let answer = wakes.done(op, &send(late)).await;
+    assert_eq!(answer["Successful"][0]["Id"], "most");
+    let failed = answer["Failed"].as_array().unwrap();
+    let told = |one: &Value| format!("{} {}", one["Id"], one["Code"]).replace('"', "");
+    let failed: Vec<String> = failed.iter().map(told).collect();
+    assert_eq!(failed, ["more InvalidParameterValue", "less InvalidParameterValue"]);
+    assert_eq!(wakes.wire.bodies("wake"), ["job-9"]);
+    assert!(receive(&wakes, ten()).await.is_empty(), "it is delayed");
     let mut mixed = entries(10, "job-1");
     mixed[3]["MessageBody"] = "a\u{0}b".into();
     let answer = wakes.done(op, &send(mixed)).await;
@@ -143,7 +156,7 @@ async fn a_batch_has_at_most_ten_entries_that_fail_independently() {
     let answer = wakes.done("DeleteMessageBatch", &send(entries)).await;
     assert_eq!(answer["Successful"].as_array().unwrap().len(), 8);
     assert_eq!(answer["Failed"][0]["Code"], "ReceiptHandleIsInvalid");
-    assert_eq!(wakes.wire.bodies("wake").len(), 1);
+    assert_eq!(wakes.wire.bodies("wake").len(), 2);
 }
 
 #[tokio::test]

@@ -1,6 +1,8 @@
 //! Wake-ups in SQS, through the real SDK against SQS's wire on loopback.
 
+#[path = "../cloud/mod.rs"]
 mod cloud;
+mod depth;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -11,7 +13,7 @@ use jiff::SignedDuration;
 use tinqs_ci_aws::client;
 use tinqs_ci_aws::events::Owners;
 use tinqs_ci_aws::queue::{Clients, Options, Sqs};
-use tinqs_ci_reconciler::ports::{Compute as _, Delivery, ErrorKind, Queue as _, QueueDepth};
+use tinqs_ci_reconciler::ports::{Compute as _, Delivery, ErrorKind, Queue as _};
 use tinqs_ci_simulator::aws_wire::{Kind, Rule, Rules, When};
 use tinqs_ci_simulator::ec2_wire::EventFaults;
 use tinqs_ci_simulator::sqs_wire::{QueueFaults, QueueSettings, SqsOptions, SqsWire};
@@ -314,83 +316,41 @@ async fn an_event_is_redelivered_if_its_machine_cannot_be_described() {
     assert_eq!(wire.bodies(NAME), [] as [String; 0]);
 }
 
+/// A run that is due later is woken then, to the whole second, and not before.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn it_tells_what_it_and_its_dead_letter_queue_hold() {
-    let wire = wire(with_dead_letters);
+async fn a_later_wake_up_comes_after_its_delay() {
+    let wire = wire(|_| {});
     let queue = over(&wire, QUICK, None).await;
-    let told = async || queue.depth().await.expect("an answer").expect("it may be read");
-    assert_eq!(told().await, QueueDepth { dead_letters: Some(0), ..QueueDepth::default() });
-    wire.post(DEAD, STRANGE[0], Duration::ZERO);
-    queue.wake(&name(1)).await.unwrap();
-    wire.post(NAME, "job-2", Duration::from_mins(10));
-    let first = told().await;
-    assert_eq!((first.visible, first.in_flight, first.dead_letters), (2, 0, Some(1)));
-    let later = told().await;
-    assert!(first.oldest_age.is_some() && later.oldest_age > first.oldest_age, "{later:?}");
-    let taken = queue.next(10).await.unwrap();
-    assert_eq!(taken.len(), 1);
-    assert_eq!((told().await.visible, told().await.in_flight), (1, 1), "one is delayed");
-    for delivery in taken {
-        queue.done(delivery).await.unwrap();
-    }
-    assert_eq!((told().await.visible, told().await.in_flight), (1, 0));
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_queue_that_always_holds_a_message_is_no_older_than_what_is_received() {
-    const LONG: Duration = Duration::from_millis(1_500);
-    let wire = wire(with_dead_letters);
-    let queue = over(&wire, QUICK, None).await;
-    let age = async || {
-        let depth = queue.depth().await.expect("an answer").expect("it may be read");
-        Duration::try_from(depth.oldest_age.expect("one waits")).expect("not negative")
-    };
-    // It waits all the time.
-    wire.post(NAME, "job-9", Duration::from_mins(10));
-    assert!(age().await < LONG);
-    tokio::time::sleep(LONG).await;
-    assert!(age().await >= LONG, "nothing was received");
-    queue.wake(&name(1)).await.unwrap();
-    assert_eq!(queue.next(10).await.unwrap().len(), 1);
-    assert!(age().await < LONG, "it is busy");
+    let begun = std::time::Instant::now();
+    queue.wake_later(&name(1), SignedDuration::from_millis(1_200)).await.unwrap();
     queue.wake(&name(2)).await.unwrap();
-    tokio::time::sleep(LONG).await;
-    let late = queue.next(10).await.unwrap();
-    assert!(late.iter().any(|delivery| delivery.name == name(2)), "{late:?}");
-    assert!(age().await >= LONG, "it is behind");
+    assert_eq!(wire.bodies(NAME), ["job-1", "job-2"]);
+    let first = until("the other", async || queue.next(10).await.unwrap().pop()).await;
+    assert_eq!(first.name, name(2), "it is not behind the delayed one");
+    queue.done(first).await.unwrap();
+    let later = until("the delayed one", async || queue.next(10).await.unwrap().pop()).await;
+    assert_eq!(later.name, name(1));
+    assert!(begun.elapsed() >= Duration::from_secs(2), "{:?}", begun.elapsed());
+    queue.done(later).await.unwrap();
+    assert_eq!(wire.bodies(NAME), [] as [String; 0]);
 }
 
+/// SQS refuses more than 900 seconds, and with that the wake-up.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn it_counts_its_messages_once_a_minute() {
-    let wire = wire(with_dead_letters);
-    let queue = over(&wire, Options::default(), None).await;
-    let first = queue.depth().await.unwrap();
-    let calls = wire.ledger().count("GetQueueAttributes");
-    assert_eq!(calls, 3, "the policy, and the counts of two queues");
-    for id in 0..5 {
-        queue.wake(&name(id)).await.unwrap();
-        assert_eq!(queue.depth().await.unwrap(), first, "of the same minute");
-    }
-    assert_eq!(wire.ledger().count("GetQueueAttributes"), calls);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_it_may_not_count_is_not_known_and_is_no_error() {
-    let wire = wire(with_dead_letters);
+async fn delays_are_within_what_the_service_takes() {
+    let wire = wire(|_| {});
     let queue = over(&wire, QUICK, None).await;
-    let denied = || Kind::Error { code: "AccessDenied".to_owned(), status: 403 };
-    rule(&wire, "GetQueueAttributes", When::Always, denied());
-    assert_eq!(queue.depth().await.unwrap(), None);
-    wire.faults(Rules::clear);
-    rule(&wire, "GetQueueUrl", When::Always, denied());
-    queue.wake(&name(1)).await.unwrap();
-    let told = queue.depth().await.unwrap().expect("of the queue itself");
-    assert_eq!((told.visible, told.dead_letters), (1, None));
-    wire.faults(Rules::clear);
-    let broken = Kind::Error { code: "InternalFailure".to_owned(), status: 500 };
-    rule(&wire, "GetQueueAttributes", When::Always, broken);
-    assert_eq!(queue.depth().await.unwrap_err().kind, ErrorKind::Unavailable);
-    wire.faults(Rules::clear);
-    wire.remove_queue(DEAD);
-    assert_eq!(queue.depth().await.unwrap().expect("it").dead_letters, None, "it is not there");
+    for delay in [SignedDuration::from_secs(-5), SignedDuration::ZERO] {
+        queue.wake_later(&name(1), delay).await.unwrap();
+        let taken = until("it", async || queue.next(10).await.unwrap().pop()).await;
+        queue.done(taken).await.unwrap();
+    }
+    for delay in [SignedDuration::from_mins(15), SignedDuration::MAX] {
+        queue.wake_later(&name(2), delay).await.unwrap();
+    }
+    assert_eq!(queue.next(10).await.unwrap(), [], "they come later");
+    assert_eq!(wire.bodies(NAME), ["job-2", "job-2"]);
+    rule(&wire, "SendMessageBatch", When::Always, Kind::Throttle);
+    let error = queue.wake_later(&name(3), SignedDuration::from_secs(9)).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Throttled, "{error}");
 }
