@@ -354,7 +354,7 @@ impl World {
 
 /// Creates a forge for the simulation.
 pub(crate) fn forge_of(line: forge::Line) -> Arc<Mutex<Forge>> {
-    let picks_for = SignedDuration::from_secs(5);
+    let picks_for = SignedDuration::from_secs(30);
     let config = forge::Config { line, picks_for, ..forge::Config::default() };
     Arc::new(Mutex::new(Forge::new(config)))
 }

@@ -89,9 +89,9 @@ def hung_image(forge, host):
             first = until("three machines start", lambda: len(hung.live()) == 3 and hung.live(), 60)
             says(host, 1, ["BreakerOpen", "never came online"], "status")
             says(host, 0, ["BreakerOpen", "never come online"], "why")
-            # Nobody but rule 22 ends them. From Gitea 1.26: a sweep and 10 s after `start_by`, which
+            # Nobody but rule 22 ends them. From Gitea 1.26: a sweep and a minute after `start_by`, which
             # is 20 s after the decision. Before: 4 to 7 min after their boot promise, 25 s long.
-            most = 150 if forge.minor() >= 26 else 480
+            most = 210 if forge.minor() >= 26 else 480
             until("the machines that hang are ended", lambda: not first & hung.live(), most)
             hung.ended_by_rule_22(first)
             tried = set(host.machines()) - before - first

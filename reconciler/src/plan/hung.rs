@@ -20,8 +20,8 @@ pub const HUNG_AFTER: SignedDuration = SignedDuration::from_mins(2);
 /// The least time between the two readings.
 pub const READINGS_APART: SignedDuration = SignedDuration::from_mins(2);
 /// The same after the registration was disabled. A request for a job that was under way then is
-/// over: a runner waits 5 s for its answer (`fetch_timeout`, which a class cannot set).
-pub const DISABLED_FOR: SignedDuration = SignedDuration::from_secs(10);
+/// over: a runner waits 30 s for its answer (`fetch_timeout`, which a class cannot set).
+pub const DISABLED_FOR: SignedDuration = SignedDuration::from_mins(1);
 
 /// The first reading is recorded at most once in this time.
 const WRITTEN_EVERY: SignedDuration = SignedDuration::from_mins(5);

@@ -50,7 +50,7 @@ pub struct Config {
     /// and the others do not search until the next job arrives. No effect in 1.27.
     pub tasks_version_race: bool,
     /// How long a request for a task may take that came before its runner was disabled: it may
-    /// still get one. A runner waits 5 s for the answer.
+    /// still get one. A runner waits 30 s for the answer.
     pub picks_for: SignedDuration,
     /// Until then no task is assigned, as when one broken workflow run stops all fetches.
     pub mute_until: Option<Timestamp>,

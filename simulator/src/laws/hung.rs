@@ -29,7 +29,7 @@ pub struct TerminateTruth<'a> {
 impl TerminateTruth<'_> {
     /// Whether it may be called hung. Either its promise was over for two minutes before a first
     /// reading, and another two minutes without a failed reading lie before the second; or it
-    /// starts no runner any more, and its registration has been disabled for ten seconds without
+    /// starts no runner any more, and its registration has been disabled for a minute without
     /// one.
     pub(super) fn may_be_hung(&self, now: Timestamp) -> bool {
         let Some(promise) = self.machine.boot.promise() else { return false };

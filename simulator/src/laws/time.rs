@@ -17,8 +17,8 @@ pub(super) const LINGERS_AT_MOST: SignedDuration = SignedDuration::from_mins(15)
 
 /// Longest permitted life of a machine that was never used, after its boot promise.
 const UNUSED_AT_MOST: SignedDuration = SignedDuration::from_mins(7);
-/// The same where registrations can be disabled: a sweep, and ten seconds.
-const UNUSED_AND_DISABLED_AT_MOST: SignedDuration = SignedDuration::from_mins(4);
+/// The same where registrations can be disabled: a sweep, and a minute.
+const UNUSED_AND_DISABLED_AT_MOST: SignedDuration = SignedDuration::from_mins(5);
 /// A guest checks its times every five seconds.
 const TICKS: SignedDuration = SignedDuration::from_secs(5);
 
