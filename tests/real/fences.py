@@ -132,7 +132,12 @@ def two_installations(forge, host):
                 forge.webhooks(active=False)
                 try:
                     with other.configured(surplus):
-                        names = beside_each_other(forge, host, other, ids)
+                        names = {}
+                        # A round whose polls come late has a machine for each job and no more.
+                        for letter in "abcde":
+                            names |= beside_each_other(forge, host, other, ids, letter)
+                            if mine.changed | theirs.changed:
+                                break
                 finally:
                     forge.webhooks(active=True)
                 ended = host.acted("terminate", begun) + other.acted("terminate")
@@ -151,10 +156,10 @@ def installation(name):
     return found and found[1]
 
 
-def beside_each_other(forge, host, other, ids):
+def beside_each_other(forge, host, other, ids, letter):
     """Runs the jobs of three repositories. Returns the names of all registrations by their ID."""
     for n in range(3):
-        forge.push(f"shared-{n}", CI, matrix(6, 12))
+        forge.push(f"shared-{letter}{n}", CI, matrix(6, 12))
     rows, before, gone = {}, set(), {}
 
     def finished():
@@ -179,7 +184,7 @@ def beside_each_other(forge, host, other, ids):
     # Machines that got no job end after `idle_within`.
     until("nothing is left", finished, 500)
     for n in range(3):
-        all_succeed(forge, f"shared-{n}", 6, 1)
+        all_succeed(forge, f"shared-{letter}{n}", 6, 1)
     return rows
 
 
