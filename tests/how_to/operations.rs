@@ -47,14 +47,13 @@ async fn a_machine_is_terminated_with_its_job() {
     host.start().await;
     let job = host.push(1, &["linux"], "sleep 300")[0];
     runs(&host, job).await;
-    let mut machine = String::new();
     host.until("the machine is listed", 30, async |host| {
-        let machines = host.get("/v1/machines").await;
-        machine = machines["items"][0]["id"].as_str().unwrap_or_default().to_owned();
-        !machine.is_empty()
+        host.get("/v1/machines").await["items"][0]["id"].is_string()
     })
     .await;
-    play(&host, &block(DRAIN, "tinqs-ci terminate"), &[("MACHINE", &machine)], "");
+    let machines = host.get("/v1/machines").await;
+    let machine = machines["items"][0]["id"].as_str().expect("an ID");
+    play(&host, &block(DRAIN, "tinqs-ci terminate"), &[("MACHINE", machine)], "");
     host.until("no machine runs", 60, async |host| host.processes().is_empty()).await;
 }
 
@@ -79,9 +78,9 @@ async fn a_store_comes_back_from_each_backup_and_without_one() {
 
     play(&host, &block(BACK_UP, "tinqs-ci backup"), &[], "");
     let by_command = fs::read(&file).expect("a backup");
-    let of_page = "http://127.0.0.1:8081";
-    let values = [("$TOKEN", OWN_TOKEN), (of_page, &host.url(""))];
     fs::remove_file(&file).expect("removed");
+    let address = host.url("");
+    let values = [("$TOKEN", OWN_TOKEN), ("http://127.0.0.1:8081", address.as_str())];
     play(&host, &block(BACK_UP, "curl --fail"), &values, "");
     let by_call = fs::read(&file).expect("a backup");
 
@@ -104,4 +103,15 @@ async fn a_store_comes_back_from_each_backup_and_without_one() {
     host.all_done(&[next], 90).await;
     assert_eq!(host.status(next), SUCCESS);
     assert_eq!(host.machines_ever().len(), 2, "each job had one machine");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_readiness_of_a_server_is_asked() {
+    let mut host = host();
+    host.start().await;
+    let webhooks = host.url("/webhook");
+    let port = webhooks.trim_start_matches("http://").trim_end_matches("/webhook");
+    let asked = block("docs/runbooks/reconcile-stalled.md", "curl -s ");
+    let told = play(&host, &asked, &[("localhost:8080", port)], "");
+    assert!(told.contains("\"forge\"") && told.contains("\"store\""), "{told}");
 }
