@@ -135,7 +135,8 @@ fn everything_that_may_be_needed_is_needed() {
             _ => None,
         })
         .collect();
-    assert_eq!(needed, NEEDS.iter().map(|what| (*what).to_owned()).collect());
+    let known: BTreeSet<String> = NEEDS.iter().map(|what| (*what).to_owned()).collect();
+    assert_eq!(needed, known);
 }
 
 /// The commands of tinqs-ci, by its own command line, behind whatever starts them.

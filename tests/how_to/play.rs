@@ -44,7 +44,7 @@ pub(crate) fn in_file(file: &Path) -> String {
 /// If one of its commands fails.
 pub(crate) fn play(host: &Host, block: &Block, values: &[(&str, &str)], input: &str) -> String {
     let mut script: String = block.text.lines().map(ending).collect();
-    for (placeholder, value) in values {
+    for &(placeholder, value) in values {
         assert!(script.contains(placeholder), "{} has no {placeholder}", block.place());
         script = script.replace(placeholder, value);
     }

@@ -23,10 +23,8 @@ async fn runs_a_job(host: &Host) {
 
 /// Waits until the log says that the credential of a key is replaced.
 async fn replaced(host: &Host, key: &str) {
-    host.until(&format!("{key} is replaced"), 30, async |host| {
-        logged(host, &[CHANGED, key]) > 0
-    })
-    .await;
+    host.until(&format!("{key} is replaced"), 30, async |host| logged(host, &[CHANGED, key]) > 0)
+        .await;
 }
 
 /// Returns the status of a call of the API with this token.
