@@ -1,8 +1,8 @@
 //! The mark of a command block: an HTML comment in the line before it, which readers do not see.
 //!
-//! - ``<!-- run by: `FILE::TEST` -->``: this test, or several separated by commas, run its commands,
-//!   with values of their own; those in this suite run the block as it is printed.
-//!   That they exist is checked in `tests/docs.rs`, as of all tests that pages name.
+//! - ``<!-- run by: `FILE::TEST` -->``: this test, or several separated by commas, run its
+//!   commands with values of their own; those in this suite run the block as it is printed. That
+//!   they exist is checked in `tests/docs.rs`, as of all tests that pages name.
 //! - `<!-- needs: WHAT -->`: no test runs it, because it needs one of [`NEEDS`].
 //!
 //! Whatever its mark is, a block is correct for bash, and its commands of tinqs-ci exist.
