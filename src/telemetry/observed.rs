@@ -333,6 +333,9 @@ impl Compute for Observed<dyn Compute> {
     async fn pool_prices(&self, machines: &[MachineSpec]) -> Vec<Option<MicroUsd>> {
         self.inner.pool_prices(machines).await
     }
+    async fn zones(&self, machines: &[MachineSpec]) -> Vec<Option<String>> {
+        self.inner.zones(machines).await
+    }
 }
 
 #[async_trait]

@@ -98,6 +98,12 @@ impl Compute for SimulatedPorts {
     async fn pool_prices(&self, machines: &[MachineSpec]) -> Vec<Option<MicroUsd>> {
         machines.iter().map(|spec| price(&spec.kind, Market::Spot)).collect()
     }
+
+    /// No call is made, as for prices.
+    async fn zones(&self, machines: &[MachineSpec]) -> Vec<Option<String>> {
+        let world = self.world();
+        machines.iter().map(|spec| Some(world.cloud.place(&spec.subnet).to_owned())).collect()
+    }
 }
 
 impl World {
