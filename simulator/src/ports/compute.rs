@@ -187,6 +187,10 @@ impl World {
         if let Some(made) = cloud.machine(id) {
             let live = cloud.live().map(|m| (m, repo_of(&m.attempt_id.run)));
             laws.on_machine(now, made, live, cloud.machines());
+            let run = records.run(&made.attempt_id.run);
+            let number = run.and_then(|run| run.status.wait.attempt);
+            let is_again = number.is_some_and(|number| number > 1);
+            laws.count_pools(now, made, is_again, cloud.machines());
         }
     }
 

@@ -30,6 +30,7 @@ mod reruns;
 mod rounds;
 mod seats;
 mod shares;
+mod spot;
 mod sweep;
 mod timeline;
 mod true_time;

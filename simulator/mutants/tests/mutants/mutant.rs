@@ -170,4 +170,10 @@ mutants! {
     RerunWithoutWait,
     /// No job is run again.
     NoRerun,
+    /// It is not known from which pools the cloud took machines.
+    TakenPoolsIgnored,
+    /// A job that is run again gets a machine like any other.
+    RerunLikeAnyOther,
+    /// The spot breaker of a class is not known.
+    SpotBreakerIgnored,
 }
