@@ -269,11 +269,9 @@ impl Queue for Observed<dyn Queue> {
         self.call("queue", "done", self.inner.done(delivery)).await
     }
     async fn depth(&self) -> Result<Option<QueueDepth>, PortError> {
-        let answer = self.call("queue", "depth", self.inner.depth()).await;
-        if let Ok(depth) = &answer {
-            self.telemetry.metrics.queues.shown(depth.as_ref(), self.telemetry.now());
-        }
-        answer
+        let depth = self.call("queue", "depth", self.inner.depth()).await?;
+        self.telemetry.metrics.queues.shown(depth.as_ref(), self.telemetry.now());
+        Ok(depth)
     }
 }
 
@@ -301,11 +299,8 @@ impl Compute for Observed<dyn Compute> {
         let answer = self.call("compute", "launch", launch).await;
         let metrics = &self.telemetry.metrics;
         let placed = usize::try_from(placement).ok().and_then(|i| attempt.placements.get(i));
-        metrics.launches.launched(
-            metrics.class(Some(&attempt.class.0)),
-            placed.map(|placed| &placed.machine),
-            answer.as_ref().err(),
-        );
+        let (class, machine) = (metrics.class(Some(&attempt.class.0)), placed.map(|it| &it.machine));
+        metrics.launches.launched(class, machine, answer.as_ref().err());
         answer
     }
     async fn terminate(&self, id: &MachineId) -> Result<(), PortError> {

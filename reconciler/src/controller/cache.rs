@@ -154,8 +154,8 @@ impl Cache {
         inner.unavailable.push(UnavailableOffering { machine: machine.clone(), until, cause });
     }
 
-    /// Records that the end of a machine makes these offerings unavailable. It is listed for an hour,
-    /// and counts once.
+    /// Records that the end of a machine makes these offerings unavailable. It is listed for an
+    /// hour, and counts once.
     pub(super) fn ended(
         &self,
         id: &MachineId,

@@ -1,5 +1,5 @@
-//! Figures of the order of pools, which tests of profiles and mutants hold. They are no laws: a launch
-//! may have been decided before the list showed that a machine was taken.
+//! Figures of the order of pools, which tests of profiles and mutants hold. They are no laws: a
+//! launch may have been decided before the list showed that a machine was taken.
 
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{ClassName, EndedBy, MachineSpec, Market};

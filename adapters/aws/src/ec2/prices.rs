@@ -1,5 +1,5 @@
-//! Spot prices and zones as EC2 last told them: one cache, for the costs of machines and for the order
-//! of pools.
+//! Spot prices and zones as EC2 last told them: one cache, for the costs of machines and for the
+//! order of pools.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

@@ -27,8 +27,8 @@ impl Controller {
         pools
     }
 
-    /// Returns the prices of the pools, and which had no capacity lately. Empty if the class does not
-    /// order its machines by price, or if no price is known.
+    /// Returns the prices of the pools, and which had no capacity lately. Empty if the class does
+    /// not order its machines by price, or if no price is known.
     async fn priced_pools(&self, class: &Class, now: Timestamp) -> Vec<Pool> {
         if class.allocation == Allocation::Order {
             return Vec::new();
