@@ -299,7 +299,8 @@ impl Compute for Observed<dyn Compute> {
         let answer = self.call("compute", "launch", launch).await;
         let metrics = &self.telemetry.metrics;
         let placed = usize::try_from(placement).ok().and_then(|i| attempt.placements.get(i));
-        let (class, machine) = (metrics.class(Some(&attempt.class.0)), placed.map(|it| &it.machine));
+        let (class, machine) =
+            (metrics.class(Some(&attempt.class.0)), placed.map(|it| &it.machine));
         metrics.launches.launched(class, machine, answer.as_ref().err());
         answer
     }
