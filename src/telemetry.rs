@@ -35,6 +35,7 @@ mod progress;
 mod samples;
 mod scrape;
 mod snapshot;
+mod spot_breakers;
 mod steps;
 mod tell;
 pub mod traces;
@@ -53,6 +54,7 @@ pub use open_runs::Listing;
 pub use pauses::Pauses;
 pub use samples::{MINUTES, Sample, Samples};
 pub use scrape::Held;
+pub use spot_breakers::SpotBreakers;
 pub use unserved::{Polled, Unserved};
 pub use waits::{RecentWaits, Waits};
 
@@ -85,6 +87,8 @@ pub struct Telemetry {
     pub pauses: Pauses,
     /// The classes of which was told that their machines never come online.
     pub boot_stops: BootStops,
+    /// The classes whose spot breakers were told.
+    pub spot_breakers: SpotBreakers,
     /// The open drift of the last poll.
     pub drift: OpenDrift,
     /// When this process started.
@@ -123,6 +127,7 @@ impl Telemetry {
             events: Events::new(started_at, events::KEPT),
             pauses: Pauses::default(),
             boot_stops: BootStops::default(),
+            spot_breakers: SpotBreakers::default(),
             drift: OpenDrift::default(),
             started_at,
             held: Held::default(),

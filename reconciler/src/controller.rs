@@ -10,6 +10,7 @@ mod drift;
 mod ends;
 mod formats;
 mod ingest;
+mod interruptions;
 mod late_logs;
 mod launch_queue;
 mod observe;

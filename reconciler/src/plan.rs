@@ -21,6 +21,7 @@ pub(crate) mod rerun;
 mod rules;
 mod sanitize;
 pub mod share;
+pub(crate) mod spot;
 pub(crate) mod times;
 pub mod usage;
 

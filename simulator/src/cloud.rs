@@ -305,7 +305,8 @@ impl Cloud {
 
     fn seen(&self, machine: &SimulatedMachine, state: MachineState) -> Machine {
         let seen = machine.seen_machine(state);
-        Machine { ended_at: seen.ended_at.filter(|_| self.config.dates_ends), ..seen }
+        let zone = self.place(&machine.spec.subnet).to_owned();
+        Machine { zone, ended_at: seen.ended_at.filter(|_| self.config.dates_ends), ..seen }
     }
 
     /// Terminates a machine; no effect if it is gone already.

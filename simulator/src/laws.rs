@@ -10,6 +10,7 @@ mod formats;
 mod given_up;
 mod hung;
 mod lost;
+mod pools;
 mod report;
 mod reruns;
 mod shares;
@@ -29,6 +30,7 @@ use crate::executor::Group;
 
 pub use calls::RetireTruth;
 pub use hung::TerminateTruth;
+pub use pools::{Figure, PoolFigures};
 pub use shares::SeatTaken;
 pub use time::Allowance;
 
@@ -121,6 +123,8 @@ pub struct Laws {
     shares: shares::SharesWatch,
     /// Jobs that were run again.
     reruns: reruns::RerunWatch,
+    /// Which pools machines came from.
+    pools: PoolFigures,
     /// Number of events to keep.
     pub keeps_events: usize,
     /// Longest permitted wait of a job while capacity is available.
@@ -181,6 +185,7 @@ impl Laws {
             boots: boots::BootWatch::default(),
             shares: shares::SharesWatch::default(),
             reruns: reruns::RerunWatch::default(),
+            pools: PoolFigures::default(),
             keeps_events: STORY_EVENTS,
             waits_at_most: SignedDuration::from_hours(1),
             writes_at_most: (240, SignedDuration::from_hours(24)),

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tinqs_ci_reconciler::model::{
     BootStop, Cause, ClassName, ClassSpend, ClockCheck, MachineState, Market, MicroUsd,
-    Observation, Pause, Phase, Reason,
+    Observation, Pause, Phase, Reason, SpotBreaker,
 };
 
 use crate::words::money;
@@ -156,6 +156,10 @@ pub struct Class {
     /// Its latest machines never came online, so that it launches one at a time; `null` otherwise.
     #[serde(default)]
     pub boot_stop: Option<BootStop>,
+    /// The cloud took several of its spot machines, so that its machines on demand come first for a
+    /// while; `null` otherwise.
+    #[serde(default)]
+    pub spot_breaker: Option<SpotBreaker>,
 }
 
 /// The seats that a repository holds in a class.

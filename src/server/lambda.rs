@@ -192,6 +192,7 @@ impl Function {
         let sweep = pass("sweep", telemetry, controller.sweep()).await;
         pauses::note(controller, telemetry);
         telemetry.note_boot_stops(&controller.boot_stops());
+        telemetry.note_spot_breakers(&controller.spot_breakers());
         self.pushes().await;
         controller.wake_due().await;
         [demand, sweep].iter().map(|report| report.as_ref().map_or(1, |r| r.errors.len())).sum()

@@ -50,6 +50,7 @@ pub(super) async fn poll(
         pass("demand", &telemetry, controller.poll()).await;
         pauses::note(&controller, &telemetry);
         telemetry.note_boot_stops(&controller.boot_stops());
+        telemetry.note_spot_breakers(&controller.spot_breakers());
         // In a burst each webhook asks for a poll, and each poll reads all waiting jobs.
         let gap = hint_gap.max(began.elapsed() * HINTED_SHARE);
         let forward = async {

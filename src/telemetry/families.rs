@@ -244,6 +244,9 @@ families! {
     RERUNS = "reruns_total" Counter ["outcome"] Stable
         "Requests to run such jobs again by what the forge did, and jobs that are not run again by the reason.",
         "sum by (outcome) (increase(tinqs_ci_reruns_total[1h])) > 0";
+    SPOT_BREAKER_OPENED = "spot_breaker_opened_timestamp_seconds" Gauge ["class"] Beta
+        "Unix time since when machines on demand of the class come first, because the cloud took several of its spot machines; 0 if its own order holds.",
+        "max by (class) (tinqs_ci_spot_breaker_opened_timestamp_seconds) > 0";
     SPOT_INTERRUPTIONS = "spot_interruptions_total" Counter ["machine_kind", "zone"] Stable
         "Spot machines that the cloud took back before they had done their job; a series begins with the first spot machine of its kind in a zone.",
         "sum by (machine_kind, zone) (increase(tinqs_ci_spot_interruptions_total[1h]))";

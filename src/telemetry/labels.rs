@@ -251,7 +251,7 @@ pub fn refused(error: &PortError) -> Option<&'static str> {
         Cause::Addresses => Some("addresses"),
         Cause::Quota => Some("quota"),
         Cause::Market => Some("market"),
-        Cause::Reclaimed | Cause::Attempt | Cause::Unpriced => None,
+        Cause::Attempt | Cause::Unpriced => None,
     }
 }
 

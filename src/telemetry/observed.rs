@@ -272,11 +272,9 @@ impl Queue for Observed<dyn Queue> {
         self.call("queue", "done", self.inner.done(delivery)).await
     }
     async fn depth(&self) -> Result<Option<QueueDepth>, PortError> {
-        let answer = self.call("queue", "depth", self.inner.depth()).await;
-        if let Ok(depth) = &answer {
-            self.telemetry.metrics.queues.shown(depth.as_ref(), self.telemetry.now());
-        }
-        answer
+        let depth = self.call("queue", "depth", self.inner.depth()).await?;
+        self.telemetry.metrics.queues.shown(depth.as_ref(), self.telemetry.now());
+        Ok(depth)
     }
 }
 
@@ -296,12 +294,11 @@ impl Compute for Observed<dyn Compute> {
     }
     async fn launch(
         &self,
-        attempt_id: &AttemptId,
+        id: &AttemptId,
         placement: u32,
         attempt: &Attempt,
     ) -> Result<Machine, PortError> {
-        let launch = self.inner.launch(attempt_id, placement, attempt);
-        let answer = self.call("compute", "launch", launch).await;
+        let answer = self.call("compute", "launch", self.inner.launch(id, placement, attempt)).await;
         let metrics = &self.telemetry.metrics;
         let placed = usize::try_from(placement).ok().and_then(|i| attempt.placements.get(i));
         let class = metrics.class(Some(&attempt.class.0));
@@ -332,6 +329,9 @@ impl Compute for Observed<dyn Compute> {
     }
     async fn pool_prices(&self, machines: &[MachineSpec]) -> Vec<Option<MicroUsd>> {
         self.inner.pool_prices(machines).await
+    }
+    async fn zones(&self, machines: &[MachineSpec]) -> Vec<Option<String>> {
+        self.inner.zones(machines).await
     }
 }
 

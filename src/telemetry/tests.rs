@@ -4,7 +4,7 @@ use crate::settings::Env;
 use tinqs_ci_reconciler::controller::{Effect, Event, FailedCall, UnservedLabels};
 use tinqs_ci_reconciler::model::{
     AttemptId, BootStop, ClassName, Machine, MachineId, MachineState, Market, OpenBreaker, Outcome,
-    Phase, Refusal, RunName, Times, Uid8,
+    Phase, Refusal, RunName, SpotBreaker, Times, Uid8,
 };
 use tinqs_ci_reconciler::plan::Rule;
 use tinqs_ci_reconciler::ports::OpenRun;
@@ -240,6 +240,32 @@ fn machines_that_never_come_online_show_a_breaker_of_their_own() {
     assert_eq!((shown("never_online"), shown("refused")), ("1800000000".into(), "0".into()));
     telemetry.note_boot_stops(&[]);
     assert_eq!(shown("never_online"), "0");
+}
+
+#[test]
+fn a_spot_breaker_is_shown_and_told_once_until_it_closes() {
+    let telemetry = telemetry(2);
+    let shown = |class: &str| {
+        let series =
+            format!("tinqs_ci_spot_breaker_opened_timestamp_seconds{{class=\"{class}\"}} ");
+        let text = telemetry.metrics.text();
+        let line = text.lines().find_map(|line| line.strip_prefix(&series));
+        line.unwrap_or_else(|| panic!("{series} is shown from the start")).to_owned()
+    };
+    assert_eq!(["class-0", "class-1", "no_class"].map(shown), ["0"; 3]);
+    let told = || {
+        let told = telemetry.events.all(|_| true).into_iter();
+        told.map(|entry| crate::words::events::told(&entry.what).reason).collect::<Vec<_>>()
+    };
+    let breaker = SpotBreaker { interruptions: 3, since: now(), until: now() };
+    let open = [(ClassName("class-1".to_owned()), breaker)];
+    telemetry.note_spot_breakers(&open);
+    telemetry.note_spot_breakers(&open);
+    assert_eq!(["class-0", "class-1"].map(shown), ["0", "1800000000"]);
+    assert_eq!(told(), ["SpotBreakerOpen"]);
+    telemetry.note_spot_breakers(&[]);
+    assert_eq!(shown("class-1"), "0");
+    assert_eq!(told(), ["SpotBreakerOpen", "SpotBreakerClosed"]);
 }
 
 #[test]

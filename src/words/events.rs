@@ -56,6 +56,16 @@ pub enum What {
         /// The time that it was open.
         open: SignedDuration,
     },
+    /// The spot breaker of a class opened.
+    SpotBreakerOpened {
+        /// Why.
+        message: String,
+    },
+    /// The spot breaker of a class closed.
+    SpotBreakerClosed {
+        /// The time that it was open.
+        open: SignedDuration,
+    },
     /// A person paused launches.
     Paused(Pause),
     /// A person resumed launches.
@@ -124,6 +134,13 @@ pub fn told(what: &What) -> EventText {
         What::BreakerClosed { open } => {
             let message = format!("the class launches again, after {}", lasting(*open));
             (false, "BreakerClosed".into(), message)
+        }
+        What::SpotBreakerOpened { message } => {
+            (true, reasons::SPOT_BREAKER_OPEN.into(), cut(message, MESSAGE))
+        }
+        What::SpotBreakerClosed { open } => {
+            let message = format!("the order of the class holds again, after {}", lasting(*open));
+            (false, "SpotBreakerClosed".into(), message)
         }
         What::Paused(pause) => (true, reasons::PAUSED.into(), pause.message()),
         What::Resumed { after, .. } => {
@@ -215,11 +232,14 @@ impl What {
             Self::Began { reason, message } => (reason, message).hash(state),
             Self::Ended { reason, .. } => reason.hash(state),
             Self::Terminated { machine, by } => (machine, by).hash(state),
-            Self::BreakerOpened { message } => message.hash(state),
+            Self::BreakerOpened { message } | Self::SpotBreakerOpened { message } => {
+                message.hash(state);
+            }
             Self::Paused(pause) => pause.hash(state),
             Self::ServiceFails { kind, message, .. } => (kind, message).hash(state),
             Self::Removed
             | Self::BreakerClosed { .. }
+            | Self::SpotBreakerClosed { .. }
             | Self::Resumed { .. }
             | Self::ServiceWorks { .. }
             | Self::Unserved(_)
@@ -303,6 +323,10 @@ mod tests {
             (
                 What::BreakerClosed { open: minute },
                 (false, "BreakerClosed", "the class launches again, after 1 min"),
+            ),
+            (
+                What::SpotBreakerClosed { open: minute },
+                (false, "SpotBreakerClosed", "the order of the class holds again, after 1 min"),
             ),
             (
                 fails(ErrorKind::Unavailable, "no answer"),

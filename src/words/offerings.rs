@@ -10,7 +10,6 @@ pub fn why(cause: Cause) -> &'static str {
         Cause::Addresses => "the subnet has no free address",
         Cause::Quota => "the account's limit is reached",
         Cause::Market => "the account may not use this market",
-        Cause::Reclaimed => "a machine was taken back",
         Cause::Attempt => "the launch itself was refused",
         Cause::Unpriced => "its price is not known, and the class has a budget",
     }

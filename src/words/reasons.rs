@@ -40,6 +40,9 @@ pub const PAUSED: &str = Reason::Paused.as_str();
 /// The reason of a class with a budget that leaves machines out.
 pub const PRICE_UNKNOWN: &str = "PriceUnknown";
 
+/// The reason of a class whose machines on demand come first.
+pub const SPOT_BREAKER_OPEN: &str = "SpotBreakerOpen";
+
 /// Returns the words about a reason, by its name in JSON; empty ones if the name is unknown.
 pub fn advice(reason: &str) -> Advice {
     let known = Reason::ALL.iter().find(|known| known.as_str() == reason);

@@ -26,10 +26,6 @@ const DETAILS: &[(&str, &str)] = &[
     ("tinqs_ci_foreign_machines", "tags set by hand, which `status`, `doctor` and the log tell"),
     ("tinqs_ci_unreadable_records", "after a downgrade only"),
     ("tinqs_ci_newer_records", "after a downgrade only, and told by `status` and `doctor`"),
-    (
-        "tinqs_ci_interruptions_total",
-        "jobs that lost their machine, when the alert says that some are not run again",
-    ),
 ];
 
 /// Returns the expressions of all rules, by name.

@@ -305,6 +305,10 @@ impl Compute for Machines {
     async fn pool_prices(&self, machines: &[MachineSpec]) -> Vec<Option<MicroUsd>> {
         self.prices.of_pools(&self.calls, machines, self.clock.now()).await
     }
+
+    async fn zones(&self, machines: &[MachineSpec]) -> Vec<Option<String>> {
+        self.prices.zones_of(&self.calls, machines, self.clock.now()).await
+    }
 }
 
 impl Machines {

@@ -14,6 +14,7 @@ use super::breaker::Breakers;
 use super::by_run::ByRun;
 use super::canceled::Canceled;
 use super::ends::Ends;
+use super::interruptions::Interruptions;
 use super::late_logs::LateLogs;
 use super::launch_queue::LaunchQueue;
 use super::polled::Polled;
@@ -74,6 +75,7 @@ pub(super) struct Cache {
     pub(super) open: Listing<()>,
     pub(super) queued: Queued,
     pub(super) ends: Ends,
+    pub(super) interruptions: Interruptions,
     pub(super) late_logs: LateLogs,
     pub(super) spend: Spend,
     /// Reads of what was counted today, and of prices, which go into `spend`.
@@ -154,8 +156,8 @@ impl Cache {
         inner.unavailable.push(UnavailableOffering { machine: machine.clone(), until, cause });
     }
 
-    /// Records what the end of a machine says about offerings. It is listed for an hour, and counts
-    /// once.
+    /// Records that the end of a machine makes these offerings unavailable. It is listed for an
+    /// hour, and counts once.
     pub(super) fn ended(
         &self,
         id: &MachineId,
@@ -180,11 +182,10 @@ impl Cache {
         self.inner().unavailable.iter().filter(|s| s.until > now).cloned().collect()
     }
 
-    /// Returns the machine specs whose pools had no capacity, or lost a machine to the cloud, in the
-    /// last quarter of an hour.
+    /// Returns the machine specs whose pools had no capacity in the last quarter of an hour.
     pub(super) fn failed_lately(&self, now: Timestamp) -> Vec<MachineSpec> {
         let failed = |s: &&UnavailableOffering| {
-            matches!(s.cause, Cause::Capacity | Cause::Reclaimed) && now < after(s.until, WORSE_FOR)
+            s.cause == Cause::Capacity && now < after(s.until, WORSE_FOR)
         };
         self.inner().unavailable.iter().filter(failed).map(|s| s.machine.clone()).collect()
     }
@@ -227,6 +228,7 @@ impl Cache {
         self.turns.forget();
         self.queued.forget();
         self.ends.forget();
+        self.interruptions.forget();
         self.spend.forget();
         self.boots.forget();
         self.workflow_runs.forget();

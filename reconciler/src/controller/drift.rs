@@ -69,6 +69,7 @@ impl Controller {
             paused: paused(&pauses, &class.name).cloned(),
             budget_stop: self.budget_stop(class, now),
             boot_stop: self.cache.boots.known(&class.name, None, now),
+            spot_breaker: self.cache.interruptions.breaker(class, now),
         });
         let classes: Vec<ObservedClass> = classes.collect();
         let all = machines.as_ref().map_or(&[][..], |known| known.0.all());

@@ -12,7 +12,7 @@ use super::by_run::ByRun;
 use super::cache::{Machines, Seats};
 use super::ends::ListRead;
 use crate::model::{
-    AtWork, AttemptId, Cause, Class, ClassName, Conclusion, EndedBy, Job, Machine, Observation,
+    AtWork, AttemptId, Cause, Class, ClassName, Conclusion, Job, Machine, Observation,
     ObservedClass, Outcome, Phase, Refusal, Registration, Registrations, Run, RunName, nearest,
     serving,
 };
@@ -168,12 +168,12 @@ impl Controller {
         let attempt = run.and_then(|run| Some(run.attempt_id(run.status.attempt.as_ref()?.number)));
         let breaker = self.cache.breakers.open_breaker(&class.name, attempt.as_ref(), seen.now);
         let boot_stop = self.boot_stop_of(&class, run, seen.now);
+        let spot_breaker = self.cache.interruptions.breaker(&class, seen.now);
         let unavailable = self.unavailable_to(&class, seen.now);
-        ObservedClass { unavailable, breaker, boot_stop, ..class.into() }
+        ObservedClass { unavailable, breaker, boot_stop, spot_breaker, ..class.into() }
     }
 
-    /// Caches machines that the cloud reclaimed, so that other offerings are preferred, and limits
-    /// of the account that ended machines. Only the record has the subnet.
+    /// Caches limits of the account that ended machines.
     fn cache_ends(&self, seen: &Observation) {
         let Some(run) = &seen.run else { return };
         let Some(attempt) = &run.status.attempt else { return };
@@ -187,12 +187,6 @@ impl Controller {
                 let class = settings.classes.iter().find(|class| class.name == attempt.class);
                 let all = class.map(|class| class.machines.as_slice()).unwrap_or_default();
                 self.cache.ended(&machine.id, all, Cause::Quota, seen.now);
-            } else if machine.ended_by == Some(EndedBy::Cloud) {
-                let index = usize::try_from(machine.placement).ok();
-                let placement = index.and_then(|at| attempt.placements.get(at));
-                let spec = placement.map(|placement| &placement.machine);
-                let reclaimed = spec.map(std::slice::from_ref).unwrap_or_default();
-                self.cache.ended(&machine.id, reclaimed, Cause::Reclaimed, seen.now);
             }
         }
     }
@@ -236,6 +230,7 @@ impl Controller {
         let list = ListRead { began_at, read_at, is_dated };
         self.note_spend(&machines, &list);
         self.cache.ends.listed(&machines, &list);
+        self.cache.interruptions.listed(&machines, &self.cache.ends, &list);
         Ok(ByRun::new(machines, |m| &m.attempt_id))
     }
 

@@ -1,5 +1,5 @@
 //! When a job waited, started and ended, by the forge's own times. For people and metrics; of the
-//! decisions, only those about lost jobs read them.
+//! decisions, only those about lost jobs and their next machines read them.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};

@@ -92,8 +92,6 @@ pub enum Cause {
     Quota,
     /// The account may not use that market.
     Market,
-    /// The cloud reclaimed a machine: other offerings are preferred, but none is excluded.
-    Reclaimed,
     /// The attempt itself is at fault: no offering is affected.
     Attempt,
     /// The price is not known, and the class has a budget: of that class alone.
@@ -104,9 +102,7 @@ impl Cause {
     /// Returns how long an offering is unavailable for this cause.
     pub fn cached_for(self) -> SignedDuration {
         match self {
-            Self::Capacity | Self::Addresses | Self::Market | Self::Reclaimed => {
-                SignedDuration::from_mins(3)
-            }
+            Self::Capacity | Self::Addresses | Self::Market => SignedDuration::from_mins(3),
             Self::Unsupported => SignedDuration::from_hours(1),
             Self::Quota => SignedDuration::from_secs(60),
             // What is known of a price is asked each time.
@@ -119,7 +115,7 @@ impl Cause {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct UnavailableOffering {
-    /// The spec of the machine that was refused or reclaimed.
+    /// The spec of the machine that was refused.
     pub machine: MachineSpec,
     /// When it is available again.
     #[cfg_attr(feature = "schemars", schemars(with = "String"))]
@@ -133,11 +129,9 @@ impl UnavailableOffering {
     /// Returns whether it covers this machine spec.
     pub(super) fn covers(&self, machine: &MachineSpec) -> bool {
         match self.cause {
-            Cause::Capacity
-            | Cause::Unsupported
-            | Cause::Quota
-            | Cause::Reclaimed
-            | Cause::Unpriced => self.machine.same_capacity(machine),
+            Cause::Capacity | Cause::Unsupported | Cause::Quota | Cause::Unpriced => {
+                self.machine.same_capacity(machine)
+            }
             Cause::Addresses => self.machine.subnet == machine.subnet,
             Cause::Market => self.machine.market == machine.market,
             Cause::Attempt => false,

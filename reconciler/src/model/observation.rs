@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::allocation::{Allocation, Chosen, Pool, chosen, ordered};
+use super::allocation::{Allocation, Chosen, Pool, Preference, chosen, ordered};
 use super::attempt::{BootPromise, is_zero};
 use super::boots::BootStop;
 use super::budget::BudgetStop;
@@ -17,6 +17,7 @@ use super::outcome::{EndedBy, Outcome, StateReason};
 use super::pause::Pause;
 use super::rerun::RerunView;
 use super::run::Run;
+use super::spot::SpotBreaker;
 
 /// The complete input of a decision.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -132,11 +133,11 @@ pub struct ObservedClass {
     /// The class as it is configured.
     #[serde(flatten)]
     pub class: Class,
-    /// Offerings that are skipped for now, because the cloud refused them or took machines back.
+    /// Offerings that are skipped for now, because the cloud refused them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unavailable: Vec<UnavailableOffering>,
-    /// What is known of the pools of its machines, in their order, if the class orders them by price
-    /// and a price is known.
+    /// What is known of the pools of its machines, in their order: prices, if the class orders them
+    /// by price, and where the cloud took machines lately. Empty if there is nothing of both.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pools: Vec<Pool>,
     /// The open breaker, and until when the class gets no launch.
@@ -151,6 +152,9 @@ pub struct ObservedClass {
     /// Why its latest machines let it launch only one at a time, and until when it waits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub boot_stop: Option<BootStop>,
+    /// Why its machines on demand come first, and until when.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spot_breaker: Option<SpotBreaker>,
 }
 
 /// A class whose offerings are all available, whose breaker is closed, and that may launch.
@@ -164,6 +168,7 @@ impl From<Class> for ObservedClass {
             paused: None,
             budget_stop: None,
             boot_stop: None,
+            spot_breaker: None,
         }
     }
 }
@@ -171,12 +176,12 @@ impl From<Class> for ObservedClass {
 impl ObservedClass {
     /// Returns the time until which this machine is skipped because the cloud refused it.
     pub fn unavailable_until(&self, machine: &MachineSpec, now: Timestamp) -> Option<Timestamp> {
-        self.refusals(machine, now).map(|s| s.until).max()
+        self.known_of(machine, now).map(|s| s.until).max()
     }
 
     /// Returns the cause that rules this machine out for the longest time.
     pub fn unavailable_because(&self, machine: &MachineSpec, now: Timestamp) -> Option<Cause> {
-        self.refusals(machine, now).max_by_key(|s| s.until).map(|s| s.cause)
+        self.known_of(machine, now).max_by_key(|s| s.until).map(|s| s.cause)
     }
 
     /// Returns the current unavailable offerings that cover this machine.
@@ -188,27 +193,19 @@ impl ObservedClass {
         self.unavailable.iter().filter(move |s| s.until > now && s.covers(machine))
     }
 
-    /// The same without machines that were taken back: those rule nothing out.
-    fn refusals(
-        &self,
-        machine: &MachineSpec,
-        now: Timestamp,
-    ) -> impl Iterator<Item = &UnavailableOffering> {
-        self.known_of(machine, now).filter(|s| s.cause != Cause::Reclaimed)
-    }
-
-    /// Returns the machine to ask for: the first that is allowed and not skipped, in the order of the
-    /// class. Offerings from which the cloud has just taken a machine back come last.
+    /// Returns the machine to ask for: the first that is allowed and not skipped, in the order of
+    /// the class. While the spot breaker is open, machines on demand come first. `was_lost`: the
+    /// job may have lost a machine, so that pools come last from which the cloud took one lately.
     pub fn choose(
         &self,
         now: Timestamp,
+        was_lost: bool,
         may: impl Fn(&MachineSpec) -> bool,
     ) -> Option<&MachineSpec> {
+        let on_demand = self.spot_breaker(now).is_some();
+        let prefer = Preference { on_demand, untaken: was_lost };
         let free = |m: &&MachineSpec| may(m) && self.unavailable_until(m, now).is_none();
-        let unmarked = |m: &&MachineSpec| free(m) && self.known_of(m, now).next().is_none();
-        let machines = ordered(&self.class.machines, &self.pools);
-        let all = || machines.iter().copied();
-        all().find(unmarked).or_else(|| all().find(free))
+        ordered(&self.class.machines, &self.pools, prefer).into_iter().find(free)
     }
 
     /// Returns why a machine of the class was chosen, if the class orders them by price.
@@ -225,6 +222,11 @@ impl ObservedClass {
     /// Returns why its latest machines let the class launch nothing at this time.
     pub fn boot_stop(&self, now: Timestamp) -> Option<&BootStop> {
         self.boot_stop.as_ref().filter(|stop| stop.until > now)
+    }
+
+    /// Returns why its machines on demand come first at this time.
+    pub fn spot_breaker(&self, now: Timestamp) -> Option<&SpotBreaker> {
+        self.spot_breaker.as_ref().filter(|breaker| breaker.until > now)
     }
 
     /// Returns the breaker where it is open at this time.
@@ -273,12 +275,12 @@ pub struct Machine {
     pub state_reason: Option<StateReason>,
     /// Its class, from its tags. Informational.
     pub class: ClassName,
-    /// Its kind. Informational.
+    /// Its kind.
     pub kind: String,
-    /// Its zone; empty if there are no zones. Informational.
+    /// Its zone; empty if there are no zones. With kind and market it names its pool.
     #[serde(default)]
     pub zone: String,
-    /// Its purchase option. Informational.
+    /// Its purchase option.
     #[serde(default)]
     pub market: Market,
 }

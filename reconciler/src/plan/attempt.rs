@@ -11,7 +11,7 @@ use super::times::{
     after, launch_by, older,
 };
 use crate::model::{
-    Attempt, Cause, End, Ended, Happened, MachineSpec, ObservedClass, OpenBreaker, Phase,
+    Attempt, Cause, End, Ended, EndedBy, Happened, MachineSpec, ObservedClass, OpenBreaker, Phase,
     Placement, Reason, Refusal,
 };
 
@@ -193,7 +193,17 @@ impl<'a> Decision<'a> {
             return None;
         }
         let tried = |m: &MachineSpec| attempt.placements.iter().any(|p| p.machine.same_capacity(m));
-        observed.choose(self.now(), |machine| !tried(machine)).cloned()
+        observed.choose(self.now(), self.was_lost(), |machine| !tried(machine)).cloned()
+    }
+
+    /// Returns whether the job may have lost a machine: it is run again, or the cloud took the
+    /// machine of the last attempt.
+    fn was_lost(&self) -> bool {
+        let is_again = self.status.wait.attempt.is_some_and(|number| number > 1);
+        let last = self.status.attempt.as_ref().map(|last| self.run.attempt_id(last.number));
+        let mut of_last =
+            self.seen.machines.iter().filter(|m| Some(&m.attempt_id) == last.as_ref());
+        is_again || of_last.any(|machine| machine.ended_by == Some(EndedBy::Cloud))
     }
 
     /// Returns what the cloud says about the end of the last attempt's machine, and what that
@@ -266,7 +276,7 @@ impl<'a> Decision<'a> {
             return self.leave_seat(observed);
         }
         let now = self.now();
-        let Some(machine) = observed.choose(now, |_| true).cloned() else {
+        let Some(machine) = observed.choose(now, self.was_lost(), |_| true).cloned() else {
             // `hold` has found one, and the configuration allows no class without machines.
             return self.write(Rule::Hold);
         };

@@ -61,6 +61,11 @@ pub trait Compute: Send + Sync {
     async fn pool_prices(&self, machines: &[MachineSpec]) -> Vec<Option<MicroUsd>> {
         vec![None; machines.len()]
     }
+    /// Returns the zone of each machine's subnet, which never moves. `None`: there are no zones, or
+    /// it is not known. A failure is no error: zones only order.
+    async fn zones(&self, machines: &[MachineSpec]) -> Vec<Option<String>> {
+        vec![None; machines.len()]
+    }
 }
 
 /// The end of a machine's log: text from outside, which may hold credentials.

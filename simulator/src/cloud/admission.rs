@@ -69,6 +69,11 @@ impl Cloud {
         self.config.zones.get(subnet).map_or("", String::as_str)
     }
 
+    /// Returns the zone of a subnet as lists show it: without configured zones, each subnet is one.
+    pub(crate) fn place<'a>(&'a self, subnet: &'a str) -> &'a str {
+        self.config.zones.get(subnet).map_or(subnet, String::as_str)
+    }
+
     /// Returns what a token created in the zone of the subnet, if still kept.
     fn of_token(&self, now: Timestamp, ask: &Ask<'_>) -> Option<&([u8; 32], Vec<MachineId>)> {
         if !self.config.tokens {

@@ -1,7 +1,7 @@
 //! A third of all machines is taken mid-job, and the jobs are run again.
 
 use jiff::SignedDuration;
-use tinqs_ci_reconciler::model::{Class, ClassName, Conclusion, RerunJobs};
+use tinqs_ci_reconciler::model::{Class, ClassName, Conclusion, Market, RerunJobs};
 
 use super::draw::{KEEP, linux, minutes, one_of, pick, seconds};
 use super::profile::{Profile, UserAction};
@@ -34,7 +34,8 @@ impl Profile {
         }
     }
 
-    /// The same on one release line, where requests often fail before or after their effect.
+    /// The same on one release line, where requests often fail before or after their effect. There
+    /// are spot machines only, so that a job can lose several in a row.
     pub fn interrupt_lost() -> Self {
         let faults = |_: &mut Rng| FaultProfile {
             interrupted: 0.5,
@@ -43,7 +44,24 @@ impl Profile {
             refused: 0.1,
             ..FaultProfile::default()
         };
-        Self { name: "interrupt_lost", faults, line: |_| Line::V1_26, ..Self::interrupt() }
+        let mut classes = classes();
+        for class in &mut classes {
+            class.machines.retain(|spec| spec.market == Market::Spot);
+        }
+        Self { name: "interrupt_lost", faults, classes, line: |_| Line::V1_26, ..Self::interrupt() }
+    }
+
+    /// The cloud takes half of all spot machines, while machines on demand stay.
+    pub fn taken() -> Self {
+        let faults = |_: &mut Rng| FaultProfile { interrupted: 0.5, ..FaultProfile::default() };
+        Self { name: "taken", faults, ..Self::spot() }
+    }
+
+    /// The same, with spot machines only.
+    pub fn spot_only() -> Self {
+        let mut class = linux(KEEP);
+        class.machines.retain(|spec| spec.market == Market::Spot);
+        Self { name: "spot_only", classes: vec![class], ..Self::spot() }
     }
 }
 

@@ -203,6 +203,8 @@ impl Profile {
             Self::contended(),
             Self::alone(),
             Self::interrupt_lost(),
+            Self::taken(),
+            Self::spot_only(),
         ]
     }
 }

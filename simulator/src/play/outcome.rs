@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::SignedDuration;
 use tinqs_ci_reconciler::model::{Amount, RunName};
 
-use crate::laws::Violation;
+use crate::laws::{PoolFigures, Violation};
 
 /// The outcome of a seed.
 #[derive(Clone, Debug)]
@@ -43,6 +43,8 @@ pub struct Outcome {
     /// The number of times that a run waited all of `assign_within` for the machine of the job that
     /// displaced its own, and then needed another machine.
     pub waited_in_vain: u64,
+    /// Which pools the first machines of attempts came from.
+    pub pools: PoolFigures,
     /// How often each kind of drift was seen, once a minute.
     pub drift: BTreeMap<&'static str, u64>,
     /// What was counted of machines; less than they lived if the records were lost.

@@ -98,6 +98,12 @@ impl Compute for SimulatedPorts {
     async fn pool_prices(&self, machines: &[MachineSpec]) -> Vec<Option<MicroUsd>> {
         machines.iter().map(|spec| price(&spec.kind, Market::Spot)).collect()
     }
+
+    /// No call is made, as for prices.
+    async fn zones(&self, machines: &[MachineSpec]) -> Vec<Option<String>> {
+        let world = self.world();
+        machines.iter().map(|spec| Some(world.cloud.place(&spec.subnet).to_owned())).collect()
+    }
 }
 
 impl World {
@@ -181,6 +187,10 @@ impl World {
         if let Some(made) = cloud.machine(id) {
             let live = cloud.live().map(|m| (m, repo_of(&m.attempt_id.run)));
             laws.on_machine(now, made, live, cloud.machines());
+            let run = records.run(&made.attempt_id.run);
+            let number = run.and_then(|run| run.status.wait.attempt);
+            let is_again = number.is_some_and(|number| number > 1);
+            laws.count_pools(now, made, is_again, cloud.machines());
         }
     }
 

@@ -185,6 +185,9 @@ impl Compute for Deaf {
     async fn pool_prices(&self, machines: &[MachineSpec]) -> Vec<Option<MicroUsd>> {
         self.0.pool_prices(machines).await
     }
+    async fn zones(&self, machines: &[MachineSpec]) -> Vec<Option<String>> {
+        self.0.zones(machines).await
+    }
 }
 
 /// A queue that also holds a message which no reconcile acknowledges, or whose dead-letter queue

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use serde::Serialize;
-use tinqs_ci_reconciler::model::{BootStop, MachineState, MicroUsd};
+use tinqs_ci_reconciler::model::{BootStop, MachineState, MicroUsd, SpotBreaker};
 
 use super::columns::{Cell, Column, Table, Tone};
 use super::span;
@@ -180,6 +180,10 @@ impl Listed for api::Class {
         let mut reasons: Vec<String> = self.blocked_by.iter().map(ToString::to_string).collect();
         reasons.extend(boots.map(|BootStop { machines, until, .. }| {
             format!("{machines} machines never came online (next one {until:.0})")
+        }));
+        let breaker = self.spot_breaker.as_ref().filter(|_| detail == Detail::Wide);
+        reasons.extend(breaker.map(|SpotBreaker { interruptions, until, .. }| {
+            format!("on-demand first after {interruptions} interruptions (until {until:.0})")
         }));
         let mut cells = vec![
             Cell::from(self.name.as_str()),

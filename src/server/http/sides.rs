@@ -161,6 +161,10 @@ pub(super) async fn class_views(app: &App, machines: &[Machine]) -> Result<Vec<C
     let boot_stop = |class: &ClassName| {
         stops.iter().find(|(name, _)| name == class).map(|(_, stop)| stop.clone())
     };
+    let breakers = app.controller.spot_breakers();
+    let spot_breaker = |class: &ClassName| {
+        breakers.iter().find(|(name, _)| name == class).map(|(_, breaker)| breaker.clone())
+    };
     let mut items = Vec::with_capacity(settings.classes.len());
     for class in &settings.classes {
         let seats =
@@ -199,6 +203,7 @@ pub(super) async fn class_views(app: &App, machines: &[Machine]) -> Result<Vec<C
                 .chain(unpriced(&spend, class, app.telemetry.now()))
                 .collect(),
             boot_stop: boot_stop(&class.name),
+            spot_breaker: spot_breaker(&class.name),
         });
     }
     Ok(items)

@@ -8,7 +8,7 @@ use axum::extract::State;
 use jiff::Timestamp;
 use tinqs_ci_reconciler::model::{
     BootStop, Class, ClassName, Condition, DaySpend, Machine, OpenBreaker, Pause, Run, RunName,
-    serving,
+    SpotBreaker, serving,
 };
 use tinqs_ci_reconciler::ports::{OpenRun, PortError};
 
@@ -49,6 +49,7 @@ pub(super) struct StatusData {
     pub(super) unserved: Option<Polled>,
     breakers: Vec<(ClassName, OpenBreaker)>,
     boot_stops: Vec<(ClassName, BootStop)>,
+    spot_breakers: Vec<(ClassName, SpotBreaker)>,
     pauses: Vec<Pause>,
     /// Of one moment for the whole answer.
     spend: DaySpend,
@@ -102,6 +103,7 @@ pub(super) async fn read(app: &App) -> StatusData {
         unserved: telemetry.unserved.last(),
         breakers: app.controller.open_breakers(),
         boot_stops: app.controller.boot_stops(),
+        spot_breakers: app.controller.spot_breakers(),
         pauses,
         spend: app.controller.spend(),
     }

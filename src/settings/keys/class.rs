@@ -121,7 +121,7 @@ pub(in crate::settings) const MACHINES: &[Key] = &[
     key(
         "allocation",
         Form::Word(&["order", "price"]),
-        "In which order the machines of a market are tried: as listed, or by the current spot price of their pools, and last those that had no capacity or lost a machine in the last quarter of an hour. Without prices the listed order holds.",
+        "In which order the machines of a market are tried: as listed, or by the current spot price of their pools, and last those that had no capacity in the last quarter of an hour, or lost a machine in the last half hour. Without prices the listed order holds.",
     )
     .or("order"),
     key("security_groups", ANY_TEXTS, "The security group IDs."),

@@ -1,6 +1,6 @@
 //! The series of the configured classes, which a reload replaces.
 
-use tinqs_ci_reconciler::model::{BootStop, Class, ClassName, Pause, paused};
+use tinqs_ci_reconciler::model::{BootStop, Class, ClassName, Pause, SpotBreaker, paused};
 
 use super::super::labels;
 use super::super::snapshot::Counts;
@@ -44,6 +44,14 @@ impl Metrics {
             let since = stop.map_or(0.0, |(_, stop)| seconds(stop.since));
             let series = [class.as_str(), labels::NEVER_ONLINE];
             self.breaker_opened.with_label_values(&series).set(since);
+        }
+    }
+
+    /// Shows since when the spot breaker of each class is open.
+    pub(crate) fn spot_breakers(&self, breakers: &[(ClassName, SpotBreaker)]) {
+        for class in self.classes.read().iter().filter(|class| *class != labels::NO_CLASS) {
+            let open = breakers.iter().find(|(open, _)| open.0 == *class);
+            self.reruns.breaker(class, open.map(|(_, breaker)| breaker));
         }
     }
 
@@ -102,6 +110,7 @@ impl Metrics {
     fn remove_gauges(&self, class: &str) {
         self.drift.remove_class(class);
         self.usage.remove_gauges(class);
+        self.reruns.remove_gauges(class);
         let _ = self.limits.remove_label_values(&[class, "max"]);
         for gauges in [&self.desired, &self.oldest_waiting, &self.paused] {
             let _ = gauges.remove_label_values(&[class]);

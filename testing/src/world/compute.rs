@@ -64,7 +64,8 @@ impl Compute for TestWorld {
             state_reason: None,
             class,
             kind: asked.kind,
-            zone: String::new(),
+            // Each subnet is a zone of its own.
+            zone: asked.subnet,
             market: asked.market,
         };
         state.machines.push(machine.clone());
@@ -91,6 +92,10 @@ impl Compute for TestWorld {
             return vec![None; machines.len()];
         };
         machines.iter().map(|spec| state.pool_prices.get(&spec.subnet).copied()).collect()
+    }
+
+    async fn zones(&self, machines: &[MachineSpec]) -> Vec<Option<String>> {
+        machines.iter().map(|spec| Some(spec.subnet.clone())).collect()
     }
 
     fn room(&self) -> bool {

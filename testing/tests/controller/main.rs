@@ -32,6 +32,7 @@ mod reruns_read;
 mod rounds;
 mod seats;
 mod shares;
+mod spot;
 mod sweep;
 mod timeline;
 mod true_time;

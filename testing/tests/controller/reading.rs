@@ -3,8 +3,8 @@
 //! machines.
 
 use tinqs_ci_reconciler::model::{
-    Attempt, AttemptId, Cause, ClassName, Conclusion, End, Ended, EndedBy, Job, Machine, MachineId,
-    MachineState, Observation, Phase, Placement, Registration, Run, RunName,
+    Attempt, AttemptId, Cause, ClassName, Conclusion, End, Ended, Job, Machine, MachineId,
+    MachineState, Observation, Phase, Registration, Run, RunName,
 };
 use tinqs_ci_reconciler::ports::{ErrorKind, PortError, Seat};
 use tinqs_ci_testing::{LaunchAnswer, ready};
@@ -274,60 +274,4 @@ fn a_class_whose_launches_are_stopped_is_seen_so() {
     assert!(breaker.message.contains("no permission"));
     harness.pass(5 * MINUTE);
     assert_eq!(stopped(&harness), None);
-}
-
-/// The subnet of the machine that a new job of the class gets.
-fn next_subnet(harness: &Harness) -> String {
-    let name = harness.jobs(1, "good");
-    harness.reconcile_each(&name);
-    harness.subnets().pop().expect("a launch")
-}
-
-#[test]
-fn a_machine_that_was_taken_back_counts_once_however_often_it_is_seen() {
-    let harness = Harness::new();
-    let name = started(&harness);
-    harness.take_back(&name);
-    // There is no room for its next machine, so the ended one is observed several times.
-    harness.room_for(0);
-    for _ in 0..4 {
-        harness.reconcile(&name);
-        harness.pass(MINUTE);
-    }
-    harness.room_for(10);
-    assert_eq!(next_subnet(&harness), "subnet-a", "three minutes are over");
-}
-
-#[test]
-fn what_another_incarnation_lost_says_nothing_of_this_one_s_machine() {
-    let harness = Harness::new();
-    let name = started(&harness);
-    let mut old = harness.state().machines[0].clone();
-    (old.id, old.attempt_id) = (MachineId("i-old".to_owned()), of_old(&old.attempt_id));
-    (old.state, old.ended_by) = (MachineState::Gone, Some(EndedBy::Cloud));
-    harness.state().machines.push(old);
-    harness.reconcile(&name);
-    assert_eq!(next_subnet(&harness), "subnet-a");
-    // A machine that ended by itself says nothing either.
-    harness.state().machines[0].state = MachineState::Gone;
-    harness.state().machines[0].ended_by = Some(EndedBy::Itself);
-    harness.reconcile(&name);
-    assert_eq!(next_subnet(&harness), "subnet-a");
-}
-
-#[test]
-fn placements_are_counted_from_the_first() {
-    let harness = Harness::new();
-    let name = started(&harness);
-    // Its machine in the second subnet was taken back, which says nothing of the first.
-    harness.change(&name, |run| {
-        let attempt = attempt(run);
-        let first: Placement = attempt.placements[0].clone();
-        attempt.placements.push(first);
-        attempt.placements[1].machine.subnet = "subnet-b".to_owned();
-    });
-    harness.state().machines[0].placement = 1;
-    harness.take_back(&name);
-    harness.reconcile(&name);
-    assert_eq!(next_subnet(&harness), "subnet-a");
 }

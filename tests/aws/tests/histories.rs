@@ -86,10 +86,8 @@ async fn lose_a_machine(after: SignedDuration, controller_too: bool) -> SignedDu
     assert_eq!(machines[0].reason, "Server.SpotInstanceTermination");
     assert!(machines[0].state > MachineState::Up);
     let places = [&machines[0].recipe.subnet, &machines[1].recipe.subnet];
-    assert!(
-        controller_too || places[0] != places[1],
-        "the replacement uses another subnet: {places:?}"
-    );
+    // Also a new controller reads in the list where the machine was lost.
+    assert_ne!(places[0], places[1], "the replacement uses another subnet");
     assert_eq!(history.ec2.violations(), []);
     launched(&history)[1].1.duration_since(lost_at)
 }

@@ -1,4 +1,5 @@
-//! Spot prices as EC2 last told them: one cache, for the costs of machines and for the order of pools.
+//! Spot prices and zones as EC2 last told them: one cache, for the costs of machines and for the
+//! order of pools.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -95,6 +96,21 @@ impl Prices {
         }
         let inner = self.inner.lock();
         machines.iter().map(|spec| inner.of_pool(spec, now)).collect()
+    }
+
+    /// Returns the zones of the machines' subnets. What EC2 does not tell within 5 s is not known.
+    pub(super) async fn zones_of(
+        &self,
+        calls: &Calls,
+        machines: &[MachineSpec],
+        now: Timestamp,
+    ) -> Vec<Option<String>> {
+        let reading = self.read_zones(calls, machines, now);
+        if tokio::time::timeout(WITHIN, reading).await.is_err() {
+            tracing::warn!("zones of subnets not answered within 5 s, asked again in five minutes");
+        }
+        let inner = self.inner.lock();
+        machines.iter().map(|spec| inner.zones.get(&spec.subnet).cloned()).collect()
     }
 
     /// Reads the prices of these kinds, unless a reading is at most `within` old. A failure keeps

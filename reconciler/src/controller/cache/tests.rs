@@ -54,7 +54,7 @@ fn pools_that_failed_are_worse_for_a_quarter_of_an_hour() {
         cache.failed_lately(after(seconds)).into_iter().map(|spec| spec.kind).collect::<Vec<_>>()
     };
     cache.skip(&small, Cause::Capacity, after(0));
-    cache.skip(&big, Cause::Reclaimed, after(60));
+    cache.skip(&big, Cause::Capacity, after(60));
     for cause in [Cause::Quota, Cause::Market, Cause::Addresses, Cause::Unsupported] {
         cache.skip(&machine("other", "c", Market::Spot), cause, after(60));
     }
@@ -75,7 +75,6 @@ fn each_cause_covers_its_offerings_for_its_time() {
         (Cause::Addresses, 4, 180),
         (Cause::Quota, 1, 60),
         (Cause::Market, 4, 180),
-        (Cause::Reclaimed, 0, 180),
         (Cause::Attempt, 0, 0),
         (Cause::Unpriced, 0, 0),
     ];

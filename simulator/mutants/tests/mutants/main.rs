@@ -18,8 +18,8 @@ use tinqs_ci_simulator::laws::Violation;
 use tinqs_ci_simulator::play::{Outcome, Profile, run, run_variant};
 
 use Broken::{
-    Asks, Boots, Formats, GivenUp, InVain, L1, L2, L3, L4, L5, L6, L9, L10, L11, L12, L13, L14,
-    L15, L17, Leak, Surplus, Usage, Waits, Writes,
+    Again, Asks, Boots, Formats, GivenUp, InVain, L1, L2, L3, L4, L5, L6, L9, L10, L11, L12, L13,
+    L14, L15, L17, Leak, Pools, SpotOpen, Surplus, Usage, Waits, Writes,
 };
 use mutant::Mutant;
 use variant::Mutants;
@@ -63,6 +63,12 @@ enum Broken {
     InVain,
     /// The same: there were more machines than jobs.
     Surplus,
+    /// The same: machines came from pools that lost one, although others did not.
+    Pools,
+    /// The same of jobs that are run again.
+    Again,
+    /// The same: spot machines were launched while the spot breaker was open.
+    SpotOpen,
 }
 
 impl Broken {
@@ -73,7 +79,13 @@ impl Broken {
             .then(|| (InVain, format!("{} waits in vain", outcome.waited_in_vain)));
         let surplus = (outcome.machines > outcome.ran)
             .then(|| (Surplus, format!("{} machines for {} jobs", outcome.machines, outcome.ran)));
-        laws.chain(in_vain).chain(surplus).collect()
+        let pools = &outcome.pools;
+        let figures = [(Pools, pools.taken), (Again, pools.again), (SpotOpen, pools.breaker)];
+        let figures =
+            figures.into_iter().filter(|(_, of)| of.wrong >= 2 && of.wrong * 8 > of.choices);
+        let figures =
+            figures.map(|(broken, of)| (broken, format!("{} of {}", of.wrong, of.choices)));
+        laws.chain(in_vain).chain(surplus).chain(figures).collect()
     }
 
     fn of(violation: &Violation) -> Self {
@@ -179,7 +191,8 @@ cases! {
     the_breaker_for_machines_never_closes: [Mutant::BootBreakerNeverCloses], Profile::deaf,
         [Waits], 3;
     refused_launches_count_as_boots: [Mutant::RefusalsCountAsBoots], Profile::cap, [Boots], 5;
-    reclaimed_machines_count_as_boots: [Mutant::ReclaimsCountAsBoots], Profile::spot, [Boots], 60;
+    reclaimed_machines_count_as_boots: [Mutant::ReclaimsCountAsBoots], Profile::spot_only, [Boots],
+        60;
     runners_are_registered_in_the_scope: [Mutant::RegisterInScope], Profile::hijack, [L10], 2;
     runners_carry_all_labels_of_the_class: [Mutant::LabelsOfClass], Profile::hijack, [L10], 2;
     repositories_keep_the_names_of_deliveries: [Mutant::FormerName], Profile::rogue, [L10], 20;
@@ -222,6 +235,10 @@ cases! {
     lost_jobs_are_not_run_again: [Mutant::NoRerun], Profile::interrupt, [L17], 10;
     jobs_that_were_reported_early_are_final: [Mutant::EarlyReportFinal], Profile::interrupt, [L17],
         10;
+    pools_that_lost_machines_are_not_known: [Mutant::TakenPoolsIgnored], Profile::taken, [Pools], 5;
+    lost_jobs_get_a_machine_like_any_other: [Mutant::RerunLikeAnyOther], Profile::interrupt,
+        [Again], 40;
+    the_spot_breaker_is_not_known: [Mutant::SpotBreakerIgnored], Profile::taken, [SpotOpen], 5;
 }
 
 /// Mutants killed by a fixed interleaving, in `scripted`.

@@ -178,4 +178,10 @@ mutants! {
     NoRerun,
     /// The run of a job that failed does not wait for the end of its spot machine.
     EarlyReportFinal,
+    /// It is not known from which pools the cloud took machines.
+    TakenPoolsIgnored,
+    /// A job that is run again gets a machine like any other.
+    RerunLikeAnyOther,
+    /// The spot breaker of a class is not known.
+    SpotBreakerIgnored,
 }

@@ -271,6 +271,10 @@ impl Compute for ChangedPorts {
     async fn pool_prices(&self, machines: &[MachineSpec]) -> Vec<Option<MicroUsd>> {
         self.ports.compute.pool_prices(machines).await
     }
+
+    async fn zones(&self, machines: &[MachineSpec]) -> Vec<Option<String>> {
+        self.ports.compute.zones(machines).await
+    }
 }
 
 #[async_trait]

@@ -2,8 +2,8 @@
 
 use jiff::SignedDuration;
 use tinqs_ci_reconciler::model::{
-    Conclusion, FailedJob, Interruption, Job, MachineId, Market, Observation, Phase, RerunJobs,
-    RerunScope, RerunView,
+    Conclusion, FailedJob, Interruption, Job, MachineId, Market, Observation, ObservedClass, Phase,
+    RerunJobs, RerunScope, RerunView,
 };
 use tinqs_ci_reconciler::plan::{Action, Plan, plan};
 
@@ -34,6 +34,15 @@ pub(crate) fn with(mutant: Mutant) -> Option<fn(&Observation) -> Plan> {
         Mutant::RerunOfAllFailed => of_all_failed,
         Mutant::NoRerun => no_rerun,
         Mutant::EarlyReportFinal => early_report_final,
+        Mutant::TakenPoolsIgnored => |seen| {
+            changing_class(seen, |class| {
+                class.pools.iter_mut().for_each(|pool| pool.taken_at = None);
+            })
+        },
+        Mutant::RerunLikeAnyOther => like_any_other,
+        Mutant::SpotBreakerIgnored => {
+            |seen| changing_class(seen, |class| class.spot_breaker = None)
+        }
         _ => return None,
     };
     Some(changed)
@@ -74,8 +83,12 @@ fn of_all_failed(seen: &Observation) -> Plan {
 }
 
 fn no_rerun(seen: &Observation) -> Plan {
+    changing_class(seen, |observed| observed.class.rerun.jobs = RerunJobs::Never)
+}
+
+fn changing_class(seen: &Observation, change: impl Fn(&mut ObservedClass)) -> Plan {
     let mut seen = seen.clone();
-    seen.class.iter_mut().for_each(|observed| observed.class.rerun.jobs = RerunJobs::Never);
+    seen.class.iter_mut().for_each(change);
     plan(&seen)
 }
 
@@ -84,4 +97,17 @@ fn early_report_final(seen: &Observation) -> Plan {
     let machines = seen.machines.iter_mut().chain(&mut seen.elsewhere);
     machines.for_each(|machine| machine.market = Market::OnDemand);
     plan(&seen)
+}
+
+/// The decision does not know the number of the job's attempt, which is recorded all the same.
+fn like_any_other(seen: &Observation) -> Plan {
+    let mut changed = seen.clone();
+    changed.times.attempt = None;
+    changed.run.iter_mut().for_each(|run| run.status.wait.attempt = None);
+    let mut plan = plan(&changed);
+    let known = seen.run.as_ref().and_then(|run| run.status.wait.attempt);
+    if let Some(status) = &mut plan.status {
+        status.wait.attempt = seen.times.attempt.or(known);
+    }
+    plan
 }

@@ -99,6 +99,7 @@ impl Drive<'_> {
             longest_wait: world.laws.longest_wait().0,
             longest_to_done: self.longest_to_done,
             waited_in_vain: world.laws.waited_in_vain(),
+            pools: world.laws.pools(),
             drift: world.laws.drift_seen().clone(),
             counted: world.laws.counted(),
             trace_hash: world.laws.hash(),

@@ -2,7 +2,9 @@
 
 use expect_test::expect;
 use jiff::{SignedDuration, Timestamp};
-use tinqs_ci_reconciler::model::{BootStop, MachineState, Market, Outcome, Phase, Reason, Run};
+use tinqs_ci_reconciler::model::{
+    BootStop, MachineState, Market, Outcome, Phase, Reason, Run, SpotBreaker,
+};
 use tinqs_ci_reconciler::text::is_dangerous;
 use unicode_width::UnicodeWidthStr as _;
 
@@ -314,6 +316,7 @@ fn registrations_and_classes_are_listed() {
         blocked_by: vec![Reason::AtLimit, Reason::BackingOff],
         unavailable: Vec::new(),
         boot_stop: None,
+        spot_breaker: None,
     };
     expect![[r#"
         NAME   LABELS     LIMIT  PER-REPO  PER-OWNER  SEATS  MACHINES  OPEN  WAITING  REASON
@@ -328,7 +331,10 @@ fn registrations_and_classes_are_listed() {
     .assert_eq(&shown(std::slice::from_ref(&class), Detail::Wide));
     let at = Timestamp::UNIX_EPOCH;
     class.boot_stop = Some(BootStop { machines: 4, since: at, until: at, launch_failed: false });
+    class.spot_breaker = Some(SpotBreaker { interruptions: 3, since: at, until: at });
     let text = shown(&[class], Detail::Wide);
+    let preferred = "on-demand first after 3 interruptions (until 1970-01-01T00:00:00Z)";
+    assert!(text.contains(preferred), "{text}");
     let known = "BackingOff, 4 machines never came online (next one 1970-01-01T00:00:00Z)";
     assert!(text.contains(known), "{text}");
 }

@@ -5,7 +5,9 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use jiff::{SignedDuration, Timestamp};
 use maud::{Markup, html};
-use tinqs_ci_reconciler::model::{self, BootStop, MachineSpec, OpenBreaker, Pause, paused};
+use tinqs_ci_reconciler::model::{
+    self, BootStop, MachineSpec, OpenBreaker, Pause, SpotBreaker, paused,
+};
 
 use super::parts::{self, age, name, sentence, span};
 use super::{actions, answer, layout, refused};
@@ -128,6 +130,7 @@ fn one(view: &Class, class: &model::Class, stopped: &Stopped<'_>, now: Timestamp
     html! {
         h2.as-is { (name(&view.name)) " " small { (labels.join(", ")) } }
         (stopped.show(now))
+        @if let Some(breaker) = &view.spot_breaker { ul.notes { (spot_breaker(breaker, now)) } }
         @if !view.unavailable.is_empty() {
             ul.notes { @for one in &view.unavailable { (unavailable(one, now)) } }
         }
@@ -169,6 +172,14 @@ fn again(at: Timestamp, now: Timestamp) -> Markup {
             @if left.is_positive() { "in " (span(left)) } @else { "now" }
         }
     }
+}
+
+fn spot_breaker(breaker: &SpotBreaker, now: Timestamp) -> Markup {
+    html! { li.waits {
+        strong { "! SpotBreakerOpen" } " · " (age(breaker.since, now))
+        p { (sentence(&breaker.detail())) }
+        p { "The order of the class holds again " (again(breaker.until, now)) }
+    } }
 }
 
 fn unavailable(one: &Unavailable, now: Timestamp) -> Markup {
@@ -235,6 +246,7 @@ mod tests {
             unavailable,
             budget: None,
             boot_stop: None,
+            spot_breaker: None,
         }
     }
 
@@ -261,6 +273,16 @@ mod tests {
         assert!(text.contains(part), "{text}");
         assert!(text.contains(">in 38s</time>"), "{text}");
         assert!(shown(&view, None, 98).contains(">now</time>"), "it is over");
+    }
+
+    #[test]
+    fn a_spot_breaker_is_shown_with_its_end() {
+        let breaker = SpotBreaker { interruptions: 3, since: at(0), until: at(900) };
+        let view = Class { spot_breaker: Some(breaker), ..view(Vec::new()) };
+        let text = shown(&view, None, 60);
+        for part in ["SpotBreakerOpen", "took 3 of its spot machines", ">in 14m00s</time>"] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::controller::{ClockReading, UnservedLabels};
-use tinqs_ci_reconciler::model::{ClassSpend, MachineSpec, Run};
+use tinqs_ci_reconciler::model::{ClassName, ClassSpend, MachineSpec, Run, SpotBreaker};
 use tinqs_ci_reconciler::text::cut;
 
 use super::{ATTENTION, App, StatusData, class_of};
@@ -13,7 +13,9 @@ use crate::telemetry::{Failure, SERVICES};
 use crate::words::clock::{self, CLOCK_DIFFERS};
 use crate::words::foreign::{self, FOREIGN_MACHINE};
 use crate::words::newer::{self, NEWER_RECORD};
-use crate::words::reasons::{self, BREAKER_OPEN, NO_CLASS, PAUSED, PRICE_UNKNOWN, Weight, advice};
+use crate::words::reasons::{
+    self, BREAKER_OPEN, NO_CLASS, PAUSED, PRICE_UNKNOWN, SPOT_BREAKER_OPEN, Weight, advice,
+};
 use crate::words::services::{ServiceReason, service_name};
 use crate::words::unserved::{fix_repos, sentence as unserved_sentence};
 
@@ -47,6 +49,7 @@ pub(in crate::server::http) fn all(app: &App, known: &StatusData) -> Vec<Attenti
         let subject = format!("class {}", cut(&class.0, 60));
         of_reason(BREAKER_OPEN, subject, Some(stop.since), &stop.detail())
     }));
+    all.extend(known.spot_breakers.iter().map(|(class, breaker)| spot_breaker(class, breaker)));
     all.extend(webhook_refused(app, known));
     let sets = known.unserved.iter().flat_map(|last| &last.sets);
     all.extend(sets.map(|(set, since)| unserved(set, *since)));
@@ -222,6 +225,19 @@ fn unpriced(app: &App, own: &ClassSpend) -> Option<Attention> {
             .to_owned(),
         needs_person: is_all,
     })
+}
+
+/// A class that prefers machines on demand for a while.
+fn spot_breaker(class: &ClassName, breaker: &SpotBreaker) -> Attention {
+    Attention {
+        reason: SPOT_BREAKER_OPEN.to_owned(),
+        subject: format!("class {}", cut(&class.0, 60)),
+        since: Some(breaker.since),
+        message: breaker.detail(),
+        fix: "nothing, it passes by itself; more `kinds` and `subnets` make interruptions rarer"
+            .to_owned(),
+        needs_person: false,
+    }
 }
 
 fn unserved(set: &UnservedLabels, since: Timestamp) -> Attention {

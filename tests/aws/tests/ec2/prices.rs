@@ -44,6 +44,9 @@ async fn a_pool_costs_what_its_kind_costs_in_its_zone() {
     let (one, other) = tokio::join!(machines.pool_prices(&pools), machines.pool_prices(&pools));
     assert_eq!((one, other), (expected.clone(), expected.clone()));
     assert_eq!(machines.pool_prices(&pools[..2]).await, expected[..2]);
+    let zones = ["us-east-1a", "us-east-1b", "us-east-1a", ""];
+    let zones = zones.map(|zone| Some(zone.to_owned()).filter(|zone| !zone.is_empty()));
+    assert_eq!(machines.zones(&pools).await, zones, "those of the same reading");
     assert_eq!((wire.ledger().count(PRICES), wire.ledger().count(ZONES)), (1, 1));
     // The costs of machines use the same reading.
     machines.read_prices(&["c7a.medium".to_owned()]).await;
@@ -94,6 +97,7 @@ async fn without_zones_no_price_is_known() {
     rule(&wire, ZONES, When::First(1), error("UnauthorizedOperation", 403));
     assert_eq!(machines.pool_prices(&pools).await, known(&[0]));
     assert_eq!(machines.pool_prices(&pools).await, known(&[0]));
+    assert_eq!(machines.zones(&pools).await, [None]);
     assert_eq!(wire.ledger().count(ZONES), 1, "not asked again at once");
     clock.0.fetch_add(300, Ordering::SeqCst);
     assert_eq!(machines.pool_prices(&pools).await, known(&[20_000]));
