@@ -295,12 +295,12 @@ impl Compute for Observed<dyn Compute> {
     async fn launch(
         &self,
         id: &AttemptId,
-        placement: u32,
+        at: u32,
         attempt: &Attempt,
     ) -> Result<Machine, PortError> {
-        let answer = self.call("compute", "launch", self.inner.launch(id, placement, attempt)).await;
+        let answer = self.call("compute", "launch", self.inner.launch(id, at, attempt)).await;
         let metrics = &self.telemetry.metrics;
-        let placed = usize::try_from(placement).ok().and_then(|i| attempt.placements.get(i));
+        let placed = usize::try_from(at).ok().and_then(|i| attempt.placements.get(i));
         let class = metrics.class(Some(&attempt.class.0));
         metrics.launches.launched(class, placed.map(|it| &it.machine), answer.as_ref().err());
         answer
