@@ -15,8 +15,12 @@ from pathlib import Path
 import tools
 
 BUILD = tools.ROOT / "deploy/build"
-STAND_IN = '#!/bin/sh\necho "tinqs-ci $@"\n'
+STAND_IN = """#!/bin/sh
+echo "tinqs-ci $@"
+[ "$1" != man ] || { mkdir -p "$2" && echo '.TH tinqs-ci 1' >"$2/tinqs-ci.1"; }
+"""
 SCRIPTS = ("build", "package/postinst", "package/prerm", "package/postrm")
+TESTS = ("root", "package")
 VERSION = tomllib.loads((tools.ROOT / "Cargo.toml").read_text())["workspace"]["package"]["version"]
 DEB = f"tinqs-ci_{VERSION}_amd64.deb"
 # What the package installs, besides folders.
@@ -30,6 +34,7 @@ INSTALLED = {
     "./usr/share/fish/vendor_completions.d/tinqs-ci.fish": 0o644,
     "./usr/share/doc/tinqs-ci/changelog.gz": 0o644,
     "./usr/share/doc/tinqs-ci/copyright": 0o644,
+    "./usr/share/man/man1/tinqs-ci.1.gz": 0o644,
 }
 # What the image holds, besides folders and zones.
 IN_IMAGE = {
@@ -40,8 +45,8 @@ IN_IMAGE = {
 }
 
 
-def run(out, *arguments, epoch="1700000000"):
-    environment = os.environ | {"OUT": str(out), "SOURCE_DATE_EPOCH": epoch}
+def run(out, *arguments, epoch="1700000000", **variables):
+    environment = os.environ | {"OUT": str(out), "SOURCE_DATE_EPOCH": epoch} | variables
     return subprocess.run(
         [BUILD, *arguments], capture_output=True, text=True, env=environment, timeout=200
     )
@@ -49,6 +54,7 @@ def run(out, *arguments, epoch="1700000000"):
 
 def check_scripts(checks):
     files = [tools.ROOT / "deploy" / name for name in SCRIPTS]
+    files += [tools.ROOT / "tests/deploy" / name for name in TESTS]
     done = subprocess.run(["shellcheck", *files], capture_output=True, text=True, timeout=60)
     checks.that(done.returncode == 0, f"shellcheck: {done.stdout}")
     containerfile = tools.ROOT / "deploy/oci/Containerfile"
@@ -203,6 +209,28 @@ def check_sbom(checks):
     checks.that("not in the lock file" in made("nobody v9.9.9|MIT\n").stderr, "a foreign crate")
 
 
+def check_reproducible(checks, folder):
+    """Two builds by a stand-in for cargo: one that writes the same bytes, one that does not."""
+    if not (tools.ROOT / ".git").exists():
+        tools.skipped("deploy/build reproducible", "this is not a clone")
+        return
+    programs = folder / "programs"
+    programs.mkdir()
+    cargo = programs / "cargo"
+    place = '"$CARGO_TARGET_DIR/x86_64-unknown-linux-gnu/release"'
+    for content, code, said in (
+        ('"$TINQS_CI_REVISION"', 0, " are the same: "),
+        ('"$PWD"', 1, " differ: compare the files"),
+    ):
+        text = f"#!/bin/sh\nmkdir -p {place}\nprintf %s {content} >{place}/tinqs-ci\n"
+        cargo.write_text(text)
+        cargo.chmod(0o755)
+        path = f"{programs}:{os.environ['PATH']}"
+        done = run(folder / "two-builds", "reproducible", PATH=path)
+        checks.equal(done.returncode, code, f"reproducible: {done.stderr}")
+        checks.that(said in done.stdout + done.stderr, f"{said!r} in {done.stdout}{done.stderr}")
+
+
 def check(checks):
     """Checks deploy/build."""
     check_scripts(checks)
@@ -218,5 +246,6 @@ def check(checks):
         check_image(checks, folder, binary)
         check_sums(checks, folder, binary)
         check_sbom(checks)
+        check_reproducible(checks, folder)
         unknown = run(folder, "everything")
         checks.that("expected binary, deb" in unknown.stderr and unknown.returncode, "unknown verb")

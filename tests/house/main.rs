@@ -9,3 +9,4 @@ mod retired;
 mod text;
 mod tree;
 mod words;
+mod workflows;

@@ -114,9 +114,8 @@ fn ci_runs_the_commands_of_the_readme() {
         let is_run = run.lines().any(|line| runs(line, command));
         assert!(is_run, "`{command}` of the README is not run in .ci/run");
     }
-    for workflow in files().iter().filter(|f| f.starts_with(".gitea/workflows/")) {
-        assert!(read(workflow).contains(".ci/run"), "{workflow} runs something else");
-    }
+    let workflow = read(".gitea/workflows/ci.yml");
+    assert!(workflow.lines().any(|line| line.trim() == "- run: .ci/run"), "it runs something else");
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt as _;

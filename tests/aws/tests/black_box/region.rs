@@ -25,7 +25,7 @@ use super::wire::Wire;
 
 /// The predecessor's table.
 pub(crate) const TABLE: &str = "predecessor";
-const QUEUE: &str = "wakes";
+pub(crate) const QUEUE: &str = "wakes";
 const TOKEN: &str = "aws-black-box-forge-token";
 const KEY: &str = "aws-black-box-secret-access-key";
 /// The API token of the replicas.
