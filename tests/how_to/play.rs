@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -29,7 +29,7 @@ pub(crate) fn host() -> Host {
 /// Writes a credential that only its user can read.
 pub(crate) fn credential(file: &Path, value: &str) {
     fs::write(file, value).expect("written");
-    fs::set_permissions(file, PermissionsExt::from_mode(0o600)).expect("its mode is set");
+    fs::set_permissions(file, fs::Permissions::from_mode(0o600)).expect("its mode is set");
 }
 
 /// Returns a credential's place, as the configuration has it.
