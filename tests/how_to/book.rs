@@ -4,7 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Pages for developers, and pages that are generated: their commands build and test the project.
-const NOT_FOR_USERS: &[&str] = &["docs/decisions/", "docs/reference/", "docs/testing.md"];
+const NOT_FOR_USERS: &[&str] =
+    &["docs/decisions/", "docs/reference/", "docs/release.md", "docs/testing.md"];
 /// The languages of blocks whose lines are commands.
 const SHELLS: &[&str] = &["bash", "console", "sh", "shell"];
 
