@@ -89,7 +89,7 @@ def hung_image(forge, host):
             first = until("three machines start", lambda: len(hung.live()) == 3 and hung.live(), 60)
             says(host, 1, ["BreakerOpen", "never came online"], "status")
             says(host, 0, ["BreakerOpen", "never come online"], "why")
-            # Nobody but rule 22 ends them. From Gitea 1.26: a sweep and a minute after `start_by`, which
+            # Nobody but rule 22 ends them. From Gitea 1.26: a sweep and a minute after their promise, which
             # is 20 s after the decision. Before: 4 to 7 min after their boot promise, 25 s long.
             most = 210 if forge.minor() >= 26 else 480
             until("the machines that hang are ended", lambda: not first & hung.live(), most)

@@ -27,6 +27,11 @@ where
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
+/// Reads a list that may be left out. `null` is an empty one.
+fn told<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<String>>, D::Error> {
+    Ok(Some(Option::deserialize(deserializer)?.unwrap_or_default()))
+}
+
 /// Reads a time. `null`, one that has not come and one that cannot be parsed are `None`: times
 /// inform people and decide nothing.
 pub(crate) fn moment<'de, D: Deserializer<'de>>(
@@ -51,8 +56,9 @@ pub(crate) struct ApiJob {
     pub(crate) run_id: i64,
     #[serde(deserialize_with = "nullable")]
     pub(crate) name: String,
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) labels: Vec<String>,
+    /// `None` if the server does not tell them; `null` are none.
+    #[serde(deserialize_with = "told")]
+    pub(crate) labels: Option<Vec<String>>,
     #[serde(deserialize_with = "nullable")]
     pub(crate) head_sha: String,
     #[serde(deserialize_with = "nullable")]
@@ -127,6 +133,7 @@ pub(crate) fn waiting_job(
     created_at: Option<Timestamp>,
 ) -> Option<WaitingJob> {
     let ApiJob { id, html_url, run_id, name, labels, head_sha, head_branch, .. } = job;
+    let labels = labels.unwrap_or_default();
     if !labels_fit(&labels) {
         return None;
     }
@@ -312,7 +319,7 @@ mod tests {
 
     #[test]
     fn a_job_with_oversized_labels_is_refused_and_long_texts_are_cut() {
-        let labels = vec!["x".repeat(LABELS)];
+        let labels = Some(vec!["x".repeat(LABELS)]);
         assert_eq!(waiting_job("a/b", 1, ApiJob { labels, ..ApiJob::default() }, None), None);
         let name = "\u{202e}".repeat(10_000);
         let job = ApiJob { name, ..ApiJob::default() };

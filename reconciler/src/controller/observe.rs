@@ -146,12 +146,15 @@ impl Controller {
     /// Replaces the names of a class's images by the images that they stand for now, if the run may
     /// get a machine. A name that stands for none stays: its launch is refused with the reason.
     async fn with_images(&self, mut class: Class, seen: &Observation) -> Result<Class, PortError> {
-        if !may_get_machine(seen) {
+        let needs_one = may_get_machine(seen);
+        if !needs_one && seen.job != Job::Waiting {
             return Ok(class);
         }
         for machine in &mut class.machines {
             match self.ports.compute.image(&machine.image).await {
                 Ok(image) => machine.image = image,
+                // The machine that it has may still take the job.
+                Err(_) if !needs_one => {}
                 Err(error) if matches!(error.kind, ErrorKind::Denied | ErrorKind::Invalid) => {}
                 Err(error) => return Err(error),
             }

@@ -113,8 +113,8 @@ impl Controller {
             Ok(machines) => {
                 report.machines = machines.all().len();
                 let existing = machines.all().iter().filter(|m| m.state != MachineState::Gone);
-                // One that starts no runner any more may be hung, whatever its run waits for.
-                let over = |m: &&Machine| m.promise.is_some_and(|it| it.start_by < now);
+                // One whose promise is over may be hung, whatever its run waits for.
+                let over = |m: &&Machine| m.promise.is_some_and(|it| it.idle_until() < now);
                 overdue = existing.clone().filter(over).map(|m| m.attempt_id.clone()).collect();
                 attempt_ids.extend(existing.map(|m| m.attempt_id.clone()));
                 ended = self.runs_without_end(machines.all(), &going_on, now).await;

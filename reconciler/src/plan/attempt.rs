@@ -196,14 +196,13 @@ impl<'a> Decision<'a> {
         observed.choose(self.now(), self.was_lost(), |machine| !tried(machine)).cloned()
     }
 
-    /// Returns whether the job may have lost a machine: it is run again, or the cloud took the
-    /// machine of the last attempt.
+    /// Returns whether the job may have lost a machine: it is run again, or the cloud took a machine
+    /// of this run.
     fn was_lost(&self) -> bool {
         let is_again = self.status.wait.attempt.is_some_and(|number| number > 1);
-        let last = self.status.attempt.as_ref().map(|last| self.run.attempt_id(last.number));
-        let mut of_last =
-            self.seen.machines.iter().filter(|m| Some(&m.attempt_id) == last.as_ref());
-        is_again || of_last.any(|machine| machine.ended_by == Some(EndedBy::Cloud))
+        let uid = self.run.uid.short();
+        let mut own = self.seen.machines.iter().filter(|m| m.attempt_id.uid == uid);
+        is_again || own.any(|machine| machine.ended_by == Some(EndedBy::Cloud))
     }
 
     /// Returns what the cloud says about the end of the last attempt's machine, and what that

@@ -27,8 +27,7 @@ pub const DISABLED_FOR: SignedDuration = SignedDuration::from_mins(1);
 const WRITTEN_EVERY: SignedDuration = SignedDuration::from_mins(5);
 
 /// A live machine with a recorded attempt whose promise is over, and whose registration is there
-/// and not busy. Where its registration can be disabled, a machine whose runner is not online is
-/// one from `start_by` on: no runner starts any more.
+/// and not busy.
 pub(crate) struct Suspect<'a> {
     machine: &'a Machine,
     row: &'a Registration,
@@ -78,12 +77,9 @@ pub(crate) fn suspects(seen: &Observation) -> Vec<Suspect<'_>> {
         let Recorded { registration, repo_id, promise, hung_since } =
             recorded(run, machine.attempt_id.number)?;
         let row = seen.registrations.by_id(registration)?;
-        let (promise, tagged) = (promise?, machine.promise);
-        let start_by = tagged.map_or(promise.start_by, |tag| tag.start_by.max(promise.start_by));
-        let over_at = promise.idle_until();
-        let over_at = tagged.map_or(over_at, |tag| tag.idle_until().max(over_at));
-        let from = if row.online || read.cannot_disable { over_at } else { start_by };
-        let is_over = seen.now > from && machine.registration == registration;
+        let over_at = promise?.idle_until();
+        let over_at = machine.promise.map_or(over_at, |tagged| tagged.idle_until().max(over_at));
+        let is_over = seen.now > over_at && machine.registration == registration;
         let is_there = row.missing_since.is_none() && row.attempt_id == machine.attempt_id;
         let works = row.busy || runs_on(&seen.job, &machine.attempt_id);
         (is_over && is_there && !works).then_some(Suspect {

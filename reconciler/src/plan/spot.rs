@@ -17,6 +17,10 @@ const WITHIN: SignedDuration = SignedDuration::from_mins(15);
 /// machine 10 to 15 min later, and its next attempt must still know the pool.
 const TAKEN_FOR: SignedDuration = SignedDuration::from_mins(30);
 
+/// How the state reasons of machines begin that spot capacity was taken back from (EC2 API:
+/// `StateReason`). The cloud ends others, too, whose launch failed after it was accepted.
+const SPOT_TAKEN_BACK: &str = "Server.SpotInstance";
+
 /// A machine that the cloud took.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TakenMachine {
@@ -35,9 +39,9 @@ impl TakenMachine {
     /// showed its end, for clouds that do not date it. A limit of the account says nothing of the
     /// pool.
     pub(crate) fn of(machine: &Machine, seen_at: Option<Timestamp>) -> Option<Self> {
-        let refusal = machine.state_reason.as_ref().and_then(|reason| reason.refusal);
+        let reason = machine.state_reason.as_ref();
         let by_cloud = machine.ended_by == Some(EndedBy::Cloud) && !machine.is_live();
-        if !by_cloud || refusal == Some(Refusal::Limit) {
+        if !by_cloud || reason.and_then(|reason| reason.refusal) == Some(Refusal::Limit) {
             return None;
         }
         Some(Self {
@@ -46,7 +50,7 @@ impl TakenMachine {
             zone: machine.zone.clone(),
             market: machine.market,
             at: machine.ended_at.or(seen_at)?,
-            was_up: refusal.is_none(),
+            was_up: reason.is_none_or(|reason| reason.code.starts_with(SPOT_TAKEN_BACK)),
         })
     }
 

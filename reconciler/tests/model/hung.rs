@@ -47,9 +47,7 @@ pub(crate) fn note_disabled(replica: &mut Replica, id: i64) -> Timestamp {
 pub(crate) fn at_work(world: &World, state: &State, run: usize) -> Vec<AtWork> {
     let may_hang = |vm: &Vm| {
         let idle = !matches!(vm.doing, Doing::Spent | Doing::Busy { silent: false, .. });
-        let is_offline = matches!(vm.doing, Doing::Booting | Doing::Dark);
-        let promised = if is_offline { SignedDuration::ZERO } else { IDLE_WITHIN };
-        vm.is_live() && idle && older(vm.start_by, promised)
+        vm.is_live() && idle && older(vm.start_by, IDLE_WITHIN)
     };
     let mut own = state.machines.iter().filter(|vm| run_of(&vm.attempt_id) == run);
     if !own.any(may_hang) {
@@ -71,8 +69,7 @@ pub(crate) fn at_work(world: &World, state: &State, run: usize) -> Vec<AtWork> {
 pub(crate) fn outage_matters(state: &State) -> bool {
     state.machines.iter().any(|vm| match vm.doing {
         Doing::Busy { silent, .. } => !silent || older(vm.start_by, IDLE_WITHIN),
-        Doing::Dark => older(vm.start_by, SignedDuration::ZERO),
-        Doing::Stuck => older(vm.start_by, IDLE_WITHIN),
+        Doing::Dark | Doing::Stuck => older(vm.start_by, IDLE_WITHIN),
         Doing::Booting | Doing::Online | Doing::Spent | Doing::Ending | Doing::Gone => false,
     })
 }

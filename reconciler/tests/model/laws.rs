@@ -118,11 +118,11 @@ impl State {
         let steady = seen.forge_read.map(|read| seen.now.duration_since(read.steady_since));
         let is_steady = |least: SignedDuration| steady.is_some_and(|steady| steady >= least);
         let is_read_twice = older(machine.start_by, read_for) && is_steady(READINGS_APART);
-        // Or it starts no runner any more, and was disabled for long enough.
+        // Or its promise was over, and its registration was disabled for long enough.
         let disabled_at = row.and_then(|row| row.disabled_at);
         let is_disabled = disabled_at.is_some_and(|at| now() >= at + DISABLED_FOR);
-        let starts_none = older(machine.start_by, SignedDuration::ZERO);
-        let hung = is_read_twice || (is_disabled && starts_none && is_steady(DISABLED_FOR));
+        let is_over = older(machine.start_by, IDLE_WITHIN);
+        let hung = is_read_twice || (is_disabled && is_over && is_steady(DISABLED_FOR));
         if busy || (registered && !hung) {
             let why = if busy { "mid-job" } else { "without a reason" };
             self.break_law(|| format!("L3: {attempt_id}: terminated {why}"));

@@ -29,17 +29,16 @@ pub struct TerminateTruth<'a> {
 impl TerminateTruth<'_> {
     /// Whether it may be called hung. Either its promise was over for two minutes before a first
     /// reading, and another two minutes without a failed reading lie before the second; or it
-    /// starts no runner any more, and its registration has been disabled for a minute without
-    /// one.
+    /// is over, and the registration has been disabled for a minute without one.
     pub(super) fn may_be_hung(&self, now: Timestamp) -> bool {
         let Some(promise) = self.machine.boot.promise() else { return false };
         let is_steady = |least: SignedDuration| self.steady_for.is_none_or(|time| time >= least);
         let over_for = now.duration_since(promise.idle_until());
         let is_read_twice = over_for + self.clocks_apart > HUNG_AFTER + READINGS_APART
             && is_steady(READINGS_APART - self.clocks_apart);
-        let starts_none = now + self.clocks_apart > promise.start_by;
+        let is_over = over_for + self.clocks_apart > SignedDuration::ZERO;
         let disabled_for = DISABLED_FOR - self.clock_set;
         let is_disabled = self.disabled_for.is_some_and(|time| time >= disabled_for);
-        is_read_twice || (starts_none && is_disabled && is_steady(disabled_for))
+        is_read_twice || (is_over && is_disabled && is_steady(disabled_for))
     }
 }

@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 use tinqs_ci_reconciler::model::{Conclusion, Job, Machine, RunName};
 use tinqs_ci_reconciler::ports::ErrorKind;
 
-use super::SECOND;
+use super::{MINUTE, SECOND};
 use crate::harness::Harness;
 
 const NAMED: &str = "ssm:/ci/image";
@@ -72,14 +72,31 @@ fn a_name_that_stands_for_no_image_is_launched_by_its_name_so_that_the_launch_sa
 }
 
 #[test]
-fn a_run_with_a_machine_does_not_ask() {
+fn a_run_whose_job_runs_does_not_ask() {
     let harness = harness("ami-1");
     let name = harness.jobs(1, "good").remove(0);
     harness.reconcile(&name);
     let asked = harness.calls("image");
     assert!(asked > 0);
+    let runner = harness.attempt_id(&name, 1).to_string();
+    harness.job_is(&name, Job::Running { runner });
     harness.reconcile(&name);
     assert_eq!(harness.calls("image"), asked);
+}
+
+/// The plan that gives up a late machine makes the next attempt.
+#[test]
+fn the_attempt_after_a_late_machine_has_the_image_that_the_name_stands_for() {
+    let harness = harness("ami-1");
+    let name = harness.jobs(1, "good").remove(0);
+    harness.reconcile(&name);
+    harness.fails("image", ErrorKind::Unavailable);
+    harness.reconcile(&name);
+    stands_for(&harness, "ami-2");
+    harness.pass(5 * MINUTE + SECOND);
+    harness.reconcile(&name);
+    assert_eq!(recorded(&harness, &name), ["ami-2"]);
+    assert_eq!(harness.attempt_id(&name, 2).number, 2);
 }
 
 /// A machine that is held for a person is up for long, and serves no re-run.

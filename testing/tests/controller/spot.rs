@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use tinqs_ci_reconciler::controller::Controller;
 use tinqs_ci_reconciler::model::{
-    ClassName, EndedBy, JobTimes, Machine, MachineState, Market, RunName, SpotBreaker,
+    ClassName, EndedBy, JobTimes, Machine, MachineState, Market, RunName, SpotBreaker, StateReason,
 };
 use tinqs_ci_testing::ready;
 
@@ -100,6 +100,19 @@ fn the_next_attempt_of_a_run_whose_machine_was_taken_does_so_too() {
     assert_eq!(last(&harness), on_demand());
 }
 
+/// The plan that gives up a late machine makes the next attempt.
+#[test]
+fn the_attempt_after_a_late_machine_knows_the_pools() {
+    let harness = Harness::new();
+    let name = harness.jobs(1, "good").remove(0);
+    harness.reconcile(&name);
+    assert_eq!(last(&harness), spot("subnet-a"));
+    taken(&harness);
+    harness.pass(5 * MINUTE + SECOND);
+    harness.reconcile(&name);
+    assert_eq!(last(&harness), spot("subnet-b"));
+}
+
 #[test]
 fn another_process_reads_it_in_the_list_of_the_cloud() {
     let harness = Harness::new();
@@ -185,5 +198,21 @@ fn two_interruptions_or_a_class_without_machines_on_demand_open_no_breaker() {
     harness.configure("good", |class| class.machines.truncate(2));
     three_taken(&harness);
     assert_eq!(next(&harness).1, Market::Spot);
+    assert_eq!(breaker(&harness.controller), None);
+}
+
+/// Launches that EC2 accepted, and ended from `pending`.
+#[test]
+fn launches_without_capacity_open_no_breaker() {
+    let harness = Harness::new();
+    three_taken(&harness);
+    for machine in &mut harness.state().machines {
+        machine.state_reason = Some(StateReason {
+            code: "Server.InsufficientInstanceCapacity".to_owned(),
+            message: String::new(),
+            refusal: None,
+        });
+    }
+    assert_eq!(next(&harness), spot("subnet-b"), "its pool comes last all the same");
     assert_eq!(breaker(&harness.controller), None);
 }

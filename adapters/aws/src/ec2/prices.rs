@@ -41,8 +41,8 @@ struct Inner {
     unanswered: Option<(BTreeSet<String>, Timestamp)>,
     /// By subnet, which never moves.
     zones: BTreeMap<String, String>,
-    /// When zones were asked for that are still missing.
-    zones_asked: Option<Timestamp>,
+    /// By subnet: when its zone was asked for.
+    zones_asked: BTreeMap<String, Timestamp>,
 }
 
 /// Returns whether `at` is less than `within` ago; false if the clock went back.
@@ -139,7 +139,9 @@ impl Prices {
                 inner.prices = read.iter().filter_map(price_of).collect();
                 (inner.read, inner.unanswered) = (Some((wanted, now)), None);
             }
-            Err(error) => warn(&error, "ec2:DescribeSpotPriceHistory"),
+            Err(error) => {
+                warn(&error, "ec2:DescribeSpotPriceHistory", "spot prices, costs may be unknown")
+            }
         }
     }
 
@@ -151,33 +153,33 @@ impl Prices {
             let subnets = machines.iter().map(|spec| &spec.subnet);
             let missing = subnets.filter(|subnet| !inner.zones.contains_key(*subnet));
             let missing: BTreeSet<String> = missing.cloned().collect();
-            if missing.is_empty()
-                || inner.zones_asked.is_some_and(|at| is_recent(at, now, TRIED_EVERY))
-            {
+            inner.zones_asked.retain(|_, at| is_recent(*at, now, TRIED_EVERY));
+            let is_asked = |subnet: &&String| !inner.zones_asked.contains_key(*subnet);
+            let missing: BTreeSet<String> = missing.iter().filter(is_asked).cloned().collect();
+            if missing.is_empty() {
                 return;
             }
-            inner.zones_asked = Some(now);
+            inner.zones_asked.extend(missing.iter().map(|subnet| (subnet.clone(), now)));
             missing
         };
         match calls.zones(&missing).await {
             Ok(zones) => {
-                let mut inner = self.inner.lock();
-                if missing.iter().all(|subnet| zones.contains_key(subnet)) {
-                    inner.zones_asked = None;
-                }
-                inner.zones.extend(zones);
+                self.inner.lock().zones.extend(zones);
             }
-            Err(error) => warn(&error, "ec2:DescribeSubnets"),
+            Err(error) => {
+                let what = "the zones of subnets, pools that lost machines may be unknown";
+                warn(&error, "ec2:DescribeSubnets", what);
+            }
         }
     }
 }
 
-fn warn(error: &PortError, right: &str) {
+fn warn(error: &PortError, right: &str, what: &str) {
     let hint = match error.kind {
         ErrorKind::Denied => format!("allow {right} to this role"),
         _ => "they are read again in five minutes".to_owned(),
     };
-    tracing::warn!(error = %error, hint, "cannot read spot prices, costs may be unknown");
+    tracing::warn!(error = %error, hint, "cannot read {what}");
 }
 
 /// Returns kind, zone and price of an entry; `None` if it is not a price.

@@ -33,14 +33,14 @@ impl Client {
             Some(state) => {
                 let version = self.version_for(&job).await;
                 let times = job_times::times(&job, version.as_ref());
-                let fits = labels_fit(&job.labels);
+                let fits = job.labels.as_deref().is_none_or(labels_fit);
                 if state == Job::Waiting && !fits {
                     return unclear("the job's labels are longer than 16 KiB: no runner has them");
                 }
                 // The row of an ephemeral runner is deleted with its job, and its name with it; the
                 // job's task keeps the ID.
                 let runner_id = Some(job.runner_id).filter(|id| *id > 0);
-                let runs_on = Some(job.labels).filter(|_| fits);
+                let runs_on = job.labels.filter(|_| fits);
                 let (repo, repo_id) = (None, None);
                 Ok(Some(SeenJob { state, times, repo, repo_id, runs_on, runner_id }))
             }

@@ -61,6 +61,7 @@ impl From<ApiJob> for RunJob {
     fn from(job: ApiJob) -> Self {
         let state = job_status(&job);
         let ApiJob { id, run_id, name, labels, html_url, started_at, .. } = job;
+        let labels = labels.unwrap_or_default();
         Self { id, run_id, name, labels, url: html_url, state, started_at }
     }
 }

@@ -4,14 +4,16 @@ use jiff::Timestamp;
 
 use super::may_get_machine;
 use crate::controller::Controller;
-use crate::model::{Allocation, Class, Market, Observation, Pool};
+use crate::model::{Allocation, Class, Job, Market, Observation, Pool};
 use crate::plan::spot::taken_at;
 
 impl Controller {
     /// Returns what is known of the pools of the class's machines, in their order. Empty if the run
-    /// gets no machine now, or if nothing is known: then the configured order holds.
+    /// gets no machine now, or if nothing is known: then the configured order holds. A job that
+    /// waits may get one also while its machine is live: the plan that gives that one up makes the
+    /// next attempt.
     pub(super) async fn pools_of(&self, class: &Class, seen: &Observation) -> Vec<Pool> {
-        if !may_get_machine(seen) {
+        if seen.job != Job::Waiting && !may_get_machine(seen) {
             return Vec::new();
         }
         let mut pools = self.priced_pools(class, seen.now).await;
