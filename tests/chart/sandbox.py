@@ -189,7 +189,8 @@ class Pod:
             )
 
     def log(self):
-        return (self.folder / "log").read_text(errors="replace")
+        file = self.folder / "log"
+        return file.read_text(errors="replace") if file.exists() else ""
 
     def execute(self, *words):
         """`kubectl exec`. Returns the exit code and what was printed."""
