@@ -63,18 +63,19 @@ def staging(source, version):
 
 
 def prepare(name, path, version):
-    """Writes the module of one program, and downloads what it needs. Returns its folder."""
+    """Writes the module of one program. Returns its folder."""
     folder = tools.TOOLS / f"{name}-{version}"
     folder.mkdir(parents=True, exist_ok=True)
     replaced = staging(module(path, version), version) if path == KUBE_APISERVER[1] else ""
     (folder / "go.mod").write_text(f"module check\n\ngo 1.26\n\nrequire {path} {version}\n\n{replaced}")
     (folder / "main.go").write_text(MAINS[name])
-    go(folder, "mod", "tidy")
     return folder
 
 
-def stamp(version):
+def stamp(name, version):
     """What kube-apiserver answers at /version, which Helm compares with the chart's kubeVersion."""
+    if name != KUBE_APISERVER[0]:
+        return ""
     major, minor, _ = version.removeprefix("v").split(".")
     found = {"gitVersion": version, "gitMajor": major, "gitMinor": minor}
     return " ".join(f"-X k8s.io/component-base/version.{key}={value}" for key, value in found.items())
@@ -91,7 +92,7 @@ def built(name, path, version):
     print(f"building {name} {version} (once, about 10 minutes for kube-apiserver)", flush=True)
     try:
         folder = prepare(name, path, version)
-        go(folder, "build", "-ldflags", f"-s -w {stamp(version)}", "-o", f"{name}.new", ".")
+        go(folder, "build", "-ldflags", f"-s -w {stamp(name, version)}", "-o", f"{name}.new", ".")
     except (OSError, subprocess.SubprocessError) as error:
         tools.skipped(name, f"cannot build {path}@{version}: {error}")
         return None

@@ -90,7 +90,7 @@ def content(objects):
     """What a user wrote of each object: without what the server counts."""
     found = {}
     for key, one in objects.items():
-        labels = {k: v for k, v in one["metadata"].get("labels", {}).items()}
+        labels = one["metadata"].get("labels", {})
         rest = {k: v for k, v in one.items() if k not in ("metadata", "status")}
         found[key] = json.dumps([labels, rest], sort_keys=True)
     return found
@@ -149,6 +149,22 @@ def remove_and_return(release, now):
     checks.equal(uids, {key: now[key]["metadata"]["uid"] for key in wanted}, f"{what}: the kept volume")
     release.ran("uninstall", RELEASE)
     checks.equal(set(release.objects()), wanted, f"{what}: left by the second helm uninstall")
+
+
+def hand_over(checks, api, helms, name, former):
+    """A release that Helm 3 made is upgraded, rolled back and removed by Helm 4."""
+    release = Release(checks, api, helms[3], name, "3-then-4")
+    release.upgrade(former, values_file(name, former))
+    before = content(release.objects())
+    release.helm = helms[4]
+    release.upgrade(CHART, values_file(name))
+    now = release.objects()
+    wanted = {(m["kind"], m["metadata"]["name"]) for m in release.rendered()}
+    checks.equal(set(now), wanted, f"{release.what}: objects on the server")
+    release.ran("rollback", RELEASE, "1")
+    checks.equal(content(release.objects()), before, f"{release.what}: after the rollback")
+    release.ran("uninstall", RELEASE)
+    checks.equal(set(release.objects()), kept(now), f"{release.what}: left by helm uninstall")
 
 
 def check_refused(checks, api, helm, refused, place):
