@@ -147,5 +147,6 @@ class Api:
         for root, resource, kind in self.resources():
             if kind != "Event":
                 listed = self.call("GET", f"{root}/namespaces/{namespace}/{resource}")["items"]
-                found |= {(kind, item["metadata"]["name"]): item for item in listed}
+                # The items of a list do not say their kind.
+                found |= {(kind, item["metadata"]["name"]): {"kind": kind, **item} for item in listed}
         return found
