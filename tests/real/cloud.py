@@ -69,8 +69,9 @@ class Cloud:
 
     TOOLS = "/opt/tools/bin"
 
-    def __init__(self, dir, emulators, path, root=None):
+    def __init__(self, dir, emulators, path, root=None, region=REGION, installation="tinqs-ci"):
         """`root`: machines are made of this directory."""
+        self.region, self.installation = region, installation
         (dir / "etc/profile.d").mkdir(parents=True)
         (dir / "etc/profile").write_text(PROFILE.replace("/etc/", f"{dir}/etc/"))
         (dir / "etc/profile.d/tools.sh").write_text(f"PATH=$PATH:{self.TOOLS}\n")
@@ -80,7 +81,7 @@ class Cloud:
 
     def client(self, service):
         return boto3.client(
-            service, region_name=REGION, endpoint_url=self.emulators[service].url,
+            service, region_name=self.region, endpoint_url=self.emulators[service].url,
             aws_access_key_id="test", aws_secret_access_key="test-secret", config=Config(retries={"max_attempts": 2}),
         )
 
@@ -88,7 +89,7 @@ class Cloud:
         """Returns the standard variables of AWS SDKs that point to the emulators."""
         named = {f"AWS_ENDPOINT_URL_{service.upper()}": e.url for service, e in self.emulators.items()}
         return {
-            "AWS_REGION": REGION, "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test-secret",
+            "AWS_REGION": self.region, "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test-secret",
             "AWS_EC2_METADATA_DISABLED": "true", **named,
         }
 
@@ -117,7 +118,7 @@ class Cloud:
     def machines(self):
         """Returns all machines with our tag."""
         pages = self.ec2.get_paginator("describe_instances").paginate(
-            Filters=[{"Name": "tag:tinqs-ci", "Values": ["tinqs-ci"]}]
+            Filters=[{"Name": "tag:tinqs-ci", "Values": [self.installation]}]
         )
         return [m for page in pages for r in page["Reservations"] for m in r["Instances"]]
 

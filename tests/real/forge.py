@@ -158,14 +158,15 @@ class Forge:
         except urllib.error.HTTPError as error:
             raise AssertionError(f"{method} {path}: {error.code} {error.read()[:300]}") from error
 
-    def push(self, repo, path, text):
-        """Commits a file. Creates the repository if it does not exist."""
+    def push(self, repo, path, text, owner=OWNER):
+        """Commits a file. Creates the repository if it does not exist. `owner`: or an organization."""
         try:
-            self.call("GET", f"/repos/{OWNER}/{repo}")
+            self.call("GET", f"/repos/{owner}/{repo}")
         except AssertionError:
-            self.call("POST", "/user/repos", {"name": repo, "auto_init": True, "default_branch": "main"})
+            where = "/user/repos" if owner == OWNER else f"/orgs/{owner}/repos"
+            self.call("POST", where, {"name": repo, "auto_init": True, "default_branch": "main"})
         content = base64.b64encode(text.encode()).decode()
-        self.call("POST", f"/repos/{OWNER}/{repo}/contents/{path}",
+        self.call("POST", f"/repos/{owner}/{repo}/contents/{path}",
                   {"content": content, "message": f"add {path}", "branch": "main"})
 
     def delete(self, repo):
@@ -174,10 +175,10 @@ class Forge:
     def repositories(self):
         return [repo["name"] for repo in self.call("GET", "/user/repos?limit=50")]
 
-    def jobs(self, repo):
+    def jobs(self, repo, owner=OWNER):
         found, page = [], 1
         while True:
-            jobs = self.call("GET", f"/repos/{OWNER}/{repo}/actions/jobs?limit=50&page={page}")["jobs"]
+            jobs = self.call("GET", f"/repos/{owner}/{repo}/actions/jobs?limit=50&page={page}")["jobs"]
             found += jobs or []
             if len(jobs or []) < 50:
                 return found
