@@ -104,7 +104,7 @@ async fn statuses_become_states() {
 async fn labels_and_the_runners_id_are_those_that_the_forge_tells() {
     let labels = |count: usize| vec!["x".repeat(1024); count];
     let too_long = json!(labels(17));
-    let done = json!({ "id": 7, "status": "completed", "conclusion": "cancelled" });
+    let done = json!({ "id": 7, "status": "completed", "conclusion": "cancelled", "labels": null });
     let with = |mut job: Value, key: &str, value: Value| {
         job[key] = value;
         job
@@ -113,6 +113,7 @@ async fn labels_and_the_runners_id_are_those_that_the_forge_tells() {
     let cases = [
         (with(queued.clone(), "labels", json!(labels(2))), Ok((Some(labels(2)), None))),
         (with(queued.clone(), "labels", Value::Null), Ok((Some(Vec::new()), None))),
+        (queued.clone(), Ok((None, None))),
         // No record holds them, and those of a delivery must not count in their place.
         (with(queued, "labels", too_long.clone()), Err(ErrorKind::Unavailable)),
         (with(done.clone(), "labels", too_long), Ok((None, None))),

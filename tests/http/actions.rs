@@ -2,10 +2,8 @@
 
 use axum::body::Body;
 use axum::http::StatusCode;
-use tinqs_ci::telemetry::lines::{self, Form};
 use tinqs_ci_reconciler::model::{About, MachineState, Phase, Run};
 use tinqs_ci_reconciler::ports::Compute as _;
-use tracing_subscriber::layer::SubscriberExt as _;
 
 use crate::asking::{Answer, TOKEN, TestServer};
 use crate::doors::Log;
@@ -171,10 +169,7 @@ async fn a_reader_sees_no_actions_and_nobody_acts_from_elsewhere() {
     let server = TestServer::new(two_tokens());
     let id = with_machine(&server).await;
     server.ask("POST", "/v1/sweep", &[], Body::empty()).await;
-    let log = Log::default();
-    let out = log.clone();
-    let lines = lines::layer(Form::Json, "replica-1", move || out.clone());
-    let _log = tracing::subscriber::set_default(tracing_subscriber::registry().with(lines));
+    let (log, _recorded) = Log::recorded();
     let reader = Person::with(&server, READS).await;
     let person = Person::with(&server, TOKEN).await;
     for screen in ["/", "/runs/job-7", "/machines", "/classes"] {

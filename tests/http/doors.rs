@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use axum::Router;
@@ -18,6 +18,8 @@ use tinqs_ci::telemetry::lines::{self, Form};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
+use tracing::Dispatch;
+use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::layer::SubscriberExt as _;
 
 use crate::asking::{SECRET, TestServer, queued, settings, sign, token};
@@ -150,6 +152,20 @@ impl Write for Log {
 }
 
 impl Log {
+    /// Records the log of this thread until the guard is dropped.
+    pub(crate) fn recorded() -> (Self, DefaultGuard) {
+        // `tracing` asks a single dispatcher only in its own thread: a callsite that another test
+        // meets first would stay silent.
+        static ANOTHER: LazyLock<Dispatch> =
+            LazyLock::new(|| Dispatch::new(tracing_subscriber::registry()));
+        LazyLock::force(&ANOTHER);
+        let log = Self::default();
+        let out = log.clone();
+        let lines = lines::layer(Form::Json, "replica-1", move || out.clone());
+        let guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(lines));
+        (log, guard)
+    }
+
     /// Returns its lines.
     pub(crate) fn lines(&self) -> Vec<Value> {
         let text = String::from_utf8(self.0.lock().clone()).expect("UTF-8");
@@ -167,10 +183,7 @@ impl Log {
 
 #[tokio::test]
 async fn a_token_that_may_read_changes_nothing_and_each_change_is_audited() {
-    let log = Log::default();
-    let out = log.clone();
-    let lines = lines::layer(Form::Json, "replica-1", move || out.clone());
-    let _log = tracing::subscriber::set_default(tracing_subscriber::registry().with(lines));
+    let (log, _recorded) = Log::recorded();
     let mut settings = settings();
     settings.server.tokens.push(token("dashboard", READS, Right::Read));
     let server = TestServer::new(settings);

@@ -11,12 +11,10 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
-use tinqs_ci::telemetry::lines::{self, Form};
 use tinqs_ci_test_host::free_port;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tracing_subscriber::layer::SubscriberExt as _;
 
 use crate::asking::{SECRET, Served, TOKEN, queued, settings, sign};
 use crate::doors::Log;
@@ -180,10 +178,7 @@ async fn assert_closed(nginx: &Nginx, server: &Served) {
 #[tokio::test]
 async fn nginx_in_front_of_the_address_of_webhooks_leads_to_nothing_of_the_api() {
     let Some(program) = program() else { return };
-    let log = Log::default();
-    let out = log.clone();
-    let lines = lines::layer(Form::Json, "replica-1", move || out.clone());
-    let _log = tracing::subscriber::set_default(tracing_subscriber::registry().with(lines));
+    let (log, _recorded) = Log::recorded();
     let server = Served::start(settings()).await;
     let nginx = Nginx::start(&program, server.webhooks).await;
     // At the address of the API these requests are answered.

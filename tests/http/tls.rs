@@ -9,7 +9,6 @@ use reqwest::{Client, Response, StatusCode};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tinqs_ci::server::{Intervals, Listeners, Parts, Role, serve};
 use tinqs_ci::settings::{Env, Source};
-use tinqs_ci::telemetry::lines::{self, Form};
 use tinqs_ci_net::{Trust, http_client_of};
 use tinqs_ci_testing::certificates::{Authority, Issued};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -17,7 +16,6 @@ use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use tracing_subscriber::layer::SubscriberExt as _;
 
 use crate::asking::{SECRET, TOKEN, queued, sign};
 use crate::doors::{Log, connect};
@@ -139,10 +137,7 @@ async fn deliver(client: &Client, address: SocketAddr, job: i64) -> Option<Statu
 
 #[tokio::test]
 async fn each_address_speaks_tls_and_nothing_else() {
-    let log = Log::default();
-    let out = log.clone();
-    let lines = lines::layer(Form::Json, "replica-1", move || out.clone());
-    let _log = tracing::subscriber::set_default(tracing_subscriber::registry().with(lines));
+    let (log, _recorded) = Log::recorded();
     let (server, issued) = Secured::start().await;
     let client = server.new_client();
     assert_eq!(deliver(&client, server.webhooks, 7).await, Some(StatusCode::ACCEPTED));
