@@ -324,7 +324,7 @@ def is_canceled_unseen(forge, host, repo):
     says(host, 0, ["canceled"], "why", job["html_url"])
     forge.delete(repo)
     until("the machines end", lambda: host.live() == [], 300)
-    return re.search(r"(?m)^ *Runner: +\S", text) is None
+    return re.search(r"(?m)^Runner: +tq-", text) is None
 
 
 def failed_and_run_again(forge, host):
