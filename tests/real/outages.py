@@ -177,12 +177,14 @@ def lost(forge, host, repo, fail_fast):
 
 
 def lost_machine(forge, host):
-    lost(forge, host, "lost", fail_fast=False)
+    with host.configured(limit_of_6):
+        lost(forge, host, "lost", fail_fast=False)
 
 
 def lost_machine_with_fail_fast(forge, host):
     """`fail-fast`, which the server does not enforce, changes nothing: no other job is canceled."""
-    lost(forge, host, "lost-fast", fail_fast=True)
+    with host.configured(limit_of_6):
+        lost(forge, host, "lost-fast", fail_fast=True)
 
 
 OUTAGES = [clock_stepped, partitions_under_long_jobs, lost_machine, lost_machine_with_fail_fast]

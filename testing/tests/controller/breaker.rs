@@ -248,22 +248,3 @@ fn another_configuration_of_the_class_is_tried_at_once() {
     let events = harness.reconcile_each(&bad[1..]);
     assert_eq!((harness.launches("bad"), closed(&events).len()), (3, 1));
 }
-
-#[test]
-fn a_machine_that_was_taken_back_makes_others_preferred() {
-    let harness = Harness::new();
-    let first = harness.jobs(1, "good");
-    harness.reconcile_each(&first);
-    assert_eq!(harness.subnets(), ["subnet-a"]);
-    harness.take_back(&first[0]);
-    harness.reconcile_each(&first);
-    let second = harness.jobs(1, "good");
-    harness.reconcile_each(&second);
-    assert_eq!(harness.subnets(), ["subnet-a", "subnet-b", "subnet-b"]);
-    // An ended machine is listed for an hour, and is avoided for three minutes.
-    harness.pass(4 * MINUTE);
-    let third = harness.jobs(1, "good");
-    harness.reconcile_each(&first);
-    harness.reconcile_each(&third);
-    assert_eq!(harness.subnets()[3..], ["subnet-a"]);
-}

@@ -70,12 +70,14 @@ fn a_class_without_that_order_asks_for_no_price() {
 }
 
 #[test]
-fn a_run_with_a_machine_asks_for_no_price() {
+fn a_run_whose_job_runs_asks_for_no_price() {
     let harness = harness(&[("subnet-b", 7_000)]);
     let name = harness.jobs(1, "good").remove(0);
     harness.reconcile(&name);
     let asked = harness.calls("pool_prices");
     assert!(asked > 0);
+    let runner = harness.attempt_id(&name, 1).to_string();
+    harness.job_is(&name, Job::Running { runner });
     harness.reconcile(&name);
     assert_eq!(harness.calls("pool_prices"), asked);
 }
