@@ -1,7 +1,7 @@
 //! Classes that order their machines by the price of their pools.
 
 use jiff::SignedDuration;
-use tinqs_ci_reconciler::model::{Allocation, Chosen, MicroUsd, Placement, RunName};
+use tinqs_ci_reconciler::model::{Allocation, Chosen, Job, MicroUsd, Placement, RunName};
 use tinqs_ci_reconciler::ports::{ErrorKind, PortError};
 use tinqs_ci_testing::LaunchAnswer;
 
