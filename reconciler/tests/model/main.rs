@@ -126,8 +126,13 @@ const SCOPES: [Scope; 11] = [
         user_action_kinds: &[UserAction::Cancel, UserAction::Rerun],
         ..BASE
     },
-    Scope { name: "one run; a machine hangs, an outage", ..HANGS },
-    Scope { name: "the same; registrations cannot be disabled", disables: false, ..HANGS },
+    Scope { name: "one run; a machine hangs, an outage", steps: 300_000, ..HANGS },
+    Scope {
+        name: "the same; registrations cannot be disabled",
+        disables: false,
+        steps: 300_000,
+        ..HANGS
+    },
     Scope { name: "two runs of two repositories", apart: true, reconciles: 1, ..BASE },
 ];
 
@@ -151,7 +156,7 @@ const SILENT: Scope = Scope {
 };
 
 /// Scopes for nightly runs, each explored to the end or for a number of steps.
-const NIGHT: [Scope; 8] = [
+const NIGHT: [Scope; 10] = [
     Scope { name: "one run, two reconciles at once, a fault", jobs: 1, faults: 1, ..DEEP },
     Scope { name: "one run, three faults", jobs: 1, reconciles: 1, faults: 3, ..DEEP },
     Scope {
@@ -174,6 +179,8 @@ const NIGHT: [Scope; 8] = [
         faults: 2,
         ..DEEP
     },
+    Scope { name: "one run; a machine hangs, an outage", ..HANGS },
+    Scope { name: "the same; registrations cannot be disabled", disables: false, ..HANGS },
     Scope { name: "two runs; machines hang, an outage", jobs: 2, steps: DEEP.steps, ..HANGS },
     Scope { name: "two runs, a silent job, an outage", steps: DEEP.steps, ..SILENT },
     Scope { name: "two repositories, two reconciles, a fault", apart: true, faults: 1, ..DEEP },
