@@ -124,6 +124,8 @@ fn sort(headers: &HeaderMap, body: &[u8]) -> (&'static str, &'static str) {
                 "TerminateInstances",
                 "DescribeImages",
                 "DescribeSpotPriceHistory",
+                "DescribeSubnets",
+                "GetConsoleOutput",
             ];
             let known = known.into_iter().find(|known| action == Some(known));
             ("ec2", known.unwrap_or_else(|| panic!("unexpected call: {action:?}")))
