@@ -49,11 +49,11 @@ fn mark(line: &str) -> Option<Mark> {
     if let Some(what) = text.strip_prefix("needs: ") {
         return NEEDS.contains(&what).then(|| Mark::Needs(what.to_owned()));
     }
-    let test = |part: &str| {
+    let named = |part: &str| {
         let (file, name) = part.strip_prefix('`')?.strip_suffix('`')?.split_once("::")?;
         Some((file.to_owned(), name.to_owned()))
     };
-    let tests = text.strip_prefix("run by: ")?.split(", ").map(test);
+    let tests = text.strip_prefix("run by: ")?.split(", ").map(named);
     tests.collect::<Option<Vec<_>>>().map(Mark::RunBy)
 }
 
@@ -207,8 +207,8 @@ fn the_named_tests_of_this_suite_play_the_block() {
 
 #[test]
 fn marks_and_commands_are_told_from_other_text() {
-    let test = ("tests/a.rs".to_owned(), "b".to_owned());
-    assert_eq!(mark("<!-- run by: `tests/a.rs::b` -->"), Some(Mark::RunBy(vec![test])));
+    let named = ("tests/a.rs".to_owned(), "b".to_owned());
+    assert_eq!(mark("<!-- run by: `tests/a.rs::b` -->"), Some(Mark::RunBy(vec![named])));
     assert_eq!(mark("<!-- needs: a cluster -->"), Some(Mark::Needs("a cluster".to_owned())));
     for line in ["<!-- needs: luck -->", "<!-- run by: somebody -->", "run by: `a::b`", ""] {
         assert_eq!(mark(line), None, "{line}");

@@ -140,7 +140,7 @@ impl Prices {
                 (inner.read, inner.unanswered) = (Some((wanted, now)), None);
             }
             Err(error) => {
-                warn(&error, "ec2:DescribeSpotPriceHistory", "spot prices, costs may be unknown")
+                warn(&error, "ec2:DescribeSpotPriceHistory", "spot prices, costs may be unknown");
             }
         }
     }
@@ -163,9 +163,7 @@ impl Prices {
             missing
         };
         match calls.zones(&missing).await {
-            Ok(zones) => {
-                self.inner.lock().zones.extend(zones);
-            }
+            Ok(zones) => self.inner.lock().zones.extend(zones),
             Err(error) => {
                 let what = "the zones of subnets, pools that lost machines may be unknown";
                 warn(&error, "ec2:DescribeSubnets", what);
