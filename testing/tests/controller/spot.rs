@@ -165,7 +165,9 @@ fn breaker(controller: &Controller) -> Option<SpotBreaker> {
 fn three_taken(harness: &Harness) -> Timestamp {
     let names = harness.jobs(3, "good");
     harness.reconcile_each(&names);
-    names.iter().for_each(|name| take(harness, name));
+    for name in &names {
+        take(harness, name);
+    }
     harness.now()
 }
 
