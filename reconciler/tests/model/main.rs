@@ -82,7 +82,14 @@ const BASE: Scope = Scope {
 /// Scopes for each change; all but those with a number of steps are explored to the end.
 const SCOPES: [Scope; 11] = [
     Scope { name: "one run, two reconciles at once", jobs: 1, ..BASE },
-    Scope { name: "one run, two faults", jobs: 1, reconciles: 1, faults: 2, ..BASE },
+    Scope {
+        name: "one run, two faults",
+        jobs: 1,
+        reconciles: 1,
+        faults: 2,
+        steps: 1_000_000,
+        ..BASE
+    },
     Scope {
         name: "one run, a fault, an action",
         jobs: 1,
@@ -156,8 +163,9 @@ const SILENT: Scope = Scope {
 };
 
 /// Scopes for nightly runs, each explored to the end or for a number of steps.
-const NIGHT: [Scope; 10] = [
+const NIGHT: [Scope; 11] = [
     Scope { name: "one run, two reconciles at once, a fault", jobs: 1, faults: 1, ..DEEP },
+    Scope { name: "one run, two faults", jobs: 1, reconciles: 1, faults: 2, ..BASE },
     Scope { name: "one run, three faults", jobs: 1, reconciles: 1, faults: 3, ..DEEP },
     Scope {
         name: "one run, 2 faults, an action",

@@ -61,7 +61,7 @@ impl Profile {
     pub fn spot_only() -> Self {
         let mut class = linux(KEEP);
         class.machines.retain(|spec| spec.market == Market::Spot);
-        Self { name: "spot_only", classes: vec![class], ..Self::spot() }
+        Self { name: "spot_only", classes: vec![class], ..Self::taken() }
     }
 }
 
