@@ -10,9 +10,9 @@ use crate::forge::{JobSpec, Line};
 
 impl Profile {
     /// The cloud takes a third of all machines within their first ten minutes; half of these report
-    /// their jobs as failed before. Matrices, some of
-    /// whose jobs fail by themselves; a class whose jobs are never run again; people who cancel,
-    /// re-run and delete meanwhile; crashes, and calls whose replies are lost.
+    /// their jobs as failed before. Matrices, some of whose jobs fail by themselves; a class whose
+    /// jobs are never run again; people who cancel, re-run and delete meanwhile; crashes, and calls
+    /// whose replies are lost.
     pub fn interrupt() -> Self {
         let faults = |rng: &mut Rng| FaultProfile {
             interrupted: 0.33,
@@ -55,13 +55,6 @@ impl Profile {
     pub fn taken() -> Self {
         let faults = |_: &mut Rng| FaultProfile { interrupted: 0.5, ..FaultProfile::default() };
         Self { name: "taken", faults, ..Self::spot() }
-    }
-
-    /// The same, with spot machines only.
-    pub fn spot_only() -> Self {
-        let mut class = linux(KEEP);
-        class.machines.retain(|spec| spec.market == Market::Spot);
-        Self { name: "spot_only", classes: vec![class], ..Self::taken() }
     }
 }
 

@@ -204,7 +204,6 @@ impl Profile {
             Self::alone(),
             Self::interrupt_lost(),
             Self::taken(),
-            Self::spot_only(),
         ]
     }
 }

@@ -191,8 +191,7 @@ cases! {
     the_breaker_for_machines_never_closes: [Mutant::BootBreakerNeverCloses], Profile::deaf,
         [Waits], 3;
     refused_launches_count_as_boots: [Mutant::RefusalsCountAsBoots], Profile::cap, [Boots], 5;
-    reclaimed_machines_count_as_boots: [Mutant::ReclaimsCountAsBoots], Profile::spot_only, [Boots],
-        60;
+    reclaimed_machines_count_as_boots: [Mutant::ReclaimsCountAsBoots], Profile::spot, [Boots], 60;
     runners_are_registered_in_the_scope: [Mutant::RegisterInScope], Profile::hijack, [L10], 2;
     runners_carry_all_labels_of_the_class: [Mutant::LabelsOfClass], Profile::hijack, [L10], 2;
     repositories_keep_the_names_of_deliveries: [Mutant::FormerName], Profile::rogue, [L10], 20;
