@@ -38,11 +38,11 @@ mod snapshot;
 mod spot_breakers;
 mod steps;
 mod tell;
+mod told_classes;
 pub mod traces;
 mod unserved;
 mod waits;
 
-pub use boot_stops::BootStops;
 pub use contacts::{Contact, Contacts, Failure, SERVICES};
 pub use deliveries::{Deliveries, DeliveryCounts, Fault, Handled, RefusedDelivery};
 pub use drift::{OpenDrift, ResolvedBy};
@@ -54,7 +54,7 @@ pub use open_runs::Listing;
 pub use pauses::Pauses;
 pub use samples::{MINUTES, Sample, Samples};
 pub use scrape::Held;
-pub use spot_breakers::SpotBreakers;
+pub use told_classes::ToldClasses;
 pub use unserved::{Polled, Unserved};
 pub use waits::{RecentWaits, Waits};
 
@@ -86,9 +86,9 @@ pub struct Telemetry {
     /// The pauses that were told.
     pub pauses: Pauses,
     /// The classes of which was told that their machines never come online.
-    pub boot_stops: BootStops,
+    pub boot_stops: ToldClasses,
     /// The classes whose spot breakers were told.
-    pub spot_breakers: SpotBreakers,
+    pub spot_breakers: ToldClasses,
     /// The open drift of the last poll.
     pub drift: OpenDrift,
     /// When this process started.
@@ -126,8 +126,8 @@ impl Telemetry {
             deliveries: Deliveries::default(),
             events: Events::new(started_at, events::KEPT),
             pauses: Pauses::default(),
-            boot_stops: BootStops::default(),
-            spot_breakers: SpotBreakers::default(),
+            boot_stops: ToldClasses::default(),
+            spot_breakers: ToldClasses::default(),
             drift: OpenDrift::default(),
             started_at,
             held: Held::default(),

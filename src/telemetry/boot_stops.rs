@@ -1,37 +1,26 @@
 //! Classes whose machines never come online, as events, log lines and a metric: what changed since
 //! this process last told it.
 
-use std::collections::BTreeMap;
-
-use jiff::Timestamp;
-use parking_lot::Mutex;
 use tinqs_ci_reconciler::model::{BootStop, ClassName};
 
 use super::Telemetry;
 use crate::words::events::What;
-
-/// Since when each class was told.
-#[derive(Default)]
-pub struct BootStops(Mutex<BTreeMap<ClassName, Timestamp>>);
 
 impl Telemetry {
     /// Notes the classes whose latest machines never came online.
     pub fn note_boot_stops(&self, stops: &[(ClassName, BootStop)]) {
         let now = self.now();
         self.metrics.boot_stops(stops);
-        let mut told = self.boot_stops.0.lock();
-        let closed = told.extract_if(.., |class, _| stops.iter().all(|(open, _)| open != class));
-        for (class, since) in closed {
+        for (class, since) in self.boot_stops.ended(stops) {
             let open = now.duration_since(since);
             let open_seconds = open.as_secs();
             tracing::info!(class = class.0.as_str(), open_seconds, "breaker closed");
             self.events.tell_class(&class, What::BreakerClosed { open }, now);
         }
         for (class, stop) in stops {
-            if told.contains_key(class) {
+            if !self.boot_stops.begins(class, stop.since) {
                 continue;
             }
-            told.insert(class.clone(), stop.since);
             let message = stop.detail();
             tracing::error!(
                 class = class.0.as_str(),

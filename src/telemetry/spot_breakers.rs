@@ -1,36 +1,25 @@
 //! Spot breakers as events, log lines and a metric: what changed since this process last told it.
 
-use std::collections::BTreeMap;
-
-use jiff::Timestamp;
-use parking_lot::Mutex;
 use tinqs_ci_reconciler::model::{ClassName, SpotBreaker};
 
 use super::Telemetry;
 use crate::words::events::What;
-
-/// Since when each class was told.
-#[derive(Default)]
-pub struct SpotBreakers(Mutex<BTreeMap<ClassName, Timestamp>>);
 
 impl Telemetry {
     /// Notes the classes whose machines on demand come first.
     pub fn note_spot_breakers(&self, breakers: &[(ClassName, SpotBreaker)]) {
         let now = self.now();
         self.metrics.spot_breakers(breakers);
-        let mut told = self.spot_breakers.0.lock();
-        let closed = told.extract_if(.., |class, _| breakers.iter().all(|(open, _)| open != class));
-        for (class, since) in closed {
+        for (class, since) in self.spot_breakers.ended(breakers) {
             let open = now.duration_since(since);
             let open_seconds = open.as_secs();
             tracing::info!(class = class.0.as_str(), open_seconds, "spot breaker closed");
             self.events.tell_class(&class, What::SpotBreakerClosed { open }, now);
         }
         for (class, breaker) in breakers {
-            if told.contains_key(class) {
+            if !self.spot_breakers.begins(class, breaker.since) {
                 continue;
             }
-            told.insert(class.clone(), breaker.since);
             let message = breaker.detail();
             tracing::warn!(
                 class = class.0.as_str(),

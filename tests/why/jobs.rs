@@ -60,18 +60,24 @@ pub(crate) async fn a_job_is_cancelled_while_it_runs() {
     all_is_well(&host).await;
 }
 
+/// Starts a job, and kills its machine while it runs. Returns the job's ID.
+async fn killed_mid_job(host: &Host, script: &str) -> i64 {
+    let job = host.push(1, &["linux"], script)[0];
+    running(host, job).await;
+    for pid in host.processes() {
+        signal(pid, Signal::KILL);
+    }
+    job
+}
+
 pub(crate) async fn the_machine_of_a_running_job_is_killed() {
     let zombie_after = SignedDuration::from_secs(8);
     let class =
         "labels = [\"linux\"]\nboot_within = \"20s\"\nidle_within = \"4s\"\nrerun = \"never\"";
     let mut host = host(&Options { class, zombie_after, ..Options::default() });
     host.start().await;
-    let job = host.push(1, &["linux"], "sleep 60")[0];
+    let job = killed_mid_job(&host, "sleep 60").await;
     let name = job.to_string();
-    running(&host, job).await;
-    for pid in host.processes() {
-        signal(pid, Signal::KILL);
-    }
     says(&host, &["why", &name], &["MachineLost", "e-run"]).await;
     host.all_done(&[job], 60).await;
     assert_eq!(host.status(job), Status::Done(Conclusion::Failure));
@@ -85,12 +91,8 @@ pub(crate) async fn a_lost_job_runs_again() {
     let zombie_after = SignedDuration::from_secs(8);
     let mut host = host(&Options { class: CLASS, zombie_after, ..Options::default() });
     host.start().await;
-    let job = host.push(1, &["linux"], "sleep 20")[0];
+    let job = killed_mid_job(&host, "sleep 20").await;
     let name = job.to_string();
-    running(&host, job).await;
-    for pid in host.processes() {
-        signal(pid, Signal::KILL);
-    }
     says(&host, &["why", &name], &["AwaitsRerun", "is run again then"]).await;
     says(&host, &["why", &name], &["the forge runs the job again", "2nd attempt of the job"]).await;
     host.settles(90).await;
@@ -102,12 +104,8 @@ pub(crate) async fn before_1_26_a_lost_job_is_said_at_once_not_to_run_again() {
     let (line, zombie_after) = (Line::V1_25, SignedDuration::from_secs(15));
     let mut host = host(&Options { class: CLASS, line, zombie_after, ..Options::default() });
     host.start().await;
-    let job = host.push(1, &["linux"], "sleep 60")[0];
+    let job = killed_mid_job(&host, "sleep 60").await;
     let name = job.to_string();
-    running(&host, job).await;
-    for pid in host.processes() {
-        signal(pid, Signal::KILL);
-    }
     let texts = ["MachineLost", "this version cannot run it again by its API (1.26 can)", "e-run"];
     says(&host, &["why", &name], &texts).await;
     host.all_done(&[job], 60).await;
