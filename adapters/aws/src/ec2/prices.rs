@@ -150,12 +150,12 @@ impl Prices {
         let _turn = self.turn.lock().await;
         let missing: BTreeSet<String> = {
             let mut inner = self.inner.lock();
-            let subnets = machines.iter().map(|spec| &spec.subnet);
-            let missing = subnets.filter(|subnet| !inner.zones.contains_key(*subnet));
-            let missing: BTreeSet<String> = missing.cloned().collect();
             inner.zones_asked.retain(|_, at| is_recent(*at, now, TRIED_EVERY));
-            let is_asked = |subnet: &&String| !inner.zones_asked.contains_key(*subnet);
-            let missing: BTreeSet<String> = missing.iter().filter(is_asked).cloned().collect();
+            let is_missing = |subnet: &&String| {
+                !inner.zones.contains_key(*subnet) && !inner.zones_asked.contains_key(*subnet)
+            };
+            let subnets = machines.iter().map(|spec| &spec.subnet);
+            let missing: BTreeSet<String> = subnets.filter(is_missing).cloned().collect();
             if missing.is_empty() {
                 return;
             }
