@@ -32,6 +32,8 @@ pub(super) struct RerunWatch {
     counts: BTreeMap<RerunKey, u32>,
     /// Lost jobs that are not run again yet, by ID and end.
     lost: BTreeMap<(i64, Timestamp), Wait>,
+    /// Ends beside a canceled job that the workflow run may show no longer.
+    beside_canceled: BTreeSet<(i64, Timestamp)>,
 }
 
 fn key_of(job: &JobRow) -> RerunKey {
@@ -125,6 +127,15 @@ impl Laws {
         }
     }
 
+    /// L17: a person runs a job of a workflow run again, or removes it. If a job is canceled, the
+    /// controller may have read that already: then the jobs that ended beside it stay to a person.
+    pub fn on_person_at_run(&mut self, of_run: &[&JobRow]) {
+        if of_run.iter().any(|job| job.status == Status::Done(Conclusion::Cancelled)) {
+            let ends = of_run.iter().filter_map(|job| Some((job.id, job.completed_at?)));
+            self.reruns.beside_canceled.extend(ends);
+        }
+    }
+
     /// L17: checks that lost jobs are run again soon. `is_gone`: whether the run of a job has no
     /// record, or a person deleted it.
     pub fn lost_jobs(
@@ -175,6 +186,9 @@ impl Laws {
         let taken_at = cloud.taken_at(job.runner_name.as_deref())?;
         // A runner may report the job before its machine ends.
         let over = job.completed_at?;
+        if self.reruns.beside_canceled.contains(&(job.id, over)) {
+            return None;
+        }
         let seen_early = job.started_at.is_some_and(|at| over.duration_since(at) >= READ_WITHIN);
         if taken_at > over && (!seen_early || taken_at > over + NOTICED_WITHIN) {
             return None;

@@ -37,6 +37,7 @@ pub(super) fn act(
         }
         UserAction::Rerun(n) => {
             if let Some(id) = ago(n) {
+                at_run_of(world, id);
                 let new = world.forge().rerun(now, id);
                 if new != id {
                     pushed.push(new);
@@ -55,6 +56,7 @@ pub(super) fn act(
         }
         UserAction::Forget(n) => {
             if let Some(id) = ago(n) {
+                at_run_of(world, id);
                 let mut forge = world.forge();
                 forge.forget_job(id);
                 // Jobs that need it would be blocked until the server's cleanup a day later.
@@ -97,6 +99,15 @@ pub(super) fn act(
         UserAction::StrangersLeave => strangers::leave(world),
     }
     None
+}
+
+/// Tells the laws that a person acts on the workflow run of a job.
+fn at_run_of(world: &mut World, job: i64) {
+    let forge = world.forge.clone();
+    let forge = forge.lock();
+    if let Some(run_id) = forge.job(job).map(|job| job.run_id) {
+        world.laws.on_person_at_run(&forge.jobs_of_run(run_id));
+    }
 }
 
 /// Returns whether a push makes a repository whose name another one had.
