@@ -14,12 +14,12 @@ use tinqs_ci_local::queue::MemoryQueue;
 use tinqs_ci_local::store::Store;
 use tinqs_ci_reconciler::controller::ReconcileOutcome;
 use tinqs_ci_reconciler::model::{
-    AttemptId, Job, JobRef, JobRunner, Registration, Registrations, RerunScope, RunName, Runner,
-    Secret, WorkflowRun,
+    AttemptId, Job, JobRef, JobRunner, Registration, Registrations, RepoRef, RerunScope, RunName,
+    Runner, Secret, WorkflowRun,
 };
 use tinqs_ci_reconciler::ports::{
-    Forge, PortError, Ports, RegistrationLists, RepoRef, RerunAnswer, RunStore as _, SeenJob,
-    TrueTime, WaitingJob,
+    Forge, PortError, Ports, RegistrationLists, RerunAnswer, RunStore as _, SeenJob, TrueTime,
+    WaitingJob,
 };
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -112,7 +112,7 @@ impl World {
         let store = Store::open(&host.store())?;
         let limits = class.seat_limits();
         let holder = all.first().ok_or("no run")?.attempt_id(1);
-        if !store.seat(&class.name, &holder, "acme/widget", limits).await? {
+        if !store.seat(&class.name, &holder, RepoRef::named("acme/widget"), limits).await? {
             return Err("the seat is taken".into());
         }
         let clock = Arc::new(SystemClock);

@@ -23,7 +23,7 @@ use std::fmt;
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
 use tinqs_ci_reconciler::model::{
-    Attempt, AttemptId, Class, ClassName, MachineId, Run, RunName, Uid,
+    Attempt, AttemptId, Class, ClassName, JobRef, MachineId, Run, RunName, Uid,
 };
 
 use crate::executor::Group;
@@ -92,8 +92,8 @@ pub struct Laws {
     woken: BTreeMap<RunName, u64>,
     /// What the job of each run asked for: repository and labels.
     launched_for: BTreeMap<RunName, (i64, Vec<String>)>,
-    /// The name of the repository with which each attempt was recorded: its seat counts for it.
-    decided_for: BTreeMap<AttemptId, String>,
+    /// The job with which each attempt was recorded: its seat counts for the job's repository.
+    decided_for: BTreeMap<AttemptId, JobRef>,
     waiting: BTreeMap<(i64, Timestamp), time::Wait>,
     registration_went: BTreeMap<i64, Timestamp>,
     /// Machines that should be gone, and for how long.

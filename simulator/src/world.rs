@@ -9,10 +9,10 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::{Mutex, MutexGuard};
 use tinqs_ci_reconciler::model::{
-    AttemptId, Class, ClassName, MachineSpec, Market, Outcome as RunOutcome, Reason, Run, RunName,
-    serving,
+    AttemptId, Class, ClassName, MachineSpec, Market, Outcome as RunOutcome, Reason, RepoRef, Run,
+    RunName, serving,
 };
-use tinqs_ci_reconciler::ports::{Clock, OpenRun, RegistrationLists};
+use tinqs_ci_reconciler::ports::{Clock, OpenRun, RegistrationLists, Seat};
 
 use crate::cloud::machine::{self, Doing, MachineOutcome};
 use crate::cloud::{self, Cloud};
@@ -292,14 +292,14 @@ impl World {
         given_up || class.is_none_or(|class| class.machines.iter().all(broken) || clogged(class))
     }
 
-    /// Checks whose turn it was when a seat was taken. `held`: the repositories of the seats of the
-    /// class that were held before.
+    /// Checks whose turn it was when a seat was taken. `held`: the seats of the class that were held
+    /// before.
     pub(crate) fn seat_taken(
         &mut self,
         class: &ClassName,
         by: &AttemptId,
-        repo: &str,
-        held: &[String],
+        repo: RepoRef<'_>,
+        held: &[Seat],
     ) {
         if self.laws.fair_among.is_none() {
             return;

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use tinqs_ci_reconciler::model::{AttemptId, ClassName, Pause, Run, UnknownFields, Usage, encode};
-use tinqs_ci_reconciler::ports::{SnapshotPart, StoreItem};
+use tinqs_ci_reconciler::ports::{Seat, SnapshotPart, StoreItem};
 
 pub use read::{BackupReader, Flaw};
 
@@ -60,6 +60,9 @@ enum Line {
         class: ClassName,
         attempt_id: AttemptId,
         repo: String,
+        /// 0 if it is not known, and in backups by earlier releases.
+        #[serde(default)]
+        repo_id: i64,
     },
     Pause(Pause),
     Usage(Usage),
@@ -109,8 +112,8 @@ impl BackupWriter {
             match item {
                 StoreItem::Run(run) => self.push_run(&mut lines, *run),
                 StoreItem::Seat { class, seat } => {
-                    let (attempt_id, repo) = (seat.attempt_id, seat.repo);
-                    push(&mut lines, &Line::Seat { class, attempt_id, repo });
+                    let Seat { attempt_id, repo, repo_id } = seat;
+                    push(&mut lines, &Line::Seat { class, attempt_id, repo, repo_id });
                 }
                 StoreItem::Pause(pause) => push(&mut lines, &Line::Pause(pause)),
                 StoreItem::Usage(used) => push(&mut lines, &Line::Usage(used)),

@@ -10,13 +10,13 @@ use jiff::{SignedDuration, Timestamp, civil::Date};
 use parking_lot::Mutex;
 use tinqs_ci_reconciler::model::{
     Attempt, AttemptId, ClassName, JobRef, JobRunner, Machine, MachineId, MachineSpec, MicroUsd,
-    Pause, Registration, Registrations, RerunKey, RerunScope, Reruns, Run, RunName, Runner,
-    SeatLimits, Uid, Usage, WorkflowRun,
+    Pause, Registration, Registrations, RepoRef, RerunKey, RerunScope, Reruns, Run, RunName,
+    Runner, SeatLimits, Uid, Usage, WorkflowRun,
 };
 use tinqs_ci_reconciler::ports::{
     Compute, Delivery, ErrorKind, Expect, Filter, Forge, MachineLog, NewerRecord, OpenRun, Page,
-    PortError, Ports, Queue, QueueDepth, ReadByAll, RegistrationLists, RepoRef, RerunAnswer,
-    RunStore, Seat, SeenJob, TrueTime, WaitingJob,
+    PortError, Ports, Queue, QueueDepth, ReadByAll, RegistrationLists, RerunAnswer, RunStore, Seat,
+    SeenJob, TrueTime, WaitingJob,
 };
 
 use super::{Telemetry, labels, traces};
@@ -196,7 +196,7 @@ impl RunStore for Observed<dyn RunStore> {
         &self,
         class: &ClassName,
         attempt_id: &AttemptId,
-        repo: &str,
+        repo: RepoRef<'_>,
         limits: SeatLimits,
     ) -> Result<bool, PortError> {
         self.write("seat", self.inner.seat(class, attempt_id, repo, limits)).await

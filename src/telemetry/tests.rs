@@ -294,6 +294,7 @@ fn the_snapshot_counts_runs_and_machines_by_class_and_drops_what_is_gone() {
         at_limit: false,
         runs_on: vec!["class-1".to_owned()].into(),
         repo: "a/b".into(),
+        repo_id: 0,
         waiting_since: now(),
         boots: Vec::new(),
     };

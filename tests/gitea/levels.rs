@@ -7,8 +7,8 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tinqs_ci_gitea::client::{Access, Client};
 use tinqs_ci_gitea::{Config as Settings, RegisterIn, Scope};
-use tinqs_ci_reconciler::model::{AttemptId, Job, JobRef, Registrations, Secret};
-use tinqs_ci_reconciler::ports::{ErrorKind, Forge as _, RegistrationLists, RepoRef};
+use tinqs_ci_reconciler::model::{AttemptId, Job, JobRef, Registrations, RepoRef, Secret};
+use tinqs_ci_reconciler::ports::{ErrorKind, Forge as _, RegistrationLists};
 use tinqs_ci_simulator::forge::{Config, Forge, JobSpec, Line};
 use tinqs_ci_simulator::gitea_wire::{ApiToken, Right, Wire, WireOptions};
 

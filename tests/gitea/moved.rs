@@ -2,8 +2,8 @@
 
 use jiff::Timestamp;
 use tinqs_ci_gitea::Scope;
-use tinqs_ci_reconciler::model::{Job, JobRef};
-use tinqs_ci_reconciler::ports::{ErrorKind, Forge as _, RepoRef};
+use tinqs_ci_reconciler::model::{Job, JobRef, RepoRef};
+use tinqs_ci_reconciler::ports::{ErrorKind, Forge as _};
 use tinqs_ci_simulator::forge::{JobSpec, Line, Scope as Level};
 use tinqs_ci_simulator::gitea_wire::Right;
 

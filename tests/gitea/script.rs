@@ -13,8 +13,8 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tinqs_ci_gitea::client::{Client, Deadlines};
 use tinqs_ci_gitea::{Config, Demand, RegisterIn, Scope};
-use tinqs_ci_reconciler::model::Secret;
-use tinqs_ci_reconciler::ports::{Clock, RepoRef};
+use tinqs_ci_reconciler::model::{RepoRef, Secret};
+use tinqs_ci_reconciler::ports::Clock;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 pub(crate) const TOKEN: &str = "api-token-0123456789abcdef";

@@ -12,9 +12,9 @@ use tinqs_ci::server::Role;
 use tinqs_ci::server::http::Deadlines;
 use tinqs_ci::telemetry::lines::{self, Form};
 use tinqs_ci_reconciler::model::{
-    About, Attempt, AttemptId, Boot, MachineState, Outcome, Phase, Placement, Run, Secret,
+    About, Attempt, AttemptId, Boot, MachineState, Outcome, Phase, Placement, RepoRef, Run, Secret,
 };
-use tinqs_ci_reconciler::ports::{Compute as _, Forge as _, RepoRef};
+use tinqs_ci_reconciler::ports::{Compute as _, Forge as _};
 use tracing_subscriber::layer::SubscriberExt as _;
 
 use crate::asking::{TOKEN, TestServer, queued, settings};

@@ -13,7 +13,7 @@ const HOSTILE: &str = "</td><script>alert(1)</script>\u{202e}\u{1b}[31m";
 fn seated(asked: &TestServer, repo: &str, ids: std::ops::Range<i64>) {
     let class = ClassName("linux".to_owned());
     let seats = ids.map(|id| {
-        let seat = Seat { attempt_id: make::attempt_id(id, 1), repo: repo.to_owned() };
+        let seat = Seat { attempt_id: make::attempt_id(id, 1), repo: repo.to_owned(), repo_id: 0 };
         (class.clone(), seat)
     });
     asked.world.state().seats.extend(seats);

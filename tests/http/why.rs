@@ -210,7 +210,7 @@ async fn a_run_at_a_limit_tells_which_one_and_how_much_it_holds() {
             Some(_) => ["acme/web", "acme/a", "acme/b"],
         };
         for (job, repo) in (20..).zip(repos) {
-            let seat = Seat { attempt_id: attempt_id(job, 1), repo: repo.to_owned() };
+            let seat = Seat { attempt_id: attempt_id(job, 1), repo: repo.to_owned(), repo_id: 0 };
             asked.world.state().seats.push((ClassName("linux".to_owned()), seat));
         }
         let job = why(&asked, "3").await["job"].clone();
@@ -243,7 +243,7 @@ async fn a_run_tells_how_many_jobs_of_other_repositories_are_before_it() {
         repo.clone_into(&mut state.runs.get_mut(&name(id)).expect("a run").spec.job.repo);
     };
     is_before(4, "lone/a");
-    let seat = Seat { attempt_id: attempt_id(20, 1), repo: "acme/web".to_owned() };
+    let seat = Seat { attempt_id: attempt_id(20, 1), repo: "acme/web".to_owned(), repo_id: 0 };
     asked.world.state().seats.push((ClassName("linux".to_owned()), seat));
     sweep(&asked).await;
     let full = ": class linux holds 1 of 1 machines";

@@ -38,7 +38,7 @@ use jiff::{SignedDuration, Timestamp, civil::Date};
 use parking_lot::Mutex;
 use sha2::Digest as _;
 use tinqs_ci_reconciler::model::{
-    AttemptId, ClassName, Pause, RerunKey, Reruns, Run, RunName, SeatLimits, Uid, Usage,
+    AttemptId, ClassName, Pause, RepoRef, RerunKey, Reruns, Run, RunName, SeatLimits, Uid, Usage,
 };
 use tinqs_ci_reconciler::ports::{
     ErrorKind, Expect, Filter, NewerRecord, OpenRun, Page, PortError, ReadByAll, RunStore, Seat,
@@ -316,7 +316,7 @@ impl RunStore for DynamoStore {
         &self,
         class: &ClassName,
         attempt_id: &AttemptId,
-        repo: &str,
+        repo: RepoRef<'_>,
         limits: SeatLimits,
     ) -> Result<bool, PortError> {
         self.take_seat(class, attempt_id, repo, limits).await

@@ -34,7 +34,7 @@ use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 use tinqs_ci_reconciler::model::{
-    AttemptId, ClassName, Pause, RerunKey, Reruns, Run, RunName, SeatLimits, Uid, Usage,
+    AttemptId, ClassName, Pause, RepoRef, RerunKey, Reruns, Run, RunName, SeatLimits, Uid, Usage,
 };
 use tinqs_ci_reconciler::ports::{
     Cursor, ErrorKind, Expect, Filter, NewerRecord, OpenRun, Page, PortError, RunStore, Seat,
@@ -319,11 +319,11 @@ impl RunStore for Store {
         &self,
         class: &ClassName,
         attempt_id: &AttemptId,
-        repo: &str,
+        repo: RepoRef<'_>,
         limits: SeatLimits,
     ) -> Result<bool, PortError> {
-        let (class, attempt_id, repo) = (class.clone(), attempt_id.clone(), repo.to_owned());
-        match self.write("seat", Op::Seat { class, attempt_id, repo, limits }).await? {
+        let (class, seat) = (class.clone(), Seat::new(attempt_id.clone(), repo));
+        match self.write("seat", Op::Seat { class, seat, limits }).await? {
             Answer::Taken(taken) => Ok(taken),
             _ => Err(unexpected("seat")),
         }

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use parking_lot::{Mutex, MutexGuard};
 
 use super::Controller;
-use crate::model::{Phase, Reason, Run, RunName, SeatLimits};
+use crate::model::{JobRef, Phase, Reason, RepoKey, Run, RunName, SeatLimits};
 use crate::plan::LONGEST_DUE;
 use crate::plan::share::{Served, Waiter, order};
 use crate::plan::times::older;
@@ -26,17 +26,17 @@ pub(super) struct LaunchQueue(Mutex<Inner>);
 #[derive(Default)]
 struct Inner {
     /// The queued runs of each repository, by the start of their wait.
-    queued: BTreeMap<String, BTreeSet<(Timestamp, RunName)>>,
+    queued: BTreeMap<RepoKey, BTreeSet<(Timestamp, RunName)>>,
     places: HashMap<RunName, Place>,
-    /// The runs that have an attempt or a running job: their repository, and when this process has
-    /// last seen that. Launches serve every class, so they count in all classes together.
-    live: HashMap<RunName, (String, Timestamp)>,
+    /// The runs that have an attempt or a running job, with the job, and when this process has last
+    /// seen that. Launches serve every class, so they count in all classes together.
+    live: HashMap<RunName, (JobRef, Timestamp)>,
     served: Served,
 }
 
 /// The place of a queued run.
 struct Place {
-    repo: String,
+    job: JobRef,
     waiting_since: Timestamp,
     /// Since when it is queued.
     stands: Timestamp,
@@ -44,7 +44,8 @@ struct Place {
 
 impl Inner {
     fn takes_out(&mut self, name: &RunName) {
-        let Some(Place { repo, waiting_since, .. }) = self.places.remove(name) else { return };
+        let Some(Place { job, waiting_since, .. }) = self.places.remove(name) else { return };
+        let repo = job.repo_ref().key();
         if let Some(of_repo) = self.queued.get_mut(&repo) {
             of_repo.remove(&(waiting_since, name.clone()));
             if of_repo.is_empty() {
@@ -53,17 +54,17 @@ impl Inner {
         }
     }
 
-    /// Notes whether a run has a machine, or gets one.
-    fn lives(&mut self, name: &RunName, repo: Option<&str>, now: Timestamp) {
-        let Some(repo) = repo else {
+    /// Notes the job of a run that has a machine, or gets one; `None`: it has none.
+    fn lives(&mut self, name: &RunName, job: Option<&JobRef>, now: Timestamp) {
+        let Some(job) = job else {
             self.live.remove(name);
             return;
         };
         if self.live.len() >= LIVE_KEPT {
             self.live.clear();
         }
-        if self.live.insert(name.clone(), (repo.to_owned(), now)).is_none() {
-            self.served.gets(repo, now);
+        if self.live.insert(name.clone(), (job.clone(), now)).is_none() {
+            self.served.gets(job.repo_ref(), now);
         }
     }
 }
@@ -89,13 +90,13 @@ impl LaunchQueue {
     ) {
         let mut inner = self.inner();
         inner.takes_out(name);
-        let repo = run.filter(|run| run.is_open() && is_live(run));
-        inner.lives(name, repo.map(|run| run.spec.job.repo.as_str()), now);
+        let live = run.filter(|run| run.is_open() && is_live(run));
+        inner.lives(name, live.map(|run| &run.spec.job), now);
         if let Some(run) = run.filter(|_| reason == Some(Reason::Paced)) {
-            let (repo, waiting_since) = (run.spec.job.repo.clone(), run.status.waiting_since);
-            let of_repo = inner.queued.entry(repo.clone()).or_default();
+            let (job, waiting_since) = (run.spec.job.clone(), run.status.waiting_since);
+            let of_repo = inner.queued.entry(job.repo_ref().key()).or_default();
             of_repo.insert((waiting_since, name.clone()));
-            inner.places.insert(name.clone(), Place { repo, waiting_since, stands: now });
+            inner.places.insert(name.clone(), Place { job, waiting_since, stands: now });
         }
     }
 
@@ -117,21 +118,19 @@ impl LaunchQueue {
     /// Removes and returns the run whose turn it is. It counts as live from now on.
     fn first(&self, now: Timestamp) -> Option<RunName> {
         let mut inner = self.inner();
-        let Inner { queued, live, served, .. } = &mut *inner;
+        let Inner { queued, places, live, served } = &mut *inner;
         // A live run is reconciled at least so often, maybe by another replica.
         live.retain(|_, (_, seen)| !older(now, *seen, LONGEST_DUE));
         served.forget_old(now);
-        let mut oldest: Vec<(String, Timestamp, RunName)> = Vec::with_capacity(queued.len());
-        for (repo, of_repo) in queued {
-            let first = of_repo.first().cloned();
-            oldest.extend(first.map(|(since, name)| (repo.clone(), since, name)));
-        }
-        let waiting = oldest.iter().map(|(repo, since, name)| Waiter { name, repo, since: *since });
-        let live = live.values().map(|(repo, _)| repo.as_str());
-        let next = order(SeatLimits::default(), live, waiting, served, now).next()?;
-        let (name, repo) = (next.name.clone(), next.repo.to_owned());
+        let oldest = queued.values().filter_map(|of_repo| of_repo.first());
+        let waiting = oldest.filter_map(|(since, name)| {
+            Some(Waiter { name, repo: places.get(name)?.job.repo_ref(), since: *since })
+        });
+        let live = live.values().map(|(job, _)| job.repo_ref());
+        let name = order(SeatLimits::default(), live, waiting, served, now).next()?.name.clone();
+        let job = places.get(&name)?.job.clone();
         inner.takes_out(&name);
-        inner.lives(&name, Some(&repo), now);
+        inner.lives(&name, Some(&job), now);
         Some(name)
     }
 }

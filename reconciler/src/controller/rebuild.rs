@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Controller;
 use crate::model::{
-    AttemptId, Class, ClassName, JobRef, Machine, MachineId, Registration, Registrations, Run,
-    RunName, SeatLimits, serving,
+    AttemptId, Class, ClassName, JobRef, Machine, MachineId, Registration, Registrations, RepoRef,
+    Run, RunName, SeatLimits, serving,
 };
 use crate::plan::{LeftOver, rebuilt};
 use crate::ports::{ErrorKind, Expect, Filter, PortError, RegistrationLists, WaitingJob};
@@ -38,6 +38,9 @@ pub struct RebuiltItem {
     pub class: ClassName,
     /// The repository of its job, `owner/name`; empty if it is not known.
     pub repo: String,
+    /// The ID of that repository at the forge; 0 if it is not known.
+    #[serde(default)]
+    pub repo_id: i64,
     /// Whether a run is written that has it: its job waits, and has no newer attempt.
     pub run: bool,
     /// Whether a seat is written for it: its class has a limit.
@@ -94,6 +97,7 @@ impl Controller {
                 machine: left.machine.map(|machine| machine.id.clone()),
                 class,
                 repo: self.repo_of(&left, job).await?,
+                repo_id: job.map_or_else(|| left.repo_id(), |job| job.job.repo_id),
                 run: run.is_some(),
                 seat,
             });
@@ -150,7 +154,7 @@ impl Controller {
         if let Some(job) = job {
             return Ok(job.job.repo.clone());
         }
-        let repo_id = left.machine.map_or(0, |machine| machine.repo_id);
+        let repo_id = left.repo_id();
         let job_id = left.attempt_id.run.as_str().strip_prefix("job-");
         let Some(job_id) = job_id.and_then(|id| id.parse().ok()).filter(|_| repo_id > 0) else {
             return Ok(String::new());
@@ -165,7 +169,8 @@ impl Controller {
         for item in items.iter().filter(|item| item.seat) {
             // What is there counts, whatever the limits are now.
             let no_limits = SeatLimits::default();
-            store.seat(&item.class, &item.attempt_id, &item.repo, no_limits).await?;
+            let repo = RepoRef { id: item.repo_id, name: &item.repo };
+            store.seat(&item.class, &item.attempt_id, repo, no_limits).await?;
         }
         for run in runs {
             store.put(run, Expect::Absent).await?;

@@ -11,11 +11,11 @@ use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 
 use crate::model::{
-    AttemptId, ForgeRead, JobRef, JobRunner, Registration, Registrations, RerunScope, Runner,
-    WorkflowRun,
+    AttemptId, ForgeRead, JobRef, JobRunner, Registration, Registrations, RepoRef, RerunScope,
+    Runner, WorkflowRun,
 };
 use crate::ports::{
-    Clock, Forge, PortError, RegistrationLists, RepoRef, RerunAnswer, SeenJob, TrueTime, WaitingJob,
+    Clock, Forge, PortError, RegistrationLists, RerunAnswer, SeenJob, TrueTime, WaitingJob,
 };
 
 /// A disabled registration is forgotten after this time; most are removed within minutes.

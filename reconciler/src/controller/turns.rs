@@ -9,8 +9,8 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::Controller;
 use crate::model::{
-    AttemptId, Class, ClassName, LimitOf, Observation, Phase, Reason, Run, RunName, SeatLimits,
-    serving,
+    AttemptId, Class, ClassName, LimitOf, Observation, Phase, Reason, RepoRef, Run, RunName,
+    SeatLimits, serving,
 };
 use crate::plan::share::{Order, Served, Waiter, order};
 use crate::plan::times::{TURN_WITHIN, after, older};
@@ -52,9 +52,16 @@ struct OfClass {
 
 /// A seat that is taken.
 struct Seated {
-    repo: String,
+    seat: Seat,
     /// The place in the order of reads at which it was first seen.
     seen: u64,
+}
+
+impl OfClass {
+    /// Returns the repositories that the taken seats count for.
+    fn repos(&self) -> impl Iterator<Item = RepoRef<'_>> {
+        self.seated.values().map(|seated| seated.seat.repo_ref())
+    }
 }
 
 /// Who asks for a seat of a class, and when.
@@ -95,9 +102,10 @@ impl Inner {
         let begun = self.begun;
         let unchanged = unchanged.map(move |run| (begun, run));
         let changed = reconciled.values().filter_map(|(at, run)| Some((*at, run.as_ref()?)));
-        let waiter = |(_, run): (u64, &'a OpenRun)| {
-            let OpenRun { name, repo, waiting_since, .. } = run;
-            Waiter { name, repo, since: *waiting_since }
+        let waiter = |(_, run): (u64, &'a OpenRun)| Waiter {
+            name: &run.name,
+            repo: run.repo_ref(),
+            since: run.waiting_since,
         };
         unchanged.chain(changed).filter(waits).map(waiter).chain(own)
     }
@@ -105,7 +113,7 @@ impl Inner {
     fn order<'a>(&'a self, asked: &Asked<'a>, limits: SeatLimits) -> Order<'a> {
         let unknown = OfClass::default();
         let of = self.classes.get(&asked.class.name).unwrap_or(&unknown);
-        let held = of.seated.values().map(|seat| seat.repo.as_str());
+        let held = of.repos();
         order(limits, held, self.waiting(asked), &of.served, asked.now)
     }
 }
@@ -176,19 +184,18 @@ impl Turns {
         seated.retain(|attempt_id, _| held.contains(attempt_id));
         for seat in seats {
             if !seated.contains_key(&seat.attempt_id) {
-                let repo = seat.repo.clone();
-                seated.insert(seat.attempt_id.clone(), Seated { repo, seen });
-                served.gets(&seat.repo, now);
+                seated.insert(seat.attempt_id.clone(), Seated { seat: seat.clone(), seen });
+                served.gets(seat.repo_ref(), now);
             }
         }
         served.forget_old(now);
     }
 
     /// Returns the limit that refuses a seat to a repository, by the seats that were last read.
-    fn reached(&self, class: &Class, repo: &str) -> Option<LimitOf> {
+    fn reached(&self, class: &Class, repo: RepoRef<'_>) -> Option<LimitOf> {
         let inner = self.inner();
-        let seats = inner.classes.get(&class.name).into_iter().flat_map(|of| of.seated.values());
-        Some(class.seat_limits().reached(repo, seats.map(|seat| seat.repo.as_str()))?.of)
+        let held = inner.classes.get(&class.name).into_iter().flat_map(OfClass::repos);
+        Some(class.seat_limits().reached(repo, held)?.of)
     }
 
     /// Returns whether no seat of the class was free when its seats were last read, and other runs
@@ -196,8 +203,7 @@ impl Turns {
     fn is_awaited(&self, asked: &Asked<'_>) -> bool {
         let inner = self.inner();
         let of_class = inner.classes.get(&asked.class.name);
-        let seats = of_class.into_iter().flat_map(|of| of.seated.values());
-        let held: Vec<&str> = seats.map(|seat| seat.repo.as_str()).collect();
+        let held: Vec<RepoRef<'_>> = of_class.into_iter().flat_map(OfClass::repos).collect();
         let limits = asked.class.seat_limits();
         if limits.class.is_none_or(|limit| held.len() < limit as usize) {
             return false;
@@ -252,7 +258,7 @@ impl Turns {
         let limits = SeatLimits { class: None, ..asked.class.seat_limits() };
         let first = inner.order(asked, limits).take(COUNTED);
         let before = first.take_while(|waiter| waiter.name != own.name);
-        Some(before.filter(|waiter| waiter.repo != own.repo).count())
+        Some(before.filter(|waiter| !waiter.repo.is_same(own.repo)).count())
     }
 
     /// Forgets everything: times of a wrong clock.
@@ -359,5 +365,5 @@ impl Controller {
 }
 
 fn waiter(run: &Run) -> Waiter<'_> {
-    Waiter { name: &run.name, repo: &run.spec.job.repo, since: run.status.waiting_since }
+    Waiter { name: &run.name, repo: run.spec.job.repo_ref(), since: run.status.waiting_since }
 }

@@ -1,7 +1,80 @@
-//! Names of repositories, `owner/name`: their owner, and patterns for them.
+//! Repositories: their IDs, and their names, `owner/name`, with owners and patterns for them.
 //!
 //! The forge compares names without case, and allows only ASCII letters, digits, `-`, `_` and `.`
 //! in them (Gitea `modules/validation/helpers.go`, `models/repo/repo.go` `IsUsableRepoName`).
+
+use super::run::JobRef;
+
+/// Stands between the name and the ID of a stored repository. No name contains it.
+const ID_MARK: char = '#';
+
+/// A repository. Its ID stays when it is renamed, or given to another owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RepoRef<'a> {
+    /// Its ID at the forge; 0 if unknown.
+    pub id: i64,
+    /// `owner/name` as last reported.
+    pub name: &'a str,
+}
+
+/// What a repository is found by in a map: its ID, or its name in lower case if that is unknown.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RepoKey {
+    /// Its ID.
+    Id(i64),
+    /// Its name, in lower case.
+    Name(String),
+}
+
+impl<'a> RepoRef<'a> {
+    /// Returns a repository of which only the name is known.
+    pub const fn named(name: &'a str) -> Self {
+        Self { id: 0, name }
+    }
+
+    /// Returns whether both are the same repository: by their IDs if both are known, otherwise by
+    /// their names.
+    pub fn is_same(self, other: RepoRef<'_>) -> bool {
+        if self.id > 0 && other.id > 0 {
+            self.id == other.id
+        } else {
+            self.name.eq_ignore_ascii_case(other.name)
+        }
+    }
+
+    /// Returns what it is found by in a map.
+    pub fn key(self) -> RepoKey {
+        match self.id {
+            1.. => RepoKey::Id(self.id),
+            _ => RepoKey::Name(self.name.to_ascii_lowercase()),
+        }
+    }
+
+    /// Returns the text by which stores hold it: `owner/name#id`, or `owner/name` without an ID.
+    pub fn stored(self) -> String {
+        match self.id {
+            1.. => format!("{}{ID_MARK}{}", self.name, self.id),
+            _ => self.name.to_owned(),
+        }
+    }
+
+    /// Reads what [`Self::stored`] returned, or a name alone.
+    pub fn of_stored(text: &'a str) -> Self {
+        let parts = text.rsplit_once(ID_MARK);
+        let parts = parts.and_then(|(name, id)| Some((name, id.parse::<i64>().ok()?)));
+        match parts {
+            Some((name, id @ 1..)) => Self { id, name },
+            _ => Self::named(text),
+        }
+    }
+}
+
+impl JobRef {
+    /// Returns its repository.
+    pub fn repo_ref(&self) -> RepoRef<'_> {
+        RepoRef { id: self.repo_id, name: &self.repo }
+    }
+}
 
 /// Returns the owner of a repository, `owner/name`.
 pub fn owner_of(repo: &str) -> &str {
@@ -99,6 +172,32 @@ mod tests {
         for bad in ["acme", "*", "/site", "acme/", "a/b/c", "acme/si te", "acme/[ab]", "ac?e/x", ""]
         {
             assert!(pattern_problem(bad).is_some(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_repository_is_known_by_its_id_and_without_one_by_its_name() {
+        let of = |id, name| RepoRef { id, name };
+        assert!(of(7, "acme/site").is_same(of(7, "other/page")), "renamed");
+        assert!(!of(7, "acme/site").is_same(of(8, "acme/site")), "replaced");
+        assert!(of(7, "acme/site").is_same(RepoRef::named("Acme/Site")));
+        assert!(!RepoRef::named("acme/site").is_same(of(7, "acme/shop")));
+        assert_eq!(of(7, "acme/site").key(), of(7, "b/c").key());
+        assert_eq!(RepoRef::named("Acme/Site").key(), RepoRef::named("acme/site").key());
+        assert_ne!(of(7, "acme/site").key(), RepoRef::named("acme/site").key());
+    }
+
+    #[test]
+    fn a_stored_repository_is_read_with_and_without_its_id() {
+        for (id, name) in [(7, "acme/site"), (i64::MAX, ""), (0, "acme/site"), (0, "#odd"), (0, "")]
+        {
+            let repo = RepoRef { id, name };
+            assert_eq!(RepoRef::of_stored(&repo.stored()), repo);
+        }
+        assert_eq!(RepoRef { id: 7, name: "acme/site" }.stored(), "acme/site#7");
+        assert_eq!(RepoRef { id: -1, name: "acme/site" }.stored(), "acme/site");
+        for odd in ["acme/site#", "acme/site#0", "acme/site#-4", "acme/site#x"] {
+            assert_eq!(RepoRef::of_stored(odd), RepoRef::named(odd));
         }
     }
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::repos::same_owner;
+use super::repos::{RepoRef, same_owner};
 
 /// The maximum number of seats in a class, and in it for one repository and for one owner.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -42,18 +42,20 @@ pub enum LimitOf {
 }
 
 impl SeatLimits {
-    /// Returns the limit that refuses another seat for a repository (`owner/name`): its own, its
-    /// owner's, or the class's. `held`: the repositories that the seats of the class count for.
+    /// Returns the limit that refuses another seat for a repository: its own, its owner's, or the
+    /// class's. `held`: the repositories that the seats of the class count for. A seat of the same
+    /// repository counts for its owner, whatever the owner was called when it was taken.
     pub fn reached<'a>(
         &self,
-        repo: &str,
-        held: impl IntoIterator<Item = &'a str>,
+        repo: RepoRef<'_>,
+        held: impl IntoIterator<Item = RepoRef<'a>>,
     ) -> Option<LimitReached> {
         let (mut of_repo, mut of_owner, mut of_class) = (0_u32, 0_u32, 0_u32);
         for holder in held {
+            let is_same = holder.is_same(repo);
             of_class += 1;
-            of_owner += u32::from(same_owner(holder, repo));
-            of_repo += u32::from(holder == repo);
+            of_owner += u32::from(is_same || same_owner(holder.name, repo.name));
+            of_repo += u32::from(is_same);
         }
         let all = [
             (LimitOf::Repo, of_repo, self.repo),
@@ -82,21 +84,36 @@ impl fmt::Display for LimitReached {
 mod tests {
     use super::*;
 
-    fn told(limits: (u32, u32, u32), held: &[&str]) -> Option<String> {
+    const SITE: RepoRef<'static> = RepoRef { id: 7, name: "acme/site" };
+
+    fn told(limits: (u32, u32, u32), held: &[RepoRef<'_>]) -> Option<String> {
         let (class, repo, owner) = limits;
         let limits = SeatLimits { class: Some(class), repo: Some(repo), owner: Some(owner) };
-        limits.reached("acme/site", held.iter().copied()).map(|reached| reached.to_string())
+        limits.reached(SITE, held.iter().copied()).map(|reached| reached.to_string())
     }
 
     #[test]
     fn the_narrowest_limit_is_told() {
-        let held = ["acme/site", "acme/site", "Acme/shop", "other/site"];
+        let held = ["acme/site", "Acme/Site", "Acme/shop", "other/site"].map(RepoRef::named);
         assert_eq!(told((4, 2, 3), &held).as_deref(), Some("its repository holds 2 of 2"));
         assert_eq!(told((4, 3, 3), &held).as_deref(), Some("its owner holds 3 of 3"));
         assert_eq!(told((4, 3, 4), &held).as_deref(), Some("its class holds 4 of 4"));
         assert_eq!(told((5, 3, 4), &held), None);
         assert_eq!(told((2, 9, 9), &held).as_deref(), Some("its class holds 4 of 2"), "lowered");
         let none = SeatLimits::default();
-        assert_eq!(none.reached("acme/site", held), None);
+        assert_eq!(none.reached(SITE, held), None);
+    }
+
+    #[test]
+    fn a_renamed_repository_keeps_its_seats_and_a_replaced_one_has_none() {
+        let of = |id, name| RepoRef { id, name };
+        let renamed = [of(7, "acme/old"), of(7, "former/site")];
+        assert_eq!(told((9, 2, 9), &renamed).as_deref(), Some("its repository holds 2 of 2"));
+        assert_eq!(told((9, 9, 2), &renamed).as_deref(), Some("its owner holds 2 of 2"));
+        let replaced = [of(8, "acme/site"), of(8, "acme/site")];
+        assert_eq!(told((9, 1, 9), &replaced), None);
+        assert_eq!(told((9, 9, 2), &replaced).as_deref(), Some("its owner holds 2 of 2"));
+        let of_others = [of(8, "former/shop"), of(9, "former/lab")];
+        assert_eq!(told((9, 1, 1), &of_others), None, "other repositories of a former owner");
     }
 }

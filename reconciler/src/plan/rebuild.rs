@@ -27,6 +27,13 @@ pub struct LeftOver<'a> {
     pub registration: Option<&'a Registration>,
 }
 
+impl LeftOver<'_> {
+    /// Returns the ID of the repository that its machine's tags tell; 0 without a machine.
+    pub fn repo_id(&self) -> i64 {
+        self.machine.map_or(0, |machine| machine.repo_id)
+    }
+}
+
 /// Voids the numbers that a run may have used after its record was copied: their names and client
 /// tokens must not be used again.
 pub fn skip_numbers(run: &mut Run) {

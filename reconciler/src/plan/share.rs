@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use jiff::{SignedDuration, Timestamp};
 
 use super::times::{after, older};
-use crate::model::{RunName, SeatLimits, owner_of};
+use crate::model::{RepoKey, RepoRef, RunName, SeatLimits, owner_of, same_owner};
 
 /// An owner or a repository that has waited for so long, and got nothing meanwhile, goes first.
 pub const PASSED_BY: SignedDuration = SignedDuration::from_mins(30);
@@ -23,8 +23,8 @@ const KEPT: SignedDuration = SignedDuration::from_hours(24);
 pub struct Waiter<'a> {
     /// Its name.
     pub name: &'a RunName,
-    /// Its repository, `owner/name`.
-    pub repo: &'a str,
+    /// Its repository.
+    pub repo: RepoRef<'a>,
     /// Since when it waits.
     pub since: Timestamp,
 }
@@ -34,14 +34,14 @@ pub struct Waiter<'a> {
 pub struct Served {
     /// By owner, in lower case.
     owners: HashMap<String, Timestamp>,
-    repos: HashMap<String, Timestamp>,
+    repos: HashMap<RepoKey, Timestamp>,
 }
 
 impl Served {
-    /// Records that a repository (`owner/name`), and so its owner, got something.
-    pub fn gets(&mut self, repo: &str, at: Timestamp) {
-        self.owners.insert(owner_of(repo).to_ascii_lowercase(), at);
-        self.repos.insert(repo.to_owned(), at);
+    /// Records that a repository, and so its owner, got something.
+    pub fn gets(&mut self, repo: RepoRef<'_>, at: Timestamp) {
+        self.owners.insert(owner_of(repo.name).to_ascii_lowercase(), at);
+        self.repos.insert(repo.key(), at);
     }
 
     /// Forgets what is too old.
@@ -79,6 +79,8 @@ struct Queue<'a> {
     /// The index of its owner.
     owner: usize,
     share: Share,
+    /// What it has under the name of another owner. It counts for the limit of this one.
+    moved: u32,
     waiting: VecDeque<Waiter<'a>>,
 }
 
@@ -93,11 +95,11 @@ pub struct Order<'a> {
     queues: Vec<Queue<'a>>,
 }
 
-/// Returns the order of waiting runs. `live`: the repositories (`owner/name`) that the live
-/// machines, or the held seats, count for.
+/// Returns the order of waiting runs. `live`: the repositories that the live machines, or the held
+/// seats, count for.
 pub fn order<'a, 'l>(
     limits: SeatLimits,
-    live: impl IntoIterator<Item = &'l str>,
+    live: impl IntoIterator<Item = RepoRef<'l>>,
     waiting: impl IntoIterator<Item = Waiter<'a>>,
     served: &Served,
     now: Timestamp,
@@ -105,20 +107,20 @@ pub fn order<'a, 'l>(
     let (mut in_all, mut of_owner, mut of_repo) = (0, HashMap::new(), HashMap::new());
     for repo in live {
         in_all += 1;
-        *of_owner.entry(owner_of(repo).to_ascii_lowercase()).or_insert(0_u32) += 1;
+        *of_owner.entry(owner_of(repo.name).to_ascii_lowercase()).or_insert(0_u32) += 1;
         *of_repo.entry(repo).or_insert(0_u32) += 1;
     }
-    let mut by_repo: BTreeMap<&str, Vec<Waiter<'a>>> = BTreeMap::new();
+    let mut by_repo: BTreeMap<RepoKey, Vec<Waiter<'a>>> = BTreeMap::new();
     for waiter in waiting {
-        by_repo.entry(waiter.repo).or_default().push(waiter);
+        by_repo.entry(waiter.repo.key()).or_default().push(waiter);
     }
     let mut indexes: HashMap<String, usize> = HashMap::new();
     let (mut owners, mut queues) = (Vec::new(), Vec::with_capacity(by_repo.len()));
-    for (repo, mut waiting) in by_repo {
+    for (key, mut waiting) in by_repo {
         waiting.sort_by_key(|waiter| (waiter.since, waiter.name));
-        let Some(oldest) = waiting.first().map(|waiter| waiter.since) else { continue };
+        let Some(&Waiter { repo, since: oldest, .. }) = waiting.first() else { continue };
         let since = |served: Option<&Timestamp>| served.map_or(oldest, |at| oldest.max(*at));
-        let owner = owner_of(repo).to_ascii_lowercase();
+        let owner = owner_of(repo.name).to_ascii_lowercase();
         let owner_since = since(served.owners.get(&owner));
         let live = of_owner.get(&owner).copied().unwrap_or(0);
         let index = *indexes.entry(owner).or_insert_with(|| {
@@ -126,9 +128,13 @@ pub fn order<'a, 'l>(
             owners.len() - 1
         });
         owners[index].since = owners[index].since.min(owner_since);
-        let live = of_repo.get(repo).copied().unwrap_or(0);
-        let share = Share { live, since: since(served.repos.get(repo)) };
-        queues.push(Queue { owner: index, share, waiting: waiting.into() });
+        let (mut live, mut moved) = (0, 0);
+        for (of, count) in of_repo.iter().filter(|(of, _)| of.is_same(repo)) {
+            live += count;
+            moved += if same_owner(of.name, repo.name) { 0 } else { *count };
+        }
+        let share = Share { live, since: since(served.repos.get(&key)) };
+        queues.push(Queue { owner: index, share, moved, waiting: waiting.into() });
     }
     Order { now, limits, live: in_all, owners, queues }
 }
@@ -147,8 +153,8 @@ impl<'a> Iterator for Order<'a> {
         }
         let rank = |queue: &Queue<'a>| {
             let (owner, first) = (owners[queue.owner], queue.waiting.front()?);
-            let has_room =
-                allows(limits.owner, owner.live) && allows(limits.repo, queue.share.live);
+            let has_room = allows(limits.owner, owner.live + queue.moved)
+                && allows(limits.repo, queue.share.live);
             has_room.then(|| (owner.rank(*now), queue.share.rank(*now), first.since, first.name))
         };
         let ranked = queues.iter().enumerate();

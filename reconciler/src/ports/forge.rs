@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::clock::TrueTime;
 use super::error::PortError;
 use crate::model::{
-    About, AttemptId, Job, JobRef, JobRunner, JobTimes, Registration, Registrations, RerunScope,
-    Runner, WorkflowRun,
+    About, AttemptId, Job, JobRef, JobRunner, JobTimes, Registration, Registrations, RepoRef,
+    RerunScope, Runner, WorkflowRun,
 };
 
 /// A job that waits for a runner at the forge. The inbox holds it, also across an update: a new
@@ -51,15 +51,6 @@ impl From<Job> for SeenJob {
         let times = JobTimes::default();
         Self { state, times, repo: None, repo_id: None, runs_on: None, runner_id: None }
     }
-}
-
-/// A repository in which a runner is registered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RepoRef<'a> {
-    /// Its ID at the forge; 0 if unknown.
-    pub id: i64,
-    /// `owner/name` as last reported.
-    pub name: &'a str,
 }
 
 /// What the forge did about a request to run jobs again. A missing right is an error.

@@ -19,7 +19,7 @@ pub use clock::{Clock, TrueTime};
 pub use compute::{Compute, MachineEnds, MachineLog};
 pub use cursor::Cursor;
 pub use error::{ErrorKind, PortError};
-pub use forge::{Forge, RegistrationLists, RepoRef, RerunAnswer, SeenJob, WaitingJob};
+pub use forge::{Forge, RegistrationLists, RerunAnswer, SeenJob, WaitingJob};
 pub use formats::{Announced, NewerRecord, ReadByAll, UnreadRecords};
 pub use inbox::{Inbox, InboxItem, MOST_ITEMS};
 pub use queue::{Delivery, LONGEST_DELAY, Queue, QueueDepth};

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::error::PortError;
 use super::formats::{NewerRecord, ReadByAll};
 use crate::model::{
-    AttemptId, ClassBoot, ClassName, Pause, Phase, Reason, RerunKey, Reruns, Run, RunName,
+    AttemptId, ClassBoot, ClassName, Pause, Phase, Reason, RepoRef, RerunKey, Reruns, Run, RunName,
     SeatLimits, Uid, Usage, boots_of,
 };
 
@@ -44,6 +44,8 @@ pub struct OpenRun {
     pub runs_on: Arc<[String]>,
     /// Its repository, `owner/name`.
     pub repo: Arc<str>,
+    /// The repository's ID at the forge; 0 if unknown.
+    pub repo_id: i64,
     /// Since when it waits: since its job was seen waiting.
     pub waiting_since: Timestamp,
     /// Whether its latest machines came online, newest first: at most three.
@@ -63,9 +65,15 @@ impl OpenRun {
             at_limit: run.status.reason() == Some(Reason::AtLimit),
             runs_on: run.spec.runs_on.as_slice().into(),
             repo: run.spec.job.repo.as_str().into(),
+            repo_id: run.spec.job.repo_id,
             waiting_since: run.status.waiting_since,
             boots: boots_of(run),
         }
+    }
+
+    /// Returns its repository.
+    pub fn repo_ref(&self) -> RepoRef<'_> {
+        RepoRef { id: self.repo_id, name: &self.repo }
     }
 }
 
@@ -134,8 +142,23 @@ pub struct Page {
 pub struct Seat {
     /// The attempt that holds it.
     pub attempt_id: AttemptId,
-    /// The repository that it counts for, `owner/name`.
+    /// The repository that it counts for, `owner/name` as it was called when the seat was taken.
     pub repo: String,
+    /// The repository's ID at the forge; 0 if unknown.
+    #[serde(default)]
+    pub repo_id: i64,
+}
+
+impl Seat {
+    /// Returns a seat that an attempt holds for a repository.
+    pub fn new(attempt_id: AttemptId, repo: RepoRef<'_>) -> Self {
+        Self { attempt_id, repo: repo.name.to_owned(), repo_id: repo.id }
+    }
+
+    /// Returns the repository that it counts for.
+    pub fn repo_ref(&self) -> RepoRef<'_> {
+        RepoRef { id: self.repo_id, name: &self.repo }
+    }
 }
 
 /// The months for which usage is kept.
@@ -187,13 +210,13 @@ pub trait RunStore: Send + Sync {
     /// # Errors
     /// `Invalid` if the cursor is not one of ours.
     async fn page(&self, filter: &Filter, after: Option<&str>) -> Result<Page, PortError>;
-    /// Takes a seat in one atomic step, and returns whether the attempt has one: if both limits
-    /// allow it, or if it had it already.
+    /// Takes a seat in one atomic step, and returns whether the attempt has one: if the limits allow
+    /// it ([`SeatLimits::reached`]), or if it had it already.
     async fn seat(
         &self,
         class: &ClassName,
         attempt_id: &AttemptId,
-        repo: &str,
+        repo: RepoRef<'_>,
         limits: SeatLimits,
     ) -> Result<bool, PortError>;
     /// Gives a seat back. Succeeds if it is not held.

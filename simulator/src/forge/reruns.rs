@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use tinqs_ci_reconciler::model::{Conclusion, Job, RerunScope, WorkflowJob, WorkflowRun};
+use tinqs_ci_reconciler::model::{Conclusion, Job, RepoRef, RerunScope, WorkflowJob, WorkflowRun};
 
 use super::{Forge, JobRow, Line, Status, next};
 
@@ -22,6 +22,11 @@ pub enum RerunRefused {
 }
 
 impl JobRow {
+    /// Returns its repository.
+    pub(crate) fn repo_ref(&self) -> RepoRef<'_> {
+        RepoRef { id: self.repo_id, name: &self.repo }
+    }
+
     /// Returns its state as the API shows it, with the name of its runner even if that is gone.
     pub(crate) fn state(&self) -> Job {
         match self.status {

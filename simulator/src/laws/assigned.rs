@@ -4,11 +4,12 @@
 //! one of a class that does not serve its repository. L14: the running jobs of a repository, and of
 //! an owner, in a class never exceed its limits; L6 says the same of live machines.
 //!
-//! A repository is known by its ID. A class serves a name, and limits count for a name: the one
-//! that the repository had when the attempt was decided. One that is renamed begins at zero.
+//! A repository is known by its ID, and its limit holds across renames. A class serves a name, and
+//! the limit of an owner counts for a name: the one that the repository had when the attempt was
+//! decided.
 
 use jiff::{SignedDuration, Timestamp};
-use tinqs_ci_reconciler::model::{AttemptId, Class, Run, same_owner};
+use tinqs_ci_reconciler::model::{AttemptId, Class, JobRef, RepoRef, Run, same_owner};
 
 use super::Laws;
 use crate::cloud::machine::SimulatedMachine;
@@ -23,14 +24,20 @@ impl Laws {
         let needs = (run.spec.job.repo_id, run.spec.runs_on.clone());
         self.launched_for.insert(run.name.clone(), needs);
         if let Some(attempt) = &run.status.attempt {
-            let repo = || run.spec.job.repo.clone();
-            self.decided_for.entry(run.attempt_id(attempt.number)).or_insert_with(repo);
+            let job = || run.spec.job.clone();
+            self.decided_for.entry(run.attempt_id(attempt.number)).or_insert_with(job);
         }
     }
 
-    /// Returns the name with which an attempt was recorded, or another one if it never was.
-    fn name_of<'a>(&'a self, attempt_id: &AttemptId, otherwise: &'a str) -> &'a str {
-        self.decided_for.get(attempt_id).map_or(otherwise, String::as_str)
+    /// Returns the repository with which an attempt was recorded, or another one if it never was.
+    fn repo_of<'a>(&'a self, attempt_id: &AttemptId, otherwise: RepoRef<'a>) -> RepoRef<'a> {
+        self.decided_for.get(attempt_id).map_or(otherwise, JobRef::repo_ref)
+    }
+
+    /// Returns the repository of a live machine. With it: the name of the repository of its run.
+    fn repo_of_machine<'a>(&'a self, live: &'a (&SimulatedMachine, String)) -> RepoRef<'a> {
+        let (machine, name) = live;
+        self.repo_of(&machine.attempt_id, RepoRef { id: machine.runner.repo_id, name })
     }
 
     /// L10: a runner took a job. `repo`: its repository.
@@ -52,7 +59,7 @@ impl Laws {
             );
             self.broken("L10", now, attempt_id.run.as_str(), what);
         }
-        let name = self.name_of(&attempt_id, &job.repo).to_owned();
+        let name = self.repo_of(&attempt_id, job.repo_ref()).name.to_owned();
         let decided_at = self.attempts.get(&attempt_id).map(|attempt| attempt.decided_at);
         let had_name =
             |repo: &Repo, at: Timestamp| repo.had_name(&name, at - NAMED_WITHIN, at + NAMED_WITHIN);
@@ -77,22 +84,20 @@ impl Laws {
     }
 
     /// L6: checks the limits after a machine was made. `live`: all live machines that they count,
-    /// including it, and the repositories of their runs.
+    /// including it, and the names of the repositories of their runs.
     pub(super) fn limits_hold(
         &mut self,
         now: Timestamp,
         made: &SimulatedMachine,
         live: &[(&SimulatedMachine, String)],
     ) {
-        let named: Vec<(&SimulatedMachine, &str)> =
-            live.iter().map(|(m, repo)| (*m, self.name_of(&m.attempt_id, repo))).collect();
-        let own = named.iter().find(|(m, _)| m.id == made.id).map(|(_, repo)| *repo);
+        let own = live.iter().find(|(m, _)| m.id == made.id);
+        let own = own.map(|one| self.repo_of_machine(one));
         let class = self.classes.iter().find(|c| c.name == made.class).cloned();
         let (Some(own), Some(class)) = (own, class) else { return };
-        let in_class = named.iter().filter(|(m, _)| m.class == made.class);
-        let repos: Vec<&str> = in_class.map(|(_, repo)| *repo).collect();
-        let of_repo = repos.iter().filter(|repo| **repo == own).count();
-        let of_owner = repos.iter().filter(|repo| same_owner(repo, own)).count();
+        let in_class = live.iter().filter(|(m, _)| m.class == made.class);
+        let repos: Vec<RepoRef<'_>> = in_class.map(|one| self.repo_of_machine(one)).collect();
+        let (of_repo, of_owner) = shares(own, &repos);
         for (limit, count, of) in [
             (class.limit, repos.len(), "class"),
             (class.repo_limit, of_repo, "repository"),
@@ -116,11 +121,9 @@ impl Laws {
         };
         let Some(class) = self.class_in_force(&attempt_id).cloned() else { return };
         let own = |id: &AttemptId| self.class_in_force(id).is_some_and(|of| of.name == class.name);
-        let repos = running.iter().filter(|&id| own(id)).map(|id| self.name_of(id, &job.repo));
-        let repos: Vec<&str> = repos.collect();
-        let name = self.name_of(&attempt_id, &job.repo);
-        let of_repo = repos.iter().filter(|repo| **repo == name).count();
-        let of_owner = repos.iter().filter(|repo| same_owner(repo, name)).count();
+        let repo_of = |id| self.repo_of(id, job.repo_ref());
+        let repos: Vec<RepoRef<'_>> = running.iter().filter(|&id| own(id)).map(repo_of).collect();
+        let (of_repo, of_owner) = shares(repo_of(&attempt_id), &repos);
         for (count, limit, of) in
             [(of_repo, class.repo_limit, "repository"), (of_owner, class.owner_limit, "owner")]
         {
@@ -138,4 +141,11 @@ impl Laws {
         let is_current = self.configured_at.is_none_or(|at| attempt.decided_at > at);
         self.classes.iter().find(|class| is_current && class.name == attempt.class)
     }
+}
+
+/// Returns how many of these are of the same repository, and how many of an owner of its name.
+fn shares(own: RepoRef<'_>, repos: &[RepoRef<'_>]) -> (usize, usize) {
+    let of_repo = repos.iter().filter(|repo| repo.is_same(own)).count();
+    let of_owner = repos.iter().filter(|repo| same_owner(repo.name, own.name)).count();
+    (of_repo, of_owner)
 }

@@ -8,9 +8,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
-use tinqs_ci_reconciler::model::{AttemptId, Class, ClassName, SeatLimits, owner_of, serving};
+use tinqs_ci_reconciler::model::{
+    AttemptId, Class, ClassName, RepoRef, SeatLimits, owner_of, serving,
+};
 use tinqs_ci_reconciler::plan::share::PASSED_BY;
-use tinqs_ci_reconciler::ports::OpenRun;
+use tinqs_ci_reconciler::ports::{OpenRun, Seat};
 
 use super::Laws;
 
@@ -24,9 +26,9 @@ pub struct SeatTaken<'a> {
     /// The attempt that took it.
     pub by: &'a AttemptId,
     /// The repository that it counts for.
-    pub repo: &'a str,
-    /// The repositories of the seats of the class that were held before.
-    pub held: &'a [String],
+    pub repo: RepoRef<'a>,
+    /// The seats of the class that were held before.
+    pub held: &'a [Seat],
     /// The runs that waited for a seat of any class.
     pub waiting: &'a [OpenRun],
 }
@@ -59,7 +61,7 @@ impl Laws {
             return;
         };
         let waiting = self.waiting_since(&class, taken);
-        let own = owner(taken.repo);
+        let own = owner(taken.repo.name);
         let long_ago = |at: Timestamp, wait: SignedDuration| now.duration_since(at) >= wait;
         let passed_by = |wait| {
             let long = waiting.iter().filter(move |(_, since)| long_ago(**since, wait));
@@ -69,7 +71,7 @@ impl Laws {
         let mut still = BTreeSet::new();
         let mut broken = Vec::new();
         for other in waiting.keys().filter(|other| **other != own) {
-            let has_machine = taken.held.iter().any(|repo| owner(repo) == *other);
+            let has_machine = taken.held.iter().any(|seat| owner(&seat.repo) == *other);
             if has_machine && !first.contains(other) {
                 continue;
             }
@@ -110,7 +112,7 @@ impl Laws {
             let limits = SeatLimits { class: None, ..class.seat_limits() };
             let of_class = serving(&self.classes, &run.repo, &run.runs_on);
             if of_class.is_none_or(|of| of.name != class.name)
-                || limits.reached(&run.repo, taken.held.iter().map(String::as_str)).is_some()
+                || limits.reached(run.repo_ref(), taken.held.iter().map(Seat::repo_ref)).is_some()
             {
                 continue;
             }
@@ -163,6 +165,7 @@ mod tests {
             at_limit: true,
             runs_on: [LINUX.to_owned()].into(),
             repo: repo.into(),
+            repo_id: 0,
             waiting_since: at(since),
             boots: Vec::new(),
         }
@@ -175,10 +178,14 @@ mod tests {
         laws.classes = vec![linux()];
         laws.fair_among = Some(1);
         let class = ClassName(LINUX.to_owned());
-        let held: Vec<String> = held.iter().map(|&repo| repo.to_owned()).collect();
+        let seat = |(n, repo)| {
+            let attempt_id = format!("tq-job-{n}-0a1b2c3d-1").parse().expect("an attempt ID");
+            Seat::new(attempt_id, RepoRef::named(repo))
+        };
+        let held: Vec<Seat> = (1_000..).zip(held.iter().copied()).map(seat).collect();
         for n in 0..count {
             let by: AttemptId = format!("tq-job-{n}-0a1b2c3d-1").parse().expect("an attempt ID");
-            let (class, repo, held) = (&class, "flood/a", &held[..]);
+            let (class, repo, held) = (&class, RepoRef::named("flood/a"), &held[..]);
             laws.on_seat(at(from + n), &SeatTaken { class, by: &by, repo, held, waiting });
         }
         assert!(laws.violations().iter().all(|violation| violation.law == "L11"));

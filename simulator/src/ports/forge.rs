@@ -5,11 +5,10 @@ use jiff::Timestamp;
 use tinqs_ci_reconciler::controller::Hint;
 use tinqs_ci_reconciler::model::{
     About, AttemptId, Conclusion, Job, JobRef, JobRunner, JobTimes, Registration, Registrations,
-    RerunScope, Runner, Secret, WorkflowRun, label_name,
+    RepoRef, RerunScope, Runner, Secret, WorkflowRun, label_name,
 };
 use tinqs_ci_reconciler::ports::{
-    ErrorKind, Forge, PortError, RegistrationLists, RepoRef, RerunAnswer, SeenJob, TrueTime,
-    WaitingJob,
+    ErrorKind, Forge, PortError, RegistrationLists, RerunAnswer, SeenJob, TrueTime, WaitingJob,
 };
 
 use super::{Call, SimulatedPorts, error};

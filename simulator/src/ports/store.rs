@@ -4,8 +4,8 @@ use async_trait::async_trait;
 use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
-    AttemptId, ClassName, DecodeError, Pause, RecordFormats, RerunKey, Reruns, Run, RunName,
-    SeatLimits, Uid, Usage,
+    AttemptId, ClassName, DecodeError, Pause, RecordFormats, RepoRef, RerunKey, Reruns, Run,
+    RunName, SeatLimits, Uid, Usage,
 };
 use tinqs_ci_reconciler::ports::{
     Announced, ErrorKind, Expect, Filter, OpenRun, Page, PortError, ReadByAll, RunStore, Seat,
@@ -128,17 +128,15 @@ impl RunStore for SimulatedPorts {
         &self,
         class: &ClassName,
         attempt_id: &AttemptId,
-        repo: &str,
+        repo: RepoRef<'_>,
         limits: SeatLimits,
     ) -> Result<bool, PortError> {
         let call = Call::new("store.seat", format!("{class} {attempt_id}"));
         self.call(call, |world, _| {
-            let before = world.records.seats().filter(|(c, ..)| *c == class);
-            let before: Vec<(AttemptId, String)> =
-                before.map(|(_, id, repo)| (id.clone(), repo.clone())).collect();
+            let of_class = world.records.seats().filter(|(of, _)| *of == class);
+            let held: Vec<Seat> = of_class.map(|(_, seat)| seat.clone()).collect();
             let is_taken = world.records.seat(class, attempt_id, repo, limits);
-            if is_taken && !before.iter().any(|(id, _)| id == attempt_id) {
-                let held: Vec<String> = before.into_iter().map(|(_, repo)| repo).collect();
+            if is_taken && !held.iter().any(|seat| seat.attempt_id == *attempt_id) {
                 world.seat_taken(class, attempt_id, repo, &held);
             }
             Ok(is_taken)
@@ -158,13 +156,8 @@ impl RunStore for SimulatedPorts {
     async fn seats(&self, class: &ClassName) -> Result<Vec<Seat>, PortError> {
         let call = Call::new("store.seats", class);
         self.call(call, |world, _| {
-            let of_class = world.records.seats().filter(|(c, ..)| *c == class);
-            Ok(of_class
-                .map(|(_, attempt_id, repo)| Seat {
-                    attempt_id: attempt_id.clone(),
-                    repo: repo.clone(),
-                })
-                .collect())
+            let of_class = world.records.seats().filter(|(of, _)| *of == class);
+            Ok(of_class.map(|(_, seat)| seat.clone()).collect())
         })
         .await
     }

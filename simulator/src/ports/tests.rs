@@ -2,10 +2,11 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
-    AttemptId, ClassName, Job, JobRef, Phase, Registrations, Run, RunName, SeatLimits, SeenBy, Spec,
+    AttemptId, ClassName, Job, JobRef, Phase, Registrations, RepoRef, Run, RunName, SeatLimits,
+    SeenBy, Spec,
 };
 use tinqs_ci_reconciler::ports::{
-    ErrorKind, Expect, Filter, Forge as _, Queue as _, RepoRef, RunStore as _,
+    ErrorKind, Expect, Filter, Forge as _, Queue as _, RunStore as _,
 };
 
 use super::SimulatedPorts;
@@ -100,7 +101,12 @@ async fn seats_respect_both_limits() {
     let limits = SeatLimits { class: Some(2), repo: Some(1), owner: None };
     let take = |n: i64, repo: &'static str| {
         let (simulated_ports, class) = (simulated_ports.clone(), class.clone());
-        async move { simulated_ports.seat(&class, &attempt_id(n), repo, limits).await.unwrap() }
+        async move {
+            simulated_ports
+                .seat(&class, &attempt_id(n), RepoRef::named(repo), limits)
+                .await
+                .unwrap()
+        }
     };
     assert!(take(1, "a/a").await && take(1, "a/a").await);
     assert!(!take(2, "a/a").await);

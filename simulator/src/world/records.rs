@@ -5,16 +5,16 @@ use std::collections::BTreeMap;
 use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
-    Amount, AttemptId, ClassName, Pause, RerunKey, Reruns, Run, RunName, SeatLimits, Uid, Usage,
-    UsageKey,
+    Amount, AttemptId, ClassName, Pause, RepoRef, RerunKey, Reruns, Run, RunName, SeatLimits, Uid,
+    Usage, UsageKey,
 };
-use tinqs_ci_reconciler::ports::{Announced, Expect, Filter, OpenRun, Page, ReadByAll};
+use tinqs_ci_reconciler::ports::{Announced, Expect, Filter, OpenRun, Page, ReadByAll, Seat};
 
 /// The contents of the store.
 #[derive(Clone, Debug, Default)]
 pub struct Records {
     runs: BTreeMap<RunName, Run>,
-    seats: BTreeMap<(ClassName, AttemptId), String>,
+    seats: BTreeMap<(ClassName, AttemptId), Seat>,
     leases: BTreeMap<String, (String, Timestamp)>,
     announced: Vec<Announced>,
     /// By class; `None`: every class.
@@ -36,8 +36,8 @@ impl Records {
     }
 
     /// Returns all seats in use.
-    pub fn seats(&self) -> impl Iterator<Item = (&ClassName, &AttemptId, &String)> {
-        self.seats.iter().map(|((class, attempt_id), repo)| (class, attempt_id, repo))
+    pub fn seats(&self) -> impl Iterator<Item = (&ClassName, &Seat)> {
+        self.seats.iter().map(|((class, _), seat)| (class, seat))
     }
 
     /// Returns how many records were removed.
@@ -135,17 +135,17 @@ impl Records {
         &mut self,
         class: &ClassName,
         attempt_id: &AttemptId,
-        repo: &str,
+        repo: RepoRef<'_>,
         limits: SeatLimits,
     ) -> bool {
         let key = (class.clone(), attempt_id.clone());
         if self.seats.contains_key(&key) {
             return true;
         }
-        let in_class = self.seats.iter().filter(|((c, _), _)| c == class);
-        let fits = limits.reached(repo, in_class.map(|(_, repo)| repo.as_str())).is_none();
+        let in_class = self.seats().filter(|(of, _)| *of == class);
+        let fits = limits.reached(repo, in_class.map(|(_, seat)| seat.repo_ref())).is_none();
         if fits {
-            self.seats.insert(key, repo.to_owned());
+            self.seats.insert(key, Seat::new(attempt_id.clone(), repo));
         }
         fits
     }

@@ -139,8 +139,8 @@ impl<R: BufRead> BackupReader<R> {
                 }
                 StoreItem::Run(Box::new(run))
             }
-            Line::Seat { class, attempt_id, repo } => {
-                StoreItem::Seat { class, seat: Seat { attempt_id, repo } }
+            Line::Seat { class, attempt_id, repo, repo_id } => {
+                StoreItem::Seat { class, seat: Seat { attempt_id, repo, repo_id } }
             }
             Line::Pause(pause) => StoreItem::Pause(pause),
             Line::Usage(used) => StoreItem::Usage(used),

@@ -79,7 +79,7 @@ fn items() -> Vec<StoreItem> {
         StoreItem::Run(Box::new(run())),
         StoreItem::Seat {
             class: linux(),
-            seat: Seat { attempt_id: run().attempt_id(1), repo: "acme/web".to_owned() },
+            seat: Seat { attempt_id: run().attempt_id(1), repo: "acme/web".to_owned(), repo_id: 4 },
         },
     ]
 }

@@ -28,7 +28,7 @@ pub fn rebuild(report: &RebuildReport, screen: Screen) -> String {
 }
 
 fn cells(item: &RebuiltItem) -> Vec<Cell> {
-    let RebuiltItem { attempt_id, machine, class, repo, run, seat } = item;
+    let RebuiltItem { attempt_id, machine, class, repo, repo_id: _, run, seat } = item;
     let machine = match machine {
         Some(machine) => Cell::from(machine.0.clone()),
         None => Cell::from("not listed yet").tone(Tone::Waiting),

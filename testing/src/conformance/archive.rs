@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use jiff::civil::Date;
 use tinqs_ci_reconciler::model::{
-    Amount, ClassName, MicroUsd, Pause, Phase, Run, SeatLimits, Seconds, Usage, UsageKey,
+    Amount, ClassName, MicroUsd, Pause, Phase, RepoRef, Run, SeatLimits, Seconds, Usage, UsageKey,
 };
 use tinqs_ci_reconciler::ports::{
     Archive, ErrorKind, Expect, Inbox, InboxItem, OpenRun, RunStore, StoreItem,
@@ -97,7 +97,12 @@ async fn fill(store: &dyn Whole) -> Vec<Run> {
         runs.push(Run { version, ..made });
     }
     let seated = runs[0].attempt_id(1);
-    assert!(store.seat(&linux(), &seated, "o/archive", SeatLimits::default()).await.unwrap());
+    assert!(
+        store
+            .seat(&linux(), &seated, RepoRef::named("o/archive"), SeatLimits::default())
+            .await
+            .unwrap()
+    );
     for class in [None, Some(linux())] {
         let pause = Pause { class, since: at(5), by: "ops".to_owned() };
         store.pause(&pause).await.unwrap();
@@ -123,7 +128,10 @@ async fn works(store: &dyn Whole, runs: &[Run]) {
     assert_eq!(seats.len(), 1, "{seats:?}");
     let limits = SeatLimits { class: Some(1), ..SeatLimits::default() };
     let other = runs[2].attempt_id(1);
-    assert!(!store.seat(&linux(), &other, "o/archive", limits).await.unwrap(), "the seat counts");
+    assert!(
+        !store.seat(&linux(), &other, RepoRef::named("o/archive"), limits).await.unwrap(),
+        "the seat counts"
+    );
     assert_eq!(store.pauses().await.unwrap().len(), 2);
     until("the usage is listed", async || {
         (store.usage(DAY, DAY).await.unwrap() == [used()]).then_some(())

@@ -5,7 +5,7 @@ mod formats;
 mod seats;
 
 use jiff::{SignedDuration, Timestamp};
-use tinqs_ci_reconciler::model::{ClassName, Pause, Phase, Run, SeatLimits, Uid};
+use tinqs_ci_reconciler::model::{ClassName, Pause, Phase, RepoRef, Run, SeatLimits, Uid};
 use tinqs_ci_reconciler::ports::{ErrorKind, Expect, Filter, OpenRun, PortError, RunStore};
 
 mod reruns;
@@ -312,7 +312,9 @@ async fn any_text_is_kept(store: &dyn RunStore) {
         opened(store, repo, at(0), &[&run]).await;
         let class = ClassName(repo.to_owned());
         let limits = SeatLimits { class: Some(1), repo: Some(1), owner: Some(1) };
-        assert!(store.seat(&class, &run.attempt_id(1), repo, limits).await.unwrap());
+        assert!(
+            store.seat(&class, &run.attempt_id(1), RepoRef::named(repo), limits).await.unwrap()
+        );
         assert_eq!(store.seats(&class).await.unwrap()[0].repo, repo);
     }
 }
@@ -326,7 +328,10 @@ pub async fn write_some(store: &dyn RunStore) -> Vec<Run> {
         written.push(Run { version, ..run });
     }
     let class = ClassName("kept".to_owned());
-    store.seat(&class, &attempt_id(1, 1), "o/kept", SeatLimits::default()).await.unwrap();
+    store
+        .seat(&class, &attempt_id(1, 1), RepoRef::named("o/kept"), SeatLimits::default())
+        .await
+        .unwrap();
     let pause = Pause { class: Some(class), since: at(5), by: "ops".to_owned() };
     store.pause(&pause).await.unwrap();
     written

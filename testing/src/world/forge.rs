@@ -2,11 +2,11 @@
 
 use async_trait::async_trait;
 use tinqs_ci_reconciler::model::{
-    AttemptId, JobRef, JobRunner, Registration, Registrations, RerunScope, Runner, Secret,
+    AttemptId, JobRef, JobRunner, Registration, Registrations, RepoRef, RerunScope, Runner, Secret,
     WorkflowRun,
 };
 use tinqs_ci_reconciler::ports::{
-    Forge, PortError, RegistrationLists, RepoRef, RerunAnswer, SeenJob, TrueTime, WaitingJob,
+    Forge, PortError, RegistrationLists, RerunAnswer, SeenJob, TrueTime, WaitingJob,
 };
 
 use super::TestWorld;

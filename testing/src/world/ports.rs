@@ -7,8 +7,8 @@ use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::MutexGuard;
 use tinqs_ci_reconciler::model::{
-    AttemptId, ClassName, DecodeError, Pause, RecordFormats, RerunKey, Reruns, Run, RunName,
-    SeatLimits, Uid, Usage,
+    AttemptId, ClassName, DecodeError, Pause, RecordFormats, RepoRef, RerunKey, Reruns, Run,
+    RunName, SeatLimits, Uid, Usage,
 };
 use tinqs_ci_reconciler::ports::{
     Announced, Clock, Cursor, Delivery, ErrorKind, Expect, Filter, Inbox, InboxItem, MOST_ITEMS,
@@ -162,7 +162,7 @@ impl RunStore for TestWorld {
         &self,
         class: &ClassName,
         attempt_id: &AttemptId,
-        repo: &str,
+        repo: RepoRef<'_>,
         limits: SeatLimits,
     ) -> Result<bool, PortError> {
         let mut state = self.call("store", "seat")?;
@@ -171,11 +171,10 @@ impl RunStore for TestWorld {
         if taken.iter().any(|seat| seat.attempt_id == *attempt_id) {
             return Ok(true);
         }
-        if limits.reached(repo, taken.iter().map(|seat| seat.repo.as_str())).is_some() {
+        if limits.reached(repo, taken.iter().map(|seat| seat.repo_ref())).is_some() {
             return Ok(false);
         }
-        let seat = Seat { attempt_id: attempt_id.clone(), repo: repo.to_owned() };
-        state.seats.push((class.clone(), seat));
+        state.seats.push((class.clone(), Seat::new(attempt_id.clone(), repo)));
         Ok(true)
     }
 

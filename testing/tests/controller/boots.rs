@@ -286,7 +286,7 @@ fn finds_no_seat(another_tries: bool) {
     {
         let mut state = harness.state();
         let attempt_id = of_old(&state.runs[&names[0]].attempt_id(1));
-        let seat = Seat { attempt_id, repo: "acme/site".to_owned() };
+        let seat = Seat { attempt_id, repo: "acme/site".to_owned(), repo_id: 0 };
         state.seats.push((ClassName("bad".to_owned()), seat));
     }
     let report = harness.reconcile(&names[3]);

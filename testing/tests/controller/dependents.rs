@@ -135,7 +135,7 @@ fn what_only_its_use_lets_go_is_given_back_in_the_same_reconcile() {
     harness.state().machines[0].state = MachineState::Gone;
     harness.state().registrations.clear();
     // A seat in its own class, and one in a class that its attempt does not name.
-    let seat = Seat { attempt_id: harness.attempt_id(&name, 1), repo: String::new() };
+    let seat = Seat { attempt_id: harness.attempt_id(&name, 1), repo: String::new(), repo_id: 0 };
     let classes = ["good", "bad"].map(|class| ClassName(class.to_owned()));
     harness.state().seats = classes.map(|class| (class, seat.clone())).into();
     let report = harness.reconcile(&name);

@@ -168,6 +168,7 @@ fn as_long_as_anything_is_left_all_of_it_is_gone_through() {
             let seat = tinqs_ci_reconciler::ports::Seat {
                 attempt_id: harness.attempt_id(name, 1),
                 repo: "acme/site".to_owned(),
+                repo_id: 0,
             };
             let class = tinqs_ci_reconciler::model::ClassName("good".to_owned());
             let mut state = harness.state();

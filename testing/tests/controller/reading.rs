@@ -39,7 +39,7 @@ pub(super) fn row(id: i64, attempt_id: AttemptId) -> Registration {
 }
 
 pub(super) fn seat(attempt_id: AttemptId) -> Seat {
-    Seat { attempt_id, repo: "acme/site".to_owned() }
+    Seat { attempt_id, repo: "acme/site".to_owned(), repo_id: 0 }
 }
 
 pub(super) fn attempt(run: &mut Run) -> &mut Attempt {

@@ -194,7 +194,7 @@ fn a_success_after_a_failure_does_not_hide_it() {
     let attempt_id = harness.attempt_id(&names[0], 1);
     harness.state().seats.push((
         tinqs_ci_reconciler::model::ClassName("bad".to_owned()),
-        tinqs_ci_reconciler::ports::Seat { attempt_id, repo: "acme/site".to_owned() },
+        tinqs_ci_reconciler::ports::Seat { attempt_id, repo: "acme/site".to_owned(), repo_id: 0 },
     ));
     harness.fails("unseat", ErrorKind::Denied);
     let report = harness.reconcile(&names[0]);

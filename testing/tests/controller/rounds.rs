@@ -84,7 +84,7 @@ fn an_effect_is_issued_once_in_a_reconcile_whatever_came_of_it() {
     harness
         .state()
         .seats
-        .push((ClassName("bad".to_owned()), Seat { attempt_id, repo: String::new() }));
+        .push((ClassName("bad".to_owned()), Seat { attempt_id, repo: String::new(), repo_id: 0 }));
     harness.fails("retire", ErrorKind::Unavailable);
     harness.fails("unseat", ErrorKind::Unavailable);
     let report = harness.reconcile(&name);
@@ -112,7 +112,11 @@ fn a_seat_that_was_freed_takes_no_other_with_it() {
     harness.reconcile(&name);
     harness.state().machines[0].state = MachineState::Gone;
     let next = harness.run(&name).status.next;
-    let seat = Seat { attempt_id: harness.attempt_id(&name, next), repo: "acme/site".to_owned() };
+    let seat = Seat {
+        attempt_id: harness.attempt_id(&name, next),
+        repo: "acme/site".to_owned(),
+        repo_id: 0,
+    };
     harness.state().seats.push((ClassName("good".to_owned()), seat));
     harness.job_is(&name, Job::Waiting);
     let report = harness.reconcile(&name);

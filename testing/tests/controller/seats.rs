@@ -44,7 +44,7 @@ fn ends(harness: &Harness, name: &RunName) {
 }
 
 fn seat(attempt_id: AttemptId, repo: &str) -> (ClassName, Seat) {
-    (ClassName("good".to_owned()), Seat { attempt_id, repo: repo.to_owned() })
+    (ClassName("good".to_owned()), Seat { attempt_id, repo: repo.to_owned(), repo_id: 0 })
 }
 
 #[test]

@@ -168,7 +168,7 @@ fn a_run_that_has_taken_its_seat_elsewhere_is_waited_for_no_more() {
         let uid = state.runs[&lone].uid.short();
         state.seats.clear();
         let attempt_id = AttemptId { run: lone.clone(), uid, number: 1 };
-        let seat = Seat { attempt_id, repo: "lone/a".to_owned() };
+        let seat = Seat { attempt_id, repo: "lone/a".to_owned(), repo_id: 0 };
         state.seats.push((ClassName("good".to_owned()), seat));
     }
     assert_eq!(harness.reconcile(&flood).phase, Some(Phase::Starting));

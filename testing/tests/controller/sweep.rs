@@ -26,7 +26,11 @@ fn finish(harness: &Harness, name: &RunName) {
 }
 
 fn seat(harness: &Harness, name: &RunName, class: &str, number: u32) {
-    let seat = Seat { attempt_id: harness.attempt_id(name, number), repo: "acme/site".to_owned() };
+    let seat = Seat {
+        attempt_id: harness.attempt_id(name, number),
+        repo: "acme/site".to_owned(),
+        repo_id: 0,
+    };
     harness.state().seats.push((ClassName(class.to_owned()), seat));
 }
 
@@ -60,7 +64,10 @@ fn what_is_left_of_a_run_wakes_it_and_an_attempt_that_goes_on_does_not() {
     let attempt_id = harness.state().machines[0].attempt_id.clone();
     let five = tinqs_ci_reconciler::model::AttemptId { run: names[4].clone(), ..attempt_id };
     let repo = "acme/site".to_owned();
-    harness.state().seats.push((ClassName("bad".to_owned()), Seat { attempt_id: five, repo }));
+    harness
+        .state()
+        .seats
+        .push((ClassName("bad".to_owned()), Seat { attempt_id: five, repo, repo_id: 0 }));
     let report = sweep(&harness);
     let expected = SweepReport {
         leader: true,

@@ -197,7 +197,7 @@ impl Archive for DynamoStore {
                 StoreItem::Run(run) => runs.push(*run),
                 StoreItem::Seat { class, seat } => {
                     let no_limits = SeatLimits::default();
-                    self.take_seat(&class, &seat.attempt_id, &seat.repo, no_limits).await?;
+                    self.take_seat(&class, &seat.attempt_id, seat.repo_ref(), no_limits).await?;
                 }
                 StoreItem::Pause(pause) => {
                     self.store_pause(&pause).await?;

@@ -270,7 +270,7 @@ pub(super) fn described() -> serde_json::Value {
             (VERSION, "N", "counts the seats that were taken; guards every one"),
             ("pages", "N", "pages that may hold seats"),
             ("attempt", "S", "attempt ID of the last seat"),
-            (REPO, "S", "repository of the last seat"),
+            (REPO, "S", "repository of the last seat, with `#` and its ID"),
             ("page", "N", "page of the last seat"),
             ("earlier", "M", "attempt ID to repository: seats that an earlier release gave"),
             ("seats, repos, owners", "M", "only before this release gave the first seat"),
@@ -278,7 +278,7 @@ pub(super) fn described() -> serde_json::Value {
         "seats-page#<page>#<class>": attributes(&[
             (KEY, "S", "the number of the page and the class; the hash of long ones"),
             (VERSION, "N", "of the last seat that was written into the page"),
-            ("<attempt ID>", "S", "the repository: a seat"),
+            ("<attempt ID>", "S", "the repository, with `#` and its ID: a seat"),
         ]),
         "pauses": attributes(&[
             (KEY, "S", "`pauses`"),

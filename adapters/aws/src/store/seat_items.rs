@@ -1,15 +1,15 @@
 //! The items of a class's seats: a head, and pages that hold the seats.
 //!
 //! The head counts the seats that were ever taken (`version`) and names the last one and its page.
-//! A page holds attempt IDs with their repositories, up to one write unit, and the version of the
-//! last seat that was written into it.
+//! A page holds attempt IDs with their repositories ([`RepoRef::stored`]), up to one write unit, and
+//! the version of the last seat that was written into it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::Timestamp;
-use tinqs_ci_reconciler::model::ClassName;
+use tinqs_ci_reconciler::model::{ClassName, RepoRef};
 use tokio::sync::Mutex;
 
 use super::item::{self, Item, KEY, REPO, UNIT, VERSION};
@@ -48,6 +48,7 @@ pub(super) fn first_version() -> u64 {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Claim {
     pub(super) attempt_id: String,
+    /// As it is stored.
     pub(super) repo: String,
     pub(super) page: u32,
 }
@@ -163,8 +164,8 @@ impl Seats {
     }
 
     /// Returns the repository of each seat; one that cannot be read counts for the class alone.
-    pub(super) fn repos(&self) -> impl Iterator<Item = &str> {
-        self.all().map(|(_, repo)| repo.as_s().map_or("", String::as_str))
+    pub(super) fn repos(&self) -> impl Iterator<Item = RepoRef<'_>> {
+        self.all().map(|(_, repo)| RepoRef::of_stored(repo.as_s().map_or("", String::as_str)))
     }
 
     pub(super) fn place_of(&self, attempt_id: &str) -> Option<Place> {
@@ -175,7 +176,7 @@ impl Seats {
         u32::try_from(page).ok().map(Place::Page)
     }
 
-    /// Returns the head with a further seat: in the first page that has room, or in a new one.
+    /// Returns the head with a further seat for a repository as it is stored: in the first page that has room, or in a new one.
     pub(super) fn with(&self, attempt_id: &str, repo: &str) -> Taken {
         let bytes = attempt_id.len() + repo.len();
         let has_room = |page: &SeatPage| page.seats.is_empty() || page.bytes + bytes <= self.room;
@@ -264,7 +265,7 @@ mod tests {
         let mut seats = Seats::new(&class(), Head::of(None), HashMap::new());
         for id in 0..200 {
             let name = format!("tq-job-{id}-0123abcd-1");
-            let taken = seats.with(&name, "platform-team/checkout-service");
+            let taken = seats.with(&name, "platform-team/checkout-service#4711");
             seats.took(taken);
         }
         assert_eq!(seats.all().count(), 200);
@@ -280,7 +281,7 @@ mod tests {
         assert_eq!(seats.place_of(freed), Some(Place::Page(0)));
         seats.gave_back(freed, Place::Page(0));
         assert_eq!(seats.place_of(freed), None);
-        let taken = seats.with("tq-job-7-0123abcd-2", "platform-team/checkout-service");
+        let taken = seats.with("tq-job-7-0123abcd-2", "platform-team/checkout-service#4711");
         assert_eq!((taken.claim.page, taken.pages), (0, pages));
 
         // Empty pages at the end are left out of the next head.
@@ -296,8 +297,11 @@ mod tests {
 
     #[test]
     fn the_last_seat_is_held_until_its_page_says_otherwise() {
-        let claim =
-            Claim { attempt_id: "tq-job-2-0123abcd-1".to_owned(), repo: "o/r".to_owned(), page: 0 };
+        let claim = Claim {
+            attempt_id: "tq-job-2-0123abcd-1".to_owned(),
+            repo: "o/r#7".to_owned(),
+            page: 0,
+        };
         let read = |pages: HashMap<String, Item>| {
             Seats::new(&class(), Head::of(Some(head_item(8, &claim))), pages)
         };
@@ -307,7 +311,7 @@ mod tests {
             let seats = read(pages);
             assert_eq!(seats.unplaced(), Some((8, &claim)), "its taker has not written it");
             assert_eq!(seats.place_of(&claim.attempt_id), Some(Place::Page(0)));
-            assert_eq!(seats.repos().collect::<Vec<_>>(), ["o/r"]);
+            assert_eq!(seats.repos().collect::<Vec<_>>(), [RepoRef { id: 7, name: "o/r" }]);
         }
         for version in [8, 9] {
             let seats = read(page(version));

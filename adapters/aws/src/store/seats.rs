@@ -17,7 +17,7 @@ use std::time::Duration;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity};
-use tinqs_ci_reconciler::model::{AttemptId, ClassName, SeatLimits};
+use tinqs_ci_reconciler::model::{AttemptId, ClassName, RepoRef, SeatLimits};
 use tinqs_ci_reconciler::ports::{ErrorKind, PortError, Seat};
 use tokio::sync::OwnedMutexGuard;
 
@@ -46,7 +46,7 @@ impl DynamoStore {
         &self,
         class: &ClassName,
         attempt_id: &AttemptId,
-        repo: &str,
+        repo: RepoRef<'_>,
         limits: SeatLimits,
     ) -> Result<bool, PortError> {
         let attempt_id = attempt_id.to_string();
@@ -62,7 +62,7 @@ impl DynamoStore {
                 // Another process may have given seats back: read again.
                 continue;
             }
-            let taken = seats.with(&attempt_id, repo);
+            let taken = seats.with(&attempt_id, &repo.stored());
             if self.claim(class, seats.head.version, &taken).await? {
                 self.place("seat", class, taken.version, &taken.claim).await?;
                 seats.took(taken);
@@ -101,7 +101,9 @@ impl DynamoStore {
         let mut found = Vec::new();
         for (attempt_id, repo) in seats.all() {
             match (attempt_id.parse(), repo.as_s()) {
-                (Ok(attempt_id), Ok(repo)) => found.push(Seat { attempt_id, repo: repo.clone() }),
+                (Ok(attempt_id), Ok(repo)) => {
+                    found.push(Seat::new(attempt_id, RepoRef::of_stored(repo)));
+                }
                 (Err(reason), _) => quarantined(attempt_id, &reason.to_string()),
                 (_, Err(_)) => quarantined(attempt_id, "its repository is not text"),
             }

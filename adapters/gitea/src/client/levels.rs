@@ -10,8 +10,8 @@ use axum::http::Method;
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use serde::Deserialize;
-use tinqs_ci_reconciler::model::{AttemptId, Registration, Registrations, Runner, Secret};
-use tinqs_ci_reconciler::ports::{ErrorKind, PortError, RegistrationLists, RepoRef};
+use tinqs_ci_reconciler::model::{AttemptId, Registration, Registrations, RepoRef, Runner, Secret};
+use tinqs_ci_reconciler::ports::{ErrorKind, PortError, RegistrationLists};
 
 use super::call::{Answer, Call};
 use super::pages::{self, Runners};

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use tinqs_ci_reconciler::model::{
-    AttemptId, Job, JobRef, JobRunner, Registration, Registrations, RerunScope, Runner, WorkflowRun,
+    AttemptId, Job, JobRef, JobRunner, Registration, Registrations, RepoRef, RerunScope, Runner,
+    WorkflowRun,
 };
 use tinqs_ci_reconciler::ports::{
-    ErrorKind, Forge, PortError, RegistrationLists, RepoRef, RerunAnswer, SeenJob, TrueTime,
-    WaitingJob,
+    ErrorKind, Forge, PortError, RegistrationLists, RerunAnswer, SeenJob, TrueTime, WaitingJob,
 };
 use tokio::sync::OnceCell;
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use redb::{ReadTransaction, ReadableTable as _, ReadableTableMetadata as _};
-use tinqs_ci_reconciler::model::{AttemptId, ClassName};
+use tinqs_ci_reconciler::model::{AttemptId, ClassName, RepoRef};
 use tinqs_ci_reconciler::ports::{
     Archive, InboxItem, PortError, Seat, Snapshot, SnapshotPart, StoreItem, UnreadRecords,
 };
@@ -105,7 +105,7 @@ fn read_all(
         let parsed = parsed.inspect_err(|reason| quarantined(attempt_id, reason));
         let seat = parsed.ok().map(|attempt_id| StoreItem::Seat {
             class: ClassName(class.to_owned()),
-            seat: Seat { attempt_id, repo: repo.value().to_owned() },
+            seat: Seat::new(attempt_id, RepoRef::of_stored(repo.value())),
         });
         if !parts.add(seat) {
             return Ok(());

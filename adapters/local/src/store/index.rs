@@ -35,6 +35,9 @@ pub struct Projection {
     l: bool,
     o: Vec<String>,
     r: String,
+    /// The repository's ID, if it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    i: Option<i64>,
     #[schemars(with = "String")]
     w: Timestamp,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -54,6 +57,7 @@ pub(super) fn project(run: &Run) -> Vec<u8> {
         at_limit,
         runs_on,
         repo,
+        repo_id,
         waiting_since,
         boots,
     } = OpenRun::of(run);
@@ -65,6 +69,7 @@ pub(super) fn project(run: &Run) -> Vec<u8> {
         l: at_limit,
         o: runs_on.to_vec(),
         r: repo.to_string(),
+        i: (repo_id != 0).then_some(repo_id),
         w: waiting_since,
         b: boots,
         f: (run.format != RecordFormats::FIRST).then_some(run.format),
@@ -75,7 +80,7 @@ pub(super) fn project(run: &Run) -> Vec<u8> {
 
 pub(super) fn unproject(name: &str, bytes: &[u8], unread: &UnreadRecords) -> Option<OpenRun> {
     let parsed = || -> Result<OpenRun, Box<dyn std::error::Error>> {
-        let Projection { p, x, d, a, l, o, r, w, b, f } = serde_json::from_slice(bytes)?;
+        let Projection { p, x, d, a, l, o, r, i, w, b, f } = serde_json::from_slice(bytes)?;
         if let Some(format) = f.filter(|format| *format > RecordFormats::OWN.reads) {
             return Err(Box::new(DecodeError::Newer { format }));
         }
@@ -88,6 +93,7 @@ pub(super) fn unproject(name: &str, bytes: &[u8], unread: &UnreadRecords) -> Opt
             at_limit: l,
             runs_on: o.into(),
             repo: r.into(),
+            repo_id: i.unwrap_or_default(),
             waiting_since: w,
             boots: b,
         })

@@ -1,24 +1,23 @@
 //! The seats: one row each.
 
 use redb::{ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
-use tinqs_ci_reconciler::model::{AttemptId, ClassName, SeatLimits};
+use tinqs_ci_reconciler::model::{AttemptId, ClassName, RepoRef, SeatLimits};
 use tinqs_ci_reconciler::ports::Seat;
 
 use super::index::quarantined;
 
-/// Class, attempt ID → repository.
+/// Class, attempt ID → repository, with its ID if that is known ([`RepoRef::stored`]).
 pub(super) const SEATS: TableDefinition<(&str, &str), &str> = TableDefinition::new("seats");
 
 /// Takes a seat if the limits allow it. Returns whether the attempt has one, and whether it is new.
 pub(super) fn take(
     write: &WriteTransaction,
     class: &ClassName,
-    attempt_id: &AttemptId,
-    repo: &str,
+    seat: &Seat,
     limits: SeatLimits,
 ) -> Result<(bool, bool), redb::Error> {
     let mut seats = write.open_table(SEATS)?;
-    let attempt_id = attempt_id.to_string();
+    let attempt_id = seat.attempt_id.to_string();
     if seats.get((class.0.as_str(), attempt_id.as_str()))?.is_some() {
         return Ok((true, false));
     }
@@ -33,10 +32,12 @@ pub(super) fn take(
             held.push(held_for.value().to_owned());
         }
     }
-    if limits.reached(repo, held.iter().map(String::as_str)).is_some() {
+    let held = held.iter().map(|repo| RepoRef::of_stored(repo));
+    if limits.reached(seat.repo_ref(), held).is_some() {
         return Ok((false, false));
     }
-    seats.insert((class.0.as_str(), attempt_id.as_str()), repo)?;
+    let repo = seat.repo_ref().stored();
+    seats.insert((class.0.as_str(), attempt_id.as_str()), repo.as_str())?;
     Ok((true, true))
 }
 
@@ -64,7 +65,9 @@ pub(super) fn of_class(
             break;
         }
         match attempt_id.parse() {
-            Ok(attempt_id) => found.push(Seat { attempt_id, repo: repo.value().to_owned() }),
+            Ok(attempt_id) => {
+                found.push(Seat::new(attempt_id, RepoRef::of_stored(repo.value())));
+            }
             Err(reason) => quarantined(attempt_id, &reason),
         }
     }

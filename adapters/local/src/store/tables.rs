@@ -7,7 +7,7 @@ use redb::{
 use tinqs_ci_reconciler::model::{
     AttemptId, ClassName, Pause, Reruns, RunName, SeatLimits, Uid, Usage,
 };
-use tinqs_ci_reconciler::ports::{Expect, MOST_ITEMS};
+use tinqs_ci_reconciler::ports::{Expect, MOST_ITEMS, Seat};
 use uuid::Uuid;
 
 use super::record::{NewItem, Record};
@@ -49,8 +49,7 @@ pub(super) enum Op {
     },
     Seat {
         class: ClassName,
-        attempt_id: AttemptId,
-        repo: String,
+        seat: Seat,
         limits: SeatLimits,
     },
     Unseat {
@@ -156,8 +155,8 @@ pub(super) fn apply<'t>(
             Ok(applied)
         }
         Op::Remove { name, uid, version } => remove(Runs::of(write, runs)?, &name, uid, version),
-        Op::Seat { class, attempt_id, repo, limits } => {
-            let (taken, changed) = seats::take(write, &class, &attempt_id, &repo, limits)?;
+        Op::Seat { class, seat, limits } => {
+            let (taken, changed) = seats::take(write, &class, &seat, limits)?;
             Ok((Ok(Answer::Taken(taken)), changed))
         }
         Op::Unseat { class, attempt_id } => {
@@ -267,8 +266,7 @@ fn insert(
             return Ok(answer.map(|_| ()));
         }
         NewItem::Seat { class, seat } => {
-            let no_limits = SeatLimits::default();
-            seats::take(write, &class, &seat.attempt_id, &seat.repo, no_limits)?;
+            seats::take(write, &class, &seat, SeatLimits::default())?;
         }
         NewItem::Pause(pause) => {
             pauses::pause(write, &pause)?;

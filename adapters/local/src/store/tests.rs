@@ -142,7 +142,8 @@ async fn a_store_without_room_for_a_run_is_not_writable_until_there_is_room() {
         (ClassName("linux".to_owned()), "tq-job-1-0123abcd-1".parse().unwrap());
     let (mut small, until) = (0, Instant::now() + 2 * PROBE_EVERY);
     while Instant::now() < until {
-        let seat = store.seat(&class, &attempt_id, "o/r", SeatLimits::default()).await;
+        let seat =
+            store.seat(&class, &attempt_id, RepoRef::named("o/r"), SeatLimits::default()).await;
         let unseat = store.unseat(&class, &attempt_id).await;
         small += u32::from(seat.is_ok() && unseat.is_ok());
         assert!(store.can_be_written().await.is_err(), "small writes do not make it writable");

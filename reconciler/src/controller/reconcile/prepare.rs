@@ -2,9 +2,8 @@
 
 use super::{Reconcile, Stop};
 use crate::controller::ActionKind;
-use crate::model::Run;
+use crate::model::{RepoRef, Run};
 use crate::plan::{Prepare, Rule, record};
-use crate::ports::RepoRef;
 
 impl Reconcile<'_> {
     /// Takes the seat and registers the runner of the next attempt. Returns whether there is one to
@@ -34,13 +33,14 @@ impl Reconcile<'_> {
     async fn prepare_for(&mut self, run: &mut Run, prepare: Prepare) -> Result<bool, Stop> {
         let ports = &self.controller.ports;
         let now = self.seen.now;
+        let repo = RepoRef { id: prepare.repo_id, name: &prepare.repo };
         if let Some(limits) = prepare.seat {
             self.now_in_time()?;
             let class = self.seen.class.as_ref().map(|observed| &observed.class);
             let seat = if class.is_some_and(|class| self.controller.is_full_for(run, class, now)) {
                 Ok(false)
             } else {
-                let Prepare { class, attempt_id, repo, .. } = &prepare;
+                let Prepare { class, attempt_id, .. } = &prepare;
                 ports.store.seat(class, attempt_id, repo, limits).await
             };
             if matches!(seat, Ok(false)) {
@@ -62,7 +62,6 @@ impl Reconcile<'_> {
             self.seen.seats.push((prepare.class.clone(), prepare.attempt_id.clone()));
         }
         self.now_in_time()?;
-        let repo = RepoRef { id: prepare.repo_id, name: &prepare.repo };
         let runner = ports.forge.register(&prepare.attempt_id, repo, &prepare.labels).await;
         let target = runner.as_ref().map_or_else(|_| String::new(), |r| r.id.to_string());
         self.note(

@@ -20,13 +20,14 @@ fn ordered(
 ) -> Vec<usize> {
     let names: Vec<RunName> =
         (0..waiting.len()).map(|n| RunName::job(i64::try_from(n).expect("small"))).collect();
-    let of = |(name, (repo, since))| Waiter { name, repo, since: at(since) };
+    let of = |(name, (repo, since))| Waiter { name, repo: RepoRef::named(repo), since: at(since) };
     let waiting = names.iter().zip(waiting.iter().copied()).map(of);
     let mut known = Served::default();
     for (repo, second) in served {
-        known.gets(repo, at(*second));
+        known.gets(RepoRef::named(repo), at(*second));
     }
-    let order = order(limits, live.iter().copied(), waiting, &known, at(now));
+    let live = live.iter().map(|repo| RepoRef::named(repo));
+    let order = order(limits, live, waiting, &known, at(now));
     let number = |name: &RunName| names.iter().position(|other| other == name);
     order.map(|waiter| number(waiter.name).expect("one of them")).collect()
 }
@@ -101,9 +102,35 @@ fn who_is_at_its_own_limit_holds_up_nobody() {
 #[test]
 fn what_is_old_is_forgotten() {
     let mut served = Served::default();
-    served.gets("A/a", at(10));
-    served.gets("b/b", at(20));
+    served.gets(RepoRef::named("A/a"), at(10));
+    served.gets(RepoRef::named("b/b"), at(20));
     served.forget_old(at(24 * 3_600 + 15));
     assert_eq!(served.owners.keys().collect::<Vec<_>>(), ["b"]);
-    assert_eq!(served.repos.keys().collect::<Vec<_>>(), ["b/b"]);
+    assert_eq!(served.repos.keys().collect::<Vec<_>>(), [&RepoRef::named("b/b").key()]);
+}
+
+#[test]
+fn a_renamed_repository_is_one_and_a_replaced_one_is_another() {
+    let of = |id, name| RepoRef { id, name };
+    let limits = SeatLimits { class: Some(9), repo: Some(2), owner: Some(3) };
+    let names: Vec<RunName> = (0..3).map(RunName::job).collect();
+    let turns = |live: &[RepoRef<'_>], waiting: [RepoRef<'_>; 3]| {
+        let of = |(name, (repo, since))| Waiter { name, repo, since: at(since) };
+        let waiting = names.iter().zip(waiting.into_iter().zip(0..)).map(of);
+        let order = order(limits, live.iter().copied(), waiting, &Served::default(), at(10));
+        order.map(|waiter| waiter.name.clone()).collect::<Vec<_>>()
+    };
+    let jobs = |numbers: &[i64]| numbers.iter().map(|n| RunName::job(*n)).collect::<Vec<_>>();
+    // The same repository under two names has its two, and holds up nobody.
+    let waiting = [of(7, "acme/new"), of(7, "acme/newer"), of(8, "lone/a")];
+    assert_eq!(turns(&[of(7, "acme/old"); 2], waiting), jobs(&[2]));
+    assert_eq!(turns(&[of(7, "acme/old")], waiting), jobs(&[2, 0]), "one is left, for the oldest");
+    // What it has under a former owner counts for the limit of the one that it has now.
+    let waiting = [of(7, "acme/new"), of(9, "acme/x"), of(9, "acme/x")];
+    let held = [of(7, "former/site"), of(8, "acme/y"), of(8, "acme/y")];
+    assert_eq!(turns(&held, waiting), jobs(&[1]));
+    // A repository that got the name of another begins at zero.
+    let waiting = [of(8, "acme/site"); 3];
+    assert_eq!(turns(&[of(7, "acme/site"); 2], waiting), jobs(&[0]), "its owner has three");
+    assert_eq!(turns(&[RepoRef::named("Acme/Site"); 2], waiting), jobs(&[]), "without an ID");
 }

@@ -174,6 +174,7 @@ cases! {
     no_rule_26: [Mutant::NoRule26], Profile::limits, [Waits, Leak], 1;
     no_limit: [Mutant::NoLimit], Profile::limits, [L6], 1;
     no_limit_of_owners: [Mutant::NoOwnerLimit], Profile::flood, [L6, L14], 2;
+    seats_count_for_names: [Mutant::SeatsByName], Profile::limits, [L6, L14], 3;
     classes_serve_every_repository: [Mutant::ReposIgnored], Profile::flood, [L10], 2;
     no_backoff: [Mutant::NoBackoff], Profile::drought, [Writes], 5;
     displaced_runs_wait: [Mutant::DisplacedWaits], Profile::spot, [Waits], 5;

@@ -74,6 +74,8 @@ mutants! {
     NoLimit,
     /// Seats of an owner are not limited.
     NoOwnerLimit,
+    /// Seats of a repository count for its name, not for its ID.
+    SeatsByName,
     /// Every class serves every repository.
     ReposIgnored,
     /// The next attempt starts at once, however many failed.

@@ -10,12 +10,12 @@ use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 use tinqs_ci_reconciler::model::{
     Attempt, AttemptId, Cause, ClassName, JobRef, JobRunner, Machine, MachineId, MachineSpec,
-    MachineState, MicroUsd, Registration, Registrations, RerunScope, Run, RunName, Runner, Secret,
-    WorkflowRun, label_name, serving,
+    MachineState, MicroUsd, Registration, Registrations, RepoRef, RerunScope, Run, RunName, Runner,
+    Secret, WorkflowRun, label_name, serving,
 };
 use tinqs_ci_reconciler::ports::{
     Clock, Compute, Delivery, ErrorKind, Forge, MachineLog, PortError, Ports, Queue,
-    RegistrationLists, RepoRef, RerunAnswer, SeenJob, TrueTime, WaitingJob,
+    RegistrationLists, RerunAnswer, SeenJob, TrueTime, WaitingJob,
 };
 use tinqs_ci_simulator::forge::Status;
 use tinqs_ci_simulator::world::Shared;

@@ -3,6 +3,7 @@
 use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{Amount, CLOCKS_AGREE_WITHIN, Run, serving};
+use tinqs_ci_reconciler::ports::Seat;
 
 use super::Drive;
 use crate::faults::OngoingFault;
@@ -46,7 +47,7 @@ impl Drive<'_> {
         for run in world.records.runs().filter(|run| !kept(run)) {
             left.push((run.name.to_string(), format!("the record of {} still exists", run.name)));
         }
-        for (class, attempt_id, _) in world.records.seats() {
+        for (class, Seat { attempt_id, .. }) in world.records.seats() {
             left.push((
                 attempt_id.run.to_string(),
                 format!("{attempt_id} still has a seat in {class}"),

@@ -1,6 +1,7 @@
 //! Which limit keeps a run from a machine, as the seats say now.
 
 use tinqs_ci_reconciler::model::{LimitOf, LimitReached, Reason, Run, serving};
+use tinqs_ci_reconciler::ports::Seat;
 
 use super::App;
 
@@ -12,10 +13,11 @@ pub(super) async fn reached(app: &App, run: &Run) -> Option<String> {
         return None;
     }
     let settings = app.controller.settings();
-    let repo = run.spec.job.repo.as_str();
-    let class = serving(&settings.classes, repo, &run.spec.runs_on)?;
+    let job = &run.spec.job;
+    let class = serving(&settings.classes, &job.repo, &run.spec.runs_on)?;
     let seats = app.controller.ports().store.seats(&class.name).await.ok()?;
-    let reached = class.seat_limits().reached(repo, seats.iter().map(|seat| seat.repo.as_str()));
+    let held = seats.iter().map(Seat::repo_ref);
+    let reached = class.seat_limits().reached(job.repo_ref(), held);
     let before = match app.controller.waits_behind(run, class, &seats) {
         None | Some(0) => None,
         Some(1) => Some("a job of another repository is before it".to_owned()),

@@ -1,6 +1,6 @@
 //! Seats: their limits hold, one by one and all at once.
 
-use tinqs_ci_reconciler::model::{ClassName, SeatLimits};
+use tinqs_ci_reconciler::model::{ClassName, RepoRef, SeatLimits};
 use tinqs_ci_reconciler::ports::{PortError, RunStore};
 
 use crate::make::{at_once, attempt_id};
@@ -9,7 +9,7 @@ pub(super) async fn are_limited(store: &dyn RunStore) {
     let (class, other) = (ClassName("seats".to_owned()), ClassName("seats2".to_owned()));
     let both = SeatLimits { class: Some(3), repo: Some(2), owner: None };
     let take = async |class: &ClassName, id: i64, repo: &str, limits| {
-        store.seat(class, &attempt_id(id, 1), repo, limits).await.unwrap()
+        store.seat(class, &attempt_id(id, 1), RepoRef::named(repo), limits).await.unwrap()
     };
     assert!(take(&class, 1, "a/a", both).await);
     assert!(take(&class, 2, "a/a", both).await);
@@ -41,7 +41,7 @@ pub(super) async fn are_limited_by_owner(store: &dyn RunStore) {
     let class = ClassName("owners".to_owned());
     let limits = SeatLimits { class: Some(5), repo: Some(2), owner: Some(3) };
     let take = async |id: i64, repo: &str, limits| {
-        store.seat(&class, &attempt_id(id, 1), repo, limits).await.unwrap()
+        store.seat(&class, &attempt_id(id, 1), RepoRef::named(repo), limits).await.unwrap()
     };
     assert!(take(1, "a/x", limits).await);
     assert!(take(2, "a/x", limits).await);
@@ -74,8 +74,9 @@ pub(super) async fn are_taken_one_by_one(store: &dyn RunStore) {
     let attempt_ids: Vec<_> = (0..30).map(|id| attempt_id(id, 1)).collect();
     let repo = |at: usize| if at.is_multiple_of(2) { "a/a" } else { "b/b" };
     let tries = attempt_ids.iter().enumerate();
-    let asked =
-        tries.map(|(at, attempt_id)| store.seat(&class, attempt_id, repo(at), limits)).collect();
+    let asked = tries
+        .map(|(at, attempt_id)| store.seat(&class, attempt_id, RepoRef::named(repo(at)), limits))
+        .collect();
     let taken = at_once(asked).await.into_iter().filter(|taken| *taken.as_ref().unwrap()).count();
     let seats = store.seats(&class).await.unwrap();
     assert_eq!((taken, seats.len()), (5, 5));
@@ -89,10 +90,10 @@ pub(super) async fn are_taken_once(store: &dyn RunStore) {
     let class = ClassName("once".to_owned());
     let limits = SeatLimits { class: Some(3), repo: Some(2), owner: Some(2) };
     let take = async |id: i64, repo: &str| {
-        store.seat(&class, &attempt_id(id, 1), repo, limits).await.unwrap()
+        store.seat(&class, &attempt_id(id, 1), RepoRef::named(repo), limits).await.unwrap()
     };
     let id = attempt_id(1, 1);
-    let asked = (0..8).map(|_| store.seat(&class, &id, "a/a", limits)).collect();
+    let asked = (0..8).map(|_| store.seat(&class, &id, RepoRef::named("a/a"), limits)).collect();
     for taken in at_once(asked).await {
         assert!(taken.unwrap());
     }
@@ -121,10 +122,14 @@ pub(super) async fn are_limited_in_a_burst(store: &dyn RunStore) {
     let count = |asked: Vec<Result<bool, PortError>>| {
         asked.into_iter().filter(|taken| *taken.as_ref().unwrap()).count()
     };
-    let asked = attempt_ids.iter().map(|id| store.seat(&class, id, "a/a", limits)).collect();
+    let asked = attempt_ids
+        .iter()
+        .map(|id| store.seat(&class, id, RepoRef::named("a/a"), limits))
+        .collect();
     assert_eq!(count(at_once(asked).await), 15, "of the repository");
     let free = SeatLimits { repo: None, ..limits };
-    let asked = attempt_ids.iter().map(|id| store.seat(&class, id, "b/b", free)).collect();
+    let asked =
+        attempt_ids.iter().map(|id| store.seat(&class, id, RepoRef::named("b/b"), free)).collect();
     assert_eq!(count(at_once(asked).await), 20, "fifteen have theirs, and five are new");
     let mut seats = store.seats(&class).await.unwrap();
     assert_eq!(seats.len(), 20);
@@ -134,7 +139,8 @@ pub(super) async fn are_limited_in_a_burst(store: &dyn RunStore) {
     for left in (0..20).rev() {
         let seat = seats.pop().expect("one is left");
         store.unseat(&class, &seat.attempt_id).await.unwrap();
-        let taken = store.seat(&class, &attempt_id(90, 1), "c/c", lowered).await.unwrap();
+        let taken =
+            store.seat(&class, &attempt_id(90, 1), RepoRef::named("c/c"), lowered).await.unwrap();
         assert_eq!(taken, left < 10, "{left} are held");
         store.unseat(&class, &attempt_id(90, 1)).await.unwrap();
     }
@@ -146,7 +152,7 @@ pub(super) async fn count_for_the_name_of_the_repository(store: &dyn RunStore) {
     let class = ClassName("renamed".to_owned());
     let limits = SeatLimits { class: None, repo: Some(1), owner: Some(1) };
     let take = async |id: i64, repo: &str| {
-        store.seat(&class, &attempt_id(id, 1), repo, limits).await.unwrap()
+        store.seat(&class, &attempt_id(id, 1), RepoRef::named(repo), limits).await.unwrap()
     };
     assert!(take(1, "a/old").await);
     assert!(take(1, "a/new").await, "the attempt has its seat");
@@ -168,7 +174,10 @@ pub async fn are_many(store: &dyn RunStore, count: i64) {
     let repo = |id: i64| if id == 0 { "a/first" } else { "b/others" };
     let attempt_ids: Vec<_> = (0..count).map(|id| (id, attempt_id(id, 1))).collect();
     for some in attempt_ids.chunks(50) {
-        let asked = some.iter().map(|(id, at)| store.seat(&class, at, repo(*id), free)).collect();
+        let asked = some
+            .iter()
+            .map(|(id, at)| store.seat(&class, at, RepoRef::named(repo(*id)), free))
+            .collect();
         assert!(at_once(asked).await.into_iter().all(Result::unwrap));
     }
     let seats = store.seats(&class).await.unwrap();
@@ -177,7 +186,7 @@ pub async fn are_many(store: &dyn RunStore, count: i64) {
     let class_limit = u32::try_from(count).unwrap() + 1;
     let limits = SeatLimits { class: Some(class_limit), repo: Some(2), owner: Some(2) };
     let take = async |id: i64, repo: &str| {
-        store.seat(&class, &attempt_id(id, 2), repo, limits).await.unwrap()
+        store.seat(&class, &attempt_id(id, 2), RepoRef::named(repo), limits).await.unwrap()
     };
     assert!(!take(1, "b/others").await, "the repository has more than two");
     assert!(!take(1, "B/new").await, "the owner has more than two");

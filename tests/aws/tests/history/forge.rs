@@ -6,12 +6,11 @@ use async_trait::async_trait;
 use parking_lot::{Mutex, MutexGuard};
 use tinqs_ci_reconciler::controller::Hint;
 use tinqs_ci_reconciler::model::{
-    About, AttemptId, Job, JobRef, JobRunner, JobTimes, Registration, Registrations, RerunScope,
-    Runner, Secret, WorkflowRun, label_name,
+    About, AttemptId, Job, JobRef, JobRunner, JobTimes, Registration, Registrations, RepoRef,
+    RerunScope, Runner, Secret, WorkflowRun, label_name,
 };
 use tinqs_ci_reconciler::ports::{
-    Clock, Forge as Port, PortError, RegistrationLists, RepoRef, RerunAnswer, SeenJob, TrueTime,
-    WaitingJob,
+    Clock, Forge as Port, PortError, RegistrationLists, RerunAnswer, SeenJob, TrueTime, WaitingJob,
 };
 use tinqs_ci_simulator::forge::{Config, Forge, JobRow, JobSpec, Line, RunnerRow, Scope, Status};
 

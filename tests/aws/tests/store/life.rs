@@ -11,8 +11,8 @@ use parking_lot::Mutex;
 use tinqs_ci_aws::store::{DynamoStore, Units};
 use tinqs_ci_reconciler::controller::{Controller, Settings};
 use tinqs_ci_reconciler::model::{
-    AttemptId, Class, ClassName, Pause, Phase, RerunKey, Reruns, Run, RunName, SeatLimits, Secret,
-    Uid, Usage,
+    AttemptId, Class, ClassName, Pause, Phase, RepoRef, RerunKey, Reruns, Run, RunName, SeatLimits,
+    Secret, Uid, Usage,
 };
 use tinqs_ci_reconciler::ports::{Expect, Filter, OpenRun, Page, PortError, Ports, RunStore, Seat};
 use tinqs_ci_simulator::clock::Virtual;
@@ -101,7 +101,7 @@ impl RunStore for StoreAndModel {
         &self,
         class: &ClassName,
         attempt_id: &AttemptId,
-        repo: &str,
+        repo: RepoRef<'_>,
         limits: SeatLimits,
     ) -> Result<bool, PortError> {
         let table = self.table.seat(class, attempt_id, repo, limits).await;

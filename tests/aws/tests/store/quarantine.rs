@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue::{self, B, N, S};
 use jiff::SignedDuration;
 use tinqs_ci_aws::store::DynamoStore;
-use tinqs_ci_reconciler::model::{RerunKey, Reruns, Run, RunName};
+use tinqs_ci_reconciler::model::{RepoRef, RerunKey, Reruns, Run, RunName};
 use tinqs_ci_reconciler::ports::{ErrorKind, Expect, Filter, NewerRecord, OpenRun, RunStore as _};
 use tinqs_ci_testing::make::{at, run};
 
@@ -129,7 +129,7 @@ async fn unreadable_seats_are_skipped() {
     let class = tinqs_ci_reconciler::model::ClassName("odd".to_owned());
     let attempt_id = tinqs_ci_testing::make::attempt_id(1, 1);
     let limits = tinqs_ci_reconciler::model::SeatLimits::default();
-    assert!(store.seat(&class, &attempt_id, "o/r", limits).await.expect("asked"));
+    assert!(store.seat(&class, &attempt_id, RepoRef::named("o/r"), limits).await.expect("asked"));
     let change = wire.client().await.update_item().table_name("runs");
     let change = change
         .key("run_id", S("seats-page#0#odd".to_owned()))

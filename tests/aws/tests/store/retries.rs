@@ -1,6 +1,6 @@
 //! Lost replies, refusals, and their errors.
 
-use tinqs_ci_reconciler::model::{ClassName, Pause, SeatLimits};
+use tinqs_ci_reconciler::model::{ClassName, Pause, RepoRef, SeatLimits};
 use tinqs_ci_reconciler::ports::{ErrorKind, Expect, Filter, RunStore as _};
 use tinqs_ci_testing::make::{at, attempt, attempt_id, run};
 
@@ -53,19 +53,29 @@ async fn seats_and_leases_survive_lost_replies() {
     for (id, repo) in [(1, "a/a"), (2, "b/b")] {
         // The second try of the head is refused, and the next read finds the seat.
         wire.fail("UpdateItem", Fault::LoseReply, 1);
-        assert!(store.seat(&class, &attempt_id(id, 1), repo, limits).await.expect("asked"));
+        assert!(
+            store
+                .seat(&class, &attempt_id(id, 1), RepoRef::named(repo), limits)
+                .await
+                .expect("asked")
+        );
     }
     assert_eq!(store.seats(&class).await.expect("read").len(), 2);
     wire.fail("UpdateItem", Fault::LoseReply, 1);
     store.unseat(&class, &attempt_id(1, 1)).await.expect("given back");
     wire.fail("UpdateItem", Fault::LoseReply, 5);
-    let lost = store.seat(&class, &attempt_id(3, 1), "a/a", limits).await.expect_err("no reply");
+    let lost = store
+        .seat(&class, &attempt_id(3, 1), RepoRef::named("a/a"), limits)
+        .await
+        .expect_err("no reply");
     assert_eq!(lost.kind, ErrorKind::Unavailable, "it may have happened: {lost}");
     assert!(
-        store.seat(&class, &attempt_id(3, 1), "a/a", limits).await.expect("asked"),
+        store.seat(&class, &attempt_id(3, 1), RepoRef::named("a/a"), limits).await.expect("asked"),
         "counted once"
     );
-    assert!(!store.seat(&class, &attempt_id(4, 1), "b/b", limits).await.expect("asked"));
+    assert!(
+        !store.seat(&class, &attempt_id(4, 1), RepoRef::named("b/b"), limits).await.expect("asked")
+    );
     let ttl = jiff::SignedDuration::from_secs(30);
     wire.fail("PutItem", Fault::LoseReply, 1);
     assert!(store.lease("sweep", "a", at(0), ttl).await.expect("asked"));

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue::{self, M, N, S};
 use tinqs_ci_aws::store::DynamoStore;
-use tinqs_ci_reconciler::model::{ClassName, SeatLimits};
+use tinqs_ci_reconciler::model::{ClassName, RepoRef, SeatLimits};
 use tinqs_ci_reconciler::ports::RunStore as _;
 use tinqs_ci_testing::make::attempt_id;
 
@@ -83,7 +83,7 @@ impl EarlierRelease {
 }
 
 async fn take(store: &DynamoStore, class: &ClassName, id: i64, repo: &str) -> bool {
-    store.seat(class, &attempt_id(id, 1), repo, LIMITS).await.expect("asked")
+    store.seat(class, &attempt_id(id, 1), RepoRef::named(repo), LIMITS).await.expect("asked")
 }
 
 async fn held(store: &DynamoStore, class: &ClassName) -> Vec<i64> {
@@ -181,7 +181,7 @@ async fn a_seat_whose_taker_died_is_held_until_it_is_given_back() {
     let class = ClassName("died".to_owned());
     let limits = SeatLimits { class: Some(2), repo: Some(2), owner: None };
     let take = async |store: &DynamoStore, id: i64| {
-        store.seat(&class, &attempt_id(id, 1), "a/a", limits).await.expect("asked")
+        store.seat(&class, &attempt_id(id, 1), RepoRef::named("a/a"), limits).await.expect("asked")
     };
     assert!(take(&a, 1).await);
     dies_after_the_head(&client, &class, 2, "a/a").await;

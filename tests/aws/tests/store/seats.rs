@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue::{N, S};
-use tinqs_ci_reconciler::model::{ClassName, SeatLimits};
+use tinqs_ci_reconciler::model::{ClassName, RepoRef, SeatLimits};
 use tinqs_ci_reconciler::ports::{ErrorKind, RunStore as _};
 use tinqs_ci_testing::conformance::store as suite;
 use tinqs_ci_testing::make::attempt_id;
@@ -38,7 +38,7 @@ async fn sixteen_concurrent_writers_never_exceed_the_limits() {
             for round in 0..12_u32 {
                 let attempt_id = attempt_id(member, round + 1);
                 let repo = REPOS[usize::try_from(member + i64::from(round)).unwrap_or(0) % 5];
-                match store.seat(&class, &attempt_id, repo, LIMITS).await {
+                match store.seat(&class, &attempt_id, RepoRef::named(repo), LIMITS).await {
                     Ok(true) => {
                         had += 1;
                         most = most.max(watch(&*store, &class).await);
@@ -67,7 +67,10 @@ async fn sixteen_concurrent_writers_never_exceed_the_limits() {
     assert_eq!(names, ["run_id", "version"]);
 
     for (id, repo) in (0..).zip(REPOS.into_iter().cycle().take(30)) {
-        let _ = stores[0].seat(&class, &attempt_id(id, 1), repo, LIMITS).await.expect("asked");
+        let _ = stores[0]
+            .seat(&class, &attempt_id(id, 1), RepoRef::named(repo), LIMITS)
+            .await
+            .expect("asked");
     }
     assert_eq!(watch(&*stores[1], &class).await, 6, "every seat can be taken again");
 }
@@ -82,12 +85,15 @@ async fn a_limit_of_zero_gives_no_seat() {
         SeatLimits { class: None, repo: Some(0), owner: None },
         LIMITS,
     ] {
-        let had = store.seat(&class, &attempt_id(1, 1), "a/a", limits).await.expect("asked");
+        let had = store
+            .seat(&class, &attempt_id(1, 1), RepoRef::named("a/a"), limits)
+            .await
+            .expect("asked");
         assert_eq!(had, limits == LIMITS, "{limits:?}");
     }
     let none = SeatLimits { class: Some(9), repo: Some(0), owner: None };
     assert!(
-        !store.seat(&class, &attempt_id(2, 1), "c/c", none).await.expect("asked"),
+        !store.seat(&class, &attempt_id(2, 1), RepoRef::named("c/c"), none).await.expect("asked"),
         "a limit of zero refuses later, too"
     );
 }
@@ -127,7 +133,10 @@ async fn a_seat_of_ten_thousand_costs_as_much_as_the_first() {
         let limits = SeatLimits { class: Some(most), repo: Some(1), owner: Some(1) };
         let take = async |id: i64, repo: &str| {
             let before = store.units().written;
-            let taken = store.seat(&class, &attempt_id(id, 2), repo, limits).await.expect("asked");
+            let taken = store
+                .seat(&class, &attempt_id(id, 2), RepoRef::named(repo), limits)
+                .await
+                .expect("asked");
             (taken, store.units().written - before)
         };
         let (taken, units) = take(1, "a/a").await;
@@ -168,7 +177,9 @@ async fn pages_that_are_no_longer_used_are_not_read() {
         store.unseat(&many, &seat.attempt_id).await.expect("given back");
     }
     let limits = SeatLimits { class: Some(1), repo: None, owner: None };
-    assert!(store.seat(&many, &attempt_id(1, 9), "a/a", limits).await.expect("asked"));
+    assert!(
+        store.seat(&many, &attempt_id(1, 9), RepoRef::named("a/a"), limits).await.expect("asked")
+    );
     let (seats, units) = read().await;
     assert!(seats == 1 && units < 3.0, "{seats} seats, {units} read units");
 }

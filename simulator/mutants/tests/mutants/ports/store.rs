@@ -4,8 +4,8 @@ use async_trait::async_trait;
 use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
-    AttemptId, ClassName, Outcome, Pause, Phase, RerunKey, Reruns, Run, RunName, SeatLimits, Uid,
-    UnknownFields, Usage,
+    AttemptId, ClassName, Outcome, Pause, Phase, RepoRef, RerunKey, Reruns, Run, RunName,
+    SeatLimits, Uid, UnknownFields, Usage,
 };
 use tinqs_ci_reconciler::ports::{
     ErrorKind, Expect, Filter, OpenRun, Page, PortError, ReadByAll, RunStore, Seat,
@@ -162,7 +162,7 @@ impl RunStore for ChangedPorts {
         &self,
         class: &ClassName,
         attempt_id: &AttemptId,
-        repo: &str,
+        repo: RepoRef<'_>,
         limits: SeatLimits,
     ) -> Result<bool, PortError> {
         if self.has(Mutant::NoLimit) {
@@ -170,6 +170,7 @@ impl RunStore for ChangedPorts {
         }
         let owner = limits.owner.filter(|_| !self.has(Mutant::NoOwnerLimit));
         let limits = SeatLimits { owner, ..limits };
+        let repo = if self.has(Mutant::SeatsByName) { RepoRef::named(repo.name) } else { repo };
         self.ports.store.seat(class, attempt_id, repo, limits).await
     }
 
