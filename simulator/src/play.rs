@@ -10,6 +10,7 @@ mod outcome;
 mod people;
 mod profile;
 mod profiles;
+mod renames;
 mod replica;
 mod scramble;
 mod strangers;

@@ -413,7 +413,7 @@ profiles! {
     mute: ;
     push: "crash", "reply_lost", "interrupted", "never_online", "webhook_late";
     push_unknown: "crash", "reply_lost", "webhook_late";
-    limits: "crash", "reply_lost";
+    limits: "crash", "reply_lost", "renamed";
     hide: "reply_lost", "interrupted";
     flap: "launch_refused", "slow";
     drought: ;

@@ -122,7 +122,7 @@ impl LaunchQueue {
         // A live run is reconciled at least so often, maybe by another replica.
         live.retain(|_, (_, seen)| !older(now, *seen, LONGEST_DUE));
         served.forget_old(now);
-        let oldest = queued.values().filter_map(|of_repo| of_repo.first());
+        let oldest = queued.values().filter_map(BTreeSet::first);
         let waiting = oldest.filter_map(|(since, name)| {
             Some(Waiter { name, repo: places.get(name)?.job.repo_ref(), since: *since })
         });

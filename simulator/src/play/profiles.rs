@@ -10,7 +10,7 @@ use tinqs_ci_reconciler::ports::RegistrationLists;
 
 use super::draw::{KEEP, hours, linux, minutes, one_of, seconds};
 use super::profile::Profile;
-use super::user_actions;
+use super::{renames, user_actions};
 use crate::faults::{FaultPeriod, FaultProfile, OngoingFault, Port, Rng};
 use crate::forge::Line;
 use crate::world::Demand;
@@ -230,7 +230,7 @@ impl Profile {
         Self { name: "push_unknown", demand, faults, ..Self::push() }
     }
 
-    /// Both limits are low.
+    /// Both limits are low. Repositories that have reached theirs are renamed and transferred.
     pub fn limits() -> Self {
         let mut class = linux(KEEP);
         class.limit = Some(5);
@@ -241,7 +241,11 @@ impl Profile {
             list_lag: one_of(rng, &[SignedDuration::ZERO, seconds(20)]),
             ..FaultProfile::default()
         };
-        Self { classes: vec![class], ..Self::mixed("limits", faults, 3 * 60) }
+        Self {
+            user_actions: renames::at_the_limit,
+            classes: vec![class],
+            ..Self::mixed("limits", faults, 3 * 60)
+        }
     }
 
     /// All records are lost once, and in half of the histories rebuilt.

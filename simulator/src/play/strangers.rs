@@ -4,9 +4,10 @@
 use jiff::SignedDuration;
 use tinqs_ci_reconciler::model::{AttemptId, Conclusion, InstallationId, RunName, Uid8};
 
-use super::draw::{minutes, one_of, pick, seconds};
+use super::draw::{minutes, one_of, seconds};
 use super::profile::{Stranger, UserAction};
-use super::user_actions::{REPOS, mixed};
+use super::renames::renames;
+use super::user_actions::mixed;
 use crate::faults::Rng;
 use crate::forge::{RunnerRow, Scope};
 use crate::world::World;
@@ -76,21 +77,6 @@ pub(super) fn leave(world: &mut World) {
     for id in rows.into_iter().filter(|id| world.laws.is_strangers(*id)) {
         world.forge().delete_runner(id);
     }
-}
-
-/// Renames and transfers while jobs of the repositories wait and run, each followed by a rerun.
-/// Later pushes to the former names make other repositories there, which are renamed as well.
-fn renames(rng: &mut Rng) -> Vec<(SignedDuration, UserAction)> {
-    let mut user_actions = Vec::new();
-    for number in 0..12 {
-        let from = one_of(rng, &REPOS).to_owned();
-        let to = format!("{}/moved-{number}", one_of(rng, &["acme", "umbrella"]));
-        let at = rng.between(minutes(5), minutes(350));
-        user_actions.push((at, UserAction::RenameRepo { from, to }));
-        let wait = rng.between(minutes(2), minutes(6));
-        user_actions.push((at + wait, UserAction::Rerun(pick(rng, 6))));
-    }
-    user_actions
 }
 
 /// Pushes, each followed by strangers who register runners for its jobs; and repositories that get

@@ -22,7 +22,7 @@ fn job(rng: &mut Rng, number: usize, label: &str) -> JobSpec {
     }
 }
 
-fn push(rng: &mut Rng, repo: &str, count: usize) -> UserAction {
+pub(super) fn push(rng: &mut Rng, repo: &str, count: usize) -> UserAction {
     let jobs = (0..count).map(|n| job(rng, n, "linux")).collect();
     UserAction::Push { repo: repo.to_owned(), jobs }
 }

@@ -1,6 +1,6 @@
 //! `/v1/machines`, `/v1/registrations` and `/v1/classes`.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::time::Duration;
 
 use axum::Json;
@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::controller::Offering;
 use tinqs_ci_reconciler::model::{
     self, Cause, ClassName, ClassSpend, Machine, MachineId, MachineSpec, MachineState, Phase,
-    Reason, Registrations, Run, serving,
+    Reason, Registrations, RepoKey, Run, serving,
 };
 use tinqs_ci_reconciler::ports::{OpenRun, Seat};
 
@@ -209,16 +209,16 @@ pub(super) async fn class_views(app: &App, machines: &[Machine]) -> Result<Vec<C
     Ok(items)
 }
 
-/// Returns the repositories that hold these seats, those with the most first.
+/// Returns the repositories that hold these seats, those with the most first, then by name. One that
+/// was renamed meanwhile is told by one of its names.
 fn by_repo(seats: &[Seat]) -> Vec<RepoSeats> {
-    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut counts: HashMap<RepoKey, RepoSeats> = HashMap::new();
     for seat in seats {
-        *counts.entry(&seat.repo).or_default() += 1;
+        let none = || RepoSeats { repo: seat.repo.clone(), seats: 0 };
+        counts.entry(seat.repo_ref().key()).or_insert_with(none).seats += 1;
     }
-    let repos = counts.into_iter().map(|(repo, seats)| RepoSeats { repo: repo.to_owned(), seats });
-    let mut repos: Vec<RepoSeats> = repos.collect();
-    // A stable sort: equal ones stay in the order of their names.
-    repos.sort_by_key(|one| std::cmp::Reverse(one.seats));
+    let mut repos: Vec<RepoSeats> = counts.into_values().collect();
+    repos.sort_by(|a, b| b.seats.cmp(&a.seats).then_with(|| a.repo.cmp(&b.repo)));
     repos
 }
 

@@ -28,7 +28,7 @@ pub async fn all(store: &dyn RunStore) {
     seats::are_taken_one_by_one(store).await;
     seats::are_taken_once(store).await;
     seats::are_limited_in_a_burst(store).await;
-    seats::count_for_the_name_of_the_repository(store).await;
+    seats::count_for_the_repository(store).await;
     pauses_are_kept_until_they_end(store).await;
     leases_are_exclusive(store).await;
     secrets_are_kept_and_not_shown(store).await;

@@ -147,23 +147,37 @@ pub(super) async fn are_limited_in_a_burst(store: &dyn RunStore) {
     assert_eq!(store.seats(&class).await.unwrap(), []);
 }
 
-/// A renamed repository starts at zero, and its former seats are given back as all others.
-pub(super) async fn count_for_the_name_of_the_repository(store: &dyn RunStore) {
+/// A renamed repository keeps its seats, also for the limit of its owner, and a repository that got
+/// the name of another has none. Of a seat without an ID only the name is known.
+pub(super) async fn count_for_the_repository(store: &dyn RunStore) {
     let class = ClassName("renamed".to_owned());
-    let limits = SeatLimits { class: None, repo: Some(1), owner: Some(1) };
-    let take = async |id: i64, repo: &str| {
-        store.seat(&class, &attempt_id(id, 1), RepoRef::named(repo), limits).await.unwrap()
+    let limits = SeatLimits { class: None, repo: Some(2), owner: Some(3) };
+    let take = async |id: i64, repo_id: i64, name: &str| {
+        let repo = RepoRef { id: repo_id, name };
+        store.seat(&class, &attempt_id(id, 1), repo, limits).await.unwrap()
     };
-    assert!(take(1, "a/old").await);
-    assert!(take(1, "a/new").await, "the attempt has its seat");
-    assert_eq!(store.seats(&class).await.unwrap()[0].repo, "a/old");
-    assert!(!take(2, "A/new").await, "of the same owner, however it is written");
-    assert!(take(3, "b/old").await, "of another owner");
-    for id in [1, 3] {
+    assert!(take(1, 7, "a/old").await);
+    assert!(take(1, 7, "a/new").await, "the attempt has its seat");
+    let seat = store.seats(&class).await.unwrap().pop().expect("one is held");
+    assert_eq!((seat.repo.as_str(), seat.repo_id), ("a/old", 7));
+    assert!(take(2, 7, "a/new").await, "its second");
+    assert!(!take(3, 7, "a/newer").await, "a renamed repository has its two");
+    assert!(!take(3, 7, "b/given").await, "one that another owner got, too");
+    assert!(take(4, 8, "a/old").await, "another repository has the former name");
+    assert!(!take(5, 8, "a/old").await, "its owner has its three");
+    assert!(take(5, 8, "b/old").await, "the owner that it was given to has one of three");
+    store.unseat(&class, &attempt_id(1, 1)).await.unwrap();
+    assert!(take(3, 7, "b/given").await, "a freed seat of the repository");
+
+    // An earlier release knew no ID.
+    assert!(take(6, 0, "c/c").await);
+    assert!(take(7, 9, "C/c").await, "of two, the same by its name");
+    assert!(!take(8, 9, "c/c").await);
+    assert!(!take(8, 0, "c/C").await, "however it is written");
+    assert!(take(8, 9, "c/renamed").await, "a seat without an ID counts for its name alone");
+    for id in 2..=8 {
         store.unseat(&class, &attempt_id(id, 1)).await.unwrap();
     }
-    assert!(take(2, "A/new").await);
-    store.unseat(&class, &attempt_id(2, 1)).await.unwrap();
     assert_eq!(store.seats(&class).await.unwrap(), []);
 }
 
