@@ -240,7 +240,9 @@ async fn a_run_tells_how_many_jobs_of_other_repositories_are_before_it() {
     }
     let is_before = |id, repo: &str| {
         let mut state = asked.world.state();
-        repo.clone_into(&mut state.runs.get_mut(&name(id)).expect("a run").spec.job.repo);
+        let job = &mut state.runs.get_mut(&name(id)).expect("a run").spec.job;
+        repo.clone_into(&mut job.repo);
+        job.repo_id = 100 + id;
     };
     is_before(4, "lone/a");
     let seat = Seat { attempt_id: attempt_id(20, 1), repo: "acme/web".to_owned(), repo_id: 0 };

@@ -215,3 +215,15 @@ impl Harness {
         self.controller.configure(settings);
     }
 }
+
+/// Returns the ID of a repository: names that differ only by case have one.
+pub(crate) fn repo_id(repo: &str) -> i64 {
+    let lower = repo.to_ascii_lowercase();
+    1 + lower.bytes().fold(0, |id, byte| (id * 31 + i64::from(byte)) % 1_000_003)
+}
+
+/// Says that the job of a run is of this repository.
+pub(crate) fn is_of(run: &mut Run, repo: &str) {
+    repo.clone_into(&mut run.spec.job.repo);
+    run.spec.job.repo_id = repo_id(repo);
+}

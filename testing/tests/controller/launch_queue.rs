@@ -5,7 +5,7 @@ use tinqs_ci_reconciler::model::{Phase, Reason, RunName};
 use tinqs_ci_reconciler::ports::{ErrorKind, PortError};
 use tinqs_ci_testing::LaunchAnswer;
 
-use crate::harness::Harness;
+use crate::harness::{Harness, is_of};
 
 const SECOND: SignedDuration = SignedDuration::from_secs(1);
 
@@ -68,7 +68,7 @@ fn a_burst_of_one_owner_does_not_keep_another_waiting() {
     let harness = Harness::new();
     let burst = in_line(&harness, 20, "good");
     let other = harness.jobs(1, "good").remove(0);
-    harness.change(&other, |run| "lone/a".clone_into(&mut run.spec.job.repo));
+    harness.change(&other, |run| is_of(run, "lone/a"));
     assert_eq!(harness.reconcile(&other).reason, Some(Reason::Paced));
     harness.pass(SECOND);
     harness.room_for(2);

@@ -3,12 +3,12 @@
 use jiff::SignedDuration;
 use tinqs_ci_reconciler::controller::{ActionKind, ReconcileOutcome};
 use tinqs_ci_reconciler::model::{
-    AttemptId, ClassName, Conclusion, Job, MachineState, Phase, Reason, RunName,
+    AttemptId, ClassName, Conclusion, Job, MachineState, Phase, Reason, RepoRef, RunName,
 };
 use tinqs_ci_reconciler::ports::{ErrorKind, Seat};
 
 use super::{MINUTE, SECOND, effects};
-use crate::harness::Harness;
+use crate::harness::{Harness, is_of, repo_id};
 
 /// Limits the seats of class `good`, in total and for one repository.
 fn limited(limit: Option<u32>, repo_limit: Option<u32>) -> Harness {
@@ -20,7 +20,7 @@ fn limited(limit: Option<u32>, repo_limit: Option<u32>) -> Harness {
 /// A job of a repository, for a class.
 fn job_of(harness: &Harness, repo: &str, class: &str) -> RunName {
     let name = harness.jobs(1, class).remove(0);
-    harness.change(&name, |run| repo.clone_into(&mut run.spec.job.repo));
+    harness.change(&name, |run| is_of(run, repo));
     name
 }
 
@@ -44,7 +44,8 @@ fn ends(harness: &Harness, name: &RunName) {
 }
 
 fn seat(attempt_id: AttemptId, repo: &str) -> (ClassName, Seat) {
-    (ClassName("good".to_owned()), Seat { attempt_id, repo: repo.to_owned(), repo_id: 0 })
+    let repo = RepoRef { id: repo_id(repo), name: repo };
+    (ClassName("good".to_owned()), Seat::new(attempt_id, repo))
 }
 
 #[test]
@@ -147,6 +148,25 @@ fn a_freed_seat_calls_the_oldest_whose_owner_has_room() {
     ends(&harness, &seated[0]);
     assert_eq!(harness.woken(), [full.to_string(), other.to_string()]);
     assert_eq!(harness.reconcile(&full).phase, Some(Phase::Starting));
+}
+
+#[test]
+fn a_renamed_repository_keeps_its_seats() {
+    let harness = limited(None, Some(1));
+    let renamed = |name: &RunName, to: &str| {
+        harness.change(name, |run| to.clone_into(&mut run.spec.job.repo));
+    };
+    let seated = job_of(&harness, "acme/site", "good");
+    assert_eq!(harness.reconcile(&seated).phase, Some(Phase::Starting));
+    let waiting = job_of(&harness, "acme/site", "good");
+    renamed(&waiting, "other/moved");
+    assert_eq!(harness.reconcile(&waiting).reason, Some(Reason::AtLimit));
+    // Another repository has the former name.
+    let replaced = job_of(&harness, "acme/next", "good");
+    renamed(&replaced, "acme/site");
+    assert_eq!(harness.reconcile(&replaced).phase, Some(Phase::Starting));
+    ends(&harness, &seated);
+    assert_eq!(harness.reconcile(&waiting).phase, Some(Phase::Starting));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use tinqs_ci_reconciler::model::{
 use tinqs_ci_reconciler::ports::Seat;
 
 use super::{MINUTE, SECOND};
-use crate::harness::Harness;
+use crate::harness::{Harness, is_of};
 
 /// The time within which a run takes the seat that it is called for.
 const TURN: SignedDuration = SignedDuration::from_secs(15);
@@ -17,7 +17,7 @@ const TURN: SignedDuration = SignedDuration::from_secs(15);
 /// A job of a repository.
 fn job_of(harness: &Harness, repo: &str) -> RunName {
     let name = harness.jobs(1, "good").remove(0);
-    harness.change(&name, |run| repo.clone_into(&mut run.spec.job.repo));
+    harness.change(&name, |run| is_of(run, repo));
     name
 }
 
