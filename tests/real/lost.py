@@ -109,7 +109,7 @@ class Loss:
     def tell(self, stages):
         """Prints when each stage was reached, in seconds since the loss."""
         for what, at in sorted(stages.items(), key=lambda stage: stage[1]):
-            print(f"       {self.repo}: +{at - self.at:.1f} s {what}", flush=True)
+            print(f"       {self.repo}: {at - self.at:+.1f} s {what}", flush=True)
 
     def once(self, failing=()):
         """Waits until the jobs are done: all but the failing ones succeeded, the lost one with its
