@@ -1,5 +1,6 @@
 """Instance metadata on loopback: what a Spot machine is told before EC2 takes it back."""
 
+import contextlib
 import json
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -50,10 +51,12 @@ class Metadata:
         class Handler(BaseHTTPRequestHandler):
             def answer(self):
                 status, body = metadata.answer(self.command, self.path, self.headers)
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body.encode())
+                # A machine that ended does not take the answer.
+                with contextlib.suppress(ConnectionError):
+                    self.send_response(status)
+                    self.send_header("Content-Length", str(len(body)))
+                    self.end_headers()
+                    self.wfile.write(body.encode())
 
             do_GET = do_PUT = answer
 
