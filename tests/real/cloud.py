@@ -39,7 +39,8 @@ class Emulator:
         self.process = subprocess.Popen(
             command, env={**os.environ, **variables}, stdout=log, stderr=log, start_new_session=True
         )
-        for _ in range(300):
+        # On a busy host, moto alone takes half a minute.
+        for _ in range(1200):
             assert self.process.poll() is None, f"{name} ended: see {log.name}"
             try:
                 urllib.request.urlopen(self.url, timeout=5)
