@@ -1,14 +1,13 @@
 """Machines that die mid-job, and how long it takes until the new attempt of a job runs. Nobody helps."""
 
-import re
 import time
 from datetime import datetime
 
 from asking import in_progress, says, until
 from forge import OWNER
+from outages import CI, limit_of_6
 from workflows import timed_matrix
 
-CI = ".gitea/workflows/a.yml"
 # The forge fails a job after ten minutes without a report, which it looks for every five.
 FAILS_WITHIN = 20 * 60
 # A job whose workflow run is over for so long is not run again (law L17).
@@ -146,10 +145,6 @@ def lost(forge, host, repo, fail_fast):
     made, expected = len(set(host.machines()) - before), 5 if forge.minor() >= 26 else 4
     assert made == expected, f"{made} machines, not {expected}"
     forge.delete(repo)
-
-
-def limit_of_6(text):
-    return re.sub(r"(?m)^limit .*$", "limit = 6", text)
 
 
 def lost_machine(forge, host):
