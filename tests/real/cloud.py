@@ -49,6 +49,7 @@ class Emulator:
                 return
             except OSError:
                 time.sleep(0.1)
+        self.stop()
         raise AssertionError(f"{name} does not answer")
 
     def stop(self):
