@@ -4,7 +4,9 @@
     python3 simulator/lost_times.py target/release/tinqs-ci-simulator --first-seed 1 --seeds 300
 
 Reads the traces of the profile `interrupt`. Counts each job whose machine the cloud took mid-job and
-that tinqs-ci, not a person, ran again. Exits with 1 if a seed breaks a law.
+that tinqs-ci, not a person, ran again. The trace does not tell the workflow run of a job that a
+person ran again on Gitea 1.27: a wait for it counts as one for the request. Exits with 1 if a seed
+breaks a law.
 """
 
 import argparse
