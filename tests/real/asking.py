@@ -24,6 +24,11 @@ def jobs_of(forge, repo, status):
     return [job for job in forge.jobs(repo) if job["status"] == status]
 
 
+def in_progress(forge, repo, count):
+    """Waits until so many jobs of a repository run at once."""
+    until(f"{count} jobs of {repo} run", lambda: len(jobs_of(forge, repo, "in_progress")) == count, 120)
+
+
 def all_succeed(forge, repo, count, within):
     """Waits until the repository's jobs are done, and asserts that each succeeded."""
 

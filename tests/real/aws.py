@@ -9,6 +9,7 @@ passed, else with 1. Stops only the processes that it started.
 """
 
 import argparse
+import contextlib
 import os
 import subprocess
 import sys
@@ -17,10 +18,13 @@ import time
 from pathlib import Path
 
 from asking import all_succeed, until
-from workflows import IN_IMAGE, matrix, surroundings_of
+from forge import free_port
 from host import Program
+from noticed import NOTICED
+from workflows import IN_IMAGE, matrix, surroundings_of
 
 HERE = Path(__file__).resolve().parent
+SECRET = "the-secret-of-the-webhook"
 
 
 def installed(work):
@@ -44,14 +48,35 @@ class Host(Program):
         super().__init__(dir, program)
         dir.mkdir(parents=True)
         image, subnet, group = cloud.place()
+        self.webhooks = f"127.0.0.1:{free_port()}"
         self.environment = {
             "PATH": os.environ["PATH"], "HOME": str(dir),
             "GITEA_URL": forge.url, "GITEA_TOKEN": forge.token, "RUNNER_TOKEN": forge.runner_token(),
             "RUNNER_AMI": image, "SUBNET": subnet, "SECURITY_GROUP": group,
             "DDB_TABLE": "tinqs-ci-runs", "INSTANCE_PROFILE": "",
-            "TINQS_CI_SERVER__WEBHOOKS": "127.0.0.1:0", "TINQS_CI_SERVER__API": "127.0.0.1:0",
+            "TINQS_CI_SERVER__WEBHOOKS": self.webhooks, "TINQS_CI_FORGE__WEBHOOK_SECRET": SECRET,
+            # Commands find the server by it.
+            "TINQS_CI_SERVER__API": f"127.0.0.1:{free_port()}",
             **cloud.environment(),
         }
+
+    def queue(self):
+        """Returns the URL of the queue to which events of machines are sent."""
+        return self.environment["TINQS_CI_QUEUE"].removeprefix("sqs:")
+
+    @contextlib.contextmanager
+    def varied(self, **variables):
+        """Restarts the server with other values of variables, and afterwards with the former ones."""
+        before = self.environment
+        try:
+            self.environment = {**before, **variables}
+            self.kill()
+            self.serve()
+            yield
+        finally:
+            self.environment = before
+            self.kill()
+            self.serve()
 
     def stop(self):
         if self.process:
@@ -67,6 +92,7 @@ def set_up(forge, cloud, host):
     assert " created" not in again, again
     (queue,) = [line.split('"')[1] for line in said.splitlines() if line.strip().startswith("queue = ")]
     host.environment["TINQS_CI_QUEUE"] = queue
+    forge.add_webhook(f"http://{host.webhooks}/webhook", SECRET)
     said = host.said("doctor")
     print(said)
     assert " 0 failed" in said, said
@@ -123,9 +149,8 @@ def machine_taken(forge, cloud, host):
     forge.push("taken", ".gitea/workflows/a.yml", matrix(1, 0))
     new = until("a machine", lambda: [m for m in cloud.live() if m["InstanceId"] not in before], 60)
     (first,) = [m["InstanceId"] for m in new]
-    cloud.end(first)
     at = time.monotonic()
-    cloud.event(host.environment["TINQS_CI_QUEUE"].removeprefix("sqs:"), first)
+    cloud.take(first, host.queue())
     until("the next machine", lambda: [m for m in cloud.live() if m["InstanceId"] not in before], 60)
     print(f"       replaced {time.monotonic() - at:.1f} s after the event")
     cloud.boot(True)
@@ -144,7 +169,7 @@ def image(forge, cloud, host):
     assert "starting" not in logs["cloud-init.log"], logs
 
 
-SCENARIOS = [set_up, asked_for, surroundings, matrix_of_20, controller_killed, machine_taken]
+SCENARIOS = [set_up, asked_for, surroundings, matrix_of_20, controller_killed, machine_taken, *NOTICED]
 # With machines made of a root.
 IN_ROOT = [set_up, asked_for, image]
 
@@ -172,7 +197,7 @@ def emulators(dir, dynamodb):
     from cloud import Emulator  # imports packages that are installed by now
 
     bin = Path(sys.prefix, "bin")
-    moto = Emulator(dir, "moto", [str(bin / "moto_server"), "-H", "127.0.0.1", "-p", "{port}"])
+    moto = Emulator(dir, "moto", [str(bin / "python"), str(HERE / "spot_moto.py"), "-H", "127.0.0.1", "-p", "{port}"])
     if dynamodb == "moto":
         return {"ec2": moto, "sqs": moto, "sts": moto, "iam": moto, "dynamodb": moto}
     command = {

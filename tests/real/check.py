@@ -20,6 +20,7 @@ from asking import Skipped, all_succeed, jobs_of, nothing_left, page, says, unti
 from fences import FENCES
 from forge import Forge, build, build_gitea
 from host import Host
+from lost import LOST
 from outages import OUTAGES
 from situations import SITUATIONS
 from workflows import PATHS, matrix, surroundings_of
@@ -144,6 +145,7 @@ JOBS = [
     *SITUATIONS,
     *FENCES,
     *OUTAGES,
+    *LOST,
 ]
 
 

@@ -16,10 +16,14 @@ from botocore.config import Config
 
 from forge import free_port
 from machine_root import RootGuest
+from metadata import Metadata
+from spot_moto import TAKEN
 
 REGION = "us-east-1"
 # The same marker as in the project's own wire.
 GUEST = "TINQS_CI_SIMULATED_GUEST"
+WARNING = "EC2 Spot Instance Interruption Warning"
+STATE_CHANGE = "EC2 Instance State-change Notification"
 POWER_OFF = Path(__file__, "../../../simulator/src/ec2_wire/guest/poweroff.sh").resolve().read_text()
 
 
@@ -35,7 +39,8 @@ class Emulator:
         self.process = subprocess.Popen(
             command, env={**os.environ, **variables}, stdout=log, stderr=log, start_new_session=True
         )
-        for _ in range(300):
+        # On a busy host, moto alone takes half a minute.
+        for _ in range(1200):
             assert self.process.poll() is None, f"{name} ended: see {log.name}"
             try:
                 urllib.request.urlopen(self.url, timeout=5)
@@ -44,6 +49,7 @@ class Emulator:
                 return
             except OSError:
                 time.sleep(0.1)
+        self.stop()
         raise AssertionError(f"{name} does not answer")
 
     def stop(self):
@@ -77,6 +83,8 @@ class Cloud:
         (dir / "etc/profile.d/tools.sh").write_text(f"PATH=$PATH:{self.TOOLS}\n")
         self.dir, self.emulators, self.path, self.root = dir, emulators, path, root
         self.guests, self.over, self.boots = {}, Event(), True
+        # The machines that are to be taken: when, and the queue to which events of them are sent.
+        self.metadata, self.to_take = Metadata(), {}
         self.ec2, self.sqs = self.client("ec2"), self.client("sqs")
 
     def client(self, service):
@@ -103,6 +111,7 @@ class Cloud:
         self.thread.join()
         for guest in self.guests.values():
             guest.end()
+        self.metadata.stop()
         for emulator in {id(e): e for e in self.emulators.values()}.values():
             emulator.stop()
 
@@ -133,27 +142,43 @@ class Cloud:
         told = self.ec2.describe_instance_attribute(InstanceId=id, Attribute="userData")
         return base64.b64decode(told["UserData"]["Value"])
 
-    def end(self, id):
-        """Terminates a machine from the cloud's side, like a spot interruption."""
-        self.ec2.terminate_instances(InstanceIds=[id])
+    def announce(self, id, at, queue):
+        """Announces that a Spot machine is taken back at this Unix time, by its metadata and by an event.
+        Then it is taken."""
+        self.metadata.announce(id, at)
+        self.event(queue, id, WARNING, {"instance-action": "terminate"})
+        self.to_take[id] = at, queue
 
-    def event(self, queue, id, state="terminated"):
+    def take(self, id, queue):
+        """Takes a Spot machine back."""
+        self.ec2.create_tags(Resources=[id], Tags=[{"Key": TAKEN, "Value": ""}])
+        self.ec2.terminate_instances(InstanceIds=[id])
+        self.event(queue, id, STATE_CHANGE, {"state": "terminated"})
+
+    def event(self, queue, id, kind, detail):
+        """Sends an event of EC2 about a machine, as EventBridge does."""
         body = {
-            "version": "0", "id": f"event-{id}", "detail-type": "EC2 Instance State-change Notification",
+            "version": "0", "id": f"event-{id}", "detail-type": kind,
             "source": "aws.ec2", "account": "123456789012", "time": "2026-11-26T00:00:00Z", "region": REGION,
             "resources": [f"arn:aws:ec2:{REGION}:123456789012:instance/{id}"],
-            "detail": {"instance-id": id, "state": state},
+            "detail": {"instance-id": id, **detail},
         }
         self.sqs.send_message(QueueUrl=queue, MessageBody=json.dumps(body))
 
     def guest(self, id):
+        user_data = self.metadata.seen_by(id, self.user_data(id))
         if self.root:
-            return RootGuest(self.dir / id, self.user_data(id), self.root, POWER_OFF)
-        return Guest(self.dir / id, self.user_data(id), self.path)
+            return RootGuest(self.dir / id, user_data, self.root, POWER_OFF)
+        return Guest(self.dir / id, user_data, self.path)
 
     def attend(self):
-        """Boots running machines, and ends those that powered off or were terminated."""
+        """Takes machines when they are due; boots running ones, and ends those that powered off or were
+        terminated."""
         while not self.over.wait(0.3):
+            for id, (at, queue) in list(self.to_take.items()):
+                if time.time() >= at:
+                    del self.to_take[id]
+                    self.take(id, queue)
             live = {m["InstanceId"]: m["State"]["Name"] for m in self.live()}
             for id, state in live.items():
                 if self.boots and state == "running" and id not in self.guests:

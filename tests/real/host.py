@@ -46,6 +46,19 @@ class Program:
         self.process.kill()
         self.process.wait()
 
+    def log(self):
+        """Returns the lines of the server's log."""
+        return (self.dir / "serve.log").read_text().splitlines()
+
+    def reconciles(self, action, since=0):
+        """Returns the log's lines of reconciles with this action, from this line of the log on."""
+        lines = [json.loads(line) for line in self.log()[since:]]
+        return [line for line in lines if action in line.get("action", "").split("+")]
+
+    def acted(self, action, since=0):
+        """Returns the run and the machine of each of these reconciles."""
+        return [(line.get("run"), line.get("machine")) for line in self.reconciles(action, since)]
+
 
 class Host(Program):
     def __init__(self, dir, program, runner, forge, demand, installation=None, url=None):
@@ -128,17 +141,6 @@ class Host(Program):
                 return
             time.sleep(0.1)
         raise AssertionError("the server does not answer")
-
-    def log(self):
-        """Returns the lines of the server's log."""
-        return (self.dir / "serve.log").read_text().splitlines()
-
-    def acted(self, action, since=0):
-        """Returns the run and the machine of each reconcile with this action, from this line of the
-        log on."""
-        lines = [json.loads(line) for line in self.log()[since:]]
-        return [(line.get("run"), line.get("machine")) for line in lines
-                if action in line.get("action", "").split("+")]
 
     def machines(self):
         """Returns the directory of every machine."""

@@ -6,7 +6,7 @@ import re
 import time
 from pathlib import Path
 
-from asking import Skipped, all_succeed, jobs_of, says, says_no_longer, until, well
+from asking import Skipped, all_succeed, in_progress, jobs_of, says, says_no_longer, until, well
 from proxy import Proxy
 from workflows import matrix
 
@@ -43,10 +43,6 @@ def stepped_clock(host, library):
     finally:
         host.serving = {}
         host.restart()
-
-
-def in_progress(forge, repo, count):
-    until(f"{count} jobs of {repo} run", lambda: len(jobs_of(forge, repo, "in_progress")) == count, 120)
 
 
 def limit_of_6(text):
@@ -142,51 +138,4 @@ def far_jobs(forge):
     return sum(f"tq-job-{job['id']}-" not in job["runner_name"] for job in forge.jobs("far"))
 
 
-def lost(forge, host, repo, fail_fast):
-    """A machine of a matrix of four is killed: its job is run again, once, and no other is. Servers
-    before 1.26 have no API for that: the run says so at once."""
-    begun, before = len(host.log()), set(host.machines())
-    forge.push(repo, CI, matrix(4, 90, fail_fast=fail_fast))
-    in_progress(forge, repo, 4)
-    # Gitea 1.27 takes a job back whose runner goes before it has the answer that gives it the job.
-    time.sleep(5)
-    victim, *others = jobs_of(forge, repo, "in_progress")
-    started = {(job["name"], job["started_at"]) for job in others}
-    (machine,) = [machine for machine in host.live() if machine.name.startswith(victim["runner_name"])]
-    host.end_machine(machine)
-
-    def ended(conclusion):
-        return {job["name"] for job in forge.jobs(repo) if job.get("conclusion") == conclusion}
-
-    # The forge fails a job after ten minutes without a report, which it looks for every five.
-    if forge.minor() >= 26:
-        says(host, 0, ["AwaitsRerun", "it is run again then"], "why", victim["html_url"])
-        until("every job succeeds", lambda: len(ended("success")) == 4, 20 * 60)
-        says(host, 0, ["the forge runs the job again"], "why", victim["html_url"])
-        asked = [run for run, _ in host.acted("rerun", begun)]
-        assert asked == [f"job-{victim['id']}"], f"re-runs were requested by {asked}"
-    else:
-        says(host, 0, ["MachineLost", "cannot run it again"], "why", victim["html_url"])
-        until("the job fails", lambda: ended("failure") == {victim["name"]}, 20 * 60)
-        says(host, 0, ["the job is not run again"], "why", victim["html_url"])
-        assert host.acted("rerun", begun) == []
-    assert ended("cancelled") == set(), "the forge canceled a job because another one failed"
-    now = {(job["name"], job["started_at"]) for job in forge.jobs(repo) if job["name"] != victim["name"]}
-    assert now == started, f"another job was run again: {started} became {now}"
-    made, expected = len(set(host.machines()) - before), 5 if forge.minor() >= 26 else 4
-    assert made == expected, f"{made} machines, not {expected}"
-    forge.delete(repo)
-
-
-def lost_machine(forge, host):
-    with host.configured(limit_of_6):
-        lost(forge, host, "lost", fail_fast=False)
-
-
-def lost_machine_with_fail_fast(forge, host):
-    """`fail-fast`, which the server does not enforce, changes nothing: no other job is canceled."""
-    with host.configured(limit_of_6):
-        lost(forge, host, "lost-fast", fail_fast=True)
-
-
-OUTAGES = [clock_stepped, partitions_under_long_jobs, lost_machine, lost_machine_with_fail_fast]
+OUTAGES = [clock_stepped, partitions_under_long_jobs]

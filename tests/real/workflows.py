@@ -16,6 +16,19 @@ jobs:
 """
 
 
+def timed_matrix(file, count, seconds, labels="linux", fail_fast=False, failing=None):
+    """Returns a workflow whose jobs add their repository, their number and the time to a file.
+    `failing`: the number of the one that fails by itself."""
+    workflow = matrix(count, 0, labels, fail_fast)
+    steps = workflow.index("      - run:")
+    number = "${{ matrix.i }}"
+    return f"""{workflow[:steps]}      - run: |
+          echo "$GITHUB_REPOSITORY {number} $(date +%s.%N)" >>{file}
+          sleep {seconds}
+          test {number} != {failing}
+"""
+
+
 PATHS = """on:
   push:
     paths: ["src/**"]
