@@ -140,8 +140,7 @@ def recorded(text):
 
 def evidence(job, host, cloud, console, heard):
     """Returns when each step of a job ended, in seconds since 1970."""
-    run = json.loads(host.said("get", f"run/job-{job['id']}", "-o", "json"))
-    (run,) = run["items"] if "items" in run else [run]
+    run = json.loads(host.said("why", f"job-{job['id']}", "-o", "json"))["job"]
     timeline = {}
     for milestone in run["timeline"]:
         timeline.setdefault(milestone["kind"], milestone)
