@@ -177,7 +177,7 @@ def check_check(checks):
     checks.that(all(line[:6] in ("ok    ", "warn  ", "FAIL  ") for line in lines), done.stdout)
     checks.equal(done.returncode, int("FAIL" in done.stdout), f"exit code of: {done.stdout}")
     names = [line[6:].split()[0] for line in lines]
-    for name in ("bash", "git", "runner", "docker", "user", "unit", "poweroff", "disk", "clock"):
+    for name in ("bash", "git", "runner", "docker", "user", "fence", "unit", "poweroff", "disk", "clock"):
         checks.that(name in names, f"no line about {name} in: {done.stdout}")
 
 
