@@ -26,6 +26,12 @@ JOB, OTHER = 61234, 61235
 SECRET = b"metadata"
 # The programs that each way of fencing finds in PATH.
 WAYS = {"nft": ["nft"], "iptables": ["iptables", "ip6tables"], "nothing": []}
+# What a kernel must be able to do for it, independent of the script.
+PROBES = {
+    "nft": ["nft", "add", "table", "inet", "probe"],
+    "iptables": ["iptables", "-I", "OUTPUT", "-m", "owner", "--uid-owner", "1", "-j", "ACCEPT"],
+    "nothing": ["true"],
+}
 NEEDED = ["unshare", "ip", "setpriv", "timeout"]
 
 
@@ -125,16 +131,17 @@ def check(checks):
         why = f"{missing[0]} is not installed" if missing else "run this as root"
         tools.skipped("fence of the metadata service", why)
         return
-    tried = subprocess.run(["unshare", "--net", "true"], capture_output=True, text=True)
-    if tried.returncode != 0:
-        tools.skipped("fence of the metadata service", f"no network namespace: {tried.stderr.strip()}")
-        return
     for way, programs in WAYS.items():
         absent = [name for name in programs if not shutil.which(name)]
         if absent:
             tools.skipped(f"fence by {way}", f"{absent[0]} is not installed")
-        else:
-            check_way(checks, way)
+            continue
+        probe = ["unshare", "--net", *PROBES[way]]
+        tried = subprocess.run(probe, capture_output=True, text=True, timeout=60)
+        if tried.returncode != 0:
+            tools.skipped(f"fence by {way}", f"this kernel refuses it: {tried.stderr.strip()}")
+            continue
+        check_way(checks, way)
 
 
 if __name__ == "__main__":
