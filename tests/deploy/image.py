@@ -118,9 +118,20 @@ def check_provision(checks, folder):
     checks.equal(kept, RUNNER, "a wrong hash changes the installed runner")
     done = publisher.run("provision", "everything", **place)
     checks.that("unknown step everything" in done.stderr, f"{done.stderr}")
+    # As the runner's releases have it: without an end of line.
+    (folder / "RUNNER.sums").write_text(f"{'1' * 64}  {publisher.files['RUNNER'].name}")
     (folder / "NODE.sums").write_text("nothing here\n")
+    (folder / "GO.sums").unlink()
+    before = publisher.versions.read_text()
     done = publisher.run("pin")
-    checks.that("has no hash of node.tar.xz" in done.stderr, f"pin without a hash: {done.stderr}")
+    said = done.stderr
+    checks.that("has no hash of node.tar.xz" in said and done.returncode != 0, f"no hash: {said}")
+    checks.that(f"cannot download file://{folder}/GO.sums" in said, f"pin names each list: {said}")
+    checks.equal(publisher.versions.read_text(), before, "pin wrote some of the hashes")
+    for name in ("NODE", "GO"):
+        (folder / f"{name}.sums").write_text("2" * 64)
+    done = publisher.run("pin")
+    checks.that(f"RUNNER_SHA256_arm64={'1' * 64}\n" in publisher.versions.read_text(), done.stderr)
 
 
 def check_unit(checks, folder):
@@ -166,7 +177,7 @@ def check_check(checks):
     checks.that(all(line[:6] in ("ok    ", "warn  ", "FAIL  ") for line in lines), done.stdout)
     checks.equal(done.returncode, int("FAIL" in done.stdout), f"exit code of: {done.stdout}")
     names = [line[6:].split()[0] for line in lines]
-    for name in ("bash", "git", "runner", "docker", "user", "unit", "poweroff", "disk", "clock"):
+    for name in ("bash", "git", "runner", "docker", "user", "fence", "unit", "poweroff", "disk", "clock"):
         checks.that(name in names, f"no line about {name} in: {done.stdout}")
 
 

@@ -38,7 +38,7 @@ def installed(work):
         subprocess.run([python, "-m", "pip", "install", "--quiet", "-r", HERE / "requirements.txt"], check=True)
         stamp.write_text(wanted)
     if Path(sys.prefix) != venv:
-        os.execv(python, [python, __file__, *sys.argv[1:]])
+        os.execv(python, [python, *sys.argv])
 
 
 class Host(Program):

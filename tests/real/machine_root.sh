@@ -18,9 +18,13 @@ exec chroot "$merged" /usr/bin/env -i \
   PATH=/opt/guest/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
   TINQS_CI_SIMULATED_GUEST=/opt/guest \
   /bin/sh -c '
-    /usr/local/sbin/tinqs-ci-early-start >/opt/guest/unit.log 2>&1 &
-    # cloud-init comes to it later.
-    for _ in $(seq 200); do [ -d /run/tinqs-ci ] && break; sleep 0.05; done
+    cat /proc/uptime >/opt/guest/started
+    # Not in a root that was never provisioned.
+    if [ -x /usr/local/sbin/tinqs-ci-early-start ]; then
+      /usr/local/sbin/tinqs-ci-early-start >/opt/guest/unit.log 2>&1 &
+      # cloud-init comes to it later.
+      for _ in $(seq 200); do [ -d /run/tinqs-ci ] && break; sleep 0.05; done
+    fi
     /bin/bash /opt/guest/user-data >/opt/guest/cloud-init.log 2>&1 || echo "cloud-init: $?"
     wait
     # Nobody powered it off: it runs on, as a machine would.
