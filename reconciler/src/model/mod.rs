@@ -46,7 +46,7 @@ pub use class::{
 pub use clock_check::{CLOCKS_AGREE_WITHIN, ClockCheck};
 pub use drift::{Blocker, Drift, DriftKind, Failing, NextStep, SeenSince};
 pub use friendly::Friendly;
-pub use job::{Conclusion, Job};
+pub use job::{Conclusion, Job, JobRef};
 pub use job_times::{JobTimes, JobWait};
 pub use machine::{Cause, MachineSpec, Market, OpenBreaker, Refusal, UnavailableOffering};
 pub use machine_options::{CpuCredits, DiskEncryption, LaunchTemplate, MachineOptions};
@@ -66,7 +66,7 @@ pub use rerun::{
     FailedJob, FailureCause, Interruption, RerunEnd, RerunJobs, RerunKey, RerunPolicy, RerunScope,
     RerunView, Reruns, WorkflowJob, WorkflowRun,
 };
-pub use run::{About, Condition, JobRef, Phase, Reason, Run, Spec, Status};
+pub use run::{About, Condition, Phase, Reason, Run, Spec, Status};
 pub use runner_setup::{RunnerCache, RunnerConfig, RunnerDownload, RunnerSetup};
 pub use seat_limits::{LimitOf, LimitReached, SeatLimits};
 pub use secret::Secret;

@@ -3,8 +3,6 @@
 //! The forge compares names without case, and allows only ASCII letters, digits, `-`, `_` and `.`
 //! in them (Gitea `modules/validation/helpers.go`, `models/repo/repo.go` `IsUsableRepoName`).
 
-use super::run::JobRef;
-
 /// Stands between the name and the ID of a stored repository. No name contains it.
 const ID_MARK: char = '#';
 
@@ -66,13 +64,6 @@ impl<'a> RepoRef<'a> {
             Some((name, id @ 1..)) => Self { id, name },
             _ => Self::named(text),
         }
-    }
-}
-
-impl JobRef {
-    /// Returns its repository.
-    pub fn repo_ref(&self) -> RepoRef<'_> {
-        RepoRef { id: self.repo_id, name: &self.repo }
     }
 }
 

@@ -4,6 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::attempt::{Attempt, PastAttempt};
+use super::job::JobRef;
 use super::job_times::JobWait;
 use super::names::{AttemptId, RunName, Uid};
 use super::outcome::Outcome;
@@ -68,18 +69,6 @@ pub struct Spec {
     /// Runs that need this one and are woken when it finishes. A hint: affects no decision.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub needed_by: Vec<RunName>,
-}
-
-/// A job at the forge, identified by its numeric IDs; names may change.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
-pub struct JobRef {
-    /// `owner/name` as last reported.
-    pub repo: String,
-    /// The repository's ID at the forge; 0 if unknown.
-    pub repo_id: i64,
-    /// The job's ID at the forge; 0 in push mode.
-    pub job_id: i64,
 }
 
 /// Text about a job, for people. It comes from outside and is never trusted. Only the job's name and

@@ -176,7 +176,8 @@ impl Seats {
         u32::try_from(page).ok().map(Place::Page)
     }
 
-    /// Returns the head with a further seat for a repository as it is stored: in the first page that has room, or in a new one.
+    /// Returns the head with a further seat for a repository as it is stored: in the first page that
+    /// has room, or in a new one.
     pub(super) fn with(&self, attempt_id: &str, repo: &str) -> Taken {
         let bytes = attempt_id.len() + repo.len();
         let has_room = |page: &SeatPage| page.seats.is_empty() || page.bytes + bytes <= self.room;
