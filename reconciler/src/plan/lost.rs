@@ -61,9 +61,9 @@ impl Decision<'_> {
         if named.is_empty() { recorded.unwrap_or_default() } else { named }.to_owned()
     }
 
-    /// Rule 5: the condition of a job whose machine is gone: its own one, or that of another run if
-    /// the cloud took it. Once told, it holds as long as the job is on the same runner and no machine
-    /// of it is seen.
+    /// Rule 5: the condition of a job whose machine is gone: that of this run, or of another one if
+    /// the cloud took it. Once told, it holds as long as the job is on the same runner and no
+    /// machine of it is seen.
     pub(super) fn lost(&self, runner: &str) -> Option<Lost> {
         let attempt_id = self.run.attempt_of(runner)?;
         let machines = || {
