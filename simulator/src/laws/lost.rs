@@ -64,7 +64,7 @@ impl Laws {
             let wait = self.untold.entry((id, taken_at)).or_insert(Wait::since(taken_at));
             if let Some(waited) = wait.goes_on(now, excused, within) {
                 let seconds = waited.as_secs();
-                let what = format!("{name} does not say after {seconds} s that its machine is lost");
+                let what = format!("{name} does not tell its lost machine after {seconds} s");
                 self.broken("L9", now, name.as_str(), what);
             }
         }
