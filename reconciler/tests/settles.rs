@@ -250,6 +250,7 @@ fn laws(seen: &Observation, decided: &Plan) -> Result<(), String> {
     let before = &run.status;
     kept(before, after)?;
     entered(*rule, before, after)?;
+    told(seen, after)?;
     let longest = if seen.job == Job::Unobservable { LONGEST_BACKOFF_PUSH } else { LONGEST_DUE };
     if after.phase != Phase::Finished && (after.due < now() || after.due > now() + longest) {
         return Err(format!("an open run is due at {}", after.due));
@@ -265,6 +266,17 @@ fn laws(seen: &Observation, decided: &Plan) -> Result<(), String> {
         return Err("only the number next of a waiting run may be prepared".to_owned());
     }
     stopped(seen, decided)
+}
+
+/// Checks that a run whose job is on another run's machine, which the cloud took, says so.
+fn told(seen: &Observation, after: &Status) -> Result<(), String> {
+    let Job::Running { runner } = &seen.job else { return Ok(()) };
+    let elsewhere = seen.elsewhere.as_ref();
+    let is_on_it = elsewhere.is_some_and(|machine| machine.attempt_id.to_string() == *runner);
+    if is_on_it && after.phase == Phase::Running && after.lost().is_none() {
+        return Err("the loss of another run's machine is not told".to_owned());
+    }
+    Ok(())
 }
 
 /// Checks that an open breaker, of refusals or of machines, a pause or a spent budget lets no attempt

@@ -123,6 +123,8 @@ pub struct Laws {
     shares: shares::SharesWatch,
     /// Jobs that were run again.
     reruns: reruns::RerunWatch,
+    /// Machines that the cloud took and whose loss is not told yet: the job, and when.
+    untold: BTreeMap<(i64, Timestamp), time::Wait>,
     /// Which pools machines came from.
     pools: PoolFigures,
     /// Number of events to keep.
@@ -149,6 +151,9 @@ pub struct Laws {
     /// The longest permitted time from the end of a workflow run until its lost jobs are run again
     /// (L17); `None`: not checked.
     pub reruns_within: Option<SignedDuration>,
+    /// The longest permitted time until a run says that the cloud took the machine of its job (L9);
+    /// `None`: not checked.
+    pub lost_told_within: Option<SignedDuration>,
 }
 
 impl Laws {
@@ -185,6 +190,7 @@ impl Laws {
             boots: boots::BootWatch::default(),
             shares: shares::SharesWatch::default(),
             reruns: reruns::RerunWatch::default(),
+            untold: BTreeMap::new(),
             pools: PoolFigures::default(),
             keeps_events: STORY_EVENTS,
             waits_at_most: SignedDuration::from_hours(1),
@@ -197,6 +203,7 @@ impl Laws {
             rebuilds: false,
             watches_boots: false,
             reruns_within: None,
+            lost_told_within: None,
         }
     }
 

@@ -177,6 +177,8 @@ impl World {
                 run.is_none_or(|run| run.deleted_at.is_some())
             };
             self.laws.lost_jobs(now, &self.cloud, &forge, &excuse, is_gone);
+            let run_of = |id: i64| self.records.run(&RunName::job(id));
+            self.laws.lost_machines(now, &self.cloud, &forge, &excuse, run_of);
         }
         drop(forge);
         self.wakes.advance(now);

@@ -104,6 +104,9 @@ mod tests {
         make::at(second)
     }
 
+    const INTERRUPTIONS: &str =
+        "tinqs_ci_spot_interruptions_total{machine_kind=\"c7a.large\",zone=\"eu-west-1b\"}";
+
     /// Returns telemetry, and what a series shows.
     fn shown(telemetry: &Telemetry, series: &str) -> String {
         let text = telemetry.metrics.text();
@@ -114,6 +117,27 @@ mod tests {
     fn run(timeline: Vec<(i64, Happened)>) -> Run {
         let spec = Spec { runs_on: vec!["linux".to_owned()], ..Spec::default() };
         make::with_timeline(Run::new("test", make::name(7), spec, SeenBy::Webhook, at(0)), timeline)
+    }
+
+    fn machine(of: &Run, ended_by: EndedBy, market: Market) -> Machine {
+        Machine {
+            id: MachineId("m-1".to_owned()),
+            attempt_id: of.attempt_id(1),
+            placement: 0,
+            state: MachineState::Gone,
+            launched_at: at(0),
+            deadline: at(0),
+            registration: 5,
+            repo_id: 0,
+            ended_by: Some(ended_by),
+            ended_at: None,
+            state_reason: None,
+            class: ClassName("linux".to_owned()),
+            kind: "c7a.large".to_owned(),
+            zone: "eu-west-1b".to_owned(),
+            market,
+            promise: None,
+        }
     }
 
     fn telemetry() -> std::sync::Arc<Telemetry> {
@@ -174,34 +198,32 @@ mod tests {
     fn only_machines_that_the_cloud_took_back_are_interruptions() {
         let telemetry = telemetry();
         let run = run(vec![(9, Happened::AttemptEnded { attempt: 1, why: End::MachineGone })]);
-        let machine = |ended_by, market| Machine {
-            id: MachineId("m-1".to_owned()),
-            attempt_id: run.attempt_id(1),
-            placement: 0,
-            state: MachineState::Gone,
-            launched_at: at(0),
-            deadline: at(0),
-            registration: 5,
-            repo_id: 0,
-            ended_by: Some(ended_by),
-            ended_at: None,
-            state_reason: None,
-            class: ClassName("linux".to_owned()),
-            kind: "c7a.large".to_owned(),
-            zone: "eu-west-1b".to_owned(),
-            market,
-            promise: None,
-        };
-        let series =
-            "tinqs_ci_spot_interruptions_total{machine_kind=\"c7a.large\",zone=\"eu-west-1b\"}";
         for (ended_by, market, count) in [
             (EndedBy::Itself, Market::Spot, "none"),
             (EndedBy::Cloud, Market::OnDemand, "none"),
             (EndedBy::Cloud, Market::Spot, "1"),
         ] {
-            telemetry.seen.list_machines(vec![machine(ended_by, market)], at(9));
+            telemetry.seen.list_machines(vec![machine(&run, ended_by, market)], at(9));
             telemetry.wrote(&run, 1);
-            assert_eq!(shown(&telemetry, series), count, "{ended_by:?} {market}");
+            assert_eq!(shown(&telemetry, INTERRUPTIONS), count, "{ended_by:?} {market}");
         }
+    }
+
+    #[test]
+    fn a_machine_of_which_two_runs_tell_is_counted_once() {
+        let telemetry = telemetry();
+        let own = run(vec![(9, Happened::AttemptEnded { attempt: 1, why: End::MachineGone })]);
+        let lost = |id: &str| {
+            let (machine, ended_by) = (MachineId(id.to_owned()), Some(EndedBy::Cloud));
+            run(vec![(9, Happened::MachineLost { machine, ended_by })])
+        };
+        let first = machine(&own, EndedBy::Cloud, Market::Spot);
+        let second = Machine { id: MachineId("m-2".to_owned()), ..first.clone() };
+        telemetry.seen.list_machines(vec![first, second], at(9));
+        telemetry.wrote(&lost("m-1"), 1);
+        telemetry.wrote(&own, 1);
+        assert_eq!(shown(&telemetry, INTERRUPTIONS), "1", "the job ran on another run's machine");
+        telemetry.wrote(&lost("m-2"), 1);
+        assert_eq!(shown(&telemetry, INTERRUPTIONS), "2");
     }
 }

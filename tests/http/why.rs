@@ -4,7 +4,9 @@ use std::fmt::Write as _;
 
 use axum::http::StatusCode;
 use serde_json::Value;
-use tinqs_ci_reconciler::model::{About, ClassName, Condition, Job, Outcome, Phase, Reason};
+use tinqs_ci_reconciler::model::{
+    About, AttemptId, ClassName, Condition, Job, Outcome, Phase, Reason,
+};
 use tinqs_ci_reconciler::ports::Seat;
 use tinqs_ci_testing::TestWorld;
 use tinqs_ci_testing::make::attempt_id;
@@ -131,25 +133,27 @@ async fn a_finished_run_tells_how_it_ended() {
 
 #[tokio::test]
 async fn a_lost_machine_is_told_once() {
-    let asked = TestServer::new(settings());
-    with_page(&asked.world, 3, 12, 0);
     let message = "machine i-1 is gone; how it ended is not known. Gitea usually fails the job 10 \
                    to 15 min after that; re-run it there";
-    block(&asked.world, 3, Reason::MachineLost, message);
-    {
-        let mut state = asked.world.state();
-        let run = state.runs.get_mut(&name(3)).expect("a run");
-        let runner = run.attempt_id(1).to_string();
-        run.status.phase = Phase::Running;
-        run.status.runner = Some(runner.clone());
-        state.jobs.insert(3, Job::Running { runner });
+    for (of, place) in [(3, "its machine"), (4, "the machine of job-4")] {
+        let asked = TestServer::new(settings());
+        with_page(&asked.world, 3, 12, 0);
+        block(&asked.world, 3, Reason::MachineLost, message);
+        {
+            let mut state = asked.world.state();
+            let run = state.runs.get_mut(&name(3)).expect("a run");
+            let runner = AttemptId { run: name(of), ..run.attempt_id(1) }.to_string();
+            run.status.phase = Phase::Running;
+            run.status.runner = Some(runner.clone());
+            state.jobs.insert(3, Job::Running { runner });
+        }
+        let job = why(&asked, "3").await["job"].clone();
+        assert_eq!(job["reason"], "MachineLost", "{job}");
+        assert_eq!(job["state"], format!("the job ran on {place}; {message}"));
+        assert!(job["fix"].as_str().is_some_and(|fix| fix.contains("re-run the job")), "{job}");
+        let rest = format!("{} {}", job["next"], job["fix"]);
+        assert!(!rest.contains("Gitea"), "{rest}");
     }
-    let job = why(&asked, "3").await["job"].clone();
-    assert_eq!(job["reason"], "MachineLost", "{job}");
-    assert_eq!(job["state"], format!("the job ran on its machine; {message}"));
-    assert!(job["fix"].as_str().is_some_and(|fix| fix.contains("re-run the job")), "{job}");
-    let rest = format!("{} {}", job["next"], job["fix"]);
-    assert!(!rest.contains("Gitea"), "{rest}");
 }
 
 #[tokio::test]

@@ -9,26 +9,28 @@ use crate::model::{
 };
 use crate::plan::lost::own_attempt;
 use crate::plan::rerun::{
-    asks_for_requests, awaited, cause_of, is_lost_now, read_again_at, shows_end,
+    asks_for_requests, awaited, cause_of, is_lost_now, is_told, read_again_at, shows_end,
 };
 use crate::ports::{ErrorKind, PortError};
 
 impl Controller {
     /// Returns the machine of another run on whose runner the job of this run runs, or ran, if the
     /// cloud took it and no machine of that runner is live; and the live one of a job that failed.
+    /// The record of the other run is read only until this one has told it.
     pub(super) async fn taken_elsewhere(
         &self,
         seen: &Observation,
         listed: &Machines,
     ) -> Result<Option<Machine>, PortError> {
-        let Some(attempt_id) = runner_elsewhere(seen) else { return Ok(None) };
+        let Some((run, attempt_id)) = runner_elsewhere(seen) else { return Ok(None) };
         let of_it = listed.of(&attempt_id.run).filter(|machine| machine.attempt_id == attempt_id);
         let of_it: Vec<&Machine> = of_it.collect();
         if let Some(live) = of_it.iter().find(|machine| machine.is_live()) {
             let has_failed = seen.job == Job::Done { conclusion: Conclusion::Failure };
             return Ok(has_failed.then(|| (*live).clone()));
         }
-        if !of_it.iter().any(|machine| is_taken(machine)) {
+        let runner = attempt_id.to_string();
+        if !of_it.iter().any(|machine| is_taken(machine)) || is_told(run, &runner) {
             return Ok(None);
         }
         // Of several placements only the current one got the job.
@@ -37,7 +39,7 @@ impl Controller {
             Err(error) if error.kind == ErrorKind::Invalid => None,
             read => read?,
         };
-        let attempt = other.and_then(|other| own_attempt(&other, &attempt_id.to_string()));
+        let attempt = other.and_then(|other| own_attempt(&other, &runner));
         let current = attempt.map(|(_, placement)| placement);
         let mut taken = of_it.into_iter().filter(|machine| is_taken(machine));
         Ok(taken.find(|machine| Some(machine.placement) == current).cloned())
@@ -157,8 +159,8 @@ fn is_taken(machine: &Machine) -> bool {
     machine.ended_by == Some(EndedBy::Cloud)
 }
 
-/// Returns the attempt of another run on whose runner the job of this run runs, or ran.
-fn runner_elsewhere(seen: &Observation) -> Option<AttemptId> {
+/// Returns the run, and the attempt of another run on whose runner its job runs, or ran.
+fn runner_elsewhere(seen: &Observation) -> Option<(&Run, AttemptId)> {
     let run = seen.run.as_ref()?;
     let recorded = run.status.runner.as_deref().filter(|_| run.status.phase == Phase::Running);
     let runner = match &seen.job {
@@ -166,5 +168,6 @@ fn runner_elsewhere(seen: &Observation) -> Option<AttemptId> {
         Job::Running { .. } | Job::Done { .. } => recorded,
         _ => None,
     };
-    run.attempt_of(runner?).filter(|attempt_id| attempt_id.run != run.name)
+    let attempt_id = run.attempt_of(runner?).filter(|attempt_id| attempt_id.run != run.name)?;
+    Some((run, attempt_id))
 }

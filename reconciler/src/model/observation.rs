@@ -69,8 +69,8 @@ pub struct Observation {
     /// as far as this process knows them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub canceled: Vec<AttemptId>,
-    /// The machine of another run on whose runner the job runs, or ran, if the cloud took it; of a
-    /// job that failed, also if it is live.
+    /// The machine of another run on whose runner the job runs, or ran, if the cloud took it and
+    /// the record does not say so yet; of a job that failed, also if it is live.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub elsewhere: Option<Machine>,
     /// What was read because the job may be run again (rule R1).

@@ -5,8 +5,8 @@ use jiff::{SignedDuration, Timestamp};
 use super::decide::{Decision, Lost};
 use super::times::{FAILED_WITHIN, older};
 use crate::model::{
-    Attempt, AttemptId, Conclusion, Condition, End, Ended, EndedBy, Happened, Machine,
-    MachineState, Observation, Outcome, Phase, Reason, RerunJobs, Run,
+    Attempt, AttemptId, Conclusion, Condition, End, Ended, EndedBy, Happened, Machine, MachineId,
+    MachineState, Observation, Outcome, Phase, Reason, RerunJobs, Run, RunName,
 };
 
 /// A job that is seen to fail this soon after its machine's deadline failed because of that.
@@ -61,11 +61,15 @@ impl Decision<'_> {
         if named.is_empty() { recorded.unwrap_or_default() } else { named }.to_owned()
     }
 
-    /// Rule 5: the condition of a job whose own machine is gone. Once told, it holds as long as the
-    /// job is on the same runner and no machine of it is seen.
+    /// Rule 5: the condition of a job whose machine is gone: that of this run, or of another one if
+    /// the cloud took it. Once told, it holds as long as the job is on the same runner and no
+    /// machine of it is seen.
     pub(super) fn lost(&self, runner: &str) -> Option<Lost> {
-        let (attempt_id, current) = own_attempt(self.run, runner)?;
-        let machines = || self.seen.machines.iter().filter(|m| m.attempt_id == attempt_id);
+        let attempt_id = self.run.attempt_of(runner)?;
+        let machines = || {
+            let all = self.seen.machines.iter().chain(&self.seen.elsewhere);
+            all.filter(|m| m.attempt_id == attempt_id)
+        };
         if machines().any(|m| m.state != MachineState::Gone) {
             return None;
         }
@@ -76,7 +80,10 @@ impl Decision<'_> {
             return Some(Lost { condition: told.clone(), news: None });
         }
         // Absence from the list is no evidence.
-        let machine = machines().find(|m| m.placement == current)?;
+        let machine = match own_attempt(self.run, runner) {
+            Some((_, current)) => machines().find(|m| m.placement == current),
+            None => taken(self.seen, self.run, runner),
+        }?;
         let by_age =
             machine.ended_by != Some(EndedBy::Cloud) && is_reached(machine.deadline, self.now());
         let again = self.again();
@@ -85,7 +92,7 @@ impl Decision<'_> {
             Again::Yes | Again::NotKnown => Reason::AwaitsRerun,
             Again::No | Again::Unsupported => Reason::MachineLost,
         };
-        let message = describe(machine, by_age, again);
+        let message = describe(self.run, machine, by_age, again);
         let (machine, ended_by) = (machine.id.clone(), machine.ended_by);
         Some(Lost {
             condition: Condition { reason, since: self.now(), message },
@@ -140,13 +147,15 @@ impl Decision<'_> {
             && !older(over, deadline, SEEN_WITHIN)
     }
 
-    /// Whether the cloud took the job's own machine back, and the job failed because of that: the
-    /// machine ends its job after the cloud's notice, so that the runner can report it.
+    /// Whether the cloud took the job's machine back, and the job failed because of that: a machine
+    /// ends its job after the cloud's notice, so that the runner can report it.
     fn was_taken_back(&self) -> bool {
-        let Some((_, machine)) = self.own_gone() else { return false };
+        let runner = self.status.runner.as_deref();
+        let machine = runner.and_then(|runner| taken(self.seen, self.run, runner));
+        let Some(machine) = machine else { return false };
         let ended_at = machine.ended_at.unwrap_or(self.now());
         let over = self.seen.times.completed_at.unwrap_or(self.job_over());
-        machine.ended_by == Some(EndedBy::Cloud) && !older(ended_at, over, FAILED_WITHIN)
+        !older(ended_at, over, FAILED_WITHIN)
     }
 
     /// Returns the current attempt and its machine, if the job ran on it and it is gone.
@@ -184,23 +193,45 @@ pub(crate) fn own_attempt(run: &Run, runner: &str) -> Option<(AttemptId, u32)> {
         .find(|(attempt_id, _)| attempt_id.to_string() == runner)
 }
 
+/// Returns the machine of this runner if the cloud took it, and no other machine of it is live.
+pub(super) fn taken<'a>(seen: &'a Observation, run: &Run, runner: &str) -> Option<&'a Machine> {
+    let attempt_id = run.attempt_of(runner)?;
+    if attempt_id.run != run.name {
+        let elsewhere = seen.elsewhere.as_ref().filter(|m| m.attempt_id == attempt_id);
+        return elsewhere.filter(|m| !m.is_live() && m.ended_by == Some(EndedBy::Cloud));
+    }
+    let (_, current) = own_attempt(run, runner)?;
+    let machines = || seen.machines.iter().filter(|machine| machine.attempt_id == attempt_id);
+    if machines().any(Machine::is_live) {
+        return None;
+    }
+    machines().find(|m| m.placement == current && m.ended_by == Some(EndedBy::Cloud))
+}
+
+/// Names the machine of a run's job, and the run `of` which it is, if that is another one.
+pub(super) fn named(run: &Run, machine: &MachineId, of: &RunName) -> String {
+    let whose = if *of == run.name { String::new() } else { format!(" of {of}") };
+    format!("machine {machine}{whose}")
+}
+
 /// Returns whether the class of a run allows to run its job again.
 pub(super) fn runs_again(seen: &Observation) -> bool {
     let class = seen.class.as_ref().map(|observed| &observed.class);
     class.is_some_and(|class| class.rerun.jobs == RerunJobs::Lost)
 }
 
-fn describe(machine: &Machine, by_age: bool, again: Again) -> String {
-    let Machine { id, class, market, .. } = machine;
+fn describe(run: &Run, machine: &Machine, by_age: bool, again: Again) -> String {
+    let Machine { class, market, .. } = machine;
+    let name = named(run, &machine.id, &machine.attempt_id.run);
     let what = match machine.ended_by {
         _ if by_age => {
             let fix = format!("raise `max_age` of class {class}");
-            format!("machine {id} reached its maximum age while the job ran: {fix}")
+            format!("{name} reached its maximum age while the job ran: {fix}")
         }
-        Some(EndedBy::Cloud) => format!("the cloud took machine {id} back ({market})"),
-        Some(EndedBy::Request) => format!("machine {id} was ended by a request"),
-        Some(EndedBy::Itself) => format!("machine {id} ended by itself while the job ran"),
-        None => format!("machine {id} is gone; how it ended is not known"),
+        Some(EndedBy::Cloud) => format!("the cloud took {name} back ({market})"),
+        Some(EndedBy::Request) => format!("{name} was ended by a request"),
+        Some(EndedBy::Itself) => format!("{name} ended by itself while the job ran"),
+        None => format!("{name} is gone; how it ended is not known"),
     };
     let said = machine.state_reason.as_ref();
     let said = said.filter(|_| !by_age && machine.ended_by != Some(EndedBy::Itself));

@@ -4,13 +4,13 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::decide::Decision;
-use super::lost::{own_attempt, runs_again};
+use super::lost::{named, runs_again, taken};
 use super::rules::{Action, Plan, Rule};
 use super::times::{FAILED_WITHIN, after, older};
 use crate::model::{
-    Class, Conclusion, EndedBy, FailedJob, FailureCause, Happened, Interruption, Job, Machine,
-    Market, Observation, Outcome, Phase, Reason, RerunEnd, RerunJobs, RerunKey, RerunScope, Reruns,
-    Run, WorkflowJob, WorkflowRun,
+    Class, Conclusion, FailedJob, FailureCause, Happened, Interruption, Job, MachineState, Market,
+    Observation, Outcome, Phase, Reason, RerunEnd, RerunJobs, RerunKey, RerunScope, Reruns, Run,
+    WorkflowJob, WorkflowRun,
 };
 
 /// A request may land this long after it was recorded: within the 60 s of its reconcile, and the
@@ -60,21 +60,6 @@ fn interruption(seen: &Observation, run: &Run, runner: &str) -> Option<Interrupt
     Some(Interruption { runner, machine, at, failed_at: None, denied: None })
 }
 
-/// Returns the machine of this runner if the cloud took it, and no other machine of it is live.
-fn taken<'a>(seen: &'a Observation, run: &Run, runner: &str) -> Option<&'a Machine> {
-    let attempt_id = run.attempt_of(runner)?;
-    if attempt_id.run != run.name {
-        let elsewhere = seen.elsewhere.as_ref().filter(|m| m.attempt_id == attempt_id);
-        return elsewhere.filter(|m| !m.is_live() && m.ended_by == Some(EndedBy::Cloud));
-    }
-    let (_, current) = own_attempt(run, runner)?;
-    let machines = || seen.machines.iter().filter(|machine| machine.attempt_id == attempt_id);
-    if machines().any(Machine::is_live) {
-        return None;
-    }
-    machines().find(|m| m.placement == current && m.ended_by == Some(EndedBy::Cloud))
-}
-
 /// Whether the job of a running run failed, and its class allows to run it again.
 fn failed(seen: &Observation, run: &Run) -> bool {
     seen.job == Job::Done { conclusion: Conclusion::Failure }
@@ -110,8 +95,8 @@ pub(crate) fn awaited(seen: &Observation) -> Option<Interruption> {
     interruption(seen, run, run.status.runner.as_deref()?)
 }
 
-/// Returns whether the cloud took the machine of this run's own runner mid-job, and that is not
-/// told yet: whether the forge can run the job again is told together with it.
+/// Returns whether the cloud took the machine of a running job, and that is told now: whether the
+/// forge can run the job again is told together with it.
 pub(crate) fn is_lost_now(seen: &Observation) -> bool {
     let open = seen.run.as_ref().filter(|run| run.is_open() && run.deleted_at.is_none());
     let (Some(run), Job::Running { runner }) = (open, &seen.job) else { return false };
@@ -122,8 +107,16 @@ pub(crate) fn is_lost_now(seen: &Observation) -> bool {
     let told = status.lost().is_some() && recorded == Some(runner);
     runs_again(seen)
         && !told
-        && own_attempt(run, runner).is_some()
+        && taken(seen, run, runner).is_some_and(|machine| machine.state == MachineState::Gone)
         && interruption(seen, run, runner).is_some()
+}
+
+/// Returns whether a run has told and noted that the cloud took the machine of this runner: that
+/// needs no further proof.
+pub(crate) fn is_told(run: &Run, runner: &str) -> bool {
+    let status = &run.status;
+    let noted = status.interrupted.as_ref().is_some_and(|noted| noted.runner == runner);
+    noted && status.lost().is_some() && status.runner.as_deref() == Some(runner)
 }
 
 /// Returns whether a workflow run that was read for another job of it tells enough about this one:
@@ -343,7 +336,8 @@ impl Decision<'_> {
         let denied = view.and_then(|view| view.denied.clone()).or(interrupted.denied);
         let interrupted = Interruption { failed_at, denied, ..interrupted };
         let unread = view.and_then(|view| view.unread.as_deref());
-        self.tell(Reason::AwaitsRerun, interrupted.at, awaits_because(&interrupted, unread));
+        let message = awaits_because(self.run, &interrupted, unread);
+        self.tell(Reason::AwaitsRerun, interrupted.at, message);
         self.status.interrupted = Some(interrupted);
         let read_at = view.and_then(|view| view.read_at).unwrap_or(self.now());
         self.status.due = read_again_at(self.seen, workflow_run, read_at).max(self.now());
@@ -356,8 +350,10 @@ impl Decision<'_> {
 }
 
 /// Returns what a run says that waits until its job can be run again.
-fn awaits_because(interrupted: &Interruption, unread: Option<&str>) -> String {
-    let Interruption { machine, denied, .. } = interrupted;
+fn awaits_because(run: &Run, interrupted: &Interruption, unread: Option<&str>) -> String {
+    let Interruption { runner, machine, denied, .. } = interrupted;
+    let of = run.attempt_of(runner).map_or_else(|| run.name.clone(), |attempt_id| attempt_id.run);
+    let machine = named(run, machine, &of);
     let when = match denied {
         Some(why) => format!(
             "the forge denies to run it again ({why}): give `forge.token` the right \
@@ -366,5 +362,5 @@ fn awaits_because(interrupted: &Interruption, unread: Option<&str>) -> String {
         None => "it is run again once its workflow run is over".to_owned(),
     };
     let unread = unread.map(|why| format!("; it cannot be read now: {why}")).unwrap_or_default();
-    format!("the cloud took machine {machine}, and the job failed: {when}{unread}")
+    format!("the cloud took {machine}, and the job failed: {when}{unread}")
 }

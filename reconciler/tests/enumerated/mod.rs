@@ -110,7 +110,9 @@ pub(crate) fn observation(index: u64) -> Observation {
     };
     others(other, &mut seen);
     if other == 0 {
-        taken_back(&mut seen, &attempt_id);
+        let on_own = job != 2 && machine != 0;
+        let on_other = AttemptId { run: RunName::job(41), ..attempt_id.clone() };
+        taken_back(&mut seen, if on_own { &attempt_id } else { &on_other });
     }
     if record == 8 {
         seen.run = None;
@@ -424,8 +426,16 @@ fn hung(read: bool, run: &mut Run, machines: &mut Vec<Machine>) {
     });
 }
 
-/// The cloud took the machines that are gone, of the runner on which the job ran.
+/// The cloud took the machines that are gone, and the one of the runner on which the job ran: also
+/// of another run.
 fn taken_back(seen: &mut Observation, attempt_id: &AttemptId) {
+    if attempt_id.run != seen.name {
+        let machine = seen_machine(attempt_id, MachineState::Gone, ago(900));
+        seen.elsewhere = Some(Machine { ended_by: Some(EndedBy::Cloud), ..machine });
+        if let Job::Running { runner } = &mut seen.job {
+            *runner = attempt_id.to_string();
+        }
+    }
     for machine in seen.machines.iter_mut().filter(|one| one.state == MachineState::Gone) {
         machine.ended_by = Some(EndedBy::Cloud);
     }

@@ -144,8 +144,7 @@ impl<'a> Drive<'a> {
         world.laws.classes.clone_from(&profile.classes);
         world.laws.waits_at_most = profile.waits_at_most;
         world.laws.twins = faults.no_tokens;
-        world.laws.watches_boots = profile.watches_boots();
-        world.laws.reruns_within = profile.reruns_within(&faults);
+        profile.switch_on(&mut world.laws, &faults);
         let is_orderly = faults.keeps_order() && periods.is_empty() && profile.checks_shares;
         world.laws.fair_among = is_orderly.then_some(replicas);
         if faults.refuses_capacity() || periods.iter().any(|s| s.trouble == OngoingFault::Drought) {

@@ -7,6 +7,7 @@ use tinqs_ci_reconciler::ports::RegistrationLists;
 
 use crate::faults::{FaultPeriod, FaultProfile, Rng};
 use crate::forge::{JobSpec, Line};
+use crate::laws::Laws;
 use crate::world::Demand;
 
 /// An action of a person.
@@ -132,10 +133,19 @@ impl Profile {
         Self::all().into_iter().find(|profile| profile.name == name)
     }
 
+    /// Switches on the laws that only some profiles can be held to.
+    pub(super) fn switch_on(&self, laws: &mut Laws, faults: &FaultProfile) {
+        laws.watches_boots = self.watches_boots();
+        laws.reruns_within = self.reruns_within(faults);
+        let is_checked = matches!(self.name, "interrupt" | "taken") && !fails(faults);
+        // A run is due within a minute, and a sweep wakes it within another one.
+        laws.lost_told_within = is_checked.then_some(SignedDuration::from_mins(4));
+    }
+
     /// Returns within which time a lost job must be run again, where that is checked: nobody sets
     /// clocks, and webhooks arrive. A call that fails is repeated after more than a minute.
-    pub(super) fn reruns_within(&self, faults: &FaultProfile) -> Option<SignedDuration> {
-        let fails = faults.refused > 0.0 || faults.reply_lost > 0.0 || faults.crash > 0.0;
+    fn reruns_within(&self, faults: &FaultProfile) -> Option<SignedDuration> {
+        let fails = fails(faults);
         match self.name {
             "interrupt" if fails => Some(SignedDuration::from_mins(20)),
             "interrupt" => Some(SignedDuration::from_mins(3)),
@@ -146,7 +156,12 @@ impl Profile {
 
     /// Returns whether the breaker for machines is checked. Elsewhere a machine that works may look
     /// offline for a while, because the forge is away, its runner is silent, or a clock is wrong.
-    pub(super) fn watches_boots(&self) -> bool {
+    fn watches_boots(&self) -> bool {
         matches!(self.name, "deaf" | "spot" | "cap")
     }
+}
+
+/// Returns whether calls fail, or replicas die.
+fn fails(faults: &FaultProfile) -> bool {
+    faults.refused > 0.0 || faults.reply_lost > 0.0 || faults.crash > 0.0
 }

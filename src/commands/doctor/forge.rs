@@ -234,7 +234,7 @@ mod tests {
             ahead: Some(SignedDuration::from_secs(-1)),
             rights: Ok(Rights { jobs: Access::Granted, runners: Access::Granted }),
             registration: Ok(()),
-            reruns: None,
+            reruns: Some(Access::Granted),
             hooks: Ok(vec![hook]),
             queued: Ok(vec![("acme/site".into(), vec!["linux".into()])]),
             repositories: None,
@@ -258,9 +258,10 @@ mod tests {
                 ✓ token: job list         readable
                 ✓ token: runner list      readable
                 ✓ token: registration     the token can register runners in repositories
+                ✓ token: re-runs          the token can run jobs of lost machines again
                 ✓ webhook                 https://ci.example.com/webhook sends workflow_job
                 ✓ labels                  1 waiting job, which a class serves
-                7 passed, 0 warnings, 0 failed
+                8 passed, 0 warnings, 0 failed
             "#]],
         );
     }
@@ -369,6 +370,7 @@ mod tests {
             version: Ok(Version::parse("12.0.0+gitea-1.22.0")),
             ahead: Some(SignedDuration::from_secs(45)),
             rights: Ok(Rights { jobs: Access::Missing, runners: Access::Missing }),
+            reruns: Some(Access::Missing),
             hooks: Ok(Vec::new()),
             queued: Ok(queue
                 .iter()

@@ -114,14 +114,18 @@ pub(super) fn registration_checks(forge: &Config, registration: &Result<(), Stri
     std::iter::once(registered).chain(many.then_some(exposed)).collect()
 }
 
-/// Checks whether jobs can be run again whose machine the cloud took. Says nothing if they can, or
-/// if the server cannot do it.
+/// Checks whether jobs can be run again whose machine the cloud took. Says nothing if the server
+/// cannot do it, or if no class wants it.
 pub(super) fn rerun_check(reruns: Option<&Access>) -> Option<Check> {
-    let Some(Access::Denied(why) | Access::Rejected(why)) = reruns else { return None };
-    Some(Check::warn(
-        "token: re-runs",
-        format!("jobs whose machine the cloud took are not run again: {why}"),
-        "use a token with write:repository of a user who may write to Actions of the \
-         repositories, or set `rerun = \"never\"` in each class",
-    ))
+    const NAME: &str = "token: re-runs";
+    match reruns? {
+        Access::Granted => Some(Check::ok(NAME, "the token can run jobs of lost machines again")),
+        Access::Denied(why) | Access::Rejected(why) => Some(Check::warn(
+            NAME,
+            format!("jobs whose machine the cloud took are not run again: {why}"),
+            "use a token with write:repository of a user who may write to Actions of the \
+             repositories, or set `rerun = \"never\"` in each class",
+        )),
+        Access::Missing | Access::NoScope(_) => None,
+    }
 }

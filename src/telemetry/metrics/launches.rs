@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use parking_lot::Mutex;
 use prometheus::{GaugeVec, IntCounterVec, Registry};
 use tinqs_ci_reconciler::controller::Offering;
-use tinqs_ci_reconciler::model::{Class, Machine, MachineSpec, Market};
+use tinqs_ci_reconciler::model::{Class, Machine, MachineId, MachineSpec, Market};
 use tinqs_ci_reconciler::ports::PortError;
 
 use super::super::{families as f, labels};
@@ -22,6 +22,8 @@ pub struct LaunchMetrics {
     refused: IntCounterVec,
     unavailable: GaugeVec,
     interrupted: IntCounterVec,
+    /// The listed machines that are counted as interrupted.
+    counted: Mutex<BTreeSet<MachineId>>,
     kinds: Values,
     subnets: Values,
     zones: Values,
@@ -56,6 +58,7 @@ impl LaunchMetrics {
             refused: counters(registry, f::LAUNCH_REFUSED),
             unavailable: gauges(registry, f::OFFERING_UNAVAILABLE),
             interrupted: counters(registry, f::SPOT_INTERRUPTIONS),
+            counted: Mutex::default(),
             kinds: Values::default(),
             subnets: Values::default(),
             zones: Values::default(),
@@ -121,11 +124,13 @@ impl LaunchMetrics {
             let (kind, zone) = (self.kinds.of(kind), self.zones.of(zone));
             self.interrupted.with_label_values(&[kind, zone]);
         }
+        self.counted.lock().retain(|id| machines.iter().any(|machine| machine.id == *id));
     }
 
-    /// Counts a machine that the cloud took back.
+    /// Counts a machine that the cloud took back, once: its own run may tell it, and the run whose
+    /// job was on it.
     pub(in crate::telemetry) fn interrupted(&self, machine: &Machine) {
-        if machine.market == Market::Spot {
+        if machine.market == Market::Spot && self.counted.lock().insert(machine.id.clone()) {
             let (kind, zone) = (self.kinds.of(&machine.kind), self.zones.of(&machine.zone));
             self.interrupted.with_label_values(&[kind, zone]).inc();
         }

@@ -33,6 +33,7 @@ mod rounds;
 mod seats;
 mod shares;
 mod spot;
+mod swapped;
 mod sweep;
 mod timeline;
 mod true_time;

@@ -235,6 +235,8 @@ cases! {
     lost_jobs_are_not_run_again: [Mutant::NoRerun], Profile::interrupt, [L17], 10;
     jobs_that_were_reported_early_are_final: [Mutant::EarlyReportFinal], Profile::interrupt, [L17],
         10;
+    losses_of_swapped_machines_are_not_told: [Mutant::SwappedMachineUntold], Profile::taken, [L9],
+        5;
     pools_that_lost_machines_are_not_known: [Mutant::TakenPoolsIgnored], Profile::taken, [Pools], 5;
     lost_jobs_get_a_machine_like_any_other: [Mutant::RerunLikeAnyOther], Profile::interrupt,
         [Again], 40;

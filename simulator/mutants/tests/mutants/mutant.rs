@@ -178,6 +178,8 @@ mutants! {
     RerunWithoutWait,
     /// No job is run again.
     NoRerun,
+    /// A run does not say that the cloud took the machine of its job, if that is another run's.
+    SwappedMachineUntold,
     /// The run of a job that failed does not wait for the end of its spot machine.
     EarlyReportFinal,
     /// It is not known from which pools the cloud took machines.

@@ -33,6 +33,7 @@ pub(crate) fn with(mutant: Mutant) -> Option<fn(&Observation) -> Plan> {
         },
         Mutant::RerunOfAllFailed => of_all_failed,
         Mutant::NoRerun => no_rerun,
+        Mutant::SwappedMachineUntold => swapped_machine_untold,
         Mutant::EarlyReportFinal => early_report_final,
         Mutant::TakenPoolsIgnored => |seen| {
             changing_class(seen, |class| {
@@ -90,6 +91,20 @@ fn changing_class(seen: &Observation, change: impl Fn(&mut ObservedClass)) -> Pl
     let mut seen = seen.clone();
     seen.class.iter_mut().for_each(change);
     plan(&seen)
+}
+
+/// The condition of a job on the runner of another run is left out.
+fn swapped_machine_untold(seen: &Observation) -> Plan {
+    let mut plan = plan(seen);
+    let running = seen.run.as_ref().filter(|_| matches!(seen.job, Job::Running { .. }));
+    if let (Some(run), Some(status)) = (running, &mut plan.status) {
+        let runner = status.runner.as_deref();
+        let attempt_id = runner.and_then(|runner| run.attempt_of(runner));
+        if attempt_id.is_some_and(|attempt_id| attempt_id.run != run.name) {
+            status.conditions.clear();
+        }
+    }
+    plan
 }
 
 fn early_report_final(seen: &Observation) -> Plan {

@@ -132,12 +132,16 @@ fn state(run: &Run, outcome: &str, message: &str, now: Timestamp) -> String {
             format!("{ended}{deleted}")
         }
         Phase::Running => {
-            if let Some(Condition { message, .. }) = status.lost() {
-                let place = machine.map_or("its machine".to_owned(), |id| format!("machine {id}"));
-                return format!("the job ran on {place}; {message}");
-            }
             let runner = status.runner.as_deref().unwrap_or_default();
             let of = run.attempt_of(runner).map(|attempt_id| attempt_id.run);
+            if let Some(Condition { message, .. }) = status.lost() {
+                let place = match (of, machine) {
+                    (Some(of), _) if of != run.name => format!("the machine of {of}"),
+                    (_, Some(machine)) => format!("machine {machine}"),
+                    (_, None) => "its machine".to_owned(),
+                };
+                return format!("the job ran on {place}; {message}");
+            }
             let place = match (of, machine) {
                 (Some(of), _) if of != run.name => format!("on the machine of {of}"),
                 (Some(_), Some(machine)) => format!("on machine {machine}"),

@@ -1,9 +1,9 @@
-//! Running jobs whose machine was lost. Only runs without a live machine are read.
+//! Running jobs whose machine was lost. Only runs whose machine may be gone are read.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use tinqs_ci_reconciler::model::{Machine, Phase, Run, RunName};
+use tinqs_ci_reconciler::model::{EndedBy, Machine, Phase, Run, RunName};
 use tinqs_ci_reconciler::ports::{OpenRun, RunStore};
 use tokio::task::JoinSet;
 
@@ -35,13 +35,21 @@ pub(super) async fn runs(
 }
 
 /// Returns the running runs that have no live machine: those whose job runs on the machine of
-/// another run, and those whose machine was lost.
+/// another run, and those whose machine was lost. Then those that have one, while the list shows a
+/// machine of their repository that the cloud took: their jobs may have run on it.
 fn candidates(open: &[OpenRun], machines: Option<&[Machine]>) -> Vec<RunName> {
-    let live = machines.unwrap_or_default().iter().filter(|machine| machine.is_live());
+    let all = machines.unwrap_or_default();
+    let live = all.iter().filter(|machine| machine.is_live());
     let live: HashSet<&RunName> = live.map(|machine| &machine.attempt_id.run).collect();
+    let taken = all.iter().filter(|m| !m.is_live() && m.ended_by == Some(EndedBy::Cloud));
+    let taken: HashSet<i64> = taken.map(|machine| machine.repo_id).collect();
+    // Machines that are registered in the scope have no repository.
+    let may_be_on_it = |run: &&OpenRun| taken.contains(&0) || taken.contains(&run.repo_id);
     let running = open.iter().filter(|run| run.phase == Phase::Running);
-    let without = running.filter(|run| !live.contains(&run.name));
-    without.take(RUNS).map(|run| run.name.clone()).collect()
+    let (with, without): (Vec<&OpenRun>, Vec<&OpenRun>) =
+        running.partition(|run| live.contains(&run.name));
+    let swapped = with.into_iter().filter(may_be_on_it);
+    without.into_iter().chain(swapped).take(RUNS).map(|run| run.name.clone()).collect()
 }
 
 #[cfg(test)]
@@ -90,5 +98,24 @@ mod tests {
         let named = |machines| candidates(&open, machines);
         assert_eq!(named(Some(&machines[..])), [RunName::job(2), RunName::job(3)]);
         assert_eq!(named(None).len(), 3, "without a listing every running run may be lost");
+    }
+
+    #[test]
+    fn a_job_on_a_machine_that_the_cloud_took_may_be_any_of_its_repository() {
+        let mut all: Vec<Run> = (1..=4).map(running).collect();
+        all[3].spec.job.repo_id = 8;
+        all[..3].iter_mut().for_each(|run| run.spec.job.repo_id = 7);
+        let open: Vec<OpenRun> = all.iter().map(OpenRun::of).collect();
+        let mut machines: Vec<Machine> =
+            all.iter().map(|run| machine(run, MachineState::Up)).collect();
+        machines.iter_mut().zip(&all).for_each(|(one, run)| one.repo_id = run.spec.job.repo_id);
+        machines[0].state = MachineState::Gone;
+        let names = |machines: &[Machine]| candidates(&open, Some(machines));
+        assert_eq!(names(&machines), [RunName::job(1)]);
+        machines[0].ended_by = Some(EndedBy::Cloud);
+        let of_repository = [1, 2, 3].map(RunName::job);
+        assert_eq!(names(&machines), of_repository, "the jobs may have swapped machines");
+        machines[0].repo_id = 0;
+        assert_eq!(names(&machines).len(), 4, "a runner of the scope takes any job");
     }
 }
