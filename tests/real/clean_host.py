@@ -95,7 +95,8 @@ class Root:
         self.typed(f"install -d -m 0750 -o {user} -g {user} /run/tinqs-ci")
         limits = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", "--no-new-privs"]
         limits += [f"--inh-caps={CAPABILITIES}", f"--ambient-caps={CAPABILITIES}"]
-        inside = ["env", f"--chdir={self.unit('WorkingDirectory')}", "RUNTIME_DIRECTORY=/run/tinqs-ci", "HOME=/var/lib/tinqs-ci"]
+        inside = ["env", f"--chdir={self.unit('WorkingDirectory')}", "RUNTIME_DIRECTORY=/run/tinqs-ci"]
+        inside.append("HOME=/var/lib/tinqs-ci")
         command = self.command(*limits, *inside, *self.unit("ExecStart").split())
         return subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
 
