@@ -35,7 +35,8 @@ class Emulator:
         self.process = subprocess.Popen(
             command, env={**os.environ, **variables}, stdout=log, stderr=log, start_new_session=True
         )
-        for _ in range(300):
+        # Two minutes, for a host that does other work.
+        for _ in range(1200):
             assert self.process.poll() is None, f"{name} ended: see {log.name}"
             try:
                 urllib.request.urlopen(self.url, timeout=5)

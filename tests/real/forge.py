@@ -131,7 +131,8 @@ class Forge:
     def start(self):
         log = open(self.dir / "web.log", "ab")
         self.process = subprocess.Popen([self.program, "web"], env=self.environment, stdout=log, stderr=log)
-        for _ in range(300):
+        # Two minutes, for a host that does other work.
+        for _ in range(600):
             try:
                 return self.call("GET", "/version")
             except (OSError, AssertionError):
