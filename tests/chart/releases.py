@@ -5,6 +5,7 @@ import json
 import re
 import secrets
 import subprocess
+import time
 
 import admission
 import tools
@@ -12,6 +13,7 @@ import yaml
 from helm import CHART, values_file
 
 RELEASE = "tinqs-ci"
+PAGE = tools.ROOT / "docs/how-to/in-a-cluster.md"
 # The chart before it knew TLS and the policy of the role `ingest`: a cluster may still have it.
 FORMER = "14437ae3"
 ENFORCE = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn")}
@@ -165,6 +167,24 @@ def hand_over(checks, api, helms, name, former):
     checks.equal(content(release.objects()), before, f"{release.what}: after the rollback")
     release.ran("uninstall", RELEASE)
     checks.equal(set(release.objects()), kept(now), f"{release.what}: left by helm uninstall")
+
+
+def install_page(checks, api, helm, major, folder):
+    """`helm install` of the values that the page prints, as a new user does it."""
+    file = folder / f"page-{major}.yaml"
+    file.write_text(PAGE.read_text().partition("## 4. Install")[2].split("```")[1].removeprefix("yaml"))
+    place = namespace(api, f"page-{major}")
+    secret = credentials(yaml.safe_load(file.read_text()), place)
+    api.create(f"/api/v1/namespaces/{place}/secrets", **secret)
+    began = time.monotonic()
+    done = helm.run("install", RELEASE, CHART, "--namespace", place, "--values", file)
+    took = time.monotonic() - began
+    checks.equal(done.returncode, 0, f"the page's values, Helm {major}: {done.stderr}")
+    checks.that("arning" not in done.stderr, f"the page's values, Helm {major}: {done.stderr}")
+    made = {kind for kind, name in api.objects(place) if name.startswith(RELEASE)}
+    wanted = {"Deployment", "Ingress", "PersistentVolumeClaim", "Service"}
+    checks.that(wanted <= made, f"the page's values, Helm {major}: made {sorted(made)}")
+    print(f"the page's values by Helm {major}: installed in {took:.1f} s", flush=True)
 
 
 def check_refused(checks, api, helm, refused, place):

@@ -31,8 +31,9 @@ def install(python, environment):
     return None
 
 
-def enter_environment():
-    """Runs the calling script again with the pinned Python packages; they are installed once."""
+def enter_environment(code=0):
+    """Runs the calling script again with the pinned Python packages; they are installed once. If they
+    cannot be installed, the script ends with this exit code."""
     if os.environ.get(INSIDE):
         return
     environment = TOOLS / "deploy-python"
@@ -44,7 +45,7 @@ def enter_environment():
         why = install(python, environment)
         if why:
             skipped(Path(sys.argv[0]).parent.name, f"cannot install {REQUIREMENTS.name}: {why}")
-            sys.exit(0)
+            sys.exit(code)
         stamp.write_text(wanted)
     os.environ[INSIDE] = "1"
     os.environ["PATH"] = f"{environment / 'bin'}:{os.environ['PATH']}"

@@ -84,6 +84,27 @@ class Host(Program):
             self.process.wait(60)
 
 
+class AsFunction(Host):
+    """The zip in a played runtime of Lambda; the program itself only sets it up."""
+
+    SECRET = "a-secret-of-this-check"
+
+    def __init__(self, dir, program, forge, cloud, archive):
+        super().__init__(dir, program, forge, cloud)
+        self.archive, self.forge, self.sqs, self.function = archive, forge, cloud.sqs, None
+        self.environment["WEBHOOK_SECRET"] = self.SECRET
+
+    def serve(self):
+        from function import Function
+
+        self.function = Function(self.dir, self.archive, self.environment, self.sqs)
+        self.forge.add_webhook(self.function.url, self.SECRET)
+
+    def stop(self):
+        if self.function:
+            self.function.stop()
+
+
 def set_up(forge, cloud, host):
     """`init --aws` creates what is missing, once; `doctor` reports no failure."""
     said = host.said("init", "--aws", "--queue-name", "tinqs-ci-wake")
@@ -170,6 +191,8 @@ def image(forge, cloud, host):
 
 
 SCENARIOS = [set_up, asked_for, surroundings, matrix_of_20, controller_killed, machine_taken, *NOTICED]
+# As a function, which Lambda starts and ends.
+IN_FUNCTION = [set_up, asked_for, surroundings, matrix_of_20, machine_taken]
 # With machines made of a root.
 IN_ROOT = [set_up, asked_for, image]
 
@@ -215,6 +238,7 @@ def main():
     parser.add_argument("--work", type=Path, default=Path("target/real"), help="directory for builds, which are kept")
     parser.add_argument("--only", help="run only `set_up` and this scenario")
     parser.add_argument("--root", type=Path, help="as root: make machines of what tests/deploy/root left there")
+    parser.add_argument("--zip", type=Path, help="play this Lambda function (deploy/build zip) instead of a host")
     parser.add_argument("--keep", type=Path, help="empty directory for logs, which are kept")
     arguments = parser.parse_args()
     work = arguments.work.resolve()
@@ -232,9 +256,10 @@ def main():
         path = f"{place / 'bin'}:{os.environ['PATH']}"
         root = arguments.root.resolve() if arguments.root else None
         with Cloud(place, playing, path, root) as cloud, Forge(place / "forge", gitea) as forge:
-            host = Host(place / "host", arguments.tinqs_ci.resolve(), forge, cloud)
+            making = (place / "host", arguments.tinqs_ci.resolve(), forge, cloud)
+            host = AsFunction(*making, arguments.zip.resolve()) if arguments.zip else Host(*making)
             try:
-                scenarios = IN_ROOT if arguments.root else SCENARIOS
+                scenarios = IN_ROOT if arguments.root else IN_FUNCTION if arguments.zip else SCENARIOS
                 chosen = [s for s in scenarios if arguments.only in (None, s.__name__) or s is set_up]
                 held = all([play(scenario, forge, cloud, host) for scenario in chosen])
             finally:

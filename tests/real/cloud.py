@@ -39,7 +39,7 @@ class Emulator:
         self.process = subprocess.Popen(
             command, env={**os.environ, **variables}, stdout=log, stderr=log, start_new_session=True
         )
-        # On a busy host, moto alone takes half a minute.
+        # Two minutes, for a host that does other work.
         for _ in range(1200):
             assert self.process.poll() is None, f"{name} ended: see {log.name}"
             try:

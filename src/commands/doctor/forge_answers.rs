@@ -26,7 +26,8 @@ pub struct ForgeAnswers {
     pub rights: Result<Rights, String>,
     /// Whether runners can be registered.
     pub registration: Result<(), String>,
-    /// Whether the token may run jobs again; `None` if it was not asked for.
+    /// Whether the token may run jobs again; `None` if that was not asked, or there is
+    /// no repository.
     pub reruns: Option<Access>,
     /// The webhooks of the scope.
     pub hooks: Result<Vec<Hook>, String>,
@@ -66,7 +67,7 @@ impl ForgeAnswers {
             Err(error) => Err(message_of(&error)),
         };
         let reruns = if classes.iter().any(|class| class.rerun.jobs == RerunJobs::Lost) {
-            client.rerun_access().await.ok()
+            client.rerun_access().await.ok().flatten()
         } else {
             None
         };

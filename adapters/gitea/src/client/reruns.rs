@@ -83,20 +83,20 @@ impl Client {
     }
 
     /// Returns whether the token may run jobs again, by a request for a workflow run that does not
-    /// exist. `Missing`: the server has no such calls. `Granted` also if there is no repository.
+    /// exist. `Missing`: the server has no such calls. `None`: there is no repository to ask it for.
     ///
     /// # Errors
     /// The forge does not answer.
-    pub async fn rerun_access(&self) -> Result<Access, PortError> {
+    pub async fn rerun_access(&self) -> Result<Option<Access>, PortError> {
         if !self.can_rerun().await? {
-            return Ok(Access::Missing);
+            return Ok(Some(Access::Missing));
         }
-        let Some((owner, name)) = self.any_repository().await? else { return Ok(Access::Granted) };
+        let Some((owner, name)) = self.any_repository().await? else { return Ok(None) };
         let repository = repository_path(&owner, &name);
         let path = format!("{repository}/actions/runs/0/rerun-failed-jobs");
         let call = Call::api("rerun_access", Method::POST, &path, None);
         let answer = self.sender.send(&call).await?;
-        Ok(self.refused(&call, &answer).unwrap_or(Access::Granted))
+        Ok(Some(self.refused(&call, &answer).unwrap_or(Access::Granted)))
     }
 
     /// Asks to run jobs again. Never repeated by itself: the reply of an earlier call may be lost.
