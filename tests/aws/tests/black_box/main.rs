@@ -3,6 +3,7 @@
 //!
 //! `TINQS_CI_KILLS` and `TINQS_CI_JOBS` set the size, `TINQS_CI_SEED` the seed.
 
+mod machines;
 mod predecessor;
 #[allow(dead_code, reason = "the suite of the roles uses the rest")]
 mod region;
