@@ -55,12 +55,10 @@ impl DynamoStore {
         let (maker, mut done) = (self.maker(), Ensured::default());
         let Some(table) = maker.there(deletion, &mut done).await? else { return Ok(done) };
         let told = |index: Index, lasts: Duration| {
-            let (name, minutes) = (index.name(), COMPLETE_WITHIN.as_secs() / 60);
-            let seconds = lasts.as_secs();
+            let (name, table, seconds) = (index.name(), &self.table, lasts.as_secs());
             progress(&format!(
-                "index `{name}` of table {} is being created: {seconds} s so far, {minutes} min at \
-                 most",
-                self.table
+                "index `{name}` of table {table} is being created: {seconds} s so far, which may \
+                 take 20 min"
             ));
         };
         if let Some(index) = maker.complete(table, COMPLETE_WITHIN, &told, &mut done).await? {
@@ -111,7 +109,8 @@ impl DynamoStore {
     async fn go_on(&self, done: &mut Ensured) -> Result<(), TableError> {
         let note = |index: Index, _: Duration| {
             if let Some(awaited) = self.awaited.lock().as_mut() {
-                (awaited.index, awaited.failure) = (index, None);
+                let since = if awaited.index == index { awaited.since } else { Instant::now() };
+                *awaited = Awaited { index, since, failure: None };
             }
         };
         let maker = self.maker();
@@ -168,19 +167,20 @@ impl Maker<'_> {
         done: &mut Ensured,
     ) -> Result<Option<Index>, TableError> {
         self.check(&table)?;
-        let (begun, mut wait, mut told_at) = (Instant::now(), DESCRIBE_FIRST, None::<Instant>);
+        let begun = Instant::now();
+        let (mut since, mut wait, mut told_at) = (begun, DESCRIBE_FIRST, None::<Instant>);
         loop {
             let Step { awaited, began } = self.step(&table).await?;
             let Some(index) = awaited else { break };
             if began {
                 done.indexes.push(index.name());
-                (wait, told_at) = (DESCRIBE_FIRST, None);
+                (since, wait, told_at) = (Instant::now(), DESCRIBE_FIRST, None);
             }
             if begun.elapsed() > within {
                 return Ok(Some(index));
             }
             if told_at.is_none_or(|at| at.elapsed() >= TOLD_EVERY) {
-                told(index, begun.elapsed());
+                told(index, since.elapsed());
                 told_at = Some(Instant::now());
             }
             sleep(wait).await;

@@ -83,9 +83,15 @@ async fn doctor_accepts_the_predecessors_table_with_warnings() {
     assert!(report.all("queue").next().is_none(), "no queue is configured: {report:#?}");
     assert_eq!(place.dynamodb.calls("UpdateTable"), 0, "nothing was changed");
 
+    place.dynamodb.indexes_take(Duration::from_secs(2));
     let made = place.run(&["init", "--aws"], &[]).await;
     assert_eq!(made.code, 0, "{}", made.err);
     assert!(made.out.contains("index open created") && made.out.contains("ttl"), "{}", made.out);
+    for index in ["open", "created"] {
+        let progress =
+            format!("note: index `{index}` of table {TABLE} is being created: 0 s so far");
+        assert!(made.err.contains(&progress), "{}", made.err);
+    }
     let report = place.doctor(&[]).await;
     for name in ["store: indexes", "store: expiry"] {
         assert_eq!(report.one(name).status, "ok", "{report:#?}");
