@@ -214,6 +214,37 @@ async fn the_rights_of_a_launch_are_tried() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn routes_must_fit_the_addresses_of_machines() {
+    let routed = async |route: &str, public_address: &str| {
+        let place = Place::of(|options: &mut Ec2Options| {
+            route.clone_into(&mut options.account.subnets[0].default_route);
+        });
+        let report = place.await.doctor(&[("PUBLIC_ADDRESS", public_address.to_owned())]).await;
+        assert_eq!(report.code, 0, "{report:#?}");
+        let check = report.one("class: subnets");
+        (check.status.clone(), check.message.clone())
+    };
+    let rows = [
+        ("igw-1", "true", "ok", ""),
+        ("nat-1", "false", "ok", ""),
+        ("", "false", "ok", "need a NAT or endpoint"),
+        ("igw-1", "false", "warn", "the default route of subnet-a is an internet gateway"),
+        ("", "true", "warn", "subnet-a has no default route"),
+    ];
+    for (route, public_address, status, says) in rows {
+        let (told, message) = routed(route, public_address).await;
+        assert_eq!(told, status, "{route} {public_address}: {message}");
+        assert!(message.contains(says), "{route} {public_address}: {message}");
+        assert!(!says.is_empty() || !message.contains("NAT"), "{message}");
+    }
+    let action = "ec2:DescribeRouteTables";
+    let place = Place::of(|options| options.denied = vec![action.to_owned()]).await;
+    let report = place.doctor(&[]).await;
+    assert!(report.one("ec2").fix.contains(action), "{report:#?}");
+    assert_eq!(report.one("class: subnets").status, "ok", "{report:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_accidental_launch_is_reported_and_terminated() {
     let place = Place::of(|options| options.dry_run = false).await;
     let report = place.doctor(&[]).await;
