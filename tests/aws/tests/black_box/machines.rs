@@ -133,7 +133,7 @@ async fn the_image_has_no_runner() {
     assert_eq!(region.ec2.machines().len(), 2);
     assert!(region.ec2.machines().iter().all(|machine| machine.reason == POWERED_OFF));
     region.install_runner();
-    region.printed(&["retry", &name]);
+    region.says(&["retry", &name], &["retried"]).await;
     is_done(&region, job, 3).await;
     region.says(&["logs", &name, "--previous"], &[install]).await;
 }
@@ -164,7 +164,7 @@ async fn the_fetched_runner_has_another_hash() {
     assert_eq!(region.ec2.machines().len(), 2);
     assert!(!pwned.exists(), "it was executed");
     fs::write(&served, &runner).expect("the right file");
-    region.printed(&["retry", &name]);
+    region.says(&["retry", &name], &["retried"]).await;
     is_done(&region, job, 3).await;
     assert!(!pwned.exists(), "it was executed");
 }
@@ -245,7 +245,7 @@ async fn the_key_of_the_disks_may_not_be_used() {
         assert_eq!(machine.reason, "Client.InternalError");
         assert_eq!(machine.recipe.disks[0].key, key);
     }
-    region.printed(&["retry", &name]);
+    region.says(&["retry", &name], &["retried"]).await;
     is_done(&region, job, 3).await;
 }
 
@@ -254,7 +254,15 @@ async fn the_key_of_the_disks_may_not_be_used() {
 async fn a_job_holds_its_machine() {
     let keys = "repos = [\"acme/widget\"]\nlimit = 1\nhold = \"5m\"\n";
     let region = started(&class(keys, "")).await;
-    let (job, name) = push(&region, "touch \"$TINQS_CI_HOLD\"; sleep 1000 >/dev/null 2>&1 &");
+    let go = region.file("go");
+    let script = format!(
+        "touch \"$TINQS_CI_HOLD\"\nsleep 1000 >/dev/null 2>&1 &\n\
+         until [ -e '{}' ]; do sleep 0.1; done",
+        go.display()
+    );
+    let (job, name) = push(&region, &script);
+    region.answers(0, &format!("/v1/runs/{name}"), "\"phase\":\"Running\"").await;
+    fs::write(go, "").expect("the job goes on");
     region.all_done(&[job], 60).await;
     let machine = prints(&region, 0, "the job asked for it: the machine stays for 300 s").await;
     region.says(&["describe", &name], &["the job succeeded", "may be held until"]).await;

@@ -107,7 +107,6 @@ async fn indexes_that_take_minutes_are_awaited_in_the_background() {
     }
     assert_eq!(wire.calls("Query"), 0, "it is not tried");
 
-    wire.fail("UpdateTable", Fault::LoseReply, 1);
     let completing = tokio::spawn({
         let store = store.clone();
         async move { store.complete_table().await }
