@@ -37,7 +37,7 @@ fn named(classes: &[Class], of: impl Fn(&MachineSpec) -> Vec<&String>) -> Vec<St
     all.into_iter().take(MOST_VALUES).cloned().collect()
 }
 
-pub(super) fn filter(name: &str, values: &[String]) -> Filter {
+fn filter(name: &str, values: &[String]) -> Filter {
     Filter::builder().name(name).set_values(Some(values.to_vec())).build()
 }
 

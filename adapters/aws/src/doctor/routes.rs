@@ -3,10 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_ec2::Client;
-use aws_sdk_ec2::types::{RouteState, RouteTable, Subnet};
+use aws_sdk_ec2::types::{Filter, RouteState, RouteTable, Subnet};
 use tinqs_ci_reconciler::ports::PortError;
 
-use super::account::filter;
 use crate::errors::{self, ec2 as codes};
 
 /// Every IPv4 address.
@@ -46,7 +45,8 @@ pub(super) async fn ways(
         return Ok(BTreeMap::new());
     }
     let networks: Vec<String> = networks.into_iter().map(str::to_owned).collect();
-    let asked = client.describe_route_tables().filters(filter("vpc-id", &networks));
+    let of_networks = Filter::builder().name("vpc-id").set_values(Some(networks)).build();
+    let asked = client.describe_route_tables().filters(of_networks);
     let pages = asked.into_paginator().items().send().collect::<Result<Vec<_>, _>>().await;
     let tables = pages.map_err(|e| errors::port_error("compute", "doctor", &e, codes::TABLE))?;
     let way = |(id, subnet): (&String, &Subnet)| Some((id.clone(), way(&tables, subnet)?));
