@@ -52,8 +52,7 @@ pub struct Stores {
 }
 
 impl Stores {
-    fn of<S: RunStore + Inbox + Archive + 'static>(store: S) -> Self {
-        let store = Arc::new(store);
+    fn of<S: RunStore + Inbox + Archive + 'static>(store: Arc<S>) -> Self {
         Self { runs: store.clone(), inbox: store.clone(), archive: store }
     }
 }
@@ -159,7 +158,7 @@ pub async fn stores(
             return aws::dynamodb(table, &settings.compute, replica, start).await;
         }
     };
-    Ok(Stores::of(file.map_err(|error| BackendError::new("store", &error))?))
+    Ok(Stores::of(Arc::new(file.map_err(|error| BackendError::new("store", &error))?)))
 }
 
 /// Decides how demand is found. An unreachable forge does not prevent the start: webhooks are
@@ -242,7 +241,8 @@ pub async fn check_aws(settings: &Settings) -> Vec<Check> {
 }
 
 /// Creates the missing AWS table and queue that the settings name, and with `queue_name` a queue
-/// that they do not name. The report lists what was done, also if an error follows.
+/// that they do not name. `progress` is told how far a step is that takes minutes. The report lists
+/// what was done, also if an error follows.
 ///
 /// # Errors
 /// The settings name nothing, a resource cannot be created, or this build has no AWS adapters.
@@ -250,6 +250,7 @@ pub async fn set_up_aws(
     settings: &Settings,
     queue_name: Option<String>,
     dry_run: bool,
+    progress: &(dyn Fn(&str) + Sync),
 ) -> (SetupReport, Result<(), SetupError>) {
-    aws::set_up(settings, queue_name, dry_run).await
+    aws::set_up(settings, queue_name, dry_run, progress).await
 }

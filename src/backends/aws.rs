@@ -8,7 +8,7 @@ use tinqs_ci_aws::events::Owners;
 use tinqs_ci_aws::pace::{Rate, Rates};
 use tinqs_ci_aws::queue::{self, Sqs};
 use tinqs_ci_aws::setup::{self, SetupError, SetupReport, SetupRequest};
-use tinqs_ci_aws::store::DynamoStore;
+use tinqs_ci_aws::store::{DynamoStore, Ensured, Progress};
 use tinqs_ci_reconciler::ports::check::Check;
 use tinqs_ci_reconciler::ports::{Clock, Compute, Queue};
 
@@ -16,7 +16,8 @@ use super::{BackendError, Start, Stores, in_aws};
 use crate::settings::{ComputeUrl, LaunchRate, Settings};
 
 /// Builds the `DynamoDB` store. If the start is checked, creates the table if it is missing and
-/// completes its indexes and expiry if permitted.
+/// completes its indexes and expiry if permitted. What takes longer than seconds goes on in the
+/// background: until then the store says what it waits for.
 pub(super) async fn dynamodb(
     table: &str,
     compute: &ComputeUrl,
@@ -25,16 +26,29 @@ pub(super) async fn dynamodb(
 ) -> Result<Stores, BackendError> {
     let failed = |error: &dyn std::error::Error| BackendError::new("store", error);
     let config = client::load(region(compute)).await.map_err(|error| failed(&error))?;
-    let store = DynamoStore::new(client::dynamodb(&config), table, replica);
+    let store = Arc::new(DynamoStore::new(client::dynamodb(&config), table, replica));
     if start == Start::Checked {
-        complete(&store, table).await?;
+        let done = store.open_table().await.map_err(|error| failed(&error))?;
+        log_completed(table, &done);
+        if let Some(index) = done.awaited {
+            tracing::warn!(
+                table,
+                index,
+                "an index is being created, not ready until it is there: DynamoDB takes minutes, \
+                 and this process goes on by itself"
+            );
+            let store = store.clone();
+            tokio::spawn(async move {
+                let done = store.complete_table().await;
+                log_completed(store.table(), &done);
+                tracing::info!(table = store.table(), "the table is complete");
+            });
+        }
     }
     Ok(Stores::of(store))
 }
 
-async fn complete(store: &DynamoStore, table: &str) -> Result<(), BackendError> {
-    let failed = |error: &dyn std::error::Error| BackendError::new("store", error);
-    let done = store.ensure_table().await.map_err(|error| failed(&error))?;
+fn log_completed(table: &str, done: &Ensured) {
     for warning in &done.warnings {
         tracing::warn!("{warning}");
     }
@@ -42,7 +56,6 @@ async fn complete(store: &DynamoStore, table: &str) -> Result<(), BackendError> 
         let indexes = done.indexes.join(" ");
         tracing::info!(table, made = done.made, indexes, expires = done.expires, "completed table");
     }
-    Ok(())
 }
 
 /// Builds the EC2 compute, and the lookup from an instance to its run. If the start is checked,
@@ -117,10 +130,11 @@ pub(super) async fn set_up(
     settings: &Settings,
     queue_name: Option<String>,
     dry_run: bool,
+    progress: Progress<'_>,
 ) -> (SetupReport, Result<(), SetupError>) {
     let mut report = SetupReport::default();
     let request = SetupRequest { queue_name, dry_run };
-    let done = Box::pin(setup::run(&in_aws(settings), &request, &mut report)).await;
+    let done = Box::pin(setup::run(&in_aws(settings), &request, progress, &mut report)).await;
     (report, done)
 }
 

@@ -55,6 +55,7 @@ pub(super) async fn set_up(
     _settings: &Settings,
     _queue_name: Option<String>,
     _dry_run: bool,
+    _progress: &(dyn Fn(&str) + Sync),
 ) -> (SetupReport, Result<(), SetupError>) {
     let error = SetupError::usage("this build has no AWS adapters, which `init --aws` needs")
         .hint("build with the feature `aws`: `cargo build --release --features aws`");

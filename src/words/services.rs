@@ -89,6 +89,10 @@ impl ServiceReason {
             Self::CloudUnreachable => {
                 "check the network and the credentials of this host; `tinqs-ci doctor` tests both"
             }
+            Self::StoreFailing if is_being_completed(message) => {
+                "wait: DynamoDB takes minutes over many items, and this server goes on by itself; \
+                 `tinqs-ci doctor` says whether the index is there"
+            }
             Self::StoreFailing => {
                 "check the free space and permissions of the store, or that its table exists"
             }
@@ -135,6 +139,12 @@ fn is_unauthorized(message: &str) -> bool {
     message.contains(": 401 ")
 }
 
+/// Whether an error of the store says that an index is still being made. Only the wording depends on
+/// it.
+pub fn is_being_completed(message: &str) -> bool {
+    message.starts_with("index `") && message.contains(" is being created, for ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -162,6 +172,16 @@ mod tests {
         assert_eq!(down.sentence(message), sentence);
         let store = ServiceReason::of("store", ErrorKind::Unavailable).expect("a reason");
         assert_eq!(store.sentence("disk: full"), "the store fails: disk: full");
+    }
+
+    #[test]
+    fn a_store_that_is_being_completed_needs_only_time() {
+        let store = ServiceReason::of("store", ErrorKind::Unavailable).expect("a reason");
+        let being_made = "index `open` of table runs is being created, for 2 min so far";
+        assert!(store.sentence(being_made).ends_with(being_made));
+        let (wait, check) = (store.fix(being_made), store.fix("table runs is being created"));
+        assert!(wait.starts_with("wait: ") && wait.contains("by itself"), "{wait}");
+        assert!(check.contains("free space"), "{check}");
     }
 
     #[test]

@@ -197,6 +197,7 @@ fn machines() -> Vec<Case> {
         stopped("untag a machine", call("ec2:DeleteTags", INSTANCE, &[ours])),
         may("list machines", call("ec2:DescribeInstances", "*", &[])),
         may("read subnets", call("ec2:DescribeSubnets", "*", &[])),
+        may("read routes", call("ec2:DescribeRouteTables", "*", &[])),
         may("read launch templates", call("ec2:DescribeLaunchTemplateVersions", "*", &[])),
         may("read images", call("ec2:DescribeImages", "*", &[])),
         may("read groups", call("ec2:DescribeSecurityGroups", "*", &[])),

@@ -129,7 +129,7 @@ fn actions_are_sorted_and_grants_have_no_wildcard() {
 }
 
 /// Each call of the adapters and its action. (A batch needs the action of a single call.)
-const CALLS: [(&str, &str); 31] = [
+const CALLS: [(&str, &str); 32] = [
     ("batch_get_item", "dynamodb:BatchGetItem"),
     ("create_queue", "sqs:CreateQueue"),
     ("create_table", "dynamodb:CreateTable"),
@@ -141,6 +141,7 @@ const CALLS: [(&str, &str); 31] = [
     ("describe_instance_types", "ec2:DescribeInstanceTypes"),
     ("describe_instances", "ec2:DescribeInstances"),
     ("describe_launch_template_versions", "ec2:DescribeLaunchTemplateVersions"),
+    ("describe_route_tables", "ec2:DescribeRouteTables"),
     ("describe_security_groups", "ec2:DescribeSecurityGroups"),
     ("describe_spot_price_history", "ec2:DescribeSpotPriceHistory"),
     ("describe_subnets", "ec2:DescribeSubnets"),

@@ -6,6 +6,7 @@ mod launch;
 mod machines;
 mod queue;
 mod quota;
+mod routes;
 mod table;
 
 use std::future::Future;

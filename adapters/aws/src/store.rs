@@ -8,6 +8,7 @@
 
 mod announced;
 mod archive;
+mod complete;
 mod condition;
 mod deflate;
 mod inbox;
@@ -45,11 +46,13 @@ use tinqs_ci_reconciler::ports::{
     UnreadRecords,
 };
 
-use self::condition::{checked, put_condition};
+use self::complete::Awaited;
+use self::condition::{checked, conflict, found, put_condition};
 use self::item::{Item, KEY, UID, Unreadable, VERSION, WRITER};
 use self::seat_items::KeptSeats;
 use super::errors::dynamodb::port_error;
 
+pub use complete::Progress;
 pub use inspect::TableFound;
 pub use shape::description;
 pub use table::{Deletion, Ensured, Expiry, TableError};
@@ -70,6 +73,8 @@ pub struct DynamoStore {
     listing: tokio::sync::Mutex<()>,
     /// The seats that were last read or taken.
     seats: Mutex<BTreeMap<ClassName, KeptSeats>>,
+    /// The index that is still being made, without which nothing can be listed.
+    awaited: Mutex<Option<Awaited>>,
 }
 
 /// Capacity units consumed so far, as reported by the table.
@@ -105,6 +110,7 @@ impl DynamoStore {
             unread: UnreadRecords::default(),
             listing: tokio::sync::Mutex::default(),
             seats: Mutex::default(),
+            awaited: Mutex::default(),
         }
     }
 
@@ -188,22 +194,6 @@ impl DynamoStore {
 fn quarantined(name: &str, reason: &str) {
     let name = tinqs_ci_reconciler::text::cut(name, 100);
     tracing::error!(run = %name, %reason, "skipped unreadable record");
-}
-
-fn conflict(operation: &'static str, message: String) -> PortError {
-    PortError::new("store", operation, ErrorKind::Conflict, message)
-}
-
-/// Describes what a refused write found.
-fn found(name: &RunName, there: Option<&Item>) -> String {
-    let seen = there.and_then(|item| Some((item::version_of(item)?, item::uid_of(item)?)));
-    match (there, seen) {
-        (None, _) => format!("{name} no longer exists"),
-        (Some(_), Some((version, uid))) => {
-            format!("{name} was changed by another process: it is at version {version} of {uid}")
-        }
-        (Some(_), None) => format!("{name} was changed by another process"),
-    }
 }
 
 #[async_trait]
@@ -387,6 +377,11 @@ impl RunStore for DynamoStore {
         ttl: SignedDuration,
     ) -> Result<ReadByAll, PortError> {
         self.announce_formats(replica, reads, now, ttl).await
+    }
+
+    async fn writable(&self, holder: &str, now: Timestamp) -> Result<(), PortError> {
+        self.needs_indexes("writable")?;
+        self.lease("ready", holder, now, SignedDuration::from_secs(1)).await.map(|_| ())
     }
 
     /// Counts each record once, and at most 1,000.

@@ -61,6 +61,9 @@ pub struct Image {
     pub root_gib: usize,
 }
 
+/// Target of the default route in the main route table of each VPC.
+pub(super) const MAIN_ROUTE: &str = "igw-1";
+
 /// A subnet.
 #[derive(Clone, Debug)]
 pub struct Subnet {
@@ -74,6 +77,8 @@ pub struct Subnet {
     pub addresses: usize,
     /// Whether machines get a public address.
     pub public_addresses: bool,
+    /// Target of its default route, `igw-…` or `nat-…`; empty: it has none.
+    pub default_route: String,
 }
 
 /// A security group.
@@ -158,6 +163,7 @@ impl Default for Account {
             vpc: "vpc-1".to_owned(),
             addresses: 251,
             public_addresses: true,
+            default_route: MAIN_ROUTE.to_owned(),
         };
         let kind = |name: &str, vcpus, memory_mib, architecture: &str, spot_price| InstanceType {
             name: name.to_owned(),

@@ -31,6 +31,7 @@ impl Buckets {
         let describe = [
             "DescribeInstances",
             "DescribeSubnets",
+            "DescribeRouteTables",
             "DescribeImages",
             "DescribeSecurityGroups",
             "DescribeInstanceTypes",

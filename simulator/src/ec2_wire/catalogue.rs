@@ -1,9 +1,11 @@
 //! Other readings of `doctor`: subnets, images, security groups, types, prices.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 
 use super::Ec2Wire;
-use super::account::{Account, Image, InstanceType, SecurityGroup, Subnet};
+use super::account::{Account, Image, InstanceType, MAIN_ROUTE, SecurityGroup, Subnet};
 use super::error::Fault;
 use super::filter;
 use super::instance::time;
@@ -22,6 +24,7 @@ pub(super) fn answer(shared: &Shared, op: &str, params: &Params) -> Option<Outco
     type Handler = fn(&Account, &State, &Params) -> Answer;
     let handler: Handler = match op {
         "DescribeSubnets" => subnets,
+        "DescribeRouteTables" => route_tables,
         "DescribeImages" => images,
         "DescribeSecurityGroups" => security_groups,
         "DescribeInstanceTypes" => types,
@@ -106,6 +109,66 @@ fn subnets(account: &Account, state: &State, params: &Params) -> Answer {
         .collect();
     let count = items.len();
     Ok((vec![list("subnetSet", items)], count))
+}
+
+/// A route table. That of a VPC serves every subnet without one of its own.
+struct RouteTable<'a> {
+    id: String,
+    vpc: &'a str,
+    /// `None`: that of the VPC.
+    subnet: Option<&'a str>,
+    default_route: &'a str,
+}
+
+fn route_tables(account: &Account, _: &State, params: &Params) -> Answer {
+    let vpcs: BTreeSet<&str> = account.subnets.iter().map(|subnet| subnet.vpc.as_str()).collect();
+    let main = vpcs.into_iter().map(|vpc| RouteTable {
+        id: format!("rtb-{vpc}"),
+        vpc,
+        subnet: None,
+        default_route: MAIN_ROUTE,
+    });
+    let others = account.subnets.iter().filter(|subnet| subnet.default_route != MAIN_ROUTE);
+    let own = others.map(|subnet| RouteTable {
+        id: format!("rtb-{}", subnet.id),
+        vpc: &subnet.vpc,
+        subnet: Some(&subnet.id),
+        default_route: &subnet.default_route,
+    });
+    let all: Vec<RouteTable<'_>> = main.chain(own).collect();
+    let value = |table: &RouteTable<'_>, name: &str| match name {
+        "route-table-id" => Some(table.id.clone()),
+        "vpc-id" => Some(table.vpc.to_owned()),
+        "association.subnet-id" => Some(table.subnet.unwrap_or_default().to_owned()),
+        _ => None,
+    };
+    let missing = "InvalidRouteTableID.NotFound";
+    let found = chosen(params, "RouteTableId", missing, &all, |table| &table.id, value)?;
+    let items: Vec<_> = found.iter().map(|table| route_table(table)).collect();
+    let count = items.len();
+    Ok((vec![list("routeTableSet", items)], count))
+}
+
+fn route_table(table: &RouteTable<'_>) -> Vec<Element> {
+    let route = |to: &str, target: &str| {
+        let by = if target.starts_with("nat-") { "natGatewayId" } else { "gatewayId" };
+        [leaf("destinationCidrBlock", to), leaf(by, target), leaf("state", "active")]
+    };
+    let out = Some(table.default_route).filter(|target| !target.is_empty());
+    let routes = [route("10.0.0.0/8", "local")];
+    let routes = routes.into_iter().chain(out.map(|target| route("0.0.0.0/0", target)));
+    let mut association = vec![
+        leaf("routeTableAssociationId", format!("rtbassoc-{}", table.id)),
+        leaf("routeTableId", &table.id),
+        leaf("main", table.subnet.is_none()),
+    ];
+    association.extend(table.subnet.map(|subnet| leaf("subnetId", subnet)));
+    vec![
+        leaf("routeTableId", &table.id),
+        leaf("vpcId", table.vpc),
+        list("routeSet", routes),
+        list("associationSet", [association]),
+    ]
 }
 
 fn images(account: &Account, _: &State, params: &Params) -> Answer {

@@ -5,7 +5,7 @@ use std::path::Path;
 use tinqs_ci_aws::setup::{Mistake, SetupError};
 
 use crate::backends;
-use crate::commands::failure::{Failure, out};
+use crate::commands::failure::{Failure, note, out};
 use crate::settings::{self, Env};
 
 /// Creates the missing AWS table and queue that the configuration names, and with `queue_name` a
@@ -21,7 +21,7 @@ pub async fn set_up_aws(
 ) -> Result<(), Failure> {
     needs_adapters("--aws")?;
     let loaded = settings::load(file, env)?;
-    let (report, done) = backends::set_up_aws(&loaded.settings, queue_name, dry_run).await;
+    let (report, done) = backends::set_up_aws(&loaded.settings, queue_name, dry_run, &note).await;
     out(&report.text)?;
     done.map_err(|SetupError { mistake, message, hint }| {
         let failure = match mistake {

@@ -11,6 +11,7 @@ use tinqs_ci_reconciler::model::Machine;
 use super::{Ctx, Refusal};
 use crate::api::{Health, Part, Problem, Ready};
 use crate::telemetry::{SERVICES, labels};
+use crate::words::services::is_being_completed;
 
 /// The services that the role `ingest` calls.
 const USED_BY_INGEST: [&str; 2] = ["store", "queue"];
@@ -29,7 +30,7 @@ struct NotReady {
     ready: Ready,
 }
 
-/// `GET /readyz`: 200 if the store can be written, independent of cloud and forge. The role
+/// `GET /readyz`: 200 if the store can be used, independent of cloud and forge. The role
 /// `ingest` only writes the inbox, and has no other part to be ready for.
 pub(super) async fn ready(State(app): Ctx) -> Response {
     let written = app.probe.check().await;
@@ -54,10 +55,13 @@ pub(super) async fn ready(State(app): Ctx) -> Response {
     let ClockReading { check: clock, ahead } = app.controller.clock();
     let clock_ahead_seconds = ahead.map(|ahead| ahead.as_secs());
     let ready = Ready { ready: written.is_ok(), parts, clock, clock_ahead_seconds };
-    if ready.ready {
-        return Json(ready).into_response();
-    }
-    let detail = "cannot write to the store: webhooks are rejected until it recovers";
+    let Err(error) = written else { return Json(ready).into_response() };
+    let detail = if is_being_completed(&error.message) {
+        "an index of the store's table is being created: this process goes on by itself once it is \
+         there, which takes minutes over many items"
+    } else {
+        "cannot write to the store: webhooks are rejected until it recovers"
+    };
     let refusal = Refusal::new(StatusCode::SERVICE_UNAVAILABLE, detail).again_in(5);
     let body = NotReady { problem: refusal.problem(), ready };
     refusal.answer(&body)

@@ -7,6 +7,7 @@ use aws_sdk_ec2::types::{Filter, Image, InstanceTypeInfo, LocationType, Security
 use tinqs_ci_reconciler::model::{Class, MachineSpec};
 use tinqs_ci_reconciler::ports::{ErrorKind, PortError};
 
+use super::routes::{self, Way};
 use super::unseen;
 use crate::errors::{self, ec2 as codes};
 use tinqs_ci_reconciler::ports::check::Check;
@@ -19,6 +20,8 @@ pub(super) type Lookup<T> = Option<BTreeMap<String, T>>;
 pub(super) struct Account {
     pub(super) images: Lookup<Image>,
     pub(super) subnets: Lookup<Subnet>,
+    /// The targets of the subnets' default routes.
+    pub(super) ways: Lookup<Way>,
     pub(super) groups: Lookup<SecurityGroup>,
     pub(super) kinds: Lookup<InstanceTypeInfo>,
     /// The zones that offer an instance type.
@@ -64,6 +67,12 @@ impl Account {
         match subnets(client, &named(classes, |m| vec![&m.subnet])).await {
             Ok(subnets) => account.subnets = Some(subnets),
             Err(error) => known("subnets", "ec2:DescribeSubnets", error)?,
+        }
+        if let Some(subnets) = &account.subnets {
+            match routes::ways(client, subnets).await {
+                Ok(ways) => account.ways = Some(ways),
+                Err(error) => known("route tables", "ec2:DescribeRouteTables", error)?,
+            }
         }
         match groups(client, &named(classes, |m| m.security_groups.iter().collect())).await {
             Ok(groups) => account.groups = Some(groups),

@@ -1,6 +1,6 @@
 //! Checks that the resources each class names exist and fit together.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aws_config::SdkConfig;
 use aws_sdk_ec2::Client;
@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use tinqs_ci_reconciler::model::{Class, MachineSpec, Market};
 
 use super::account::Account;
+use super::routes::{self, Verdict, Way};
 use super::{failed, launch, quota};
 use crate::Config;
 use crate::client;
@@ -95,7 +96,7 @@ fn class_checks(class: &Class, account: &Account) -> Vec<Check> {
     let mut subnets = Vec::new();
     if let Some(known) = &account.subnets {
         subnets = ids.iter().filter_map(|id| known.get(*id)).collect();
-        checks.push(subnet_check(class, &ids, &subnets));
+        checks.push(subnet_check(class, &ids, &subnets, account.ways.as_ref()));
     }
     if let Some(known) = &account.groups {
         let all = class.machines.iter().flat_map(|machine| &machine.security_groups);
@@ -156,7 +157,12 @@ fn are(names: &[&str]) -> String {
     format!("{} {verb}", names.join(", "))
 }
 
-fn subnet_check(class: &Class, ids: &[&str], subnets: &[&Subnet]) -> Check {
+fn subnet_check(
+    class: &Class,
+    ids: &[&str],
+    subnets: &[&Subnet],
+    ways: Option<&BTreeMap<String, Way>>,
+) -> Check {
     let name = &class.name;
     let there = |id: &&&str| subnets.iter().any(|subnet| subnet.subnet_id() == Some(**id));
     let missing: Vec<&str> = ids.iter().filter(|id| !there(id)).copied().collect();
@@ -174,8 +180,8 @@ fn subnet_check(class: &Class, ids: &[&str], subnets: &[&Subnet]) -> Check {
     });
     let mut message = format!("{name}: {}", told.collect::<Vec<_>>().join(", "));
     let asked = class.machines.first().and_then(|machine| machine.options.public_address);
-    let is_private = |subnet: &&Subnet| subnet.map_public_ip_on_launch() == Some(false);
-    if asked.map_or_else(|| subnets.iter().any(is_private), |is_public| !is_public) {
+    let verdict = routes::judged(subnets, ways, asked);
+    if verdict == Verdict::Private {
         message += "; machines get no public address and need a NAT or endpoint to reach the forge";
     }
     let all: i64 = subnets.iter().map(|subnet| free(subnet)).sum();
@@ -183,7 +189,15 @@ fn subnet_check(class: &Class, ids: &[&str], subnets: &[&Subnet]) -> Check {
         let fix = "add a subnet, or lower the class's `limit`: each machine takes an address";
         return Check::warn(SUBNETS, message, fix);
     }
-    Check::ok(SUBNETS, message)
+    match verdict {
+        Verdict::Fine | Verdict::Private => Check::ok(SUBNETS, message),
+        Verdict::Wrong(why) => {
+            let fix = "route 0.0.0.0/0 of the subnet to a NAT gateway, or to an internet gateway and \
+                       give machines a `public_address`; ignore this if the forge and all downloads \
+                       are in the network";
+            Check::warn(SUBNETS, format!("{message}; {why}"), fix)
+        }
+    }
 }
 
 /// Whether a rule admits every address.

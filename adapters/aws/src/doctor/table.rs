@@ -47,7 +47,7 @@ fn unknown(error: &TableError) -> Check {
 }
 
 fn judged(table: &str, found: TableFound) -> Vec<Check> {
-    let (is_active, lacks, expiry, expire_by_hand) = match found {
+    let (is_active, lacks, unready, expiry, expire_by_hand) = match found {
         TableFound::Missing(by_hand) => {
             return vec![Check::fail(
                 STORE,
@@ -66,8 +66,8 @@ fn judged(table: &str, found: TableFound) -> Vec<Check> {
                 "set `store` to another name; `tinqs-ci init --aws` creates the table",
             )];
         }
-        TableFound::There { is_active, lacks, expiry, expire_by_hand } => {
-            (is_active, lacks, expiry, expire_by_hand)
+        TableFound::There { is_active, lacks, unready, expiry, expire_by_hand } => {
+            (is_active, lacks, unready, expiry, expire_by_hand)
         }
     };
     let mut checks = vec![if is_active {
@@ -76,8 +76,15 @@ fn judged(table: &str, found: TableFound) -> Vec<Check> {
         let fix = "wait until it is active";
         Check::warn(STORE, format!("dynamodb:{table} is being created or changed"), fix)
     }];
-    if lacks.is_empty() {
+    if lacks.is_empty() && unready.is_empty() {
         checks.push(Check::ok(INDEXES, "`open` and `created` exist"));
+    }
+    for index in unready {
+        checks.push(Check::warn(
+            INDEXES,
+            format!("`{index}` is being created: serve is not ready until it is there"),
+            "wait: this takes minutes, and serve goes on by itself",
+        ));
     }
     for (index, by_hand) in lacks {
         checks.push(Check::warn(
@@ -125,6 +132,7 @@ mod tests {
         let there = |lacks: &[&'static str], expiry| TableFound::There {
             is_active: true,
             lacks: lacks.iter().map(|name| (*name, "by hand".to_owned())).collect(),
+            unready: Vec::new(),
             expiry,
             expire_by_hand: "by hand".to_owned(),
         };
@@ -137,6 +145,15 @@ mod tests {
         for expiry in [Expiry::Other, Expiry::Unseen] {
             assert_eq!(outcomes(there(&[], expiry))[2], (EXPIRY, warn));
         }
+        let unready = TableFound::There {
+            is_active: false,
+            lacks: vec![("created", "by hand".to_owned())],
+            unready: vec!["open"],
+            expiry: Expiry::On,
+            expire_by_hand: String::new(),
+        };
+        let being_made = [(STORE, warn), (INDEXES, warn), (INDEXES, warn), (EXPIRY, ok)];
+        assert_eq!(outcomes(unready), being_made);
         assert_eq!(outcomes(TableFound::Missing("aws".to_owned())), [(STORE, fail)]);
         assert_eq!(outcomes(TableFound::Foreign("a range key".to_owned())), [(STORE, fail)]);
         assert_eq!(outcomes(TableFound::Unseen("no right".to_owned())), [(STORE, warn)]);

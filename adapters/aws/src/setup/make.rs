@@ -8,7 +8,7 @@ use super::queue;
 use super::report::{DOCTOR, RIGHTS, SetupError, SetupReport};
 use crate::Config;
 use crate::client;
-use crate::store::{Deletion, DynamoStore, Ensured, Expiry, TableError, TableFound};
+use crate::store::{Deletion, DynamoStore, Ensured, Expiry, Progress, TableError, TableFound};
 use tinqs_ci_reconciler::text::chain;
 
 /// Options beside the configuration.
@@ -20,14 +20,15 @@ pub struct SetupRequest {
     pub dry_run: bool,
 }
 
-/// Creates what is configured and requested. The report lists each completed step, also if a later
-/// step fails.
+/// Creates what is configured and requested, and tells the progress of what takes minutes. The report
+/// lists each completed step, also if a later step fails.
 ///
 /// # Errors
 /// Nothing is named, or something cannot be created.
 pub async fn run(
     configured: &Config,
     request: &SetupRequest,
+    progress: Progress<'_>,
     report: &mut SetupReport,
 ) -> Result<(), SetupError> {
     let region = configured.region.as_deref();
@@ -41,7 +42,7 @@ pub async fn run(
     }
     if let Some(table) = table {
         let config = loaded(region).await?;
-        make_table(&config, table, request.dry_run, report).await?;
+        make_table(&config, table, request.dry_run, progress, report).await?;
     }
     if let Some(queue) = queue {
         let config = loaded(queue.region().or(region)).await?;
@@ -78,6 +79,7 @@ async fn make_table(
     config: &SdkConfig,
     table: &str,
     dry_run: bool,
+    progress: Progress<'_>,
     report: &mut SetupReport,
 ) -> Result<(), SetupError> {
     let store = DynamoStore::new(client::dynamodb(config), table, "init");
@@ -86,8 +88,8 @@ async fn make_table(
         report.say(&would_make(table, &found)?);
         return Ok(());
     }
-    let done =
-        store.make_table(Deletion::Protected).await.map_err(|error| table_failure(&error))?;
+    let done = store.make_table(Deletion::Protected, progress).await;
+    let done = done.map_err(|error| table_failure(&error))?;
     report.say(&made(table, &done));
     Ok(())
 }
@@ -121,7 +123,7 @@ fn would_make(table: &str, found: &TableFound) -> Result<String, SetupError> {
 }
 
 fn made(table: &str, done: &Ensured) -> String {
-    let Ensured { made, indexes, expires, warnings } = done;
+    let Ensured { made, indexes, expires, warnings, awaited: _ } = done;
     let mut text = if *made {
         format!(
             "✓ table {table} created: on-demand billing, key run_id, indexes open and created, \
@@ -155,6 +157,7 @@ mod tests {
             indexes: vec!["open"],
             expires: true,
             warnings: vec!["careful".to_owned()],
+            awaited: None,
         };
         let lines: Vec<String> = made("runs", &all).lines().map(str::to_owned).collect();
         assert_eq!(lines.len(), 4);
@@ -168,6 +171,7 @@ mod tests {
         let there = |lacks: &[&'static str], expiry| TableFound::There {
             is_active: true,
             lacks: lacks.iter().map(|name| (*name, String::new())).collect(),
+            unready: Vec::new(),
             expiry,
             expire_by_hand: String::new(),
         };

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use tinqs_ci_reconciler::model::Run;
+use tinqs_ci_reconciler::model::{Run, RunName};
 use tinqs_ci_reconciler::ports::{ErrorKind, Expect, PortError};
 
 use super::item::{self, Item, KEY, UID, VERSION};
@@ -35,5 +35,21 @@ pub(super) fn put_condition(
                 (":version".to_owned(), item::number(version)),
             ])),
         ),
+    }
+}
+
+pub(super) fn conflict(operation: &'static str, message: String) -> PortError {
+    PortError::new("store", operation, ErrorKind::Conflict, message)
+}
+
+/// Describes what a refused write found.
+pub(super) fn found(name: &RunName, there: Option<&Item>) -> String {
+    let seen = there.and_then(|item| Some((item::version_of(item)?, item::uid_of(item)?)));
+    match (there, seen) {
+        (None, _) => format!("{name} no longer exists"),
+        (Some(_), Some((version, uid))) => {
+            format!("{name} was changed by another process: it is at version {version} of {uid}")
+        }
+        (Some(_), None) => format!("{name} was changed by another process"),
     }
 }

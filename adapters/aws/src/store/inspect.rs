@@ -10,7 +10,7 @@ use tinqs_ci_reconciler::ports::{ErrorKind, PortError};
 use super::DynamoStore;
 use super::item::{KEY, OPEN};
 use super::shape::{INDEXES, Index, expiry_by_hand, index_by_hand, table_by_hand};
-use super::table::{Expiry, TableError, TableState};
+use super::table::{Expiry, TableError, TableState, is_ready};
 use crate::errors::dynamodb::port_error;
 
 /// The key of no item: requests for it neither find nor change anything.
@@ -33,6 +33,8 @@ pub enum TableFound {
         is_active: bool,
         /// Missing indexes, each with the command that creates it.
         lacks: Vec<(&'static str, String)>,
+        /// Indexes that are being made.
+        unready: Vec<&'static str>,
         /// Whether it deletes finished runs.
         expiry: Expiry,
         /// The command that enables the deletion.
@@ -65,7 +67,11 @@ impl DynamoStore {
             Err(TableError::Foreign { why, .. }) => return Ok(TableFound::Foreign(why)),
             other => other?,
         }
+        let unready = table.global_secondary_indexes().iter().filter(|index| !is_ready(index));
+        let unready: Vec<_> = unready.filter_map(|index| index.index_name()).collect();
+        let own = INDEXES.into_iter().map(Index::name);
         Ok(TableFound::There {
+            unready: own.filter(|name| unready.contains(name)).collect(),
             is_active: table.table_status() == Some(&TableStatus::Active),
             lacks,
             expiry: maker.expiry().await?,

@@ -64,6 +64,7 @@ impl DynamoStore {
         stretch: &IndexRange<'_>,
         behind: Option<Item>,
     ) -> Result<Keys, PortError> {
+        self.needs_indexes(operation)?;
         let asked = self
             .client
             .query()

@@ -1,4 +1,4 @@
-//! Creates, checks and completes the table.
+//! Creates and checks the table, and takes the steps that complete it.
 
 use std::error::Error;
 use std::time::Duration;
@@ -9,12 +9,12 @@ use aws_sdk_dynamodb::operation::create_table::CreateTableError;
 use aws_sdk_dynamodb::operation::describe_table::DescribeTableError;
 use aws_sdk_dynamodb::types::{
     BillingMode, CreateGlobalSecondaryIndexAction, GlobalSecondaryIndex,
-    GlobalSecondaryIndexUpdate, IndexStatus, KeyType, ProvisionedThroughput, TableDescription,
-    TableStatus, TimeToLiveSpecification, TimeToLiveStatus,
+    GlobalSecondaryIndexDescription, GlobalSecondaryIndexUpdate, IndexStatus, KeyType,
+    ProvisionedThroughput, TableDescription, TableStatus, TimeToLiveSpecification,
+    TimeToLiveStatus,
 };
 use tinqs_ci_reconciler::ports::ErrorKind;
 
-use super::DynamoStore;
 use super::item::{CREATED, KEY, KIND, OPEN, TTL};
 use super::shape::{
     INDEXES, Index, definition, expiry_by_hand, has_keys, has_kind, index_by_hand, key, keys_only,
@@ -22,11 +22,11 @@ use super::shape::{
 };
 use crate::errors::dynamodb::port_error;
 
-/// Longest wait for the creation of a table or an index. An index over many items takes minutes.
+/// Longest wait for the creation of a table.
 const MADE_WITHIN: Duration = Duration::from_mins(5);
 /// First pause between two checks; doubled up to [`DESCRIBE_AT_LEAST_EVERY`].
-const DESCRIBE_FIRST: Duration = Duration::from_millis(100);
-const DESCRIBE_AT_LEAST_EVERY: Duration = Duration::from_secs(5);
+pub(super) const DESCRIBE_FIRST: Duration = Duration::from_millis(100);
+pub(super) const DESCRIBE_AT_LEAST_EVERY: Duration = Duration::from_secs(5);
 
 /// Changes to the table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -39,6 +39,8 @@ pub struct Ensured {
     pub expires: bool,
     /// Steps that could not be checked or done, and are not needed to start.
     pub warnings: Vec<String>,
+    /// An index that is still being made.
+    pub awaited: Option<&'static str>,
 }
 
 /// The reason why the table cannot be used.
@@ -66,10 +68,15 @@ pub enum TableError {
         why: String,
     },
     /// The creation takes too long.
-    #[error("{what} is still being created after {} s: start again later", MADE_WITHIN.as_secs())]
+    #[error(
+        "{what} is still being created after {} min: this goes on without us, so start again later",
+        .after.as_secs() / 60
+    )]
     Late {
         /// The table or the index.
         what: String,
+        /// How long was waited.
+        after: Duration,
     },
     /// A required part of the request is missing.
     #[error("cannot build the request for the table")]
@@ -107,54 +114,6 @@ pub enum Deletion {
     Protected,
 }
 
-impl DynamoStore {
-    /// Creates the table, its indexes and its time to live, as far as they are missing. Existing
-    /// parts stay unchanged.
-    ///
-    /// # Errors
-    /// [`TableError`]. A process that may not describe the table gets a warning instead.
-    pub async fn ensure_table(&self) -> Result<Ensured, TableError> {
-        self.make_table(Deletion::Allowed).await
-    }
-
-    /// Does the same, with a choice of deletion protection for a new table.
-    ///
-    /// # Errors
-    /// As [`DynamoStore::ensure_table`].
-    pub async fn make_table(&self, deletion: Deletion) -> Result<Ensured, TableError> {
-        let maker = self.maker();
-        let mut done = Ensured::default();
-        let table = match maker.inspect().await? {
-            TableState::Denied(warning) => {
-                done.warnings.push(warning);
-                return Ok(done);
-            }
-            TableState::There(_) => maker.active(None).await?,
-            TableState::Missing => {
-                done.made = maker.create(deletion).await?;
-                maker.active(None).await?
-            }
-        };
-        maker.check(&table)?;
-        for index in INDEXES {
-            if maker.lacks(&table, index)? {
-                maker.create_index(&table, index).await?;
-                maker.active(Some(index)).await?;
-                done.indexes.push(index.name());
-            }
-        }
-        match maker.expire().await {
-            Ok(changed) => done.expires = changed,
-            Err(error) => done.warnings.push(error.to_string()),
-        }
-        Ok(done)
-    }
-
-    pub(super) fn maker(&self) -> Maker<'_> {
-        Maker { client: &self.client, table: &self.table }
-    }
-}
-
 pub(super) enum TableState {
     There(Box<TableDescription>),
     Missing,
@@ -175,8 +134,22 @@ pub enum Expiry {
 }
 
 pub(super) struct Maker<'s> {
-    client: &'s Client,
-    table: &'s str,
+    pub(super) client: &'s Client,
+    pub(super) table: &'s str,
+}
+
+/// A step towards a complete table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Step {
+    /// The index that is missing or not ready yet; `None`: both are ready.
+    pub(super) awaited: Option<Index>,
+    /// Whether this step began to make it.
+    pub(super) began: bool,
+}
+
+/// Whether an index can be read.
+pub(super) fn is_ready(index: &GlobalSecondaryIndexDescription) -> bool {
+    index.index_status() == Some(&IndexStatus::Active)
 }
 
 impl Maker<'_> {
@@ -197,7 +170,7 @@ impl Maker<'_> {
     }
 
     /// Whether this call created it; `false`: another process did meanwhile.
-    async fn create(&self, deletion: Deletion) -> Result<bool, TableError> {
+    pub(super) async fn create(&self, deletion: Deletion) -> Result<bool, TableError> {
         let mut asked = self
             .client
             .create_table()
@@ -230,32 +203,47 @@ impl Maker<'_> {
         }
     }
 
-    /// Waits until the table, its indexes and this index are ready.
-    async fn active(&self, index: Option<Index>) -> Result<TableDescription, TableError> {
+    /// Waits until the items of the table can be read and written.
+    pub(super) async fn usable(&self) -> Result<TableDescription, TableError> {
         let begun = tokio::time::Instant::now();
         let mut wait = DESCRIBE_FIRST;
         loop {
-            if let TableState::There(table) = self.inspect().await? {
-                let indexes = table.global_secondary_indexes();
-                let ready = table.table_status() == Some(&TableStatus::Active)
-                    && indexes.iter().all(|i| i.index_status() == Some(&IndexStatus::Active))
-                    && index.is_none_or(|index| {
-                        indexes.iter().any(|i| i.index_name() == Some(index.name()))
-                    });
-                if ready {
-                    return Ok(*table);
-                }
+            if let TableState::There(table) = self.inspect().await?
+                && matches!(table.table_status(), Some(TableStatus::Active | TableStatus::Updating))
+            {
+                return Ok(*table);
             }
             if begun.elapsed() > MADE_WITHIN {
-                let table = self.table;
-                let what = index.map_or_else(
-                    || format!("table {table}"),
-                    |index| format!("index {} of table {table}", index.name()),
-                );
-                return Err(TableError::Late { what });
+                let what = format!("table {}", self.table);
+                return Err(TableError::Late { what, after: MADE_WITHIN });
             }
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(DESCRIBE_AT_LEAST_EVERY);
+        }
+    }
+
+    /// Begins to make the first missing index, unless another one is being made: `DynamoDB` makes
+    /// one at a time.
+    pub(super) async fn step(&self, table: &TableDescription) -> Result<Step, TableError> {
+        let mut missing = None;
+        for index in INDEXES {
+            if self.lacks(table, index)? {
+                missing = missing.or(Some(index));
+            }
+        }
+        let all = table.global_secondary_indexes();
+        let under_way = INDEXES.into_iter().find(|index| {
+            all.iter().any(|there| there.index_name() == Some(index.name()) && !is_ready(there))
+        });
+        let awaited = under_way.or(missing);
+        let is_free =
+            table.table_status() == Some(&TableStatus::Active) && all.iter().all(is_ready);
+        match awaited {
+            Some(index) if is_free => {
+                self.create_index(table, index).await?;
+                Ok(Step { awaited, began: true })
+            }
+            _ => Ok(Step { awaited, began: false }),
         }
     }
 
@@ -354,7 +342,7 @@ impl Maker<'_> {
     }
 
     /// Whether this call enabled the deletion.
-    async fn expire(&self) -> Result<bool, TableError> {
+    pub(super) async fn expire(&self) -> Result<bool, TableError> {
         let (table, kept) = (self.table, self.kept());
         match self.expiry().await? {
             Expiry::On | Expiry::Unseen => return Ok(false),

@@ -199,6 +199,7 @@ impl DynamoStore {
     }
 
     async fn read_usage(&self, first: Date, last: Date) -> Result<Vec<Usage>, PortError> {
+        self.needs_indexes("usage")?;
         let mut all = Vec::new();
         let mut behind: Option<Item> = None;
         loop {

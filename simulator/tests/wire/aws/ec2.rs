@@ -286,6 +286,10 @@ async fn readings_of_doctor_and_operators_are_supported() {
     let zone = [("Filter.1.Name", "availability-zone"), ("Filter.1.Value.1", "us-east-1a")];
     let subnets = cloud.call("DescribeSubnets", &zone).await;
     assert_eq!(subnets.all("subnetId"), ["subnet-a", "subnet-a2"]);
+    let vpc = [("Filter.1.Name", "vpc-id"), ("Filter.1.Value.1", "vpc-1")];
+    let tables = cloud.call("DescribeRouteTables", &vpc).await;
+    assert_eq!(tables.all("gatewayId"), ["local", "igw-1"]);
+    assert_eq!((tables.one("main"), tables.all("subnetId").len()), ("true".into(), 0));
     let kinds = cloud.call("DescribeInstanceTypes", &[("InstanceType.1", "t4g.small")]).await;
     assert_eq!((kinds.one("defaultVCpus"), kinds.one("sizeInMiB")), ("2".into(), "2048".into()));
     let offers = [

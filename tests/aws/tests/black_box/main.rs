@@ -3,6 +3,7 @@
 //!
 //! `TINQS_CI_KILLS` and `TINQS_CI_JOBS` set the size, `TINQS_CI_SEED` the seed.
 
+mod machines;
 mod predecessor;
 #[allow(dead_code, reason = "the suite of the roles uses the rest")]
 mod region;
@@ -57,6 +58,39 @@ async fn the_predecessors_eight_variables_are_enough() {
         runs.values().map(String::as_str).collect::<BTreeSet<_>>(),
         BTreeSet::from(["completed"])
     );
+    region.assert_no_secret_told();
+}
+
+/// The predecessor's table has many items, so that its indexes take a while. The server lives, says
+/// what it waits for, and goes on by itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_does_not_wait_for_the_indexes_of_the_table() {
+    let mut region = Region::new().await;
+    region.predecessors_table().await;
+    region.dynamodb.indexes_take(Duration::from_secs(14));
+    region.configure(CLASS);
+    region.start(0);
+    let jobs = region.push(1, "true");
+    region.answers(0, "/healthz", "ok").await;
+    let ready =
+        region.answers(0, "/readyz", "an index of the store's table is being created").await;
+    assert!(ready.contains("\"ready\":false") && ready.contains("by itself"), "{ready}");
+    let says = [
+        "StoreFailing",
+        "index `open` of table predecessor is being created, for 0 min so far",
+        "wait: DynamoDB takes minutes over many items, and this server goes on by itself",
+    ];
+    region.says(&["status"], &says).await;
+    assert_eq!(region.logged(0, "an index is being created, not ready until it is there"), 1);
+    assert_eq!(region.ec2.ledger().count("RunInstances"), 0);
+    region.answers(0, "/readyz", "\"ready\":true").await;
+    let complete = || region.logged(0, "the table is complete") == 1;
+    region.until("the log says it", 10, complete).await;
+    region.all_done(&jobs, 120).await;
+    region.all_gone(120, 0).await;
+    assert_eq!(region.ec2.machines().len(), 1);
+    assert!(!region.printed(&["status"]).contains("StoreFailing"));
+    region.lawful();
     region.assert_no_secret_told();
 }
 

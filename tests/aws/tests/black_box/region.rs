@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::TcpListener;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -71,6 +72,8 @@ impl Region {
         fs::create_dir(&bin).expect("a directory");
         std::os::unix::fs::symlink(tinqs_ci_test_runner::program(), bin.join("gitea-runner"))
             .expect("the runner");
+        // No machine reaches the Docker of this host.
+        write_program(&bin.join("docker"), "#!/bin/sh\nexit 1\n");
         let guest = Processes {
             dir: dir.path().join("guests"),
             environment: vec![("PATH".to_owned(), format!("{}:/usr/bin:/bin", bin.display()))],
@@ -101,6 +104,32 @@ impl Region {
             .send()
             .await
             .expect("a table");
+    }
+
+    /// Puts a program into the image of the machines. It is found first, also by those that run.
+    pub(crate) fn install(&self, name: &str, text: &str) {
+        write_program(&self.file("bin").join(name), text);
+    }
+
+    /// Removes a program from the image.
+    pub(crate) fn uninstall(&self, name: &str) {
+        fs::remove_file(self.file("bin").join(name)).expect("a program of the image");
+    }
+
+    /// Puts the runner into an image that has none.
+    pub(crate) fn install_runner(&self) {
+        let link = self.file("bin").join("gitea-runner");
+        std::os::unix::fs::symlink(tinqs_ci_test_runner::program(), link).expect("the runner");
+    }
+
+    /// Returns a file of the Region's directory.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Returns the home directory of a machine.
+    pub(crate) fn home(&self, machine: &MachineId) -> PathBuf {
+        self.file("guests").join(&machine.0).join("home")
     }
 
     /// Returns the configuration file, which may not exist.
@@ -266,14 +295,49 @@ impl Region {
         .await;
     }
 
+    /// Returns a URL of a replica's API.
+    pub(crate) fn url(&self, replica: usize, path: &str) -> String {
+        let (_, port) = self.replicas.get(&replica).expect("a replica to ask");
+        format!("http://127.0.0.1:{port}{path}")
+    }
+
+    /// Runs a command against the first replica, as a person does. Returns what it prints, in one
+    /// line: where lines are broken depends on the lengths of names.
+    pub(crate) fn printed(&self, args: &[&str]) -> String {
+        let own = [("TINQS_CI_URL", self.url(0, "")), ("TINQS_CI_API_TOKEN", OWN_TOKEN.to_owned())];
+        // The wires that the replica needs for its answer are served by this process.
+        let done = tokio::task::block_in_place(|| self.program(0, args, &own).output());
+        let Output { stdout, stderr, .. } = done.expect("the command starts");
+        let text = [stdout, stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        text.concat().split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+
+    /// Waits up to a minute until a command prints all of these texts. Returns what it prints.
+    pub(crate) async fn says(&self, args: &[&str], texts: &[&str]) -> String {
+        let end = Instant::now() + Duration::from_mins(1);
+        loop {
+            let text = self.printed(args);
+            if texts.iter().all(|wanted| text.contains(wanted)) {
+                return text;
+            }
+            assert!(
+                Instant::now() < end,
+                "`tinqs-ci {}` does not print {texts:?}, but: {text}\n{}",
+                args.join(" "),
+                self.tail()
+            );
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
+    }
+
     /// Waits up to a minute until a replica's API response contains `word`. Returns the response.
     pub(crate) async fn answers(&self, replica: usize, path: &str, word: &str) -> String {
-        let (_, port) = self.replicas.get(&replica).expect("a replica to ask");
+        let url = self.url(replica, path);
         let client =
             tinqs_ci_simulator::gitea_wire::http_client().no_proxy().build().expect("a client");
         let end = Instant::now() + Duration::from_mins(1);
         loop {
-            let request = client.get(format!("http://127.0.0.1:{port}{path}"));
+            let request = client.get(&url);
             let text = match request.bearer_auth(OWN_TOKEN).send().await {
                 Ok(answer) => answer.text().await.unwrap_or_default(),
                 Err(error) => error.to_string(),
@@ -288,10 +352,9 @@ impl Region {
 
     /// Posts to a replica's API. Returns the status of the response.
     pub(crate) async fn post(&self, replica: usize, path: &str) -> u16 {
-        let (_, port) = self.replicas.get(&replica).expect("a replica to ask");
         let client =
             tinqs_ci_simulator::gitea_wire::http_client().no_proxy().build().expect("a client");
-        let request = client.post(format!("http://127.0.0.1:{port}{path}")).bearer_auth(OWN_TOKEN);
+        let request = client.post(self.url(replica, path)).bearer_auth(OWN_TOKEN);
         request.send().await.expect("a response").status().as_u16()
     }
 
@@ -419,6 +482,12 @@ impl Drop for Region {
             let _ = child.wait();
         }
     }
+}
+
+/// Writes a program that can be executed.
+fn write_program(path: &Path, text: &str) {
+    fs::write(path, text).expect("a program");
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("its permissions");
 }
 
 async fn runner_token(gitea: &Gitea) -> String {

@@ -83,9 +83,15 @@ async fn doctor_accepts_the_predecessors_table_with_warnings() {
     assert!(report.all("queue").next().is_none(), "no queue is configured: {report:#?}");
     assert_eq!(place.dynamodb.calls("UpdateTable"), 0, "nothing was changed");
 
+    place.dynamodb.indexes_take(Duration::from_secs(2));
     let made = place.run(&["init", "--aws"], &[]).await;
     assert_eq!(made.code, 0, "{}", made.err);
     assert!(made.out.contains("index open created") && made.out.contains("ttl"), "{}", made.out);
+    for index in ["open", "created"] {
+        let progress =
+            format!("note: index `{index}` of table {TABLE} is being created: 0 s so far");
+        assert!(made.err.contains(&progress), "{}", made.err);
+    }
     let report = place.doctor(&[]).await;
     for name in ["store: indexes", "store: expiry"] {
         assert_eq!(report.one(name).status, "ok", "{report:#?}");
@@ -205,6 +211,37 @@ async fn the_rights_of_a_launch_are_tried() {
     assert_eq!(report.one("ec2").status, "warn", "{report:#?}");
     assert!(report.one("ec2").fix.contains("ec2:DescribeSubnets"), "{report:#?}");
     assert_eq!(report.one("class: launch").status, "ok", "{report:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn routes_must_fit_the_addresses_of_machines() {
+    let routed = async |route: &str, public_address: &str| {
+        let place = Place::of(|options: &mut Ec2Options| {
+            route.clone_into(&mut options.account.subnets[0].default_route);
+        });
+        let report = place.await.doctor(&[("PUBLIC_ADDRESS", public_address.to_owned())]).await;
+        assert_eq!(report.code, 0, "{report:#?}");
+        let check = report.one("class: subnets");
+        (check.status.clone(), check.message.clone())
+    };
+    let rows = [
+        ("igw-1", "true", "ok", ""),
+        ("nat-1", "false", "ok", ""),
+        ("", "false", "ok", "need a NAT or endpoint"),
+        ("igw-1", "false", "warn", "the default route of subnet-a is an internet gateway"),
+        ("", "true", "warn", "subnet-a has no default route"),
+    ];
+    for (route, public_address, status, says) in rows {
+        let (told, message) = routed(route, public_address).await;
+        assert_eq!(told, status, "{route} {public_address}: {message}");
+        assert!(message.contains(says), "{route} {public_address}: {message}");
+        assert!(!says.is_empty() || !message.contains("NAT"), "{message}");
+    }
+    let action = "ec2:DescribeRouteTables";
+    let place = Place::of(|options| options.denied = vec![action.to_owned()]).await;
+    let report = place.doctor(&[]).await;
+    assert!(report.one("ec2").fix.contains(action), "{report:#?}");
+    assert_eq!(report.one("class: subnets").status, "ok", "{report:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,13 +1,14 @@
 //! The table: creation, completion, refusal, description and expiry.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue::S;
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
 };
 use tinqs_ci_aws::store::{DynamoStore, TableError, description};
-use tinqs_ci_reconciler::ports::{Expect, Filter, OpenRun, RunStore as _};
+use tinqs_ci_reconciler::ports::{ErrorKind, Expect, Filter, OpenRun, RunStore as _};
 use tinqs_ci_testing::make::{at, finished, run};
 
 use crate::wire::{Fault, Wire, until};
@@ -73,6 +74,52 @@ async fn the_predecessors_table_gets_its_indexes_and_keeps_its_items() {
     let seen = client.get_item().table_name("ci-runs").key("run_id", S("job-1".to_owned()));
     let seen = seen.send().await.expect("read").item.expect("there");
     assert_eq!((&seen["repo"], &seen["status"]), (&S("o/r".to_owned()), &S("pending".to_owned())));
+}
+
+/// The predecessor's table has many items. A store that is opened says what it waits for, and works
+/// once both indexes are there, which are made one after the other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn indexes_that_take_minutes_are_awaited_in_the_background() {
+    let wire = Wire::start().await;
+    plain_table(&wire, "ci-runs", &[("run_id", KeyType::Hash)]).await;
+    wire.indexes_take(Duration::from_secs(10));
+    let store = Arc::new(DynamoStore::new(wire.client().await, "ci-runs", "a"));
+    let another = DynamoStore::new(wire.client().await, "ci-runs", "b");
+    let later = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        another.open_table().await
+    };
+    let (opened, found) = tokio::join!(store.open_table(), later);
+    let (opened, found) = (opened.expect("opened"), found.expect("opened"));
+    assert_eq!((opened.awaited, &*opened.indexes), (Some("open"), &["open"][..]));
+    assert_eq!((found.awaited, found.indexes.len()), (Some("open"), 0), "it is being made");
+    assert!(!opened.expires && !found.expires);
+    assert_eq!(wire.calls("UpdateTable"), 1);
+
+    let run = run(1, "o/r");
+    store.put(&run, Expect::Absent).await.expect("a key needs no index");
+    let says = "index `open` of table ci-runs is being created, for 0 min so far";
+    let open = store.open(at(0)).await.expect_err("not yet");
+    let ready = store.writable("a", at(0)).await.expect_err("not yet");
+    let page = store.page(&Filter { limit: 9, ..Filter::default() }, None).await;
+    for error in [open, ready, page.expect_err("not yet")] {
+        assert_eq!((error.kind, &*error.message), (ErrorKind::Unavailable, says));
+    }
+    assert_eq!(wire.calls("Query"), 0, "it is not tried");
+
+    let completing = tokio::spawn({
+        let store = store.clone();
+        async move { store.complete_table().await }
+    });
+    until("the second one is made", async || {
+        let error = store.open(at(0)).await.expect_err("not yet");
+        error.message.starts_with("index `created`").then_some(())
+    })
+    .await;
+    let done = completing.await.expect("no panic");
+    assert_eq!((&*done.indexes, done.expires), (&["created"][..], true));
+    store.writable("a", at(0)).await.expect("ready");
+    assert_eq!(store.open(at(0)).await.expect("a list"), [OpenRun::of(&run)]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::Credentials;
@@ -16,6 +16,7 @@ use hyper::{Request, Response};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use parking_lot::{Mutex, MutexGuard};
+use serde_json::{Value, json};
 use tinqs_ci_aws::client;
 use tinqs_ci_aws::store::DynamoStore;
 use tokio::net::TcpListener;
@@ -55,8 +56,18 @@ struct FaultInjector {
     struck: usize,
 }
 
+/// The indexes that are being made, which the emulator has at once.
+#[derive(Default)]
+struct Indexes {
+    /// The time that one takes.
+    take: Duration,
+    /// By table and name: when it is ready.
+    ready_at: BTreeMap<(String, String), Instant>,
+}
+
 struct Shared {
     fault_injector: Mutex<FaultInjector>,
+    indexes: Mutex<Indexes>,
     engine: Engine,
     address: String,
 }
@@ -79,7 +90,8 @@ impl Wire {
         let endpoint = format!("http://{}", front.local_addr().expect("its address"));
         let engine = hyper_util::client::legacy::Client::builder(TokioExecutor::new());
         let engine = engine.build(HttpConnector::new());
-        let shared = Arc::new(Shared { fault_injector: Mutex::default(), engine, address });
+        let (fault_injector, indexes) = (Mutex::default(), Mutex::default());
+        let shared = Arc::new(Shared { fault_injector, indexes, engine, address });
         let tasks = vec![tokio::spawn(served), tokio::spawn(accept(front, shared.clone()))];
         Self { endpoint, database, shared, tasks }
     }
@@ -96,6 +108,12 @@ impl Wire {
     /// Makes half of all first tries fail, with each fault in turn; second tries succeed.
     pub(crate) fn storm(&self) {
         self.fault_injector().first_tries = Some(0);
+    }
+
+    /// Makes each index that is added to a table take this time: meanwhile the table is UPDATING and
+    /// the index CREATING, it cannot be read, and no other one can be added.
+    pub(crate) fn indexes_take(&self, time: Duration) {
+        self.shared.indexes.lock().take = time;
     }
 
     /// Returns the number of calls so far, including failed ones.
@@ -158,8 +176,9 @@ async fn pass(
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, io::Error> {
     let operation = header(&request, "x-amz-target").rsplit('.').next().unwrap_or_default();
+    let operation = operation.to_owned();
     let first = header(&request, "amz-sdk-request").starts_with("attempt=1");
-    let fault = strike(&shared, operation, first);
+    let fault = strike(&shared, &operation, first);
     let broken = || io::Error::other("broken off on purpose");
     match fault {
         Some(Fault::LoseCall) => return Err(broken()),
@@ -173,14 +192,94 @@ async fn pass(
     let (mut head, body) = request.into_parts();
     let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
     head.uri = format!("http://{}/", shared.address).parse().map_err(io::Error::other)?;
+    let call = shared.indexes.lock().concerns(&operation, &body);
+    if let Some(code) = call.as_ref().and_then(|call| shared.indexes.lock().refuses(call)) {
+        return Ok(refusal(400, code));
+    }
     let asked = Request::from_parts(head, Full::new(body));
     let answer = shared.engine.request(asked).await.map_err(io::Error::other)?;
-    let (head, body) = answer.into_parts();
-    let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
+    let (mut head, body) = answer.into_parts();
+    let mut body = body.collect().await.map_err(io::Error::other)?.to_bytes();
+    if let Some(call) = call.filter(|_| head.status.is_success())
+        && let Some(shown) = shared.indexes.lock().shown(&call, &body)
+    {
+        body = Bytes::from(shown.to_string());
+        for name in ["content-length", "x-amz-crc32"] {
+            head.headers.remove(name);
+        }
+    }
     if fault.is_some() {
         return Err(broken());
     }
     Ok(Response::from_parts(head, Full::new(body)))
+}
+
+/// A call that concerns indexes.
+struct IndexCall {
+    operation: String,
+    asked: Value,
+}
+
+impl IndexCall {
+    fn text(&self, name: &str) -> String {
+        self.asked[name].as_str().unwrap_or_default().to_owned()
+    }
+
+    /// Returns the name of the index that the call adds.
+    fn added(&self) -> Option<&str> {
+        self.asked["GlobalSecondaryIndexUpdates"][0]["Create"]["IndexName"].as_str()
+    }
+}
+
+impl Indexes {
+    /// Returns the call if it concerns indexes that take time.
+    fn concerns(&self, operation: &str, body: &[u8]) -> Option<IndexCall> {
+        let slow = !self.take.is_zero() || !self.ready_at.is_empty();
+        let concerned = slow && ["UpdateTable", "DescribeTable", "Query"].contains(&operation);
+        let asked = serde_json::from_slice(body).ok().filter(|_| concerned)?;
+        Some(IndexCall { operation: operation.to_owned(), asked })
+    }
+
+    fn is_made(&self, table: &str, index: &str) -> bool {
+        let ready_at = self.ready_at.get(&(table.to_owned(), index.to_owned()));
+        ready_at.is_some_and(|at| Instant::now() < *at)
+    }
+
+    /// Returns the code with which `DynamoDB` refuses a call while an index is being made.
+    fn refuses(&self, call: &IndexCall) -> Option<&'static str> {
+        let table = call.text("TableName");
+        let busy = || self.ready_at.keys().any(|(of, name)| *of == table && self.is_made(of, name));
+        match call.operation.as_str() {
+            "Query" if self.is_made(&table, &call.text("IndexName")) => Some("ValidationException"),
+            "UpdateTable" if call.added().is_some() && busy() => Some("LimitExceededException"),
+            _ => None,
+        }
+    }
+
+    /// Notes an index that was added, and returns the answer with the state of the indexes.
+    fn shown(&mut self, call: &IndexCall, body: &[u8]) -> Option<Value> {
+        let table = call.text("TableName");
+        if let Some(index) = call.added() {
+            let ready_at = Instant::now() + self.take;
+            self.ready_at.insert((table.clone(), index.to_owned()), ready_at);
+        }
+        let mut answer: Value = serde_json::from_slice(body).ok()?;
+        let part = if call.operation == "DescribeTable" { "Table" } else { "TableDescription" };
+        let described = answer.get_mut(part)?;
+        let mut updating = false;
+        for index in described["GlobalSecondaryIndexes"].as_array_mut()? {
+            let name = index["IndexName"].as_str().unwrap_or_default().to_owned();
+            if self.is_made(&table, &name) {
+                updating = true;
+                index["IndexStatus"] = json!("CREATING");
+                index["Backfilling"] = json!(true);
+            }
+        }
+        if updating {
+            described["TableStatus"] = json!("UPDATING");
+        }
+        Some(answer)
+    }
 }
 
 fn strike(shared: &Shared, operation: &str, first: bool) -> Option<Fault> {

@@ -1,5 +1,3 @@
-use std::collections::BTreeMap;
-
 use aws_sdk_ec2::types::{ArchitectureValues, IpRange};
 use tinqs_ci_reconciler::model::{ClassName, MachineOptions, Times};
 
@@ -52,6 +50,7 @@ fn account() -> Account {
     Account {
         images: one("ami-1", image("available", ArchitectureValues::X8664)),
         subnets: Some(BTreeMap::from(subnets)),
+        ways: one("subnet-a", Way::Gateway),
         groups: one("sg-1", group("vpc-1", false)),
         kinds: one("c7a.medium", kind(ArchitectureType::X8664, &both)),
         zones: one("c7a.medium", ["z-a", "z-b"].map(str::to_owned).into()),
@@ -133,6 +132,13 @@ fn subnets_must_exist_and_have_free_addresses() {
 }
 
 #[test]
+fn a_route_must_fit_the_addresses_of_machines() {
+    let useless = broken(|account| account.ways = one("subnet-b", Way::Nowhere));
+    assert_eq!((useless.0, useless.1), (SUBNETS, Outcome::Warn));
+    assert!(useless.2.contains("subnet-b has no default route"), "{}", useless.2);
+}
+
+#[test]
 fn groups_must_belong_to_the_subnets_vpc_and_admit_no_one() {
     let gone = broken(|account| account.groups = Some(BTreeMap::new()));
     assert_eq!((gone.0, gone.1), (GROUPS, Outcome::Fail));
@@ -169,6 +175,7 @@ fn machines_without_a_public_address_need_another_way_to_the_forge() {
         for machine in &mut class.machines {
             machine.options.public_address = asked;
         }
+        account.ways = None;
         for subnet in account.subnets.iter_mut().flat_map(BTreeMap::values_mut) {
             subnet.map_public_ip_on_launch = Some(of_subnet);
         }
