@@ -118,15 +118,15 @@ def told(what, since):
 def first_job(root, package, runner, forge, scratch):
     """From the package to a job that succeeded. Prints what each step took."""
     init, user, doctor = commands()
-    shutil.copy(package, root.dir / "root/tinqs-ci.deb")
+    shutil.copy(package, root.dir / "srv/tinqs-ci.deb")
     shutil.copy(runner, root.dir / "usr/local/bin/gitea-runner")
     (root.dir / "usr/local/bin/gitea-runner").chmod(0o755)
     began = at = time.monotonic()
     root.typed("apt-get update --quiet=2")
-    root.typed("apt-get install --quiet=2 --yes --download-only /root/tinqs-ci.deb")
+    root.typed("apt-get install --quiet=2 --yes --download-only /srv/tinqs-ci.deb")
     told("Debian's packages for apt: lists, and what the package needs", at)
     at = time.monotonic()
-    root.typed("apt-get install --quiet=2 --yes /root/tinqs-ci.deb")
+    root.typed("apt-get install --quiet=2 --yes /srv/tinqs-ci.deb")
     told("apt install: these packages and ours", at)
     answers = [
         ("Address of your Gitea", forge.url), ("Access token", forge.token), ("Scope of jobs", "all"),
