@@ -201,9 +201,11 @@ impl Cache {
         self.inner().classes.clone()
     }
 
-    /// Returns whether it is time to audit finished runs.
+    /// Returns whether it is time to audit finished runs. A time further ahead than the interval is
+    /// that of a clock which was set back since.
     pub(super) fn audits(&self, now: Timestamp) -> bool {
-        self.inner().audit.1 <= now
+        let at = self.inner().audit.1;
+        at <= now || at > now + AUDITED_EVERY
     }
 
     /// Returns the cursor at which the audit continues; `None`: at the start.

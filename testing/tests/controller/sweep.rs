@@ -172,6 +172,17 @@ fn finished_runs_are_gone_through_a_page_a_sweep_and_then_rest_for_an_hour() {
 }
 
 #[test]
+fn an_audit_by_a_clock_that_was_ahead_does_not_postpone_the_next_one() {
+    let harness = Harness::new();
+    misfiled(&harness, 2);
+    harness.pass(180 * MINUTE);
+    assert_eq!((sweep(&harness).woken, harness.calls("page")), (2, 1));
+    // The clock is set right.
+    harness.pass(-180 * MINUTE);
+    assert_eq!((sweep(&harness).woken, harness.calls("page")), (2, 2));
+}
+
+#[test]
 fn a_page_that_cannot_be_read_is_told_and_tried_again_in_an_hour() {
     let harness = Harness::new();
     misfiled(&harness, 60);
