@@ -313,6 +313,7 @@ pub(super) fn described() -> serde_json::Value {
             (VERSION, "N", "counts the writes; guards every one"),
             (BODY, "S", "the requests to run the job again: JSON"),
             (TTL, "N", "seconds of Unix time; 90 days after the last request"),
+            (WRITER, "B", "mark of the write, as of a run"),
         ]),
         "inbox#<key>": attributes(&[
             (KEY, "S", "the time a delivery was received, and its hash"),

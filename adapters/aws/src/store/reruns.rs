@@ -1,12 +1,15 @@
 //! The requests to run jobs again: one item for each job of a workflow run.
 
-use aws_sdk_dynamodb::types::ReturnConsumedCapacity;
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::types::{ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure};
 use jiff::Timestamp;
 use tinqs_ci_reconciler::model::{RerunKey, Reruns};
 use tinqs_ci_reconciler::ports::{PortError, RERUNS_KEPT};
 
-use super::item::{self, BODY, KEY, TTL, VERSION};
-use super::{DynamoStore, conflict, quarantined};
+use super::condition::conflict;
+use super::item::{self, BODY, KEY, TTL, VERSION, WRITER};
+use super::{DynamoStore, quarantined};
+use crate::errors::dynamodb::port_error;
 
 fn key_of(key: &RerunKey) -> String {
     item::key("reruns", &key.text())
@@ -27,9 +30,9 @@ impl DynamoStore {
         })))
     }
 
-    /// A repeated write whose first reply was lost is a conflict: the next reading shows it.
+    /// A refused write that finds its own mark has succeeded: its first reply was lost.
     pub(super) async fn write_reruns(&self, reruns: &Reruns) -> Result<u64, PortError> {
-        let key = key_of(&reruns.key);
+        let (key, mark) = (key_of(&reruns.key), self.mark());
         let version = reruns.version.saturating_add(1);
         let text = serde_json::to_string(&Reruns { version, ..reruns.clone() });
         let forget = reruns.asked_at.saturating_add(RERUNS_KEPT).unwrap_or(Timestamp::MAX);
@@ -42,7 +45,9 @@ impl DynamoStore {
             // Its serialization cannot fail.
             .item(BODY, item::text(text.unwrap_or_default()))
             .item(TTL, item::number(forget.as_second()))
-            .return_consumed_capacity(ReturnConsumedCapacity::Total);
+            .item(WRITER, item::bytes(&mark))
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         let asked = if reruns.version == 0 {
             let absent = asked.condition_expression("attribute_not_exists(#key)");
             absent.expression_attribute_names("#key", KEY)
@@ -52,10 +57,21 @@ impl DynamoStore {
                 .expression_attribute_names("#version", VERSION)
                 .expression_attribute_values(":version", item::number(reruns.version))
         };
-        if self.put_if("put_reruns", asked).await? {
-            Ok(version)
-        } else {
-            Err(conflict("put_reruns", format!("the requests for {key} were written by another")))
+        let error = match asked.send().await {
+            Ok(answer) => {
+                self.wrote(answer.consumed_capacity());
+                return Ok(version);
+            }
+            Err(error) => error,
+        };
+        let Some(PutItemError::ConditionalCheckFailedException(refused)) = error.as_service_error()
+        else {
+            return Err(port_error("put_reruns", &error));
+        };
+        let writer = refused.item().and_then(|there| there.get(WRITER)?.as_b().ok());
+        if writer.is_some_and(|writer| writer.as_ref() == mark) {
+            return Ok(version);
         }
+        Err(conflict("put_reruns", format!("the requests for {key} were written by another")))
     }
 }

@@ -120,6 +120,7 @@ async fn the_forge_is_down_while_the_machine_boots() {
 /// Each machine says what its image lacks and ends itself. Once the image has a runner, a person
 /// need not wait for the next attempt.
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "waits a minute or two: cargo test -p tinqs-ci-aws-tests --test black_box -- --ignored"]
 async fn the_image_has_no_runner() {
     let region = started(&class("", "")).await;
     region.uninstall("gitea-runner");
@@ -140,6 +141,7 @@ async fn the_image_has_no_runner() {
 
 /// What is fetched has another hash, and is not executed.
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "waits a minute or two: cargo test -p tinqs-ci-aws-tests --test black_box -- --ignored"]
 async fn the_fetched_runner_has_another_hash() {
     let program = tinqs_ci_test_runner::program();
     let runner = format!("#!/bin/bash\nexec '{}' \"$@\"\n", program.display());
@@ -172,6 +174,7 @@ async fn the_fetched_runner_has_another_hash() {
 /// The boot script waits for a server that never answers. Its own timer powers the machine off
 /// after `start_by`, and nobody has to terminate it.
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "waits a minute or two: cargo test -p tinqs-ci-aws-tests --test black_box -- --ignored"]
 async fn the_boot_script_hangs() {
     let download = format!(
         "[class.runner.download]\nurl = \"https://mirror.example/r\"\nsha256 = \"{}\"\n",
@@ -185,9 +188,8 @@ async fn the_boot_script_hangs() {
     let machine = prints(&region, 0, "fetching https://mirror.example/r").await;
     // The next machine finds one.
     region.install_runner();
-    let late = "the machine did not come online in time";
-    region.says(&["why", &name], &[&machine.0, late]).await;
-    region.says(&["describe", &name], &[late, "log: tinqs-ci:", "fetching"]).await;
+    region.says(&["why", &name], &[&machine.0, ENDED]).await;
+    region.says(&["describe", &name], &[ENDED, "fetching"]).await;
     let gone = is_gone(&region, 0, 60).await;
     assert_eq!(gone.reason, POWERED_OFF);
     assert_eq!(region.ec2.ledger().count("TerminateInstances"), 0);
@@ -200,6 +202,7 @@ async fn the_boot_script_hangs() {
 /// Something before the user data hangs, so that no timer of ours runs. Rule 22 ends the machine
 /// once its promise is over; until then it keeps its place within the limit.
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "waits a minute or two: cargo test -p tinqs-ci-aws-tests --test black_box -- --ignored"]
 async fn user_data_never_runs() {
     let keys = "labels = [\"linux\"]\nlimit = 1\nboot_within = \"8s\"\nidle_within = \"4s\"\n";
     let region = started(&format!("{keys}{PLACE}")).await;
@@ -225,6 +228,7 @@ async fn user_data_never_runs() {
 /// EC2 accepts the launches, and ends the machines because the key of their disks may not be used.
 /// Two in a row stop the class; a person repairs the key.
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "waits a minute or two: cargo test -p tinqs-ci-aws-tests --test black_box -- --ignored"]
 async fn the_key_of_the_disks_may_not_be_used() {
     let key = "arn:aws:kms:us-east-1:123456789012:key/0a1b";
     let region = started(&class("", &format!("disk_encryption = \"{key}\"\n"))).await;

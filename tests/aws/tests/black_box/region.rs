@@ -312,9 +312,9 @@ impl Region {
         text.concat().split_whitespace().collect::<Vec<_>>().join(" ")
     }
 
-    /// Waits up to a minute until a command prints all of these texts. Returns what it prints.
+    /// Waits up to two minutes until a command prints all of these texts. Returns what it prints.
     pub(crate) async fn says(&self, args: &[&str], texts: &[&str]) -> String {
-        let end = Instant::now() + Duration::from_mins(1);
+        let end = Instant::now() + Duration::from_mins(2);
         loop {
             let text = self.printed(args);
             if texts.iter().all(|wanted| text.contains(wanted)) {
