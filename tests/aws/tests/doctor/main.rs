@@ -220,7 +220,6 @@ async fn routes_must_fit_the_addresses_of_machines() {
             route.clone_into(&mut options.account.subnets[0].default_route);
         });
         let report = place.await.doctor(&[("PUBLIC_ADDRESS", public_address.to_owned())]).await;
-        assert_eq!(report.code, 0, "{report:#?}");
         let check = report.one("class: subnets");
         (check.status.clone(), check.message.clone())
     };
