@@ -28,9 +28,14 @@ SECRET = b"metadata"
 WAYS = {"nft": ["nft"], "iptables": ["iptables", "ip6tables"], "nothing": []}
 # What a kernel must be able to do for it, independent of the script.
 PROBES = {
-    "nft": ["nft", "add", "table", "inet", "probe"],
-    "iptables": ["iptables", "-I", "OUTPUT", "-m", "owner", "--uid-owner", "1", "-j", "ACCEPT"],
-    "nothing": ["true"],
+    "nft": (
+        "nft add table inet probe && nft 'add chain inet probe out { type filter hook output priority 0; }' "
+        "&& nft add rule inet probe out meta skuid 1 accept"
+    ),
+    "iptables": " && ".join(
+        f"{program} -I OUTPUT -m owner --uid-owner 1 -j ACCEPT" for program in ("iptables", "ip6tables")
+    ),
+    "nothing": "true",
 }
 NEEDED = ["unshare", "ip", "setpriv", "timeout"]
 
@@ -136,7 +141,7 @@ def check(checks):
         if absent:
             tools.skipped(f"fence by {way}", f"{absent[0]} is not installed")
             continue
-        probe = ["unshare", "--net", *PROBES[way]]
+        probe = ["unshare", "--net", "sh", "-c", PROBES[way]]
         tried = subprocess.run(probe, capture_output=True, text=True, timeout=60)
         if tried.returncode != 0:
             tools.skipped(f"fence by {way}", f"this kernel refuses it: {tried.stderr.strip()}")
