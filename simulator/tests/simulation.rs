@@ -1,6 +1,6 @@
 //! Simulates the whole controller, seed by seed.
 //!
-//! Ten seeds of each profile, 14 in CI; `TINQS_CI_SEEDS=all` plays more than two thousand histories,
+//! Ten seeds of each profile, 12 in CI; `TINQS_CI_SEEDS=all` plays more than two thousand histories,
 //! and `TINQS_CI_SEEDS=1000` that many of each. A failing seed prints its story. To replay one:
 //! `TINQS_CI_SEED=7 cargo test -p tinqs-ci-simulator --test simulation <profile>`. To write all its
 //! events to a file: `TINQS_CI_TRACE=FILE` in addition.
