@@ -47,8 +47,8 @@ use tinqs_ci_reconciler::ports::{
 };
 
 use self::complete::Awaited;
-use self::condition::{checked, conflict, found, put_condition};
-use self::item::{Item, KEY, UID, Unreadable, VERSION, WRITER};
+use self::condition::{checked, conflict, found, is_own, put_condition};
+use self::item::{Item, KEY, UID, Unreadable, VERSION};
 use self::seat_items::KeptSeats;
 use super::errors::dynamodb::port_error;
 
@@ -236,8 +236,7 @@ impl RunStore for DynamoStore {
         if let Some(PutItemError::ConditionalCheckFailedException(refused)) =
             error.as_service_error()
         {
-            let written = refused.item().and_then(|there| there.get(WRITER)?.as_b().ok());
-            if written.is_some_and(|written| written.as_ref() == mark) {
+            if is_own(refused.item(), &mark) {
                 tracing::debug!(run = %name, version, "write succeeded, its reply was lost");
                 return Ok(version);
             }

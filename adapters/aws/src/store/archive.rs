@@ -16,9 +16,9 @@ use tinqs_ci_reconciler::ports::{
 };
 use tokio::task::JoinSet;
 
-use super::condition::put_condition;
+use super::condition::{is_own, put_condition};
 use super::inbox::delivery_of;
-use super::item::{self, INBOX, Item, RUN, USAGE, WRITER};
+use super::item::{self, INBOX, Item, RUN, USAGE};
 use super::lists::{IndexRange, Keys, key_of};
 use super::shape::Index;
 use super::usage::usage_of;
@@ -164,8 +164,7 @@ impl NewRun {
             return Err(port_error("insert", &error));
         };
         let there = refused.item();
-        let writer = there.and_then(|there| there.get(WRITER)?.as_b().ok());
-        if writer.is_some_and(|writer| writer.as_ref() == self.mark) {
+        if is_own(there, &self.mark) {
             return Ok(());
         }
         Err(conflict("insert", found(&self.name, there)))

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use tinqs_ci_reconciler::model::{Run, RunName};
 use tinqs_ci_reconciler::ports::{ErrorKind, Expect, PortError};
 
-use super::item::{self, Item, KEY, UID, VERSION};
+use super::item::{self, Item, KEY, UID, VERSION, WRITER};
 
 /// Returns the version that a write makes.
 pub(super) fn checked(run: &Run, expect: Expect) -> Result<u64, PortError> {
@@ -36,6 +36,13 @@ pub(super) fn put_condition(
             ])),
         ),
     }
+}
+
+/// Returns whether a refused write found its own mark: its first try succeeded, and the reply was
+/// lost.
+pub(super) fn is_own(there: Option<&Item>, mark: &[u8]) -> bool {
+    let writer = there.and_then(|item| item.get(WRITER)?.as_b().ok());
+    writer.is_some_and(|writer| writer.as_ref() == mark)
 }
 
 pub(super) fn conflict(operation: &'static str, message: String) -> PortError {

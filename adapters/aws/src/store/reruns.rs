@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use tinqs_ci_reconciler::model::{RerunKey, Reruns};
 use tinqs_ci_reconciler::ports::{PortError, RERUNS_KEPT};
 
-use super::condition::conflict;
+use super::condition::{conflict, is_own};
 use super::item::{self, BODY, KEY, TTL, VERSION, WRITER};
 use super::{DynamoStore, quarantined};
 use crate::errors::dynamodb::port_error;
@@ -68,8 +68,7 @@ impl DynamoStore {
         else {
             return Err(port_error("put_reruns", &error));
         };
-        let writer = refused.item().and_then(|there| there.get(WRITER)?.as_b().ok());
-        if writer.is_some_and(|writer| writer.as_ref() == mark) {
+        if is_own(refused.item(), &mark) {
             return Ok(version);
         }
         Err(conflict("put_reruns", format!("the requests for {key} were written by another")))

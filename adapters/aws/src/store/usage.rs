@@ -15,8 +15,8 @@ use jiff::{Timestamp, ToSpan as _};
 use tinqs_ci_reconciler::model::{Amount, MicroUsd, Run, Seconds, Usage, UsageKey};
 use tinqs_ci_reconciler::ports::{ErrorKind, Expect, PortError, USAGE_MONTHS};
 
-use super::condition::{checked, put_condition};
-use super::item::{self, CREATED, Item, KEY, KIND, TTL, USAGE, WRITER};
+use super::condition::{checked, is_own, put_condition};
+use super::item::{self, CREATED, Item, KEY, KIND, TTL, USAGE};
 use super::shape::Index;
 use super::{DynamoStore, conflict, found, quarantined};
 use crate::errors::dynamodb::port_error;
@@ -244,8 +244,7 @@ fn refusal(reasons: &[CancellationReason], run: &Run, mark: &[u8]) -> Refusal {
     if let Some(reason) = reasons.first()
         && code(reason) == "ConditionalCheckFailed"
     {
-        let written = reason.item().and_then(|there| there.get(WRITER)?.as_b().ok());
-        if written.is_some_and(|written| written.as_ref() == mark) {
+        if is_own(reason.item(), mark) {
             return Refusal::Written;
         }
         return Refusal::Conflict(found(&run.name, reason.item()));
