@@ -143,7 +143,9 @@ impl Laws {
             let hidden = unseen.hides(machine, ended_at, cloud);
             let is_noted = self.usage.noted.contains(&machine.id);
             lived.add(machine, ended_at, unseen, hidden || !cloud.config.dates_ends, is_noted);
-            if !is_noted && !hidden {
+            // A record that was scrambled before it named its machine names another attempt.
+            let is_scrambled = self.scrambled.contains(&attempt_id.run);
+            if !is_noted && !hidden && !is_scrambled {
                 let what = format!("{attempt_id} {}: no record ever named it", machine.id);
                 self.broken(LAW, now, attempt_id.run.as_str(), what);
             }
