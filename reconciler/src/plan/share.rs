@@ -73,6 +73,33 @@ impl Share {
     }
 }
 
+/// What repositories have, found by their IDs and by their names.
+#[derive(Debug)]
+struct Held<'l>(HashMap<RepoKey, Vec<(RepoRef<'l>, u32)>>);
+
+impl<'l> Held<'l> {
+    fn new(of_repo: HashMap<RepoRef<'l>, u32>) -> Self {
+        let mut held: HashMap<RepoKey, Vec<(RepoRef<'l>, u32)>> = HashMap::new();
+        for (repo, count) in of_repo {
+            held.entry(RepoRef::named(repo.name).key()).or_default().push((repo, count));
+            if repo.id > 0 {
+                held.entry(repo.key()).or_default().push((repo, count));
+            }
+        }
+        Self(held)
+    }
+
+    /// Yields what is the same repository, once each.
+    fn of(&self, repo: RepoRef<'_>) -> impl Iterator<Item = &(RepoRef<'l>, u32)> {
+        let of = |key| self.0.get(&key).into_iter().flatten();
+        let by_id = (repo.id > 0).then(|| of(repo.key()));
+        // Under its name are also those that the ID finds, or tells apart.
+        let by_name = of(RepoRef::named(repo.name).key());
+        let by_name = by_name.filter(move |(of, _)| repo.id <= 0 || of.id <= 0);
+        by_id.into_iter().flatten().chain(by_name)
+    }
+}
+
 /// The waiting runs of one repository, oldest first.
 #[derive(Debug)]
 struct Queue<'a> {
@@ -110,6 +137,7 @@ pub fn order<'a, 'l>(
         *of_owner.entry(owner_of(repo.name).to_ascii_lowercase()).or_insert(0_u32) += 1;
         *of_repo.entry(repo).or_insert(0_u32) += 1;
     }
+    let held = Held::new(of_repo);
     let mut by_repo: BTreeMap<RepoKey, Vec<Waiter<'a>>> = BTreeMap::new();
     for waiter in waiting {
         by_repo.entry(waiter.repo.key()).or_default().push(waiter);
@@ -129,7 +157,7 @@ pub fn order<'a, 'l>(
         });
         owners[index].since = owners[index].since.min(owner_since);
         let (mut live, mut moved) = (0, 0);
-        for (of, count) in of_repo.iter().filter(|(of, _)| of.is_same(repo)) {
+        for (of, count) in held.of(repo) {
             live += count;
             moved += if same_owner(of.name, repo.name) { 0 } else { *count };
         }

@@ -23,10 +23,6 @@ fn stopped() -> (Harness, Vec<RunName>) {
     (harness, names)
 }
 
-fn reason(harness: &Harness, name: &RunName) -> Option<Reason> {
-    harness.run(name).status.reason()
-}
-
 /// What a process tells after a poll.
 fn told(controller: &Controller) -> Option<BootStop> {
     ready(controller.poll());
@@ -48,7 +44,7 @@ fn after_three_machines_that_never_came_online_the_class_waits() {
     let (harness, names) = stopped();
     // The ends of the first two were known one after the other, and each got another machine.
     assert_eq!(harness.launches("bad"), 5);
-    assert_eq!(reason(&harness, &names[2]), Some(Reason::BreakerOpen));
+    assert_eq!(harness.reason(&names[2]), Some(Reason::BreakerOpen));
     let message = harness.run(&names[2]).status.conditions[0].message.clone();
     assert!(message.contains("class bad") && message.contains("never come online"), "{message}");
     let other = harness.jobs(1, "good");
@@ -78,7 +74,7 @@ fn each_process_reads_the_same_in_the_records() {
     let fresh = harness.another();
     ready(fresh.reconcile(&names[4]));
     assert_eq!(harness.launches("bad"), 5);
-    assert_eq!(reason(&harness, &names[4]), Some(Reason::BreakerOpen));
+    assert_eq!(harness.reason(&names[4]), Some(Reason::BreakerOpen));
 }
 
 #[test]
@@ -275,7 +271,7 @@ fn refused_launches_do_not_count() {
         harness.pass(SignedDuration::from_mins(4));
     }
     assert_eq!(told(&harness.controller), None);
-    assert!(names.iter().all(|name| reason(&harness, name) != Some(Reason::BreakerOpen)));
+    assert!(names.iter().all(|name| harness.reason(name) != Some(Reason::BreakerOpen)));
 }
 
 /// An attempt that tries finds no seat. After one became free, it launches, or one of another
@@ -290,7 +286,7 @@ fn finds_no_seat(another_tries: bool) {
         state.seats.push((ClassName("bad".to_owned()), seat));
     }
     let report = harness.reconcile(&names[3]);
-    assert_eq!(reason(&harness, &names[3]), Some(Reason::AtLimit));
+    assert_eq!(harness.reason(&names[3]), Some(Reason::AtLimit));
     assert_eq!(report.due, Some(harness.now() + MINUTE), "it tries again soon");
     harness.state().seats.clear();
     // A seat for each of both: with one alone, it is the turn of the run that waits longer.
@@ -343,7 +339,7 @@ fn an_attempt_that_tries_and_whose_launch_fails_is_repeated_and_no_other_tries()
         harness.reconcile(&names[4]);
         ready(another.reconcile(&names[4]));
         assert_eq!(harness.calls("launch"), before, "no other one tries");
-        assert_eq!(reason(&harness, &names[4]), Some(Reason::BreakerOpen));
+        assert_eq!(harness.reason(&names[4]), Some(Reason::BreakerOpen));
         harness.pass(15 * SECOND);
         if by_another {
             ready(another.reconcile(&names[3]));

@@ -42,10 +42,6 @@ fn priced(harness: &Harness, is_priced: bool) {
     harness.controller.configure(settings);
 }
 
-fn reason(harness: &Harness, name: &RunName) -> Option<Reason> {
-    harness.run(name).status.reason()
-}
-
 /// Runs whose machines run their jobs since so many minutes.
 fn running(harness: &Harness, count: usize, minutes: i64) -> Vec<RunName> {
     let names = harness.jobs(count, "good");
@@ -78,7 +74,7 @@ fn a_spent_budget_stops_launches_and_running_jobs_go_on() {
     let running = running(&harness, 2, 59);
     let first = harness.jobs(1, "good").remove(0);
     harness.reconcile(&first);
-    assert_eq!((harness.launches("good"), reason(&harness, &first)), (3, None), "$1.97 of $2");
+    assert_eq!((harness.launches("good"), harness.reason(&first)), (3, None), "$1.97 of $2");
     harness.pass(2 * MINUTE);
     let (late, other) = (harness.jobs(2, "good"), harness.jobs(1, "bad"));
     let report = harness.reconcile(&late[0]);
@@ -114,7 +110,7 @@ fn the_next_day_launches_by_itself() {
     counted(&harness, 2 * DOLLAR);
     let name = harness.jobs(1, "good").remove(0);
     harness.reconcile(&name);
-    assert_eq!((harness.launches("good"), reason(&harness, &name)), (0, Some(Reason::Budget)));
+    assert_eq!((harness.launches("good"), harness.reason(&name)), (0, Some(Reason::Budget)));
     let midnight: Timestamp = next_day(harness.now());
     harness.pass(midnight.duration_since(harness.now()) - 2 * MINUTE);
     assert_eq!(harness.reconcile(&name).due, Some(midnight));
@@ -124,7 +120,7 @@ fn the_next_day_launches_by_itself() {
     harness.pass(SECOND);
     assert_eq!(harness.wakes(), 1);
     harness.follow();
-    assert_eq!((harness.launches("good"), reason(&harness, &name)), (1, None));
+    assert_eq!((harness.launches("good"), harness.reason(&name)), (1, None));
 }
 
 #[test]
@@ -156,7 +152,7 @@ fn machines_that_ended_for_nothing_are_spent_before_they_are_counted() {
     }
     harness.reconcile(&names[0]);
     assert!(harness.state().usage.is_empty(), "its run is not over");
-    assert_eq!((harness.launches("good"), reason(&harness, &names[0])), (1, Some(Reason::Budget)));
+    assert_eq!((harness.launches("good"), harness.reason(&names[0])), (1, Some(Reason::Budget)));
     assert!(today(&harness) > Some(BUDGET));
 }
 
@@ -170,7 +166,7 @@ fn a_new_process_knows_what_was_spent_before_it_began() {
     let names = harness.jobs(1, "good");
     ready(other.reconcile(&names[0]));
     assert_eq!(other.spend().budgets[0].today, Some(MicroUsd(2 * DOLLAR)));
-    assert_eq!((harness.launches("good"), reason(&harness, &names[0])), (1, Some(Reason::Budget)));
+    assert_eq!((harness.launches("good"), harness.reason(&names[0])), (1, Some(Reason::Budget)));
 }
 
 #[test]
@@ -240,7 +236,7 @@ fn a_kind_whose_price_is_not_known_is_left_out_while_another_has_one() {
     let markets = || -> Vec<Market> {
         harness.state().launches.iter().map(|launch| launch.machine.market).collect()
     };
-    assert_eq!((markets(), reason(&harness, &names[0])), (vec![Market::OnDemand], None));
+    assert_eq!((markets(), harness.reason(&names[0])), (vec![Market::OnDemand], None));
     let spend = harness.controller.spend();
     let unpriced: Vec<Market> =
         spend.budgets[0].unpriced.iter().map(|machine| machine.market).collect();
@@ -302,7 +298,7 @@ fn at_midnight_one_reading_serves_all_and_the_launch_rate_spreads_the_launches()
     assert!(harness.wakes() > 0);
     harness.follow();
     assert_eq!((harness.launches("good"), harness.calls("usage")), (2, 2));
-    let paced = names.iter().filter(|name| reason(&harness, name) == Some(Reason::Paced)).count();
+    let paced = names.iter().filter(|name| harness.reason(name) == Some(Reason::Paced)).count();
     assert_eq!(paced, 4);
 }
 

@@ -6,8 +6,8 @@ use jiff::{SignedDuration, Timestamp};
 use parking_lot::MutexGuard;
 use tinqs_ci_reconciler::controller::{Controller, Event, Report, Settings};
 use tinqs_ci_reconciler::model::{
-    AttemptId, Class, ClassName, EndedBy, Job, JobRef, MachineSpec, MachineState, Market, Run,
-    RunName, SeenBy, Spec,
+    AttemptId, Class, ClassName, EndedBy, Job, JobRef, MachineSpec, MachineState, Market, Reason,
+    Run, RunName, SeenBy, Spec,
 };
 use tinqs_ci_reconciler::ports::ErrorKind;
 use tinqs_ci_testing::{LaunchAnswer, State, TestWorld, make, ready};
@@ -183,6 +183,16 @@ impl Harness {
 
     pub(crate) fn run(&self, name: &RunName) -> Run {
         self.state().runs[name].clone()
+    }
+
+    /// Returns the reason of a run's first condition.
+    pub(crate) fn reason(&self, name: &RunName) -> Option<Reason> {
+        self.run(name).status.reason()
+    }
+
+    /// Returns the message of a run's first condition.
+    pub(crate) fn message(&self, name: &RunName) -> String {
+        self.run(name).status.conditions[0].message.clone()
     }
 
     /// Returns the number of requested launches of a class.

@@ -26,16 +26,8 @@ fn running(harness: &Harness) -> RunName {
     harness.pass(MINUTE);
     harness.reconcile(&name);
     harness.pass(9 * MINUTE);
-    assert_eq!(reason(harness, &name), None);
+    assert_eq!(harness.reason(&name), None);
     name
-}
-
-fn reason(harness: &Harness, name: &RunName) -> Option<Reason> {
-    harness.run(name).status.reason()
-}
-
-fn message(harness: &Harness, name: &RunName) -> String {
-    harness.run(name).status.conditions[0].message.clone()
 }
 
 #[test]
@@ -46,7 +38,7 @@ fn a_machine_that_the_cloud_takes_back_mid_job_is_told_and_is_the_outcome() {
     harness.take_back(&name);
     let report = harness.reconcile(&name);
     assert_eq!((report.phase, report.reason), (Some(Phase::Running), Some(Reason::MachineLost)));
-    let told = message(&harness, &name);
+    let told = harness.message(&name);
     assert!(told.contains("took machine") && told.contains("re-run it there"), "{told}");
     assert_eq!((harness.writes(), harness.calls("find")), (written + 1, found), "it is listed");
     // Told once, nothing is written again, whatever the list shows.
@@ -54,17 +46,11 @@ fn a_machine_that_the_cloud_takes_back_mid_job_is_told_and_is_the_outcome() {
     harness.pass(MINUTE);
     harness.state().machines.clear();
     harness.reconcile(&name);
-    assert_eq!(
-        (harness.writes(), reason(&harness, &name)),
-        (written + 1, Some(Reason::MachineLost))
-    );
+    assert_eq!((harness.writes(), harness.reason(&name)), (written + 1, Some(Reason::MachineLost)));
     // Without a registration the forge names no runner any more.
     harness.job_is(&name, Job::Running { runner: String::new() });
     harness.reconcile(&name);
-    assert_eq!(
-        (harness.writes(), reason(&harness, &name)),
-        (written + 1, Some(Reason::MachineLost))
-    );
+    assert_eq!((harness.writes(), harness.reason(&name)), (written + 1, Some(Reason::MachineLost)));
     assert_eq!(harness.run(&name).status.conditions[0].since, since);
     harness.job_is(&name, FAILED);
     harness.reconcile(&name);
@@ -88,8 +74,8 @@ fn a_machine_that_ends_at_its_deadline_mid_job_is_its_maximum_age() {
             (MachineState::Gone, Some(EndedBy::Itself));
     }
     harness.reconcile(&name);
-    assert_eq!(reason(&harness, &name), Some(Reason::MaxAge));
-    assert!(message(&harness, &name).contains("raise `max_age` of class good"));
+    assert_eq!(harness.reason(&name), Some(Reason::MaxAge));
+    assert!(harness.message(&name).contains("raise `max_age` of class good"));
     harness.job_is(&name, FAILED);
     harness.reconcile(&name);
     assert_eq!(harness.run(&name).status.outcome, Some(Outcome::MaxAge));
@@ -182,13 +168,13 @@ fn an_unlisted_machine_of_a_running_job_costs_one_call_until_it_is_known_to_be_g
         state.machines[0].clone()
     };
     harness.reconcile(&name);
-    assert_eq!((harness.calls("find"), reason(&harness, &name)), (found + 1, None), "it is up");
+    assert_eq!((harness.calls("find"), harness.reason(&name)), (found + 1, None), "it is up");
     harness.state().machines.clear();
     harness.pass(MINUTE);
     harness.reconcile(&name);
     assert_eq!(harness.calls("find"), found + 2);
-    assert_eq!(reason(&harness, &name), Some(Reason::MachineLost));
-    let told = message(&harness, &name);
+    assert_eq!(harness.reason(&name), Some(Reason::MachineLost));
+    let told = harness.message(&name);
     assert!(told.contains(&machine.id.to_string()) && told.contains("not known"), "{told}");
     harness.pass(MINUTE);
     harness.reconcile(&name);
@@ -208,7 +194,7 @@ fn the_machine_of_a_job_that_runs_elsewhere_is_not_missed() {
     harness.state().registrations.clear();
     harness.pass(MINUTE);
     harness.reconcile(&name);
-    assert_eq!((harness.calls("find"), reason(&harness, &name)), (found, None));
+    assert_eq!((harness.calls("find"), harness.reason(&name)), (found, None));
 }
 
 #[test]

@@ -22,10 +22,6 @@ fn paused_elsewhere(harness: &Harness, name: Option<&str>) {
     harness.state().pauses.push(pause);
 }
 
-fn reason(harness: &Harness, name: &RunName) -> Option<Reason> {
-    harness.run(name).status.reason()
-}
-
 #[test]
 fn a_paused_class_launches_nothing_and_says_so_and_the_other_is_served() {
     let harness = Harness::new();
@@ -66,7 +62,7 @@ fn the_end_of_a_pause_wakes_the_runs_that_waited_for_it() {
     assert_eq!(harness.wakes(), 4);
     harness.follow();
     assert_eq!((harness.launches("bad"), harness.launches("good")), (2, 2));
-    assert_eq!(reason(&harness, &bad[0]), None);
+    assert_eq!(harness.reason(&bad[0]), None);
 }
 
 #[test]
@@ -76,7 +72,7 @@ fn a_pause_that_another_process_stored_holds_for_the_next_launch() {
     harness.reconcile(&names[0]);
     paused_elsewhere(&harness, Some("good"));
     let report = harness.reconcile(&names[1]);
-    assert_eq!(reason(&harness, &names[1]), Some(Reason::Paused));
+    assert_eq!(harness.reason(&names[1]), Some(Reason::Paused));
     assert!(!report.effects.iter().any(|effect| effect.action == ActionKind::Register));
     assert_eq!(harness.launches("good"), 1);
     // It is resumed elsewhere, too: a run that this process takes for paused reads the pauses.
@@ -112,7 +108,7 @@ fn a_recorded_launch_of_another_reconcile_is_not_repeated() {
     paused_elsewhere(&harness, None);
     harness.pass(15 * SECOND);
     harness.reconcile(&names[0]);
-    assert_eq!((harness.launches("good"), reason(&harness, &names[0])), (0, Some(Reason::Paused)));
+    assert_eq!((harness.launches("good"), harness.reason(&names[0])), (0, Some(Reason::Paused)));
     ready(harness.controller.resume(None)).expect("stored");
     harness.reconcile(&names[0]);
     assert_eq!(harness.launches("good"), 1);

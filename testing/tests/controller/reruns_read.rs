@@ -25,10 +25,6 @@ fn failed_of_one_that_goes_on(harness: &Harness, count: usize) -> Vec<RunName> {
     names
 }
 
-fn message(harness: &Harness, name: &RunName) -> String {
-    harness.run(name).status.conditions[0].message.clone()
-}
-
 #[test]
 fn fifty_lost_jobs_of_a_matrix_cost_one_listing_per_interval() {
     let harness = Harness::new();
@@ -108,7 +104,7 @@ fn before_1_26_a_lost_job_is_said_at_once_not_to_run_again() {
         harness.state().workflow_runs.get_mut(&RUN).expect("there").can_rerun = can_rerun;
         harness.take_back(&name);
         let report = harness.reconcile(&name);
-        let told = message(&harness, &name);
+        let told = harness.message(&name);
         assert_eq!(report.reason, Some(reason), "{told}");
         assert!(told.ends_with(then) || told.contains(&format!("{then}: re-run it")), "{told}");
         harness.pass(60 * SECOND);
@@ -131,16 +127,16 @@ fn a_denied_request_is_told_with_its_remedy_until_one_is_accepted() {
     harness.fails("rerun", ErrorKind::Denied);
     let report = harness.reconcile(&name);
     assert!(report.events.contains(&Event::Rerun { outcome: RerunOutcome::Denied }));
-    let told = message(&harness, &name);
+    let told = harness.message(&name);
     assert!(told.contains("(told to fail)") && told.contains("`write:repository`"), "{told}");
     let writes = harness.writes();
     harness.pass(30 * SECOND);
     harness.reconcile(&name);
-    assert_eq!((message(&harness, &name), harness.writes()), (told, writes), "it stays");
+    assert_eq!((harness.message(&name), harness.writes()), (told, writes), "it stays");
     harness.pass(RERUN_LANDS_WITHIN);
     harness.reconcile(&name);
     assert_eq!(requests(&harness), [(RUN, RerunScope::Failed)]);
-    let told = message(&harness, &name);
+    let told = harness.message(&name);
     assert!(!told.contains("denies"), "{told}");
     assert_eq!(recorded(&harness, 1).map(|it| it.count), Some(1));
 }

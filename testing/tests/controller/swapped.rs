@@ -24,14 +24,6 @@ fn swapped(harness: &Harness) -> (RunName, RunName) {
     (names.remove(0), second)
 }
 
-fn reason(harness: &Harness, name: &RunName) -> Option<Reason> {
-    harness.run(name).status.reason()
-}
-
-fn message(harness: &Harness, name: &RunName) -> String {
-    harness.run(name).status.conditions[0].message.clone()
-}
-
 /// Returns the number of calls that end a machine or its registration, or run a job again.
 fn ends(harness: &Harness) -> usize {
     ["terminate", "retire", "rerun"].map(|call| harness.calls(call)).iter().sum()
@@ -53,7 +45,7 @@ fn a_machine_of_another_run_that_the_cloud_takes_mid_job_is_told_at_once() {
     harness.pass(MINUTE);
     let report = harness.reconcile(&name);
     assert_eq!((report.phase, report.reason), (Some(Phase::Running), Some(Reason::AwaitsRerun)));
-    let told = message(&harness, &name);
+    let told = harness.message(&name);
     assert!(told.contains(&format!("the cloud took machine {machine} of job-2 back")), "{told}");
     assert!(told.contains("it is run again then"), "{told}");
     let interrupted = Event::Interrupted { machine: machine.clone() };
@@ -74,7 +66,7 @@ fn a_machine_of_another_run_that_the_cloud_takes_mid_job_is_told_at_once() {
     harness.job_is(&name, Job::Running { runner: String::new() });
     harness.pass(MINUTE);
     harness.reconcile(&name);
-    assert_eq!((harness.writes(), message(&harness, &name)), (writes, told));
+    assert_eq!((harness.writes(), harness.message(&name)), (writes, told));
     assert_eq!((requests(&harness), count(&name)), (Vec::new(), 1));
 }
 
@@ -95,18 +87,18 @@ fn only_that_the_cloud_took_the_machine_is_evidence() {
         }
         harness.pass(SECOND);
         harness.reconcile(&name);
-        assert_eq!(reason(&harness, &name), None, "{state:?} {ended_by:?}");
+        assert_eq!(harness.reason(&name), None, "{state:?} {ended_by:?}");
     }
     let taken = harness.state().machines.clone();
     harness.state().machines.retain(|machine| machine.attempt_id.run != other);
     harness.reconcile(&name);
-    assert_eq!(reason(&harness, &name), None, "it is not listed");
+    assert_eq!(harness.reason(&name), None, "it is not listed");
     harness.state().machines = taken;
     harness.take_back(&other);
     // A machine of an earlier placement did not get the job.
     harness.state().machines.iter_mut().for_each(|machine| machine.placement += 1);
     harness.reconcile(&name);
-    assert_eq!(reason(&harness, &name), None, "it is of another placement");
+    assert_eq!(harness.reason(&name), None, "it is of another placement");
 }
 
 #[test]
@@ -118,8 +110,8 @@ fn a_class_that_runs_no_job_again_names_the_lost_machine_as_the_cause() {
         harness.take_back(&other);
         if told {
             harness.reconcile(&name);
-            assert_eq!(reason(&harness, &name), Some(Reason::MachineLost));
-            let message = message(&harness, &name);
+            assert_eq!(harness.reason(&name), Some(Reason::MachineLost));
+            let message = harness.message(&name);
             assert!(message.ends_with("re-run it there"), "{message}");
             harness.pass(10 * MINUTE);
         }
@@ -153,8 +145,8 @@ fn before_1_26_the_loss_of_another_runs_machine_needs_a_person() {
     harness.state().workflow_runs.get_mut(&RUN).expect("there").can_rerun = false;
     harness.take_back(&other);
     harness.reconcile(&name);
-    let told = message(&harness, &name);
-    assert_eq!(reason(&harness, &name), Some(Reason::MachineLost), "{told}");
+    let told = harness.message(&name);
+    assert_eq!(harness.reason(&name), Some(Reason::MachineLost), "{told}");
     assert!(told.contains("this version cannot run it again by its API (1.26 can)"), "{told}");
     harness.pass(MINUTE);
     harness.reconcile(&name);
@@ -174,11 +166,11 @@ fn the_record_of_the_other_run_is_read_only_until_the_loss_is_told() {
     let live = reads();
     harness.take_back(&other);
     assert_eq!(reads(), live + 1, "it says of which placement the runner is");
-    assert_eq!(reason(&harness, &name), Some(Reason::AwaitsRerun));
+    assert_eq!(harness.reason(&name), Some(Reason::AwaitsRerun));
     assert_eq!((reads(), reads()), (live, live), "it is told");
     harness.job_is(&name, FAILED);
     workflow_run(&harness, &[(1, FAILED), (2, Job::Waiting)]);
     assert_eq!(reads(), live, "it waits to be run again");
-    let told = message(&harness, &name);
+    let told = harness.message(&name);
     assert!(told.contains("of job-2, and the job failed: it is run again once"), "{told}");
 }
