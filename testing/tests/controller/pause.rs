@@ -1,7 +1,7 @@
 //! A pause: its class launches nothing, in every process, and nothing that runs is touched.
 
 use tinqs_ci_reconciler::controller::{ActionKind, Controller};
-use tinqs_ci_reconciler::model::{ClassName, Job, Pause, Phase, Reason, RunName};
+use tinqs_ci_reconciler::model::{ClassName, Job, Pause, Phase, Reason};
 use tinqs_ci_reconciler::ports::ErrorKind;
 use tinqs_ci_testing::ready;
 
