@@ -21,7 +21,7 @@ from asking import all_succeed, until
 from forge import free_port
 from host import Program
 from noticed import NOTICED
-from workflows import IN_IMAGE, matrix, surroundings_of
+from workflows import AS_USER, IN_IMAGE, matrix, surroundings_of
 
 HERE = Path(__file__).resolve().parent
 SECRET = "the-secret-of-the-webhook"
@@ -190,11 +190,46 @@ def image(forge, cloud, host):
     assert "starting" not in logs["cloud-init.log"], logs
 
 
+USER_OF_THE_IMAGE = """store = "dynamodb:{DDB_TABLE}"
+compute = "ec2:{AWS_REGION}"
+[[class]]
+name = "linux"
+labels = ["linux"]
+[class.machines]
+image = "{RUNNER_AMI}"
+kinds = ["t3.small"]
+subnets = ["{SUBNET}"]
+security_groups = ["{SECURITY_GROUP}"]
+[class.runner]
+user = "runner"
+"""
+
+
+def user_of_the_image(forge, cloud, host):
+    """With `[class.runner] user` the job is not root, and the machine refuses it the metadata service.
+
+    The firewall is a stand-in, which is asked for the rule: `tests/deploy/fence.py` loads it.
+    """
+    before = {m["InstanceId"] for m in cloud.machines()}
+    file = host.dir / "user.toml"
+    file.write_text(USER_OF_THE_IMAGE.format(**host.environment))
+    with host.varied(TINQS_CI_CONFIG=str(file)):
+        forge.push("user", ".gitea/workflows/a.yml", AS_USER)
+        all_succeed(forge, "user", 1, 120)
+        nothing_left(forge, cloud)
+    (machine,) = [m["InstanceId"] for m in cloud.machines() if m["InstanceId"] not in before]
+    guest = cloud.dir / machine / "guest"
+    asked = (guest / "firewall.log").read_text()
+    assert "skuid" in asked and "169.254.169.254 reject" in asked, asked
+    said = (guest / "unit.log").read_text()
+    assert "can reach" not in said and "powering off" in said, said
+
+
 SCENARIOS = [set_up, asked_for, surroundings, matrix_of_20, controller_killed, machine_taken, *NOTICED]
 # As a function, which Lambda starts and ends.
 IN_FUNCTION = [set_up, asked_for, surroundings, matrix_of_20, machine_taken]
 # With machines made of a root.
-IN_ROOT = [set_up, asked_for, image]
+IN_ROOT = [set_up, asked_for, image, user_of_the_image]
 
 
 def nothing_left(forge, cloud):

@@ -5,6 +5,9 @@ import subprocess
 from pathlib import Path
 
 BOOT = Path(__file__).resolve().parent / "machine_root.sh"
+FIREWALL = """#!/bin/sh
+printf '%s\\n' "$*" >>/opt/guest/firewall.log
+"""
 
 
 class RootGuest:
@@ -17,9 +20,14 @@ class RootGuest:
         self.dir = dir
         for name in ("upper", "work", "merged", "guest/bin"):
             (dir / name).mkdir(parents=True)
+        # It becomes the machine's root directory, which every user may enter.
+        (dir / "upper").chmod(0o755)
         for name in ("poweroff", "shutdown", "halt", "systemctl"):
             (dir / "guest/bin" / name).write_text(power_off)
             (dir / "guest/bin" / name).chmod(0o700)
+        # The network, and so the firewall, is the host's.
+        (dir / "guest/bin/nft").write_text(FIREWALL)
+        (dir / "guest/bin/nft").chmod(0o700)
         (dir / "guest/user-data").write_bytes(user_data)
         with open(dir / "log", "wb") as log:
             self.process = subprocess.Popen(

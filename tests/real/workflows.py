@@ -85,6 +85,27 @@ jobs:
           sleep 3
 """
 
+AS_USER = """on: push
+jobs:
+  user:
+    runs-on: linux
+    steps:
+      - run: |
+          set -ex
+          test "$(id -un)" = runner
+          test "$USER" = runner
+          test "$LOGNAME" = runner
+          test "$HOME" = /home/runner
+          test "$(umask)" = 0022
+          touch made
+          test "$(stat -c %a:%U made)" = 644:runner
+          test "$(id -nG)" = runner
+          if cat /var/lib/cloud/instance/user-data.txt; then exit 1; fi
+          go version
+          node --version
+          sleep 3
+"""
+
 
 def places(file, jobs):
     """Returns a workflow whose jobs (labels by name) add their repository and home to a file."""
