@@ -5,6 +5,7 @@ pub mod clock;
 pub mod drift;
 mod durations;
 pub mod events;
+pub mod fence;
 pub mod foreign;
 pub mod jobs;
 pub mod money;

@@ -9,7 +9,7 @@ use tinqs_ci_reconciler::model::{
 };
 use tinqs_ci_testing::fake_runner::Fake;
 
-use super::{HOSTILE, Machine, attempt_id, usual};
+use super::{AUTHORITY, HOSTILE, Machine, QUICK, attempt_id, beside_steps, usual};
 
 fn configured(mut attempt: Attempt, config: RunnerConfig) -> Attempt {
     let setup = RunnerSetup { config: Some(config), ..RunnerSetup::default() };
@@ -119,7 +119,7 @@ fn each_key_is_merged_into_its_section() {
     ];
     assert_eq!(lines(&machine), expected);
     assert!(machine.fake.heard("modes").ends_with("600\n"));
-    assert_eq!(machine.fake.console(), super::QUICK);
+    assert_eq!(beside_steps(&machine.fake), QUICK);
 }
 
 #[test]
@@ -148,7 +148,7 @@ fn hostile_values_of_a_configuration_stay_data() {
     for line in [1, 6, 7, 8, 9] {
         assert!(lines[line].ends_with(&value), "{}", lines[line]);
     }
-    assert_eq!(machine.fake.console(), super::QUICK);
+    assert_eq!(beside_steps(&machine.fake), QUICK);
     for dir in [machine.home(), machine.home().join("tinqs-ci")] {
         assert!(!dir.join("pwned").exists(), "a value was executed in {}", dir.display());
     }
@@ -171,7 +171,7 @@ fn the_machine_trusts_the_authority_of_its_class() {
     let own = machine.home().join("tinqs-ci/ca.pem");
     let variable = format!("NODE_EXTRA_CA_CERTS={}", own.display());
     assert!(machine.fake.heard("environment").lines().any(|line| line == variable));
-    assert_eq!(machine.fake.console(), super::QUICK);
+    assert_eq!(beside_steps(&machine.fake), [AUTHORITY, QUICK[0], QUICK[1]]);
     assert!(!machine.home().join("tinqs-ci/pwned").exists());
 }
 
@@ -182,7 +182,7 @@ fn an_authority_that_cannot_be_installed_powers_the_machine_off() {
     let config = RunnerConfig { ca: Some(CA.to_owned()), ..RunnerConfig::default() };
     let machine = booted(fake, config);
     let said = "the authority of the class cannot be installed: powering off";
-    assert_eq!(machine.fake.console(), [said]);
+    assert_eq!(beside_steps(&machine.fake), [AUTHORITY, said]);
     assert_eq!(machine.fake.heard("arguments"), "");
 }
 

@@ -4,18 +4,18 @@ use tinqs_ci_boot::script;
 use tinqs_ci_reconciler::model::{Attempt, RunnerDownload, RunnerSetup};
 use tinqs_ci_testing::fake_runner::Fake;
 
-use super::{Machine, attempt_id, usual};
+use super::{Machine, attempt_id, beside_steps, usual};
 
 /// A runner that says its version, and records how it was started.
-const RUNNER: &str = "#!/bin/bash\n[ \"$1\" = --version ] && echo 'gitea-runner version v1.0.8' && exit\n\
+pub(super) const RUNNER: &str = "#!/bin/bash\n[ \"$1\" = --version ] && echo 'gitea-runner version v1.0.8' && exit\n\
     echo \"$0\" >\"$FAKE/name\"\n";
 /// A `curl` that serves the file `served`.
-const CURL: &str = "#!/bin/bash\necho \"${!#}\" >\"$FAKE/asked\"\n\
+pub(super) const CURL: &str = "#!/bin/bash\necho \"${!#}\" >\"$FAKE/asked\"\n\
     while [ \"$1\" != -o ]; do shift; done\n[ -e \"$FAKE/served\" ] && cp \"$FAKE/served\" \"$2\"\n";
 const URL: &str = "https://example.com/a$(touch pwned)`b`;c'd\"e";
 
 /// Returns the SHA-256 of a text, as `sha256sum` prints it.
-fn sha256(fake: &Fake, text: &str) -> String {
+pub(super) fn sha256(fake: &Fake, text: &str) -> String {
     let path = fake.said("served");
     std::fs::write(&path, text).unwrap();
     let said = std::process::Command::new("sha256sum").arg(&path).output().unwrap();
@@ -55,10 +55,11 @@ fn a_missing_runner_is_fetched_and_started() {
     let asked = "https://example.com/a$(touch%20pwned)%60b%60;c%27d%22e\n";
     assert_eq!(machine.fake.heard("asked"), asked);
     assert!(!machine.home().join("tinqs-ci/pwned").exists(), "the URL was executed");
-    let console = machine.fake.console();
+    let console = beside_steps(&machine.fake);
     assert!(console[0].starts_with("neither gitea-runner nor act_runner is in PATH"));
     assert!(console[0].contains(": fetching https://example.com/"), "{console:?}");
-    assert_eq!(console[1..], super::QUICK);
+    let fetched = format!("fetched {}", expected.display());
+    assert_eq!(console[1..], [fetched.as_str(), "starting gitea-runner v1.0.8", super::QUICK[1]]);
 }
 
 #[test]
@@ -68,7 +69,7 @@ fn an_old_act_runner_is_replaced() {
     let hash = sha256(&fake, RUNNER);
     let machine = booted(fake, hash);
     assert!(machine.fake.heard("name").ends_with("bin/gitea-runner\n"));
-    let console = machine.fake.console();
+    let console = beside_steps(&machine.fake);
     assert!(console[0].starts_with("act_runner v0.2.11 is too old: fetching "), "{console:?}");
 }
 
@@ -78,7 +79,7 @@ fn a_runner_of_the_image_is_used_as_it_is() {
     fake.program("curl", CURL);
     let machine = booted(fake, "0".repeat(64));
     assert_eq!(machine.fake.heard("asked"), "");
-    assert_eq!(machine.fake.console(), super::QUICK);
+    assert_eq!(beside_steps(&machine.fake), super::QUICK);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 use tinqs_ci_boot::script;
 use tinqs_ci_testing::fake_runner::{Fake, carrying};
 
-use super::{Machine, attempt_id, in_seconds, usual, wait_until};
+use super::{Machine, attempt_id, beside_steps, in_seconds, usual, wait_until};
 
 /// A runner whose job asks for its machine and leaves a process behind, beside one that has lost its
 /// variables.
@@ -65,7 +65,7 @@ fn a_held_machine_ends_after_its_hold() {
     let mut machine = booted(RUNNER, 3, 3_600);
     let said = said(&machine, 3);
     machine.ends();
-    assert_eq!(machine.fake.console(), [super::QUICK[0], said.as_str(), super::QUICK[1]]);
+    assert_eq!(beside_steps(&machine.fake), [super::QUICK[0], said.as_str(), super::QUICK[1]]);
 }
 
 /// Containers on the host of a process may be those of another machine's job.
@@ -95,7 +95,7 @@ fn a_machine_whose_job_does_not_ask_is_not_held() {
     let mut machine = booted(quiet, 1_800, 3_600);
     machine.ends();
     assert!(machine.fake.heard("file").ends_with("/tinqs-ci/hold\n"));
-    assert_eq!(machine.fake.console(), super::QUICK);
+    assert_eq!(beside_steps(&machine.fake), super::QUICK);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use tinqs_ci_boot::script;
 use tinqs_ci_reconciler::model::Market;
 use tinqs_ci_testing::fake_runner::Fake;
 
-use super::{Machine, attempt_id, usual, wait_until};
+use super::{Machine, attempt_id, beside_steps, usual, wait_until};
 
 /// The metadata service, as the script names it.
 const METADATA: &str = "http://169.254.169.254/";
@@ -112,12 +112,12 @@ fn a_job_ends_and_is_reported_before_the_cloud_takes_its_machine() {
     // The script ends the job 25 s before that; it checks every 5 s.
     announce(&machine, 25);
     wait_until("the runner has reported", || machine.fake.heard("reported") == "failure\n");
-    wait_until("it waits for the cloud", || machine.fake.console().len() == 4);
+    wait_until("it waits for the cloud", || beside_steps(&machine.fake).len() == 4);
     assert!(!runs(&lost), "a process of the job without its variables");
     assert_eq!(machine.fake.heard("signals"), "term\n");
     let stopped = "ps -q --filter name=GITEA-ACTIONS-TASK\nkill a-container\n";
     assert!(machine.fake.heard("docker").starts_with(stopped));
-    let console = machine.fake.console();
+    let console = beside_steps(&machine.fake);
     assert_eq!(console[0], "starting gitea-runner");
     let notice = console[1].strip_prefix("the cloud takes this machine back in ").unwrap();
     assert!(notice.ends_with(" s: the runner takes no new job"), "{notice}");

@@ -8,7 +8,7 @@ use tinqs_ci_boot::script;
 use tinqs_ci_testing::fake_runner::Fake;
 
 use super::restart::failing;
-use super::{Machine, attempt_id, in_seconds, usual, wait_until};
+use super::{Machine, attempt_id, beside_steps, in_seconds, usual, wait_until};
 
 #[test]
 fn no_runner_starts_after_start_by() {
@@ -17,7 +17,7 @@ fn no_runner_starts_after_start_by() {
     attempt.boot.start_by = Some(in_seconds(-1));
     let mut machine = Machine::boot(Fake::new(), "idle", &attempt_id, &attempt);
     machine.ends();
-    assert_eq!(machine.fake.console(), ["it is too late to start a runner: powering off"]);
+    assert_eq!(beside_steps(&machine.fake), ["it is too late to start a runner: powering off"]);
     assert_eq!(machine.fake.heard("arguments"), "");
 }
 
@@ -44,7 +44,7 @@ fn a_boot_that_hangs_before_the_runner_ends_after_start_by() {
     attempt.boot.start_by = Some(in_seconds(1));
     let mut machine = Machine::boot(fake, "", &attempt_id, &attempt);
     machine.ends();
-    assert_eq!(machine.fake.console(), ["no runner was started in time: powering off"]);
+    assert_eq!(beside_steps(&machine.fake), ["no runner was started in time: powering off"]);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use tinqs_ci_boot::script;
 use tinqs_ci_testing::fake_runner::Fake;
 
 use super::alone::{power_programs, powered_off, start_alone};
-use super::{Machine, attempt_id, in_seconds, usual, wait_until};
+use super::{Machine, attempt_id, beside_steps, in_seconds, usual, wait_until};
 
 /// A runner that fails until it was started this often, then ends as after a job.
 pub(super) fn failing(times: u32) -> Fake {
@@ -25,7 +25,7 @@ fn a_runner_that_fails_its_first_call_starts_again() {
     let mut machine = Machine::boot(failing(1), "", &attempt_id, &usual(&attempt_id));
     machine.ends();
     assert_eq!(
-        machine.fake.console(),
+        beside_steps(&machine.fake),
         [
             "starting gitea-runner",
             "the runner ended with status 1 before it took a job: it starts again in 3 s",
@@ -73,6 +73,8 @@ fn an_old_act_runner_is_refused() {
              where machines boot"
         );
         assert_eq!(console.contains(&refused), !runs, "{version}: {console:?}");
+        let starts = format!("starting act_runner {version}");
+        assert_eq!(console.contains(&starts), runs, "{version}: {console:?}");
     }
 }
 
@@ -90,10 +92,11 @@ fn a_second_copy_of_the_script_leaves_the_machine_to_the_first() {
     let second = start_alone(&fake, "quick", &text, "second").wait().unwrap();
     assert!(second.success(), "{second}");
     let said = fake.heard("second");
-    assert!(said.ends_with("s this script runs already: nothing to do\n"), "{said}");
+    let is_it = said.ends_with("s this script runs already: nothing to do\n");
+    assert!(is_it && said.lines().count() == 1, "{said}");
     assert_eq!((fake.heard("power"), fake.heard("signals")), (String::new(), String::new()));
     std::fs::write(fake.said("finish"), "").unwrap();
     powered_off(&fake, first);
     assert_eq!(fake.heard("finished"), "done\n");
-    assert_eq!(fake.console(), super::QUICK);
+    assert_eq!(beside_steps(&fake), super::QUICK);
 }

@@ -5,14 +5,14 @@ use tinqs_ci_reconciler::model::RunnerSetup;
 use tinqs_ci_testing::fake_runner::Fake;
 
 use super::alone::boot_alone;
-use super::{attempt_id, in_seconds, usual};
+use super::{QUICK, attempt_id, beside_steps, in_seconds, usual};
 
 /// Tells what it was asked for, then runs the program.
 const SETPRIV: &str = "#!/bin/bash\necho \"${@:1:3}\" >>\"$FAKE/as\"\n\
     while [[ $1 == --* ]]; do shift; done\nexec \"$@\"\n";
 
 /// Returns an image that has the user `runner`, and in which everything works.
-fn image() -> Fake {
+pub(super) fn image() -> Fake {
     let fake = Fake::new();
     let home = fake.dir.path().join("user");
     std::fs::create_dir(&home).unwrap();
@@ -27,7 +27,7 @@ fn image() -> Fake {
 }
 
 /// Boots a dedicated machine whose jobs run as this user.
-fn booted(fake: &Fake, user: &str, docker: bool, instance_profile: &str) {
+pub(super) fn booted(fake: &Fake, user: &str, docker: bool, instance_profile: &str) {
     let attempt_id = attempt_id();
     let mut attempt = usual(&attempt_id);
     attempt.boot.deadline = in_seconds(90);
@@ -36,6 +36,22 @@ fn booted(fake: &Fake, user: &str, docker: bool, instance_profile: &str) {
     machine.runner = Some(Box::new(RunnerSetup { user, docker, ..RunnerSetup::default() }));
     instance_profile.clone_into(&mut machine.instance_profile);
     boot_alone(fake, &script(&attempt_id, 0, &attempt));
+}
+
+/// What is said where the job cannot reach the metadata service, and where it may become root.
+const CLOSED: &str = "the instance metadata service is closed to runner";
+const IN_DOCKER: &str = "runner is in the group docker: a job can become root, nothing is fenced";
+
+/// Asserts what the machine of a job that ran said about the fence.
+fn assert_says(fake: &Fake, fence: &str) {
+    assert_eq!(beside_steps(fake), ["the job runs as runner", fence, QUICK[0], QUICK[1]]);
+}
+
+/// Asserts that no runner started, for this reason.
+fn assert_powers_off(fake: &Fake, user: &str, said: &str) {
+    let as_user = format!("the job runs as {user}");
+    assert_eq!(beside_steps(fake), [as_user.as_str(), said]);
+    assert_eq!(fake.heard("arguments"), "");
 }
 
 #[test]
@@ -66,18 +82,21 @@ fn a_job_runs_as_the_user_in_its_home() {
     assert_eq!(fake.heard("usermod"), "");
     let fence = fake.heard("nft");
     assert!(fence.contains("meta skuid 1234 ip daddr 169.254.169.254 reject"), "{fence}");
-    assert_eq!(fake.console(), super::QUICK);
+    assert_says(&fake, CLOSED);
 }
 
 #[test]
 fn the_metadata_service_is_open_to_a_job_with_docker_or_a_role() {
-    for (docker, profile) in [(true, ""), (false, "tinqs-ci-runner")] {
+    let open = "the instance metadata service is open to runner";
+    for (docker, profile, said) in
+        [(true, "", IN_DOCKER), (true, "role", IN_DOCKER), (false, "role", open)]
+    {
         let fake = image();
         booted(&fake, "runner", docker, profile);
         assert_eq!(fake.heard("nft"), "", "{docker} {profile}");
         let added = if docker { "-aG docker runner\n" } else { "" };
         assert_eq!(fake.heard("usermod"), added);
-        assert_eq!(fake.console(), super::QUICK);
+        assert_says(&fake, said);
     }
 }
 
@@ -90,7 +109,7 @@ fn iptables_fences_where_nft_does_not_work_and_the_console_says_if_nothing_does(
     booted(&fake, "runner", false, "");
     let rule = "-I OUTPUT -d 169.254.169.254 -m owner --uid-owner 1234 -j REJECT\n";
     assert_eq!(fake.heard("iptables"), rule);
-    assert_eq!(fake.console(), super::QUICK);
+    assert_says(&fake, CLOSED);
 
     let fake = image();
     for name in ["nft", "ip6tables", "iptables"] {
@@ -99,7 +118,7 @@ fn iptables_fences_where_nft_does_not_work_and_the_console_says_if_nothing_does(
     booted(&fake, "runner", false, "");
     let open = "neither nft nor iptables works here: runner can reach the instance metadata \
                 service";
-    assert_eq!(fake.console(), [open, super::QUICK[0], super::QUICK[1]]);
+    assert_says(&fake, open);
 }
 
 #[test]
@@ -107,8 +126,7 @@ fn a_user_that_the_image_has_in_the_group_docker_is_named() {
     let fake = image();
     fake.program("id", "#!/bin/bash\n[ \"$1\" = -Gn ] && echo 'runner docker'\n");
     booted(&fake, "runner", false, "");
-    let said = "runner is in the group docker: a job can become root, nothing is fenced";
-    assert_eq!(fake.console(), [said, super::QUICK[0], super::QUICK[1]]);
+    assert_says(&fake, IN_DOCKER);
 }
 
 #[test]
@@ -116,19 +134,18 @@ fn an_image_that_lacks_the_user_or_the_group_powers_off() {
     let fake = image();
     booted(&fake, "ghost", false, "");
     let said = "the image has no user ghost, other than root, with a home directory: powering off";
-    assert_eq!((fake.console(), fake.heard("arguments")), (vec![said.to_owned()], String::new()));
+    assert_powers_off(&fake, "ghost", said);
 
     let fake = image();
     fake.program("getent", "#!/bin/bash\necho 'toor:x:0:0::/root:/bin/bash'\n");
     booted(&fake, "toor", false, "");
-    assert!(fake.console()[0].starts_with("the image has no user toor, other than root"));
-    assert_eq!(fake.heard("arguments"), "");
+    assert_powers_off(&fake, "toor", &said.replace("ghost", "toor"));
 
     let fake = image();
     fake.program("usermod", "#!/bin/bash\nexit 6\n");
     booted(&fake, "runner", true, "");
     let said = "the image has no group docker: install Docker there: powering off";
-    assert_eq!((fake.console(), fake.heard("arguments")), (vec![said.to_owned()], String::new()));
+    assert_powers_off(&fake, "runner", said);
 }
 
 #[test]

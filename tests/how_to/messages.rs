@@ -16,11 +16,6 @@ const WORDS: usize = 4;
 /// Quotes that are not in the sources: the page, the quote, and why.
 const OTHERS: &[(&str, &str, &str)] = &[
     (
-        "docs/aws/runner.md",
-        "tinqs-ci: +12.41s starting gitea-runner",
-        "the boot script puts the time and the runner into it",
-    ),
-    (
         "docs/troubleshooting.md",
         "x509: certificate signed by unknown authority",
         "Gitea shows it with a delivery",

@@ -167,6 +167,7 @@ def evidence(job, host, cloud, console, heard):
     # Machines share the host's kernel, and so its uptime.
     since = time.time() - float(Path("/proc/uptime").read_text().split()[0])
     said = console.said(machine, since)
+    ready = next(at for at, text in said if text == "the environment of a login is read")
     starting = next(at for at, text in said if text.startswith("starting "))
     at = {
         "webhook": heard[job["id"]],
@@ -174,7 +175,7 @@ def evidence(job, host, cloud, console, heard):
         "decided": recorded(timeline["Registered"]["at"]),
         "asked": console.launches(job["id"])[0],
         "began": since + float((guest / "started").read_text().split()[0]),
-        "ready": said[0][0],
+        "ready": ready,
         "fetched": starting,
         "online": console.came(machine, "declare successfully"),
         "picked": console.came(machine, " repo is "),

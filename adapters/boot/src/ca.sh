@@ -1,9 +1,11 @@
 # The machine trusts the authority of its class.
+say 'installing the authority of the class'
 (
   umask 022
-  if type -P update-ca-certificates >/dev/null; then # Debian, Ubuntu
+  # Debian and Ubuntu; otherwise Fedora and Amazon Linux.
+  if type -P update-ca-certificates >/dev/null; then
     dir=/usr/local/share/ca-certificates update=update-ca-certificates
-  else # Fedora, Amazon Linux
+  else
     dir=/etc/pki/ca-trust/source/anchors update=update-ca-trust
   fi
   mkdir -p "$dir" && chmod 644 ca.pem && cp ca.pem "$dir/tinqs-ci.crt" && "$update" >/dev/null
@@ -11,5 +13,6 @@
   say 'the authority of the class cannot be installed: powering off'
   exit 1
 }
-start+=("NODE_EXTRA_CA_CERTS=$PWD/ca.pem") # node has certificates of its own
+# Node.js has certificates of its own.
+start+=("NODE_EXTRA_CA_CERTS=$PWD/ca.pem")
 

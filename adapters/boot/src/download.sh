@@ -18,6 +18,7 @@ fetch() {
     return 1
   }
   chmod 700 "$file"
+  say "fetched $file"
   version=$("$file" --version) || {
     say "the runner does not run on $(uname -m): powering off"
     return 1

@@ -4,9 +4,11 @@
 export USER="$user" LOGNAME="$user"
 start=("${as[@]}" env)
 path=$PATH
-if [ -z "${TINQS_CI_MACHINE:-}" ]; then # a process machine keeps the controller's
+# A process machine keeps the controller's.
+if [ -z "${TINQS_CI_MACHINE:-}" ]; then
   path=
-  if [ -f /etc/environment ]; then # as pam_env reads it: data, never shell
+  # As pam_env reads it: data, never shell.
+  if [ -f /etc/environment ]; then
     declaration='^[[:space:]]*(export[[:space:]]+)?([A-Za-z_][A-Za-z0-9_]*)=(.*)$'
     while IFS= read -r line || [ -n "$line" ]; do
       [[ ${line%%#*} =~ $declaration ]] || continue
@@ -24,7 +26,11 @@ if [ -z "${TINQS_CI_MACHINE:-}" ]; then # a process machine keeps the controller
   timeout -k 2 10 "${start[@]}" "HOME=$HOME" "USER=$user" "LOGNAME=$user" \
     "$BASH" --noprofile -l -c 'trap -- "$1" EXIT; shift; umask 022; cd; . /etc/profile' \
     -bash "$dump" </dev/null >/dev/null 2>&1 61>.login
-  [ "$?" -ne 124 ] || say '/etc/profile was stopped after 10 s: its exports until then are used'
+  if [ "$?" -eq 124 ]; then
+    login='/etc/profile was stopped after 10 s: its exports until then are used'
+  else
+    login='the environment of a login is read'
+  fi
   exported=("${as[@]}" env -i)
   while IFS= read -r -d '' entry; do
     case $entry in
@@ -37,8 +43,9 @@ if [ -z "${TINQS_CI_MACHINE:-}" ]; then # a process machine keeps the controller
   if [ "${#exported[@]}" -gt "$((${#as[@]} + 2))" ]; then
     start=("${exported[@]}")
   else
-    say '/etc/profile ended or replaced its shell: its exports are not used'
+    login='/etc/profile ended or replaced its shell: its exports are not used'
   fi
+  say "$login"
   # Keep the directories of the present PATH.
   rest=$PATH:
   while [ -n "$rest" ]; do

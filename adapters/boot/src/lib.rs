@@ -105,9 +105,8 @@ fn render(
     here_document(&mut script, ">.runner", "END_OF_IDENTITY", &identity);
     count(&script, "identity with its labels");
     if let Some(config) = git_token.as_ref().and_then(|token| git_config(instance_url, token)) {
-        script
-            .push_str("\n# For cloning over HTTPS. A file, since jobs print their environment.\n");
-        script.push_str(": >>\"$HOME/.gitconfig\" && chmod 600 \"$HOME/.gitconfig\" || exit 1\n");
+        // For cloning over HTTPS. A file, since jobs print their environment.
+        script.push_str("\n: >>\"$HOME/.gitconfig\" && chmod 600 \"$HOME/.gitconfig\" || exit 1\n");
         here_document(&mut script, ">>\"$HOME/.gitconfig\"", "END_OF_GIT", &config);
         count(&script, "git token");
     }

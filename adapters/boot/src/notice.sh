@@ -1,6 +1,7 @@
 # A Spot machine is told some two minutes before the cloud takes it back; until then the answer is 404.
 metadata=http://169.254.169.254/latest
-ask_metadata() { # METHOD PATH HEADER
+# ask_metadata METHOD PATH HEADER: prints the answer.
+ask_metadata() {
   if type -P curl >/dev/null; then
     curl -fs -m 2 --noproxy '*' -X "$1" -H "$3" "$metadata/$2"
   else

@@ -5,13 +5,12 @@ use() {
     why="act_runner ${BASH_REMATCH[0]} is too old"
     return 1
   fi
-  runner=$1
+  runner=$1 version=${BASH_REMATCH[0]:-}
 }
 version=
-if found=$(PATH=$path && type -P gitea-runner); then
-  use "$found"
-elif found=$(PATH=$path && type -P act_runner); then
-  version=$("$found" --version 2>/dev/null)
+if found=$(PATH=$path && { type -P gitea-runner || type -P act_runner; }); then
+  say "found $found"
+  [ "${found##*/}" = gitea-runner ] || version=$("$found" --version 2>/dev/null)
   use "$found"
 else
   why="neither gitea-runner nor act_runner is in PATH ($path)"
@@ -49,9 +48,10 @@ drain_when_due() {
 trap drain_when_due USR1
 idle=${idle_within%.*}
 [ "$idle" = "$idle_within" ] || idle=$((idle + 1))
-tick() { # every 5 s, and exactly at the end of the idle time
+# tick: every 5 s, and exactly at the end of the idle time. Once it is killed, the machine ends.
+tick() {
   local left=$idle
-  while sleep "$((left > 0 && left < 5 ? left : 5))"; do # killed: the machine ends
+  while sleep "$((left > 0 && left < 5 ? left : 5))"; do
     left=$((left - 5))
     kill -s USR1 "$$" || return
   done
@@ -70,7 +70,7 @@ while :; do
     drain_by=$((now + idle))
     tick &
   fi
-  say "starting ${runner##*/}"
+  say "starting ${runner##*/}${version:+ $version}"
   "${start[@]}" "PATH=$path" "HOME=$HOME" "USER=$user" "LOGNAME=$user" "TINQS_CI_JOB=$$" \
     ${hold_file:+"TINQS_CI_HOLD=$hold_file"} "${runner##*/}" daemon --config config.yaml &
   runner_pid=$!

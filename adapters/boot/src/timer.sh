@@ -1,9 +1,11 @@
 set -u
-umask 077 # until the runner starts
+# Until the runner starts.
+umask 077
 [ -n "${HOME:-}" ] || { unset HOME && HOME=~; }
 export HOME PATH="${PATH:-/usr/sbin:/usr/bin:/sbin:/bin}:/usr/local/bin"
 started=$HOME/tinqs-ci/.started
-user='' as=() # the user of the job: by default that of this script
+# The user of the job: by default that of this script.
+user='' as=()
 
 # since_boot: sets `up` to the seconds since the machine booted: on a process machine, since this
 # script started.
@@ -15,6 +17,8 @@ since_boot() {
   up=$((now - began))
 }
 
+# say: writes a line to the console. Each step says one, so that the last one tells where a boot hangs:
+# before what may hang, or after it where a time limit ends it.
 say() {
   local up
   since_boot
@@ -44,9 +48,10 @@ signal_all() {
 
 power_off() {
   trap - EXIT
-  if [ -n "${TINQS_CI_MACHINE:-}" ]; then # a process machine
+  # A process machine; without this file, the host ended it.
+  if [ -n "${TINQS_CI_MACHINE:-}" ]; then
     trap '' HUP INT TERM
-    { : >"$HOME/.tinqs-ci-powered-off"; } 2>/dev/null # without this file, the host ended it
+    { : >"$HOME/.tinqs-ci-powered-off"; } 2>/dev/null
     local all=TINQS_CI_MACHINE=$TINQS_CI_MACHINE
     signal_all TERM "$all"
     for _ in {1..20}; do
@@ -71,6 +76,7 @@ if [ -z "${TINQS_CI_MACHINE:-}" ] && ! mkdir /run/tinqs-ci 2>/dev/null && [ -d /
   say 'this script runs already: nothing to do'
   exit 0
 fi
+say 'the boot script began'
 
 # monotonic: sets `ran` to the seconds since the kernel started.
 monotonic() {

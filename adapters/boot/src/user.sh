@@ -1,4 +1,5 @@
 # The job runs as a user of the image; this script keeps root, to power off.
+say "the job runs as $user"
 if ! IFS=: read -r _ _ uid gid _ HOME _ < <(getent passwd "$user") ||
   [ "$uid" -eq 0 ] || [ ! -d "$HOME" ]; then
   say "the image has no user $user, other than root, with a home directory: powering off"
@@ -14,10 +15,6 @@ if [ -n "$in_docker" ]; then
     say 'the image has no group docker: install Docker there: powering off'
     exit 1
   }
-else
-  case " $(id -Gn "$user" 2>/dev/null) " in
-    *" docker "*) say "$user is in the group docker: a job can become root, nothing is fenced" ;;
-  esac
 fi
 # A job that may become root, or have the role of the machine, cannot be fenced, or is not to be.
 metadata_fenced() {
@@ -28,9 +25,18 @@ metadata_fenced() {
   ip6tables -I OUTPUT -d fd00:ec2::254 -m owner --uid-owner "$uid" -j REJECT
   iptables -I OUTPUT -d 169.254.169.254 -m owner --uid-owner "$uid" -j REJECT
 } 2>/dev/null
-if [ -n "$fence" ] && ! metadata_fenced; then
-  say "neither nft nor iptables works here: $user can reach the instance metadata service"
+if [ -z "$fence" ]; then
+  fenced="the instance metadata service is open to $user"
+elif metadata_fenced; then
+  fenced="the instance metadata service is closed to $user"
+else
+  fenced="neither nft nor iptables works here: $user can reach the instance metadata service"
 fi
+# The image, too, may have put the user there.
+case "$in_docker $(id -Gn "$user" 2>/dev/null) " in
+  1* | *" docker "*) fenced="$user is in the group docker: a job can become root, nothing is fenced" ;;
+esac
+say "$fenced"
 dir=$HOME/tinqs-ci
 mkdir -p "$dir" && chown "$uid:$gid" "$dir" && cd "$dir" || exit 1
 

@@ -13,8 +13,9 @@ const KEPT: usize = 512;
 const LINES: usize = 40;
 /// Begins each line of the boot script.
 const SCRIPT: &str = "tinqs-ci: ";
-/// What the boot script says around each start of the runner, which tells the least.
-const FRAME: [&str; 2] = ["starting ", "the runner ended with status "];
+/// What the boot script says when it starts the runner, and when that ended: they tell the least.
+const START: &str = "starting ";
+const END: &str = "the runner ended with status ";
 /// Columns of the line in a message.
 const SHOWN: usize = 300;
 
@@ -60,12 +61,17 @@ fn begins_job(line: &str) -> bool {
 }
 
 /// Returns the line that tells most, for a message: the last one, but not that the runner starts or
-/// ended.
+/// ended, and no step of the boot script that was done when the runner started.
 pub(super) fn telling_line(kept: &str) -> Option<String> {
-    let lines = || kept.lines().rev().map(said).filter(|line| !line.is_empty());
-    let tells = |line: &&str| !FRAME.iter().any(|words| line.starts_with(words));
-    let line = lines().find(tells);
-    line.or_else(|| lines().next()).map(|line| cut(line, SHOWN))
+    let lines = || kept.lines().rev().filter(|line| !said(line).is_empty());
+    let mut has_started = false;
+    let line = lines().find(|line| {
+        let text = said(line);
+        has_started |= text.starts_with(START);
+        let is_frame = text.starts_with(START) || text.starts_with(END);
+        !is_frame && !(has_started && line.contains(SCRIPT))
+    });
+    line.or_else(|| lines().next()).map(|line| cut(said(line), SHOWN))
 }
 
 /// Removes what stands before a line's text: the time of the runner, the console, and the prefix of
@@ -153,6 +159,25 @@ mod tests {
             ("[  9.1] cloud-init[7]: tinqs-ci: no runner", "no runner"),
             ("a\nb", "b"),
             (bye, "the runner ended with status 1: powering off"),
+            // The machine hangs in the last step.
+            ("tinqs-ci: +1s it began\ntinqs-ci: +2s found act_runner", "found act_runner"),
+            // No step that was done tells why the runner ended.
+            (
+                "tinqs-ci: +2s no fence\ntinqs-ci: +3s starting act_runner v0.3.1\n\
+                 tinqs-ci: +4s the runner ended with status 1: powering off",
+                "the runner ended with status 1: powering off",
+            ),
+            (
+                "tinqs-ci: +2s no fence\ntinqs-ci: +3s starting gitea-runner\nrefused\n\
+                 tinqs-ci: +3s starting gitea-runner",
+                "refused",
+            ),
+            (
+                "tinqs-ci: +3s starting gitea-runner\n\
+                 tinqs-ci: +9s 6 s after its start: the runner takes no new job\n\
+                 tinqs-ci: +9s the runner ended with status 0: powering off",
+                "6 s after its start: the runner takes no new job",
+            ),
         ];
         for (text, expected) in cases {
             assert_eq!(telling_line(text).as_deref(), Some(expected), "{text}");

@@ -10,7 +10,7 @@ use tinqs_ci_reconciler::model::{
 use super::lists::{Detail, Machines, doing, job, machine, status, waited};
 use super::{age, span, timeline};
 use crate::api::{MachineView, Registration};
-use crate::words::jobs;
+use crate::words::{fence, jobs};
 use tinqs_ci_reconciler::text::{cut, escape};
 
 /// Cuts and escapes a text; an empty one becomes `-`.
@@ -215,6 +215,10 @@ fn newest(page: &mut Page, attempt: &Attempt, position: usize, detail: Detail, n
             escape(&machine.subnet),
             placed(answered, refused)
         ));
+    }
+    let current = placements.last().map(|placement| &placement.machine);
+    if let Some(fence) = current.and_then(|machine| fence::sentence(machine, log.as_deref())) {
+        page.item(&format!("   {fence}"));
     }
     said(page, state_reason.as_ref());
     printed(page, log.as_deref());

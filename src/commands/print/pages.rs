@@ -8,7 +8,7 @@ use tinqs_ci_reconciler::model::{
     About, Answer, Attempt, Boot, Chosen, Class, ClassName, ClockCheck, Condition, End, Ended,
     InstallationId, Job, JobRef, JobTimes, MachineId, MicroUsd, Observation, ObservedClass,
     Outcome, Phase, Placement, Reason, Refusal, Refused, Registrations, Run, RunName, Runner,
-    Secret, SeenBy, Spec, Times,
+    RunnerSetup, Secret, SeenBy, Spec, Times,
 };
 use tinqs_ci_testing::make;
 
@@ -131,6 +131,28 @@ fn the_price_that_chose_a_machine_is_described() {
         let line = format!("on-demand process: machine i-0aaaaaaaaaaaaaaa4, {told}\n");
         assert!(text.contains(&line), "{text}");
     }
+}
+
+#[test]
+fn what_keeps_a_job_from_its_machine_is_described() {
+    let mut run = succeeded();
+    let text = |run: &Run| describe(run, &[], &[], Detail::Table, now());
+    assert!(!text(&run).contains("the job runs as"), "of a process");
+    if let Some(attempt) = &mut run.status.attempt {
+        let setup = RunnerSetup { user: Some("runner".into()), ..RunnerSetup::default() };
+        let machine = &mut attempt.placements[0].machine;
+        machine.subnet = "subnet-a".into();
+        machine.runner = Some(Box::new(setup));
+    }
+    let line = "machine i-0aaaaaaaaaaaaaaa4\n     the job runs as the user runner; the instance \
+                metadata service is closed to it if the machine has nft or iptables\n";
+    assert!(text(&run).contains(line), "{}", text(&run));
+    if let Some(attempt) = &mut run.status.attempt {
+        let said = "tinqs-ci: +9s neither nft nor iptables works here: runner can reach it";
+        attempt.log = Some(said.into());
+    }
+    let line = "the job runs as the user runner, and is not fenced: neither nft nor iptables works";
+    assert!(text(&run).contains(line), "{}", text(&run));
 }
 
 #[test]
