@@ -105,6 +105,8 @@ pub struct Ec2Options {
     pub console_lag: SignedDuration,
     /// The time for which an ended machine is listed.
     pub listed_after_end: SignedDuration,
+    /// The time for which an ended machine is shown with its tags.
+    pub tagged_after_end: SignedDuration,
     /// Whether client tokens are honored.
     pub tokens: bool,
     /// Whether a token whose machines are all terminated is refused, or shows them: AWS says both.
@@ -154,6 +156,7 @@ impl Default for Ec2Options {
             list_lag: SignedDuration::ZERO,
             console_lag: SignedDuration::ZERO,
             listed_after_end: LISTED_AFTER_END,
+            tagged_after_end: SignedDuration::from_mins(10),
             tokens: true,
             refuses_used_tokens: false,
             dry_run: true,

@@ -4,8 +4,9 @@ use super::observation::Machine;
 use super::run::Run;
 
 impl Run {
-    /// Returns a machine with deadline, registration and boot promise as the record of its attempt
-    /// has them, instead of its tags. Unchanged if there is no such record.
+    /// Returns a machine with class, deadline, registration and boot promise as the record of its
+    /// attempt has them, instead of its tags, which a cloud may drop after its end. Unchanged if
+    /// there is no such record.
     pub fn as_recorded(&self, machine: Machine) -> Machine {
         if machine.attempt_id != self.attempt_id(machine.attempt_id.number) {
             return machine;
@@ -18,6 +19,7 @@ impl Run {
                 registration: own.runner.id,
                 repo_id: own.runner.repo_id,
                 promise: own.boot.promise(),
+                class: own.class.clone(),
                 ..machine
             };
         }
@@ -30,6 +32,7 @@ impl Run {
             registration: past.registration,
             repo_id: past.repo_id,
             promise: past.promise,
+            class: past.class.clone(),
             ..machine
         }
     }
