@@ -7,6 +7,7 @@ mod attend;
 mod bucket;
 mod catalogue;
 mod console;
+mod credits;
 mod describe;
 mod error;
 mod events;
@@ -123,6 +124,9 @@ pub struct Ec2Options {
     pub interrupted: f64,
     /// From the warning to the interruption.
     pub warning: SignedDuration,
+    /// Whether guests of T kinds with `standard` credits are slowed down to their baseline, in real
+    /// time: T3, T3a and T4g from their start, T2 after its launch credits.
+    pub spends_credits: bool,
     /// Guest of the machines.
     pub guest: Option<Arc<dyn Guest>>,
     /// A forge for simulated runners: machines whose user data contains an identity then behave as
@@ -168,6 +172,7 @@ impl Default for Ec2Options {
             },
             interrupted: 0.0,
             warning: SignedDuration::from_secs(120),
+            spends_credits: false,
             guest: None,
             forge: None,
             outcome: MachineOutcome {
@@ -218,6 +223,8 @@ pub struct MachineSeen {
     pub reason: String,
     /// Output of its guest.
     pub console: String,
+    /// How often its guest was stopped for lack of CPU credits.
+    pub stops: usize,
 }
 
 /// A running EC2. When dropped, it stops and its guests are killed.
@@ -284,6 +291,7 @@ impl Ec2Wire {
                 state: machine.state(),
                 reason: instance::reason(record, ended_by).0,
                 console: running.unwrap_or_else(|| record.console.clone()),
+                stops: record.throttle.as_ref().map_or(0, |throttle| throttle.stops),
             })
         });
         seen.collect()

@@ -11,6 +11,7 @@ use tinqs_ci_reconciler::model::{
 };
 
 use super::bucket::Buckets;
+use super::credits::Throttle;
 use super::events::Events;
 use super::guest::Running;
 use super::identity::Identity;
@@ -45,6 +46,8 @@ pub(super) struct Record {
     /// When its guest is killed after it was asked to end.
     pub(super) guest_until: Option<Timestamp>,
     pub(super) console: String,
+    /// The turns of its guest, if CPU credits slow it down.
+    pub(super) throttle: Option<Throttle>,
 }
 
 /// A parameter of Systems Manager.
@@ -251,6 +254,7 @@ impl State {
             guest: None,
             guest_until: None,
             console: String::new(),
+            throttle: None,
         };
         self.records.insert(id.clone(), record);
     }
