@@ -226,9 +226,9 @@ impl Running for Process {
     }
 
     fn stop(&mut self) {
-        // Parents first, which have lower IDs: none sees a child stop, and none ends meanwhile, which
-        // would hang up on its stopped children. What a process starts during the scan is found in
-        // the next round.
+        // Parents first, which have lower IDs: none sees a child stop, and none ends meanwhile,
+        // which would hang up on its stopped children. What a process starts during the scan is
+        // found in the next round.
         let mut stopped = BTreeSet::new();
         for _ in 0..ROUNDS {
             let marked = self.marked();

@@ -185,8 +185,11 @@ async fn a_dropped_wire_leaves_no_process() {
 
 /// A cloud whose T kinds spend their credits.
 fn with_credits(folder: &Folder) -> Cloud {
-    let guest = Some(Arc::new(processes(folder)) as Arc<_>);
-    Cloud::new(Ec2Options { guest, spends_credits: true, ..Ec2Options::instant() })
+    Cloud::new(Ec2Options {
+        guest: Some(Arc::new(processes(folder))),
+        spends_credits: true,
+        ..Ec2Options::instant()
+    })
 }
 
 /// Returns how often the guest of a machine was stopped for lack of CPU credits.
@@ -226,12 +229,11 @@ async fn a_t_kind_without_credits_is_slowed_down_and_ends_its_job() {
     let waits = format!("until [ -e {} ]; do sleep 0.01; done", go.display());
     let script = format!("setsid bash -c '{waits}' & wait; echo done; poweroff");
     let slow = run_on(&cloud, "t-0", ("t3.small", "standard"), &script).await;
-    let mut others = Vec::new();
-    for (token, on) in
-        [("t-1", ("t3.small", "unlimited")), ("t-2", ("t3.small", "")), ("t-3", ("c7a.medium", ""))]
-    {
-        others.push(run_on(&cloud, token, on, &script).await);
-    }
+    let others = [
+        run_on(&cloud, "t-1", ("t3.small", "unlimited"), &script).await,
+        run_on(&cloud, "t-2", ("t3.small", ""), &script).await,
+        run_on(&cloud, "t-3", ("c7a.medium", ""), &script).await,
+    ];
     until("some stops", || (stops(&cloud, &slow) >= 3).then_some(())).await;
     stopped(&folder, &slow).await;
     for id in &others {
