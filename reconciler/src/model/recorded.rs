@@ -37,3 +37,64 @@ impl Run {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::super::attempt::{End, Ended, PastAttempt};
+    use super::super::machine::Market;
+    use super::super::names::{ClassName, MachineId, RunName};
+    use super::super::observation::MachineState;
+    use super::super::run::{SeenBy, Spec};
+    use super::*;
+
+    #[test]
+    fn a_machine_without_tags_has_what_its_record_says() {
+        let now = Timestamp::UNIX_EPOCH;
+        let mut run = Run::new("test", RunName::job(1), Spec::default(), SeenBy::Poll, now);
+        run.status.past = vec![PastAttempt {
+            number: 1,
+            decided_at: now,
+            class: ClassName("linux".to_owned()),
+            registration: 7,
+            repo_id: 5,
+            deadline: Some(now),
+            promise: None,
+            placements: Vec::new(),
+            ended: Ended { why: End::Consumed, at: now },
+            hung_since: None,
+            boot_result: None,
+            state_reason: None,
+            log: None,
+        }];
+        let untagged = Machine {
+            id: MachineId("i-1".to_owned()),
+            attempt_id: run.attempt_id(1),
+            placement: 0,
+            state: MachineState::Gone,
+            launched_at: now,
+            deadline: Timestamp::MAX,
+            registration: 0,
+            repo_id: 0,
+            promise: None,
+            ended_by: None,
+            ended_at: None,
+            state_reason: None,
+            class: ClassName(String::new()),
+            kind: String::new(),
+            zone: String::new(),
+            market: Market::Spot,
+        };
+        let expected = Machine {
+            deadline: now,
+            registration: 7,
+            repo_id: 5,
+            class: ClassName("linux".to_owned()),
+            ..untagged.clone()
+        };
+        assert_eq!(run.as_recorded(untagged.clone()), expected);
+        let other = Machine { attempt_id: run.attempt_id(2), ..untagged };
+        assert_eq!(run.as_recorded(other.clone()), other);
+    }
+}

@@ -78,7 +78,7 @@ impl State {
         }
     }
 
-    /// Stops a guest without CPU credits, or lets it go on. One that was asked to end is left alone.
+    /// Stops a guest without CPU credits, or lets it go on; not one that was asked to end.
     fn slow_guest(&mut self, now: Timestamp, id: &MachineId) {
         let Some(record) = self.records.get_mut(id) else { return };
         let Some(guest) = record.guest.as_mut().filter(|_| record.guest_until.is_none()) else {
