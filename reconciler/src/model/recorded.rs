@@ -42,12 +42,10 @@ impl Run {
 mod tests {
     use jiff::Timestamp;
 
-    use super::super::attempt::{End, Ended, PastAttempt};
-    use super::super::machine::Market;
-    use super::super::names::{ClassName, MachineId, RunName};
-    use super::super::observation::MachineState;
-    use super::super::run::{SeenBy, Spec};
     use super::*;
+    use crate::model::{
+        ClassName, End, Ended, MachineId, MachineState, Market, PastAttempt, RunName, SeenBy, Spec,
+    };
 
     #[test]
     fn a_machine_without_tags_has_what_its_record_says() {
