@@ -168,10 +168,11 @@ fn an_ended_instance_without_tags_is_recognized_by_its_token_alone() {
         assert_eq!(ownership(INSTALLATION, stranger), Ownership::Foreign, "{stranger:?}");
     }
     assert_eq!(ownership("another", &ended), Ownership::Foreign);
-    let other = Seen { client_token: Some("7f1f9a0e-6b5c".to_owned()), ..ended.clone() };
-    assert_eq!(ownership(INSTALLATION, &other), Ownership::Foreign);
-    let none = Seen { client_token: None, ..ended };
-    assert_eq!(ownership(INSTALLATION, &none), Ownership::Foreign);
+    for token in [Some("7f1f9a0e-6b5c".to_owned()), None] {
+        let mut other = ended.clone();
+        other.client_token = token;
+        assert_eq!(ownership(INSTALLATION, &other), Ownership::Foreign, "{other:?}");
+    }
 }
 
 #[test]
