@@ -7,6 +7,7 @@ mod attend;
 mod bucket;
 mod catalogue;
 mod console;
+mod credits;
 mod describe;
 mod error;
 mod events;
@@ -105,6 +106,8 @@ pub struct Ec2Options {
     pub console_lag: SignedDuration,
     /// The time for which an ended machine is listed.
     pub listed_after_end: SignedDuration,
+    /// The time for which an ended machine is shown with its tags.
+    pub tagged_after_end: SignedDuration,
     /// Whether client tokens are honored.
     pub tokens: bool,
     /// Whether a token whose machines are all terminated is refused, or shows them: AWS says both.
@@ -121,6 +124,9 @@ pub struct Ec2Options {
     pub interrupted: f64,
     /// From the warning to the interruption.
     pub warning: SignedDuration,
+    /// Whether guests of T kinds with `standard` credits are slowed down to their baseline, in real
+    /// time: T3, T3a and T4g from their start, T2 after its launch credits.
+    pub spends_credits: bool,
     /// Guest of the machines.
     pub guest: Option<Arc<dyn Guest>>,
     /// A forge for simulated runners: machines whose user data contains an identity then behave as
@@ -154,6 +160,7 @@ impl Default for Ec2Options {
             list_lag: SignedDuration::ZERO,
             console_lag: SignedDuration::ZERO,
             listed_after_end: LISTED_AFTER_END,
+            tagged_after_end: SignedDuration::from_mins(10),
             tokens: true,
             refuses_used_tokens: false,
             dry_run: true,
@@ -165,6 +172,7 @@ impl Default for Ec2Options {
             },
             interrupted: 0.0,
             warning: SignedDuration::from_secs(120),
+            spends_credits: false,
             guest: None,
             forge: None,
             outcome: MachineOutcome {
@@ -215,6 +223,8 @@ pub struct MachineSeen {
     pub reason: String,
     /// Output of its guest.
     pub console: String,
+    /// How often its guest was stopped for lack of CPU credits.
+    pub stops: usize,
 }
 
 /// A running EC2. When dropped, it stops and its guests are killed.
@@ -281,6 +291,7 @@ impl Ec2Wire {
                 state: machine.state(),
                 reason: instance::reason(record, ended_by).0,
                 console: running.unwrap_or_else(|| record.console.clone()),
+                stops: record.throttle.as_ref().map_or(0, |throttle| throttle.stops),
             })
         });
         seen.collect()

@@ -3,7 +3,8 @@
 //! The client token is made of the attempt ID, the placement and the installation, so a repeated
 //! launch makes one machine. Machines are found by their tags. An instance is left alone if it
 //! lacks any of our tags, carries those of another installation, or was not launched with the
-//! client token that its tags name. IDs are looked up and terminated in batches.
+//! client token that its tags name. Of an ended instance EC2 soon shows no tags: its client token
+//! alone tells that it was ours. IDs are looked up and terminated in batches.
 
 mod calls;
 mod disks;
@@ -132,7 +133,7 @@ impl Machines {
         // An emulator may ignore the filter and return everything; and an instance that somebody
         // else launched with this token does not carry the tags of this placement.
         let is_it = |seen: &&Seen| {
-            let ours = self.calls.recognize(seen);
+            let ours = self.calls.recognize(seen).or_else(|| self.calls.untagged(seen));
             ours.is_some_and(|ours| {
                 ours.attempt_id == *ask.attempt_id && ours.placement == ask.placement
             })
@@ -169,7 +170,7 @@ impl Machines {
             );
         }
         self.calls.instance_cache.ours(&machine);
-        self.calls.listed.launched(&machine.id);
+        self.calls.listed.launched(&machine);
         machine
     }
 }
@@ -191,7 +192,7 @@ impl Compute for Machines {
             return Ok(None);
         }
         match self.finds.ask(id.clone()).await? {
-            Found::Ours(machine) => Ok(Some(*machine)),
+            Found::Ours(machine) | Found::Untagged(machine) => Ok(Some(*machine)),
             Found::Foreign | Found::Nothing => Ok(None),
         }
     }
@@ -257,6 +258,7 @@ impl Compute for Machines {
         let recognized = self.calls.instance_cache.run_of(id).is_some();
         match self.finds.ask(id.clone()).await {
             Ok(Found::Ours(_)) => {}
+            Ok(Found::Untagged(_)) => return Ok(()),
             Ok(Found::Foreign) if recognized => {
                 let message = format!(
                     "{id} is no longer shown as ours, not terminated: it is left alone if its tags \
@@ -328,7 +330,7 @@ impl Machines {
         match self.finds.ask(id.clone()).await? {
             Found::Ours(_) => {}
             Found::Nothing if recognized => {}
-            Found::Foreign | Found::Nothing => return Ok(None),
+            Found::Untagged(_) | Found::Foreign | Found::Nothing => return Ok(None),
         }
         let console = self.calls.console(id).await?;
         Ok(console.map(|console| {
@@ -355,7 +357,7 @@ impl Owners for Machines {
             runs.push(match asked {
                 None => Ok(run),
                 Some(found) => found.await.map(|found| match found {
-                    Found::Ours(machine) => Some(machine.attempt_id.run),
+                    Found::Ours(machine) | Found::Untagged(machine) => Some(machine.attempt_id.run),
                     Found::Foreign | Found::Nothing => None,
                 }),
             });

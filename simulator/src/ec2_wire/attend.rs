@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{MachineId, MachineState};
 
+use super::credits::{Throttle, Turn};
 use super::guest::Booted;
 use super::state::{Shared, State};
 use super::{Ec2Options, events};
@@ -20,6 +21,7 @@ impl State {
         for id in ids {
             self.interrupt_in_time(options, now, &id);
             self.watch_guest(now, &id);
+            self.slow_guest(now, &id);
             self.tell_history(options, now, &id);
         }
     }
@@ -76,6 +78,19 @@ impl State {
         }
     }
 
+    /// Stops a guest without CPU credits, or lets it go on; not one that was asked to end.
+    fn slow_guest(&mut self, now: Timestamp, id: &MachineId) {
+        let Some(record) = self.records.get_mut(id) else { return };
+        let Some(guest) = record.guest.as_mut().filter(|_| record.guest_until.is_none()) else {
+            return;
+        };
+        match record.throttle.as_mut().and_then(|throttle| throttle.turn(now)) {
+            Some(Turn::Stop) => guest.stop(),
+            Some(Turn::Resume) => guest.resume(),
+            None => {}
+        }
+    }
+
     fn tell_history(&mut self, options: &Ec2Options, now: Timestamp, id: &MachineId) {
         loop {
             let Some(machine) = self.cloud.machine(id) else { return };
@@ -90,6 +105,7 @@ impl State {
                         let recipe = &record.recipe;
                         let booted = Booted { id: id.0.clone(), user_data: &recipe.user_data };
                         record.guest = Some(guest.start(&booted));
+                        record.throttle = Throttle::of(options, recipe, now);
                     }
                 }
                 MachineState::Ending | MachineState::Gone => {

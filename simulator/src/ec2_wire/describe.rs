@@ -22,6 +22,8 @@ use crate::aws_wire::ReadFault;
 const MOST_IDS: usize = 1_000;
 
 struct Page {
+    /// The time that the reading shows.
+    at: Timestamp,
     from: String,
     number: u64,
 }
@@ -65,7 +67,7 @@ fn page(
         return Err(Fault::new("InvalidParameterValue", format!("more than {MOST_IDS} ids")));
     }
     let filters = Filters::read(params)?;
-    let page = cursor(params)?;
+    let page = cursor(params, state.read_at(now, read_fault.stale))?;
     if read_fault.page_error == Some(page.number) {
         return Err(Fault::new("InternalError", "simulated: this page fails"));
     }
@@ -99,6 +101,7 @@ fn seen(
     filters: &Filters,
     named: &BTreeSet<MachineId>,
 ) -> Vec<(MachineId, MachineState)> {
+    let at = state.read_at(now, read_fault.stale);
     let all = state.records.iter().filter_map(|(id, record)| {
         let zone = state.cloud.zone(&record.recipe.subnet);
         let asked = named.is_empty() || named.contains(id);
@@ -107,7 +110,8 @@ fn seen(
         }
         let seen = state.seen(now, id, read_fault.stale)?;
         let account = &shared.options.account;
-        let subject = Subject { id, record, state: seen, zone, account };
+        let tags = state.tags(&shared.options, at, id);
+        let subject = Subject { id, record, state: seen, zone, account, tags };
         filters.fit(&subject).then(|| (id.clone(), seen))
     });
     all.collect()
@@ -133,7 +137,10 @@ fn reservations(
     let (now, later) = left.split_at(count);
     let items = now.iter().map(|(id, members)| {
         let first = members.first().and_then(|(id, _)| state.records.get(id));
-        let instances = members.iter().filter_map(|(id, s)| instance(state, account, id, *s));
+        let shown = |(id, seen): &&(MachineId, MachineState)| {
+            instance(state, &shared.options, page.at, id, *seen)
+        };
+        let instances = members.iter().filter_map(shown);
         let mut parts = vec![leaf("reservationId", id), leaf("ownerId", &account.id)];
         parts.extend(first.map(|record| groups(account, &record.recipe)));
         parts.push(list("instancesSet", instances.collect::<Vec<_>>()));
@@ -153,15 +160,15 @@ fn digest(params: &Params) -> String {
     hex::encode(&Sha256::digest(text)[..8])
 }
 
-fn cursor(params: &Params) -> Result<Page, Fault> {
+fn cursor(params: &Params, at: Timestamp) -> Result<Page, Fault> {
     let Some(token) = params.get("NextToken") else {
-        return Ok(Page { from: String::new(), number: 1 });
+        return Ok(Page { at, from: String::new(), number: 1 });
     };
     let read = || {
         let text = String::from_utf8(BASE64_URL_SAFE_NO_PAD.decode(token).ok()?).ok()?;
         let mut parts = text.split(' ');
         let (of, number, from) = (parts.next()?, parts.next()?, parts.next()?);
-        let page = Page { from: from.to_owned(), number: number.parse().ok()? };
+        let page = Page { at, from: from.to_owned(), number: number.parse().ok()? };
         (of == digest(params)).then_some(page)
     };
     read().ok_or_else(|| Fault::new("InvalidNextToken", "The token is not of this question"))

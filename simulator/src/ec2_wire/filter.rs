@@ -1,5 +1,7 @@
 //! Filters: `Filter.N.Name`, `Filter.N.Value.M`.
 
+use std::collections::BTreeMap;
+
 use tinqs_ci_reconciler::model::{MachineId, MachineState, Market};
 
 use super::account::Account;
@@ -34,6 +36,8 @@ pub(super) struct Subject<'a> {
     pub(super) state: MachineState,
     pub(super) zone: &'a str,
     pub(super) account: &'a Account,
+    /// The tags that the reading shows.
+    pub(super) tags: BTreeMap<String, String>,
 }
 
 /// All filters of a call; a match satisfies each of them.
@@ -82,13 +86,12 @@ impl Filters {
 impl Subject<'_> {
     fn values(&self, name: &str) -> Vec<String> {
         let recipe = &self.record.recipe;
-        let tags = recipe.instance_tags();
         if let Some(key) = name.strip_prefix("tag:") {
-            return tags.get(key).cloned().into_iter().collect();
+            return self.tags.get(key).cloned().into_iter().collect();
         }
         let (code, state) = state_name(self.state);
         let one = match name {
-            "tag-key" => return tags.into_keys().collect(),
+            "tag-key" => return self.tags.keys().cloned().collect(),
             // On-demand machines have no lifecycle.
             "instance-lifecycle" if recipe.market == Market::OnDemand => return Vec::new(),
             "instance-lifecycle" => "spot".to_owned(),

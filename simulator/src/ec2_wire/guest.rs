@@ -1,6 +1,7 @@
 //! Guests: programs on the machines of the wire. One kind runs the real user data as processes of
 //! this host.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
@@ -31,7 +32,11 @@ pub trait Guest: Send + Sync {
 pub trait Running: Send {
     /// Returns whether it has powered off.
     fn ended(&mut self) -> bool;
-    /// Asks it to end.
+    /// Stops it until it is resumed.
+    fn stop(&mut self);
+    /// Lets it go on after a stop.
+    fn resume(&mut self);
+    /// Asks it to end, also if it is stopped.
     fn terminate(&mut self);
     /// Announces to it, by its metadata service, when the cloud takes the machine back.
     fn announce(&mut self, taken_at: Timestamp);
@@ -47,6 +52,8 @@ pub const GUEST: &str = "TINQS_CI_SIMULATED_GUEST";
 const METADATA: &[u8] = b"http://169.254.169.254/latest";
 /// The power-off command: it creates a marker file and waits to be killed.
 const POWER_OFF: &str = include_str!("guest/poweroff.sh");
+/// Maximum number of scans for the processes of a guest.
+const ROUNDS: usize = 100;
 /// Names of the power-off command.
 const POWER_OFFS: [&str; 4] = ["poweroff", "shutdown", "halt", "systemctl"];
 
@@ -151,6 +158,10 @@ impl Running for FailedStart {
         true
     }
 
+    fn stop(&mut self) {}
+
+    fn resume(&mut self) {}
+
     fn terminate(&mut self) {}
 
     fn announce(&mut self, _taken_at: Timestamp) {}
@@ -178,15 +189,22 @@ impl Process {
     }
 
     /// Returns every process with this guest's mark; job steps have their own process groups.
-    fn marked(&self) -> Vec<Pid> {
+    fn marked(&self) -> BTreeSet<i32> {
         let mark = format!("{GUEST}={}", self.dir.display());
-        let Ok(all) = fs::read_dir("/proc") else { return Vec::new() };
+        let Ok(all) = fs::read_dir("/proc") else { return BTreeSet::new() };
         let pids = all.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok());
         let marked = |pid: &i32| {
             fs::read(format!("/proc/{pid}/environ"))
                 .is_ok_and(|all| all.split(|byte| *byte == 0).any(|entry| entry == mark.as_bytes()))
         };
-        pids.filter(marked).filter_map(Pid::from_raw).collect()
+        pids.filter(marked).collect()
+    }
+}
+
+/// Signals processes in this order. Any of them may have ended already.
+fn signal(pids: &[i32], signal: Signal) {
+    for pid in pids.iter().copied().filter_map(Pid::from_raw) {
+        let _ = kill_process(pid, signal);
     }
 }
 
@@ -207,8 +225,31 @@ impl Running for Process {
         self.over
     }
 
+    fn stop(&mut self) {
+        // Parents first, which have lower IDs: none sees a child stop, and none ends meanwhile,
+        // which would hang up on its stopped children. What a process starts during the scan is
+        // found in the next round.
+        let mut stopped = BTreeSet::new();
+        for _ in 0..ROUNDS {
+            let marked = self.marked();
+            let running: Vec<i32> = marked.difference(&stopped).copied().collect();
+            if running.is_empty() {
+                return;
+            }
+            signal(&running, Signal::STOP);
+            stopped.extend(running);
+        }
+    }
+
+    fn resume(&mut self) {
+        // Children first, as they were stopped last.
+        let stopped: Vec<i32> = self.marked().into_iter().rev().collect();
+        signal(&stopped, Signal::CONT);
+    }
+
     fn terminate(&mut self) {
         self.signal_group(Signal::TERM);
+        self.resume();
     }
 
     fn announce(&mut self, taken_at: Timestamp) {
@@ -225,11 +266,9 @@ impl Running for Process {
             self.signal_group(Signal::KILL);
         }
         // A process that forks during the scan is found in the next round.
-        for _ in 0..100 {
-            let marked = self.marked();
-            for pid in &marked {
-                let _ = kill_process(*pid, Signal::KILL);
-            }
+        for _ in 0..ROUNDS {
+            let marked: Vec<i32> = self.marked().into_iter().collect();
+            signal(&marked, Signal::KILL);
             let reaped = matches!(self.child.try_wait(), Ok(Some(_)) | Err(_));
             if reaped && marked.is_empty() {
                 return;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use tinqs_ci_reconciler::model::{EndedBy, MachineId, MachineState, Market};
 
+use super::Ec2Options;
 use super::account::Account;
 use super::events::state_name;
 use super::launch_request::Recipe;
@@ -68,13 +69,15 @@ fn said(code: &str) -> &'static str {
     }
 }
 
-/// Returns a machine in a state. `None` if it does not exist.
+/// Returns a machine in a state, with the tags of a time. `None` if it does not exist.
 pub(super) fn instance(
     all: &State,
-    account: &Account,
+    options: &Ec2Options,
+    at: Timestamp,
     id: &MachineId,
     seen: MachineState,
 ) -> Option<Vec<Element>> {
+    let account = &options.account;
     let (record, machine) = (all.records.get(id)?, all.cloud.machine(id)?);
     let recipe = &record.recipe;
     let over = matches!(seen, MachineState::Ending | MachineState::Gone);
@@ -96,7 +99,7 @@ pub(super) fn instance(
         leaf("hypervisor", "xen"),
         leaf("ebsOptimized", false),
         groups(account, recipe),
-        tag_set(&recipe.instance_tags()),
+        tag_set(&all.tags(options, at, id)),
     ];
     if !recipe.token.is_empty() {
         parts.push(leaf("clientToken", &recipe.token));

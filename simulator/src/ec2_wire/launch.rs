@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use tinqs_ci_reconciler::model::{MachineId, MachineState, Market};
 
 use super::error::Fault;
@@ -50,7 +51,7 @@ pub(super) fn launch(shared: &Shared, params: &Params, caller: &str) -> Outcome 
     shared.changed.notify_one();
     match done {
         Ok((ids, made)) => {
-            Outcome::of(answer(&state, shared, &ids, made), ids.len()).taking(tokens)
+            Outcome::of(answer(&state, shared, now, &ids, made), ids.len()).taking(tokens)
         }
         Err(fault) => Outcome::from(fault).taking(tokens),
     }
@@ -62,12 +63,18 @@ fn are_terminated(state: &State, ids: &[MachineId]) -> bool {
 }
 
 /// Returns new machines in their first state, earlier ones in their current state.
-fn answer(state: &State, shared: &Shared, ids: &[MachineId], made: bool) -> Vec<Element> {
+fn answer(
+    state: &State,
+    shared: &Shared,
+    now: Timestamp,
+    ids: &[MachineId],
+    made: bool,
+) -> Vec<Element> {
     let first = ids.first().and_then(|id| state.records.get(id));
     let Some(first) = first else { return Vec::new() };
     let items = ids.iter().filter_map(|id| {
-        let now = if made { MachineState::Booting } else { state.cloud.machine(id)?.state() };
-        instance(state, &shared.options.account, id, now)
+        let seen = if made { MachineState::Booting } else { state.cloud.machine(id)?.state() };
+        instance(state, &shared.options, now, id, seen)
     });
     vec![
         leaf("reservationId", &first.reservation),

@@ -11,6 +11,7 @@ use tinqs_ci_reconciler::model::{
 };
 
 use super::bucket::Buckets;
+use super::credits::Throttle;
 use super::events::Events;
 use super::guest::Running;
 use super::identity::Identity;
@@ -45,6 +46,8 @@ pub(super) struct Record {
     /// When its guest is killed after it was asked to end.
     pub(super) guest_until: Option<Timestamp>,
     pub(super) console: String,
+    /// The turns of its guest, if CPU credits slow it down.
+    pub(super) throttle: Option<Throttle>,
 }
 
 /// A parameter of Systems Manager.
@@ -251,6 +254,7 @@ impl State {
             guest: None,
             guest_until: None,
             console: String::new(),
+            throttle: None,
         };
         self.records.insert(id.clone(), record);
     }
@@ -269,7 +273,26 @@ impl State {
         if now < record.visible_at || forgotten {
             return None;
         }
-        machine.state_at(now - self.cloud.config.list_lag - older)
+        machine.state_at(self.read_at(now, older))
+    }
+
+    /// Returns the time that a reading shows which is `older` than usual.
+    pub(super) fn read_at(&self, now: Timestamp, older: SignedDuration) -> Timestamp {
+        now - self.cloud.config.list_lag - older
+    }
+
+    /// Returns the tags of a machine that a reading of this time shows: EC2 drops those of an ended
+    /// machine before the machine itself.
+    pub(super) fn tags(
+        &self,
+        options: &Ec2Options,
+        at: Timestamp,
+        id: &MachineId,
+    ) -> BTreeMap<String, String> {
+        let kept = options.quick(options.tagged_after_end);
+        let gone_at = self.cloud.machine(id).and_then(|machine| machine.gone_at);
+        let record = self.records.get(id).filter(|_| gone_at.is_none_or(|gone| at <= gone + kept));
+        record.map_or_else(BTreeMap::new, |record| record.recipe.instance_tags())
     }
 }
 

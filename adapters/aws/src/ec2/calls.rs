@@ -20,7 +20,7 @@ use tinqs_ci_reconciler::ports::{Clock, ErrorKind, PortError};
 use super::instance::{Ownership, ownership};
 use super::instance_cache::InstanceCache;
 use super::listed::Listed;
-use super::tags::is_token;
+use super::tags::named_by;
 use crate::batch::{Answers, Bundle};
 use crate::errors::{self, again, ec2 as codes};
 use crate::pace::{Lane, Pace, Rates, seconds};
@@ -53,6 +53,9 @@ pub(super) const MOST_PAGES: usize = 1_000;
 pub(super) enum Found {
     /// A machine of ours.
     Ours(Box<Machine>),
+    /// A machine of ours that has ended, as [`Ownership::Untagged`]: policies that compare tags
+    /// allow no call for it any more.
+    Untagged(Box<Machine>),
     /// An instance that is not ours: left alone.
     Foreign,
     /// EC2 knows no instance of that ID yet.
@@ -171,9 +174,13 @@ impl Calls {
             self.listed.found(seen, &machine);
             return Found::Ours(Box::new(machine));
         }
+        if let Some(machine) = self.untagged(seen) {
+            self.instance_cache.ours(&machine);
+            return Found::Untagged(Box::new(machine));
+        }
         // A client token never changes. An instance may be visible before its tags are.
         let certain = match seen.client_token() {
-            Some(token) => !is_token(&self.installation, token),
+            Some(token) => named_by(&self.installation, token).is_none(),
             None => !seen.tags().is_empty(),
         };
         if let Some(id) = seen.instance_id().filter(|_| certain) {
@@ -200,7 +207,15 @@ impl Calls {
                 }
                 None
             }
-            Ownership::Foreign => None,
+            Ownership::Untagged(_) | Ownership::Foreign => None,
+        }
+    }
+
+    /// Returns the machine of ours that an ended instance without tags was.
+    pub(super) fn untagged(&self, seen: &Seen) -> Option<Machine> {
+        match ownership(&self.installation, seen) {
+            Ownership::Untagged(machine) => Some(*machine),
+            _ => None,
         }
     }
 

@@ -3,7 +3,7 @@
 use aws_sdk_ec2::types::{Instance as Seen, InstanceLifecycleType, InstanceStateName};
 use jiff::Timestamp;
 use tinqs_ci_reconciler::model::{
-    AttemptId, EndedBy, Machine, MachineId, MachineState, Market, StateReason,
+    AttemptId, ClassName, EndedBy, Machine, MachineId, MachineState, Market, StateReason,
 };
 use tinqs_ci_reconciler::text::cut;
 
@@ -25,6 +25,10 @@ pub enum Ownership {
     /// Its tags are those of a machine of ours, but its client token is not: somebody tagged an
     /// instance that we did not launch.
     TagsOnly(MachineId, AttemptId),
+    /// A machine of this installation that has ended, and that EC2 shows without any tag some
+    /// minutes later: its client token names it. What only tags say is missing: registration and
+    /// repository are 0, the class is empty, the deadline is the maximum.
+    Untagged(Box<Machine>),
     /// Any other instance.
     Foreign,
 }
@@ -33,12 +37,15 @@ pub enum Ownership {
 pub fn ours(installation: &str, seen: &Seen) -> Option<Machine> {
     match ownership(installation, seen) {
         Ownership::Ours(machine) => Some(*machine),
-        Ownership::TagsOnly(..) | Ownership::Foreign => None,
+        Ownership::TagsOnly(..) | Ownership::Untagged(_) | Ownership::Foreign => None,
     }
 }
 
 /// Decides by the tags and the client token; the token cannot be set by hand.
 pub fn ownership(installation: &str, seen: &Seen) -> Ownership {
+    if let Some(machine) = untagged(installation, seen) {
+        return Ownership::Untagged(Box::new(machine));
+    }
     let tagged = tags::read(installation, seen.tags());
     let (Some(id), Some(tagged)) = (seen.instance_id(), tagged) else {
         return Ownership::Foreign;
@@ -49,6 +56,30 @@ pub fn ownership(installation: &str, seen: &Seen) -> Ownership {
         return Ownership::TagsOnly(id, tagged.attempt_id);
     }
     Ownership::Ours(Box::new(machine(id, tagged, seen)))
+}
+
+fn untagged(installation: &str, seen: &Seen) -> Option<Machine> {
+    // A new instance may be visible before its tags are: only one that has ended has lost them.
+    if !has_ended(seen) || !seen.tags().is_empty() {
+        return None;
+    }
+    let id = MachineId(seen.instance_id()?.to_owned());
+    let (attempt_id, placement) = tags::named_by(installation, seen.client_token()?)?;
+    let tagged = Tagged {
+        attempt_id,
+        placement,
+        registration: 0,
+        repo_id: 0,
+        deadline: Timestamp::MAX,
+        promise: None,
+        class: ClassName(String::new()),
+    };
+    Some(machine(id, tagged, seen))
+}
+
+/// Whether an instance is terminated: it does not change any more.
+pub(super) fn has_ended(seen: &Seen) -> bool {
+    seen.state().and_then(|state| state.name()) == Some(&InstanceStateName::Terminated)
 }
 
 fn machine(id: MachineId, tagged: Tagged, seen: &Seen) -> Machine {

@@ -3,17 +3,18 @@
 //! EC2 shows an ended instance for an hour: if jobs are short, most of a list is machines that
 //! nothing will ever happen to. So a list asks for the other states, then once for each machine
 //! that it showed before, or that was launched or looked up since, and that it does not show; ended
-//! machines are cached. The whole list is read now and then.
+//! machines are cached. The whole list is read now and then: until EC2 drops the tags of an ended
+//! machine, it shows those of other processes, too.
 
 use std::collections::HashMap;
 
-use aws_sdk_ec2::types::{Filter, InstanceStateName};
+use aws_sdk_ec2::types::{Filter, Instance as Seen, InstanceStateName};
 use jiff::Timestamp;
 use tinqs_ci_reconciler::model::{Machine, MachineId};
 use tinqs_ci_reconciler::ports::PortError;
 
 use super::calls::{Calls, FINDS};
-use super::listed::has_ended;
+use super::instance::has_ended;
 use super::tags::INSTALLATION;
 
 /// Every state except `terminated`.
@@ -26,7 +27,8 @@ const NOT_ENDED: [InstanceStateName; 5] = [
 ];
 
 impl Calls {
-    /// Lists every machine of ours that EC2 shows, including those that ended in the last hour.
+    /// Lists every machine of ours that EC2 shows with its tags, including those that ended a while
+    /// ago, and each that ended since it was last shown.
     pub(super) async fn list(&self, now: Timestamp) -> Result<Vec<Machine>, PortError> {
         let tag = format!("tag:{INSTALLATION}");
         let tagged = Filter::builder().name(tag).values(&self.installation).build();
@@ -38,25 +40,28 @@ impl Calls {
             filters.push(filter.set_values(Some(states)).build());
         }
         let mut seen = self.describe("list", filters).await?;
-        if !whole {
-            for some in self.listed.missed(&seen).chunks(FINDS.most) {
-                let values = some.iter().map(|id| id.0.clone()).collect();
-                let filter = Filter::builder().name("instance-id").set_values(Some(values));
-                seen.extend(self.describe("list", vec![filter.build()]).await?);
-            }
+        // Also one that the whole list leaves out may have ended, and lost its tags since.
+        for some in self.listed.missed(&seen).chunks(FINDS.most) {
+            let values = some.iter().map(|id| id.0.clone()).collect();
+            let filter = Filter::builder().name("instance-id").set_values(Some(values));
+            seen.extend(self.describe("list", vec![filter.build()]).await?);
         }
         let mut inner = self.listed.inner();
+        let known = |seen: &Seen| {
+            let untagged = || inner.with_tags(self.untagged(seen)?);
+            Some((has_ended(seen), self.recognize(seen).or_else(untagged)?))
+        };
+        let shown: Vec<(bool, Machine)> = seen.iter().filter_map(known).collect();
         if whole {
             // EC2 may hide a new machine for a while.
             let is_new = |id: &MachineId| self.instance_cache.is_new(id, now);
             inner.whole = Some(now);
-            inner.open.retain(is_new);
+            inner.open.retain(|id, _| is_new(id));
             inner.ended.retain(|id, _| is_new(id));
         }
         let mut machines = HashMap::new();
-        for seen in &seen {
-            let Some(machine) = self.recognize(seen) else { continue };
-            if inner.note(seen, &machine) {
+        for (has_ended, machine) in shown {
+            if inner.note(has_ended, &machine) {
                 machines.insert(machine.id.clone(), machine);
             }
         }

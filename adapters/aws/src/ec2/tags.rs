@@ -53,16 +53,14 @@ pub fn token(installation: &str, attempt_id: &AttemptId, placement: u32) -> Stri
     format!("{}-{:02x}{:02x}{:02x}", attempt_id.token(placement), hash[0], hash[1], hash[2])
 }
 
-/// Whether a text has the form of this installation's client tokens, of any attempt.
-pub(super) fn is_token(installation: &str, text: &str) -> bool {
-    let expected = || {
-        let (of, _) = text.rsplit_once('-')?;
-        let (attempt_id, placement) = of.rsplit_once('-')?;
-        let attempt_id: AttemptId = attempt_id.parse().ok()?;
-        let placement: u32 = number(placement)?;
-        Some(token(installation, &attempt_id, placement))
-    };
-    expected().as_deref() == Some(text)
+/// Returns the attempt and the placement that a client token names; `None` if it has not the form
+/// of this installation's.
+pub(super) fn named_by(installation: &str, text: &str) -> Option<(AttemptId, u32)> {
+    let (of, _) = text.rsplit_once('-')?;
+    let (attempt_id, placement) = of.rsplit_once('-')?;
+    let attempt_id: AttemptId = attempt_id.parse().ok()?;
+    let placement: u32 = number(placement)?;
+    (token(installation, &attempt_id, placement) == text).then_some((attempt_id, placement))
 }
 
 /// Returns the tags of a launch, always in this order: ours, then those of the class.

@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 use tinqs_ci_reconciler::model::{MachineId, MachineState};
 use tinqs_ci_simulator::cloud::machine::MachineOutcome;
-use tinqs_ci_simulator::ec2_wire::{Ec2Options, Processes};
+use tinqs_ci_simulator::ec2_wire::{Ec2Options, GUEST, Processes};
 use tinqs_ci_simulator::forge::{self, Forge, JobSpec, Status};
 
 use super::Cloud;
@@ -34,16 +34,26 @@ impl Drop for Folder {
     }
 }
 
-fn with_processes(folder: &Folder) -> Cloud {
+fn processes(folder: &Folder) -> Processes {
     let environment = [("PATH", "/usr/local/bin:/usr/bin:/bin"), ("GREETING", "good day")];
     let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-    let guest = Processes { dir: folder.0.clone(), environment };
-    Cloud::new(Ec2Options { guest: Some(Arc::new(guest)), ..Ec2Options::instant() })
+    Processes { dir: folder.0.clone(), environment }
+}
+
+fn with_processes(folder: &Folder) -> Cloud {
+    Cloud::new(Ec2Options { guest: Some(Arc::new(processes(folder))), ..Ec2Options::instant() })
 }
 
 async fn run(cloud: &Cloud, token: &str, script: &str) -> MachineId {
+    run_on(cloud, token, ("t3.small", ""), script).await
+}
+
+/// Runs user data on a machine of this kind with these CPU credits, if any.
+async fn run_on(cloud: &Cloud, token: &str, on: (&str, &str), script: &str) -> MachineId {
     let data = BASE64_STANDARD.encode(format!("#!/bin/bash\n{script}\n"));
-    MachineId(cloud.machine(token, &[("UserData", &data)]).await)
+    let credits = ("CreditSpecification.CpuCredits", on.1);
+    let changed = [("UserData", data.as_str()), ("InstanceType", on.0), credits];
+    MachineId(cloud.machine(token, &changed).await)
 }
 
 fn state(cloud: &Cloud, id: &MachineId) -> MachineState {
@@ -171,6 +181,85 @@ async fn a_dropped_wire_leaves_no_process() {
     assert!(runs(&pid));
     drop(cloud);
     until("its end", || (!runs(&pid)).then_some(())).await;
+}
+
+/// A cloud whose T kinds spend their credits.
+fn with_credits(folder: &Folder) -> Cloud {
+    Cloud::new(Ec2Options {
+        guest: Some(Arc::new(processes(folder))),
+        spends_credits: true,
+        ..Ec2Options::instant()
+    })
+}
+
+/// Returns how often the guest of a machine was stopped for lack of CPU credits.
+fn stops(cloud: &Cloud, id: &MachineId) -> usize {
+    cloud.wire.machines().iter().find(|m| m.id == *id).unwrap().stops
+}
+
+/// Returns the states of a machine's processes: `T` is stopped.
+fn states(folder: &Folder, id: &MachineId) -> Vec<char> {
+    let mark = format!("{GUEST}={}", folder.0.join(&id.0).display());
+    let all = std::fs::read_dir("/proc").unwrap().filter_map(|entry| Some(entry.ok()?.path()));
+    let marked = all.filter(|path| {
+        let environ = std::fs::read(path.join("environ")).unwrap_or_default();
+        environ.split(|byte| *byte == 0).any(|entry| entry == mark.as_bytes())
+    });
+    let state = |path: PathBuf| {
+        let stat = std::fs::read_to_string(path.join("stat")).ok()?;
+        stat.rsplit_once(')')?.1.trim().chars().next()
+    };
+    marked.filter_map(state).collect()
+}
+
+async fn stopped(folder: &Folder, id: &MachineId) {
+    until("all of its processes are stopped", || {
+        let states = states(folder, id);
+        (!states.is_empty() && states.iter().all(|state| *state == 'T')).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_t_kind_without_credits_is_slowed_down_and_ends_its_job() {
+    let folder = Folder::new("credits");
+    let cloud = with_credits(&folder);
+    let go = folder.0.join("go");
+    // Job steps have sessions of their own.
+    let waits = format!("until [ -e {} ]; do sleep 0.01; done", go.display());
+    let script = format!("setsid bash -c '{waits}' & wait; echo done; poweroff");
+    let slow = run_on(&cloud, "t-0", ("t3.small", "standard"), &script).await;
+    let others = [
+        run_on(&cloud, "t-1", ("t3.small", "unlimited"), &script).await,
+        run_on(&cloud, "t-2", ("t3.small", ""), &script).await,
+        run_on(&cloud, "t-3", ("c7a.medium", ""), &script).await,
+    ];
+    until("some stops", || (stops(&cloud, &slow) >= 3).then_some(())).await;
+    stopped(&folder, &slow).await;
+    for id in &others {
+        assert_eq!(stops(&cloud, id), 0);
+        assert!(!states(&folder, id).contains(&'T'));
+    }
+    std::fs::write(&go, "").unwrap();
+    for id in others.iter().chain([&slow]) {
+        assert_eq!(ended(&cloud, id).await, "Client.InstanceInitiatedShutdown");
+        assert!(console(&cloud, id).contains("done"));
+    }
+}
+
+#[tokio::test]
+async fn no_process_stays_stopped() {
+    let folder = Folder::new("stopped");
+    let cloud = with_credits(&folder);
+    let polite = "trap 'echo asked; exit 0' TERM\nwhile :; do sleep 0.05; done";
+    let asked = run_on(&cloud, "t-1", ("t3.small", "standard"), polite).await;
+    let dropped = run_on(&cloud, "t-2", ("t3.small", "standard"), "sleep 600").await;
+    stopped(&folder, &asked).await;
+    assert_eq!(cloud.terminate(&asked.0).await.status, 200);
+    until("the trap's output", || console(&cloud, &asked).contains("asked").then_some(())).await;
+    stopped(&folder, &dropped).await;
+    drop(cloud);
+    until("its end", || states(&folder, &dropped).is_empty().then_some(())).await;
 }
 
 /// Creates a forge with one job and one registration, and a cloud whose machines simulate the

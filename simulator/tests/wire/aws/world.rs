@@ -92,6 +92,30 @@ async fn with_a_given_clock_time_passes_only_when_it_moves() {
 }
 
 #[tokio::test]
+async fn an_ended_machine_loses_its_tags_before_it_is_forgotten() {
+    let clock = Virtual::starting_at(Timestamp::UNIX_EPOCH + SignedDuration::from_hours(1));
+    let minutes = |minutes| clock.set(clock.now() + SignedDuration::from_mins(minutes));
+    let cloud =
+        Cloud::new(Ec2Options { clock: Some(Arc::new(clock.clone())), ..Ec2Options::instant() });
+    let id = cloud.machine("t-1", &[]).await;
+    let listed_by = async |name: &str, value: &str| {
+        let filter = [("Filter.1.Name", name), ("Filter.1.Value.1", value)];
+        cloud.call("DescribeInstances", &filter).await.all("instanceId")
+    };
+    cloud.terminate(&id).await;
+    minutes(10);
+    assert_eq!(cloud.describe(&id).await.all("key"), ["tinqs-ci", "tinqs-ci/attempt"]);
+    minutes(1);
+    let shown = cloud.describe(&id).await;
+    assert_eq!(shown.one("name"), "terminated");
+    assert_eq!(shown.one("clientToken"), "t-1");
+    assert!(shown.all("key").is_empty(), "{}", shown.body);
+    assert!(listed_by("tag:tinqs-ci", "x").await.is_empty());
+    assert!(listed_by("tag-key", "tinqs-ci*").await.is_empty());
+    assert_eq!(listed_by("client-token", "t-1").await, [id]);
+}
+
+#[tokio::test]
 async fn an_ended_machine_is_listed_for_an_hour() {
     let cloud = Cloud::new(Ec2Options { speed: 1_000, ..Ec2Options::instant() });
     let id = cloud.machine("t-1", &[]).await;

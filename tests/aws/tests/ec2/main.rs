@@ -9,6 +9,7 @@ mod prices;
 mod reasons;
 mod runner;
 mod templates;
+mod untagged;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -139,6 +139,43 @@ fn the_reason_of_an_end_is_told_with_its_remedy() {
 }
 
 #[test]
+fn an_ended_instance_without_tags_is_recognized_by_its_token_alone() {
+    let shown = |name: &str, tags: Vec<Tag>| {
+        let mut instance = seen(tags);
+        instance.state = Some(SeenState::builder().name(name.into()).build());
+        let code = "Server.SpotInstanceTermination";
+        instance.state_reason = Some(StateReason::builder().code(code).build());
+        instance
+    };
+    let ended = shown("terminated", Vec::new());
+    let Ownership::Untagged(machine) = ownership(INSTALLATION, &ended) else {
+        panic!("it was ours");
+    };
+    assert_eq!((&machine.attempt_id, machine.placement), (&attempt_id(), 1));
+    assert_eq!((machine.state, machine.ended_by), (MachineState::Gone, Some(EndedBy::Cloud)));
+    assert!(machine.state_reason.is_some());
+    // Its record has what only its tags said.
+    assert_eq!((machine.registration, machine.promise), (0, None));
+    assert_eq!(machine.deadline, Timestamp::MAX);
+    // One that has not ended may show its tags later; other tags are somebody's.
+    let strangers = [
+        shown("running", Vec::new()),
+        shown("shutting-down", Vec::new()),
+        shown("stopped", Vec::new()),
+        shown("terminated", vec![tag("Name", "database")]),
+    ];
+    for stranger in &strangers {
+        assert_eq!(ownership(INSTALLATION, stranger), Ownership::Foreign, "{stranger:?}");
+    }
+    assert_eq!(ownership("another", &ended), Ownership::Foreign);
+    for token in [Some("7f1f9a0e-6b5c".to_owned()), None] {
+        let mut other = ended.clone();
+        other.client_token = token;
+        assert_eq!(ownership(INSTALLATION, &other), Ownership::Foreign, "{other:?}");
+    }
+}
+
+#[test]
 fn a_launched_machine_is_described_by_the_record() {
     let (attempt_id, attempt) = (attempt_id(), attempt(2));
     let ask = Ask::new(INSTALLATION, &attempt_id, 1, &attempt).unwrap();
@@ -265,7 +302,9 @@ proptest! {
         let mut instance = seen(all.clone());
         let token = tags::token("one", &attempt_id, placement);
         prop_assert!(token.len() <= 64 && token.is_ascii());
-        prop_assert!(tags::is_token("one", &token) && !tags::is_token("two", &token));
+        let named = tags::named_by("one", &token);
+        prop_assert_eq!(named, Some((attempt_id.clone(), placement)));
+        prop_assert_eq!(tags::named_by("two", &token), None);
         instance.client_token = Some(token);
         let machine = ours("one", &instance).unwrap();
         prop_assert_eq!((&machine.attempt_id, machine.placement), (&attempt_id, placement));
