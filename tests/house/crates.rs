@@ -17,9 +17,14 @@ const EDGES: &[(&str, &[&str], &[&str])] = &[
     ("tinqs-ci-local", &["tinqs-ci-boot", "tinqs-ci-reconciler"], &[]),
     ("tinqs-ci-gitea", &["tinqs-ci-net", "tinqs-ci-reconciler", "tinqs-ci-workflow"], &[]),
     ("tinqs-ci-aws", &["tinqs-ci-boot", "tinqs-ci-reconciler"], &["tinqs-ci-local"]),
-    ("tinqs-ci-testing", &["tinqs-ci-reconciler"], &[]),
+    ("tinqs-ci-test-features", &["tinqs-ci-reconciler"], &[]),
+    ("tinqs-ci-testing", &["tinqs-ci-reconciler", "tinqs-ci-test-features"], &[]),
     ("tinqs-ci-simulator", &["tinqs-ci-reconciler"], &["tinqs-ci-test-runner"]),
-    ("tinqs-ci-mutants", &[], &["tinqs-ci-reconciler", "tinqs-ci-simulator"]),
+    (
+        "tinqs-ci-mutants",
+        &[],
+        &["tinqs-ci-reconciler", "tinqs-ci-simulator", "tinqs-ci-test-features"],
+    ),
     ("tinqs-ci-test-runner", &[], &[]),
     ("tinqs-ci-test-host", &["tinqs-ci-simulator", "tinqs-ci-test-runner"], &[]),
     (
