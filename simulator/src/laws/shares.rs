@@ -3,7 +3,8 @@
 //! An owner with a waiting job and without a machine in the class is passed by at most once for
 //! each other owner that waits, plus once for each replica, whose lists may be old. The same holds
 //! for an owner with machines once it has got none for half an hour; then only the others that
-//! waited as long count.
+//! waited as long count. A reconcile that takes a seat has read the seats shortly before: an owner
+//! whose last machine ended meanwhile still had it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,6 +19,9 @@ use super::Laws;
 
 /// Replicas may differ by so much in when an owner last got a seat.
 const SLACK: SignedDuration = SignedDuration::from_mins(5);
+
+/// A reconcile takes a seat by what it read within this time.
+const READ_WITHIN: SignedDuration = SignedDuration::from_secs(2);
 
 /// A seat that was taken.
 pub struct SeatTaken<'a> {
@@ -38,6 +42,8 @@ pub struct SeatTaken<'a> {
 pub(super) struct SharesWatch {
     /// When each owner last got a seat of a class.
     served: BTreeMap<(ClassName, String), Timestamp>,
+    /// When a seat of each owner was last freed.
+    freed: BTreeMap<(ClassName, String), Timestamp>,
     /// The owners that are passed by, of a class; and whether they have a machine in it.
     passed: BTreeMap<(ClassName, String, bool), Passed>,
 }
@@ -54,6 +60,11 @@ fn owner(repo: &str) -> String {
 }
 
 impl Laws {
+    /// Notes that a seat was freed.
+    pub fn on_seat_freed(&mut self, now: Timestamp, class: &ClassName, seat: &Seat) {
+        self.shares.freed.insert((class.clone(), owner(&seat.repo)), now);
+    }
+
     /// L11: a seat was taken.
     pub fn on_seat(&mut self, now: Timestamp, taken: &SeatTaken<'_>) {
         let Some(replicas) = self.fair_among else { return };
@@ -72,7 +83,9 @@ impl Laws {
         let mut broken = Vec::new();
         for other in waiting.keys().filter(|other| **other != own) {
             let has_machine = taken.held.iter().any(|seat| owner(&seat.repo) == *other);
-            if has_machine && !first.contains(other) {
+            let freed_at = self.shares.freed.get(&(class.name.clone(), other.clone()));
+            let had_machine = freed_at.is_some_and(|at| !long_ago(*at, READ_WITHIN));
+            if (has_machine || had_machine) && !first.contains(other) {
                 continue;
             }
             let key = (class.name.clone(), other.clone(), has_machine);
@@ -171,25 +184,57 @@ mod tests {
         }
     }
 
-    /// Takes seats for a repository, one a minute; others hold seats and wait. Returns how many
-    /// violations there were.
-    fn taken(count: i64, held: &[&str], waiting: &[OpenRun], from: i64) -> usize {
+    /// Returns the laws of one replica.
+    fn shared() -> Laws {
         let mut laws = Laws::new(1, at(0));
         laws.classes = vec![linux()];
         laws.fair_among = Some(1);
-        let class = ClassName(LINUX.to_owned());
+        laws
+    }
+
+    /// The repository `flood/a` takes a seat.
+    fn flood_takes(laws: &mut Laws, job: i64, now: Timestamp, held: &[Seat], waiting: &[OpenRun]) {
+        let by: AttemptId = format!("tq-job-{job}-0a1b2c3d-1").parse().expect("an attempt ID");
+        let (class, repo) = (&ClassName(LINUX.to_owned()), RepoRef::named("flood/a"));
+        laws.on_seat(now, &SeatTaken { class, by: &by, repo, held, waiting });
+    }
+
+    /// Takes seats for a repository, one a minute; others hold seats and wait. Returns how many
+    /// violations there were.
+    fn taken(count: i64, held: &[&str], waiting: &[OpenRun], from: i64) -> usize {
+        let mut laws = shared();
         let seat = |(n, repo)| {
             let attempt_id = format!("tq-job-{n}-0a1b2c3d-1").parse().expect("an attempt ID");
             Seat::new(attempt_id, RepoRef::named(repo))
         };
         let held: Vec<Seat> = (1_000..).zip(held.iter().copied()).map(seat).collect();
         for n in 0..count {
-            let by: AttemptId = format!("tq-job-{n}-0a1b2c3d-1").parse().expect("an attempt ID");
-            let (class, repo, held) = (&class, RepoRef::named("flood/a"), &held[..]);
-            laws.on_seat(at(from + n), &SeatTaken { class, by: &by, repo, held, waiting });
+            flood_takes(&mut laws, n, at(from + n), &held, waiting);
         }
         assert!(laws.violations().iter().all(|violation| violation.law == "L11"));
         laws.violations().len()
+    }
+
+    #[test]
+    fn a_reconcile_may_have_seen_a_machine_that_ended_since() {
+        let seat = Seat::new(
+            "tq-job-9-0a1b2c3d-1".parse().expect("an attempt ID"),
+            RepoRef::named("lone/a"),
+        );
+        for (seconds, expected) in [(1, 0), (2, 1)] {
+            let mut laws = shared();
+            laws.on_seat_freed(at(10) - SignedDuration::from_secs(seconds), &linux().name, &seat);
+            for n in 0..3 {
+                flood_takes(
+                    &mut laws,
+                    n,
+                    at(10),
+                    &[],
+                    &[waits(1, "flood/a", 0), waits(2, "lone/a", 5)],
+                );
+            }
+            assert_eq!(laws.violations().len(), expected, "{seconds} s ago");
+        }
     }
 
     #[test]

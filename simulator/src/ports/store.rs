@@ -147,7 +147,10 @@ impl RunStore for SimulatedPorts {
     async fn unseat(&self, class: &ClassName, attempt_id: &AttemptId) -> Result<(), PortError> {
         let call = Call::new("store.unseat", format!("{class} {attempt_id}"));
         self.call(call, |world, _| {
-            world.records.unseat(class, attempt_id);
+            let now = world.now();
+            if let Some(seat) = world.records.unseat(class, attempt_id) {
+                world.laws.on_seat_freed(now, class, &seat);
+            }
             Ok(())
         })
         .await

@@ -150,9 +150,9 @@ impl Records {
         fits
     }
 
-    /// Releases a seat.
-    pub(crate) fn unseat(&mut self, class: &ClassName, attempt_id: &AttemptId) {
-        self.seats.remove(&(class.clone(), attempt_id.clone()));
+    /// Releases a seat. Returns it, if it was held.
+    pub(crate) fn unseat(&mut self, class: &ClassName, attempt_id: &AttemptId) -> Option<Seat> {
+        self.seats.remove(&(class.clone(), attempt_id.clone()))
     }
 
     /// Stores a pause. Returns the one that holds.
