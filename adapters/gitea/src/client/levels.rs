@@ -50,15 +50,15 @@ impl Client {
         if per_repository { RegistrationLists::PerRepository } else { RegistrationLists::One }
     }
 
-    /// Whether registrations of a repository are read, changed and removed at its own path, which is
-    /// found by its ID. The calls for the whole forge take those of every repository. Those of a
+    /// Whether registrations of a repository are read, changed and removed at its own path, which
+    /// its ID leads to. The calls for the whole forge take those of every repository. Those of a
     /// scope that is one repository go by its name, which may lead to another one by now.
     pub(super) fn is_apart(&self, repo_id: i64) -> bool {
         repo_id > 0 && self.scope != Scope::All
     }
 
-    /// Returns the ID of the repository that is the scope; 0 for other scopes, and if the name leads
-    /// to none that the token may read. It is read each time, since the name can be given away.
+    /// Returns the ID of the repository that is the scope; 0 for other scopes, and if its name
+    /// leads to none that the token may read. It is read each time: the name can be given away.
     pub(super) async fn id_of_scope(&self) -> Result<i64, PortError> {
         let Scope::Repo(owner, name) = &self.scope else { return Ok(0) };
         let call = Call::get("repository", &repository_path(owner, name));
