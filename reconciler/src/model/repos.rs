@@ -79,7 +79,7 @@ pub fn same_owner(a: &str, b: &str) -> bool {
 
 /// Returns whether a repository fits a pattern: `owner/name`, in which `*` stands for any part of
 /// the owner or of the name.
-pub(super) fn pattern_fits(pattern: &str, repo: &str) -> bool {
+pub fn pattern_fits(pattern: &str, repo: &str) -> bool {
     let (Some((owner, name)), Some((of, called))) = (pattern.split_once('/'), repo.split_once('/'))
     else {
         return false;
