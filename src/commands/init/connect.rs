@@ -146,12 +146,7 @@ pub(super) async fn sign_in(
 }
 
 /// Says whose token it is, and returns the question for the scope.
-async fn offer(
-    flags: &Flags,
-    url: &str,
-    token: &Secret,
-    is_asked: bool,
-) -> Result<Offer, Problem> {
+async fn offer(flags: &Flags, url: &str, token: &Secret, is_asked: bool) -> Result<Offer, Problem> {
     let usual = usual_scope(url, token).await?;
     if !is_asked {
         return Ok(Offer::all(usual));
