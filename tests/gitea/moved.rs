@@ -1,10 +1,13 @@
 //! Repositories that vanish, that are renamed or replaced, and of which there are many.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use tinqs_ci_gitea::Scope;
+use tinqs_ci_gitea::{Config, RegisterIn, Scope};
 use tinqs_ci_reconciler::model::{Job, JobRef, Registrations, RepoRef};
 use tinqs_ci_reconciler::ports::{ErrorKind, Forge as _};
 use tinqs_ci_simulator::forge::{JobSpec, Line, Scope as Level};
@@ -71,16 +74,21 @@ fn widget() -> Scope {
 
 #[tokio::test]
 async fn where_one_repository_is_the_scope_its_registrations_follow_its_id() {
-    for (line, is_replaced) in LINES.into_iter().flat_map(|line| [(line, false), (line, true)]) {
+    let levels = [RegisterIn::Repository, RegisterIn::Scope];
+    let cases = levels.into_iter().flat_map(|level| [(level, false), (level, true)]);
+    for (line, (register_in, is_replaced)) in
+        LINES.into_iter().flat_map(|line| cases.clone().map(move |case| (line, case)))
+    {
         let wire = start(line, Right::Owner);
-        let client = client(&in_repositories(&wire.url(), widget()));
+        let settings = in_repositories(&wire.url(), widget());
+        let client = client(&Config { register_in, ..settings });
         let now = Timestamp::now();
         let made = client.register(&attempt_id(1), JOB_REPO, &linux()).await.expect("registers");
         assert!(wire.forge().rename_repo(now, JOB_REPO.name, "acme/renamed"));
         if is_replaced {
             wire.forge().push(now, JOB_REPO.name, &build());
         }
-        let shown = format!("{line:?}, replaced: {is_replaced}");
+        let shown = format!("{line:?} {register_in:?}, replaced: {is_replaced}");
         let read = client.registration(made.id, made.repo_id).await.expect("answers");
         assert_eq!(read.expect("not missing").repo_id, JOB_REPO.id, "{shown}");
         let can = client.disable(made.id, made.repo_id).await.expect("answers");
@@ -95,14 +103,17 @@ async fn where_one_repository_is_the_scope_its_registrations_follow_its_id() {
 }
 
 /// Answers like a forge that has renamed the repository 2 from `acme/widget` to `acme/renamed`: a
-/// call at the former name, whatever its method, is redirected.
-fn renamed(asked: &RecordedRequest) -> Option<Response> {
+/// call at the former name, whatever its method, is redirected. The name is looked up `before`.
+fn renamed(asked: &RecordedRequest, before: &AtomicBool) -> Option<Response> {
     let path = asked.path.split('?').next().unwrap_or_default().trim_start_matches("/api/v1");
     if path.starts_with("/repos/acme/widget") {
         let to = asked.path.replacen("acme/widget", "acme/renamed", 1);
         return Some((StatusCode::TEMPORARY_REDIRECT, [("location", to)]).into_response());
     }
     let (status, answer) = match (&asked.method, path) {
+        (&Method::GET, "/repositories/2") if before.swap(false, Ordering::Relaxed) => {
+            (200, json!({ "id": 2, "full_name": "acme/widget" }))
+        }
         (&Method::GET, "/repositories/2" | "/repos/acme/renamed") => {
             (200, json!({ "id": 2, "full_name": "acme/renamed" }))
         }
@@ -117,8 +128,11 @@ fn renamed(asked: &RecordedRequest) -> Option<Response> {
 
 #[tokio::test]
 async fn what_is_listed_by_a_former_name_is_disabled_and_removed_by_the_present_one() {
-    let script = Script::new(renamed).await;
+    let before = Arc::new(AtomicBool::new(true));
+    let script = Script::new(move |asked: &RecordedRequest| renamed(asked, &before)).await;
     let client = client(&in_repositories(&script.url, widget()));
+    let read = client.registration(5, 2).await.expect("the forge redirects reads");
+    assert_eq!(read.expect("registered").repo_id, 2);
     let listed = client.registrations(0).await.expect("the forge redirects reads");
     let Registrations::Seen(rows) = listed else { panic!("the token may list runners") };
     let [row] = &rows[..] else { panic!("one is listed: {rows:?}") };
@@ -127,8 +141,11 @@ async fn what_is_listed_by_a_former_name_is_disabled_and_removed_by_the_present_
     client.retire(row.id, row.repo_id).await.expect("removed");
     let paths = script.take_paths();
     let changes: Vec<&String> = paths.iter().filter(|path| !path.starts_with("GET ")).collect();
-    let present = "/api/v1/repos/acme/renamed/actions/runners/5";
-    assert_eq!(changes, [&format!("PATCH {present}"), &format!("DELETE {present}")]);
+    let at = |name: &str| format!("/api/v1/repos/acme/{name}/actions/runners/5");
+    let (former, present) = (at("widget"), at("renamed"));
+    let expected =
+        [format!("PATCH {former}"), format!("PATCH {present}"), format!("DELETE {present}")];
+    assert_eq!(changes, expected.each_ref());
 }
 
 /// Answers like a forge with the repositories `acme/lab-N`, each with the ID N and a runner N.

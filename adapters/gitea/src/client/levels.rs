@@ -189,6 +189,14 @@ impl Client {
         Ok((id > 0).then_some(id))
     }
 
+    /// Returns the ID of a job's repository if the scope is that repository and has this
+    /// registration; otherwise 0, as for a registration that serves a whole scope.
+    pub(super) async fn id_in_scope(&self, registration: i64, repo: RepoRef<'_>) -> i64 {
+        let Scope::Repo(owner, name) = &self.scope else { return 0 };
+        let found = self.repository_of_row(&repository_path(owner, name), registration).await;
+        found.ok().flatten().filter(|id| *id == repo.id).unwrap_or(0)
+    }
+
     /// Returns the present name of a repository; `None` if it is gone while the forge answers. A
     /// cached name may be ten minutes old unless `now` is set.
     async fn name_of(&self, repo_id: i64, now: bool) -> Result<Option<String>, PortError> {
