@@ -13,9 +13,11 @@ const KEPT: usize = 512;
 const LINES: usize = 40;
 /// Begins each line of the boot script.
 const SCRIPT: &str = "tinqs-ci: ";
-/// What the boot script says when it starts the runner, and when that ended: they tell the least.
+/// What the boot script says when it starts the runner, when that ended, and when somebody ended the
+/// script: they tell the least.
 const START: &str = "starting ";
 const END: &str = "the runner ended with status ";
+const SIGNAL: &str = "a signal ended this script";
 /// Columns of the line in a message.
 const SHOWN: usize = 300;
 
@@ -61,14 +63,15 @@ fn begins_job(line: &str) -> bool {
 }
 
 /// Returns the line that tells most, for a message: the last one, but not that the runner starts or
-/// ended, and no step of the boot script that was done when the runner started.
+/// ended, or the script by a signal, and no step of the boot script that was done when the runner
+/// started.
 pub(super) fn telling_line(kept: &str) -> Option<String> {
     let lines = || kept.lines().rev().filter(|line| !said(line).is_empty());
     let mut has_started = false;
     let line = lines().find(|line| {
         let text = said(line);
         has_started |= text.starts_with(START);
-        let is_frame = text.starts_with(START) || text.starts_with(END);
+        let is_frame = [START, END, SIGNAL].iter().any(|frame| text.starts_with(frame));
         !is_frame && !(has_started && line.contains(SCRIPT))
     });
     line.or_else(|| lines().next()).map(|line| cut(said(line), SHOWN))
@@ -161,6 +164,12 @@ mod tests {
             (bye, "the runner ended with status 1: powering off"),
             // The machine hangs in the last step.
             ("tinqs-ci: +1s it began\ntinqs-ci: +2s found act_runner", "found act_runner"),
+            // It was terminated for that, and told so.
+            (
+                "tinqs-ci: +2s found act_runner\n\
+                 tinqs-ci: +99s a signal ended this script: powering off",
+                "found act_runner",
+            ),
             // No step that was done tells why the runner ended.
             (
                 "tinqs-ci: +2s no fence\ntinqs-ci: +3s starting act_runner v0.3.1\n\
