@@ -155,10 +155,8 @@ fn files_that_cannot_be_given_to_the_user_power_the_machine_off() {
     fake.program("chown", "#!/bin/bash\nexit 1\n");
     booted(&fake, "runner", false, "");
     let home = fake.dir.path().join("user");
-    let said = format!(
-        "the files of the runner cannot be written in {}: powering off",
-        home.display()
-    );
+    let said =
+        format!("the files of the runner cannot be written in {}: powering off", home.display());
     assert_eq!(beside_steps(&fake), ["the job runs as runner", CLOSED, said.as_str()]);
     assert_eq!(fake.heard("arguments"), "");
 }
