@@ -70,7 +70,7 @@ power_off() {
     done
     exit 1
   fi
-  # By a signal from here on: that of the power-off is none to tell of.
+  # The power-off signals this script, too: that is nothing to tell.
   trap - HUP INT TERM
   systemctl poweroff || shutdown -h now || poweroff
   sleep 60
