@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 use tinqs_ci_reconciler::model::{
-    Attempt, Ended, MachineState, Outcome, PastAttempt, Run, StateReason,
+    Attempt, Ended, MachineState, Outcome, PastAttempt, Placement, Run, StateReason,
 };
 
 use super::lists::{Detail, Machines, doing, job, machine, status, waited};
@@ -216,8 +216,11 @@ fn newest(page: &mut Page, attempt: &Attempt, position: usize, detail: Detail, n
             placed(answered, refused)
         ));
     }
-    let current = placements.last().map(|placement| &placement.machine);
-    if let Some(fence) = current.and_then(|machine| fence::sentence(machine, log.as_deref())) {
+    // Of a machine that there is or was.
+    let launched = placements.last().filter(|placement| placement.answered.is_some());
+    let said_of =
+        |placement: &Placement| fence::sentence(&placement.machine, &runner.labels, log.as_deref());
+    if let Some(fence) = launched.and_then(said_of) {
         page.item(&format!("   {fence}"));
     }
     said(page, state_reason.as_ref());

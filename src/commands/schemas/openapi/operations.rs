@@ -153,7 +153,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
             Answer { status: 200, about: "The log.", body: Body::Text, headers: OF_LOG },
             Answer {
                 status: 204,
-                about: "The machine has printed nothing yet.",
+                about: "No output: none yet, or none any more of a machine that is gone.",
                 body: Body::None,
                 headers: OF_LOG,
             },
