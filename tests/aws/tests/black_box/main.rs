@@ -212,7 +212,7 @@ async fn a_job_is_reported_before_the_cloud_takes_its_machine() {
     region.assert_no_secret_told();
 }
 
-/// A machine of a T kind that has no CPU credits boots and works at its baseline, a fifth of its CPU.
+/// A machine of a T kind without CPU credits boots and works at its baseline, a fifth of its CPU.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_ends_on_a_machine_without_cpu_credits() {
     let mut region = Region::with(|options| options.spends_credits = true).await;

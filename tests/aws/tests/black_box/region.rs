@@ -341,8 +341,8 @@ impl Region {
         format!("http://127.0.0.1:{port}{path}")
     }
 
-    /// Runs a command without a server. Returns its exit code and what it prints, in one line: where
-    /// lines are broken depends on the lengths of names.
+    /// Runs a command without a server. Returns its exit code and what it prints, in one line:
+    /// where lines are broken depends on the lengths of names.
     pub(crate) fn run(&self, args: &[&str]) -> (Option<i32>, String) {
         self.run_with(args, &[])
     }
