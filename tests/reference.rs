@@ -12,12 +12,15 @@ use serde_json::Value;
 mod families;
 #[path = "observability/page.rs"]
 mod metrics;
+#[path = "reference/reasons.rs"]
+mod reasons;
 #[path = "house/words.rs"]
 mod words;
 
 use words::words;
 
 const GENERATED: &str = "<!-- Generated: UPDATE_EXPECT=1 cargo test --test reference -->\n";
+const GENERATED_END: &str = "<!-- The end of the generated part -->\n";
 
 fn read(path: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
@@ -48,8 +51,9 @@ fn cell(text: &str) -> String {
     text.replace('\n', " ").replace('|', "\\|")
 }
 
-/// Wraps a paragraph at 100 columns. A code span stays whole.
-fn wrapped(text: &str) -> String {
+/// Wraps a paragraph at 100 columns, each line but the first after the indentation. A code span
+/// stays whole.
+fn wrapped(text: &str, indent: &str) -> String {
     let mut lines: Vec<String> = Vec::new();
     for word in words(text) {
         match lines.last_mut() {
@@ -57,7 +61,8 @@ fn wrapped(text: &str) -> String {
                 line.push(' ');
                 line.push_str(&word);
             }
-            _ => lines.push(word),
+            Some(_) => lines.push(format!("{indent}{word}")),
+            None => lines.push(word),
         }
     }
     lines.join("\n")
@@ -192,7 +197,7 @@ it would serve both: put the common classes first.
 fn section(page: &mut String, title: &str, about: &str, path: &str, schema: &Value) {
     let _ = writeln!(page, "## {title}\n");
     if !about.is_empty() {
-        let _ = writeln!(page, "{}\n", wrapped(about));
+        let _ = writeln!(page, "{}\n", wrapped(about, ""));
     }
     let empty = serde_json::Map::new();
     let properties = schema["properties"].as_object().unwrap_or(&empty);
@@ -402,4 +407,15 @@ fn the_metrics_page_is_current() {
     let schema = schema("metrics");
     let page = metrics::page(schema.as_array().expect("a list of families"));
     expect_file!["../docs/reference/metrics.md"].assert_eq(&page);
+}
+
+// ---------------------------------------------------------------- reasons
+
+#[test]
+fn the_reasons_of_the_troubleshooting_page_are_current() {
+    let page = read("docs/troubleshooting.md");
+    let (begin, rest) = page.split_once(GENERATED).expect("where the generated part begins");
+    let (_, end) = rest.split_once(GENERATED_END).expect("where the generated part ends");
+    let current = format!("{begin}{GENERATED}\n{}{GENERATED_END}{end}", reasons::text());
+    expect_file!["../docs/troubleshooting.md"].assert_eq(&current);
 }
