@@ -7,7 +7,10 @@ use std::process::Command;
 
 use expect_test::expect_file;
 use serde_json::Value;
+use tinqs_ci::settings::{Form, Key, TOP};
 
+#[path = "reference/examples.rs"]
+mod examples;
 #[path = "observability/families.rs"]
 mod families;
 #[path = "observability/page.rs"]
@@ -70,11 +73,12 @@ fn wrapped(text: &str, indent: &str) -> String {
 
 // ---------------------------------------------------------------- configuration
 
-/// Returns the page of all keys, from the JSON Schema.
+/// Returns the page of all keys: from the JSON Schema, in the order in which `src/settings/keys.rs`
+/// declares them.
 fn configuration_page(schema: &Value) -> String {
     let mut page = format!("# Configuration\n\n{GENERATED}\n");
     page.push_str(CONFIGURATION_INTRODUCTION);
-    section(&mut page, "Top level", "", "", schema);
+    section(&mut page, "Top level", "", "", schema, TOP);
     page.push_str(CONFIGURATION_END);
     page
 }
@@ -91,7 +95,8 @@ variables count as unset.
 
 Unknown keys, wrong types and contradictions end the program with exit code 2 and one line per
 mistake: file, line, key, what was expected, and the nearest known key. `tinqs-ci schema config`
-prints the JSON Schema from which this page is generated.
+prints the JSON Schema from which this page is generated. Keys stand in the order of use, and the
+example below a table sets each of them; the values are no recommendations.
 
 A *secret* is `{ env = \"NAME\" }`, `{ file = \"path\" }`, `{ ssm = \"/name\" }` or
 `{ secretsmanager = \"name\" }` ([Secrets in
@@ -193,30 +198,33 @@ gets a machine of the class `linux`, and a job on `[linux, big]` one of `big`. I
 it would serve both: put the common classes first.
 ";
 
-/// Writes a table of keys, then the tables nested in it.
-fn section(page: &mut String, title: &str, about: &str, path: &str, schema: &Value) {
+/// Writes a table of keys and an example, then the tables nested in it.
+fn section(page: &mut String, title: &str, about: &str, path: &str, schema: &Value, keys: &[Key]) {
     let _ = writeln!(page, "## {title}\n");
     if !about.is_empty() {
         let _ = writeln!(page, "{}\n", wrapped(about, ""));
     }
-    let empty = serde_json::Map::new();
-    let properties = schema["properties"].as_object().unwrap_or(&empty);
-    let required: Vec<&str> =
-        schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let properties = &schema["properties"];
+    assert_eq!(properties.as_object().map(serde_json::Map::len), Some(keys.len()), "[{path}]");
     let mut tables = Vec::new();
     let mut rows = String::new();
-    for (name, property) in properties {
-        let inner_path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-        if property["properties"].is_object() {
-            tables.push((format!("`[{inner_path}]`"), inner_path, property, property));
-            continue;
-        }
-        if property["items"]["properties"].is_object() {
-            tables.push((format!("`[[{inner_path}]]`"), inner_path, property, &property["items"]));
-            continue;
+    for key in keys {
+        let (name, property) = (key.name, &properties[key.name]);
+        let inner_path = if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+        match key.form {
+            Form::Table(inner) => {
+                tables.push((format!("`[{inner_path}]`"), inner_path, property, property, inner));
+                continue;
+            }
+            Form::Tables(_, inner) => {
+                let items = &property["items"];
+                tables.push((format!("`[[{inner_path}]]`"), inner_path, property, items, inner));
+                continue;
+            }
+            _ => {}
         }
         let default = match &property["default"] {
-            Value::Null if required.contains(&name.as_str()) => "required".to_owned(),
+            Value::Null if key.required => "required".to_owned(),
             Value::Null => String::new(),
             Value::String(text) => format!("`\"{text}\"`"),
             other => format!("`{other}`"),
@@ -225,13 +233,11 @@ fn section(page: &mut String, title: &str, about: &str, path: &str, schema: &Val
         let takes = takes(property);
         let _ = writeln!(rows, "| `{name}` | {takes} | {} | {} |", cell(&default), cell(about));
     }
-    if !rows.is_empty() {
-        let _ =
-            writeln!(page, "| key | value | default | description |\n|---|---|---|---|\n{rows}");
-    }
-    for (title, path, outer, inner) in tables {
+    let _ = writeln!(page, "| key | value | default | description |\n|---|---|---|---|\n{rows}");
+    let _ = writeln!(page, "```toml\n{}```\n", examples::of(path));
+    for (title, path, outer, inner, keys) in tables {
         let about = outer["description"].as_str().unwrap_or_default();
-        section(page, &title, about, &path, inner);
+        section(page, &title, about, &path, inner, keys);
     }
 }
 
