@@ -79,9 +79,13 @@ pub(crate) async fn the_machine_of_a_running_job_is_killed() {
     host.start().await;
     let job = killed_mid_job(&host, "sleep 60").await;
     let name = job.to_string();
-    says(&host, &["why", &name], &["MachineLost", "e-run"]).await;
+    let why = "class linux has `rerun = \"never\"`: re-run it there";
+    says(&host, &["why", &name], &["MachineLost", why]).await;
     host.all_done(&[job], 60).await;
     assert_eq!(host.status(job), Status::Done(Conclusion::Failure));
+    let why = "the job is not run again: its class has `rerun = \"never\"`";
+    says(&host, &["why", &name], &[why, "re-run the job at the forge"]).await;
+    says(&host, &["describe", &format!("job-{job}")], &[why]).await;
     host.settles(90).await;
     let run = host.get(&format!("/v1/runs/job-{job}")).await;
     assert_eq!(run["status"]["outcome"], "MachineLost", "{run}");

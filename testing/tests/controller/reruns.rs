@@ -204,10 +204,14 @@ fn a_class_a_limit_or_an_old_server_may_forbid_it() {
     harness.take_back(&name);
     harness.reconcile(&name);
     assert_eq!(harness.run(&name).status.reason(), Some(Reason::MachineLost));
+    let told = harness.message(&name);
+    assert!(told.ends_with("; class good has `rerun = \"never\"`: re-run it there"), "{told}");
     harness.job_is(&name, FAILED);
     workflow_run(&harness, &[(1, FAILED)]);
+    is_not_run_again(&harness, &name, RerunEnd::Never);
+    let timeline = harness.run(&name).status.timeline;
     harness.reconcile(&name);
-    assert_eq!(harness.run(&name).status.outcome, Some(Outcome::MachineLost));
+    assert_eq!(harness.run(&name).status.timeline, timeline, "it is told once");
     assert_eq!((harness.calls("workflow_run"), requests(&harness)), (0, Vec::new()));
 
     let harness = Harness::new();
@@ -333,6 +337,36 @@ fn a_workflow_run_that_cannot_be_read_is_waited_for_and_no_longer_than_it_may() 
         assert!(told.contains("cannot be read now"), "{told}");
         harness.pass(SignedDuration::from_hours(25));
         harness.fails("workflow_run", kind);
-        is_not_run_again(&harness, &name, RerunEnd::Expired);
+        is_not_run_again(&harness, &name, RerunEnd::Unread);
     }
+}
+
+#[test]
+fn a_request_that_is_denied_until_it_is_too_late_says_that_it_was_denied() {
+    let harness = Harness::new();
+    let name = lost(&harness, 1).remove(0);
+    workflow_run(&harness, &[(1, FAILED)]);
+    for hours in [0, 12, 13] {
+        harness.pass(SignedDuration::from_hours(hours));
+        assert_eq!(harness.run(&name).status.phase, Phase::Running, "{hours}");
+        harness.fails("rerun", ErrorKind::Denied);
+        harness.reconcile(&name);
+    }
+    assert_eq!(harness.calls("rerun"), 3, "it is asked to the end");
+    let status = harness.run(&name).status;
+    assert_eq!((status.phase, status.outcome), (Phase::Finished, Some(Outcome::MachineLost)));
+    let why = RerunEnd::NotAllowed;
+    let told = status.timeline.iter().any(|m| m.what == Happened::NotRerun { why });
+    assert!(told && why.words().contains("`write:repository`"), "{:?}", status.timeline);
+}
+
+#[test]
+fn a_workflow_run_that_goes_on_for_too_long_is_the_reason() {
+    let harness = Harness::new();
+    let name = lost(&harness, 1).remove(0);
+    workflow_run(&harness, &[(1, FAILED), (2, Job::Waiting)]);
+    harness.reconcile(&name);
+    assert_eq!(harness.reason(&name), Some(Reason::AwaitsRerun));
+    harness.pass(SignedDuration::from_hours(25));
+    is_not_run_again(&harness, &name, RerunEnd::Expired);
 }
