@@ -92,6 +92,19 @@ fn a_limit_that_is_reached_is_told_while_the_workflow_run_goes_on() {
 }
 
 #[test]
+fn an_unreadable_record_of_another_failed_job_stops_no_lost_one() {
+    let harness = Harness::new();
+    let names = lost(&harness, 3);
+    workflow_run(&harness, &[(1, FAILED), (2, FAILED), (3, FAILED)]);
+    harness.reconcile(&names[1]);
+    harness.change(&names[2], |run| run.format = 99);
+    harness.reconcile(&names[0]);
+    assert_eq!(requests(&harness), [(RUN, RerunScope::Job(1))], "the third may be anybody's");
+    assert_eq!(harness.reason(&names[0]), Some(Reason::AwaitsRerun));
+    assert!(!harness.message(&names[0]).contains("cannot be read"), "{names:?}");
+}
+
+#[test]
 fn before_1_26_a_lost_job_is_said_at_once_not_to_run_again() {
     for (can_rerun, reason, then) in [
         (false, Reason::MachineLost, "this version cannot run it again by its API (1.26 can)"),
