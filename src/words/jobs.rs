@@ -28,8 +28,8 @@ pub fn after_finish(outcome: &str) -> &'static str {
     }
 }
 
-/// Returns whether a lost job is taken care of, by the timeline of its run: the forge runs it again,
-/// or somebody changed its workflow run. Then a person has nothing to do.
+/// Returns whether nobody needs to re-run a lost job, by the timeline of its run: the forge runs it
+/// again, or somebody changed its workflow run.
 pub fn is_settled(timeline: &[Milestone]) -> bool {
     let last = timeline.iter().rev().find_map(|milestone| match milestone.what {
         Happened::RerunRequested | Happened::NotRerun { why: RerunEnd::Changed } => Some(true),

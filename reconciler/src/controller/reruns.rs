@@ -127,7 +127,7 @@ impl Controller {
     /// Reads why another job of the workflow run failed.
     async fn other_failed_job(&self, own: &Run, job: &WorkflowJob) -> Result<FailedJob, PortError> {
         let run = match self.ports.store.get(&RunName::job(job.id)).await {
-            // A record that cannot be read, maybe for good, is no evidence: the others need not wait.
+            // A record that cannot be read, maybe for good, must not hold back this job.
             Err(error) if error.kind == ErrorKind::Invalid => None,
             read => read?,
         };

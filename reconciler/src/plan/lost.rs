@@ -5,8 +5,8 @@ use jiff::{SignedDuration, Timestamp};
 use super::decide::{Decision, Lost};
 use super::times::{FAILED_WITHIN, older};
 use crate::model::{
-    Attempt, AttemptId, Class, Conclusion, Condition, End, Ended, EndedBy, Happened, Machine, MachineId,
-    MachineState, Observation, Outcome, Phase, Reason, RerunJobs, Run, RunName,
+    Attempt, AttemptId, Class, Conclusion, Condition, End, Ended, EndedBy, Happened, Machine,
+    MachineId, MachineState, Observation, Outcome, Phase, Reason, RerunJobs, Run, RunName,
 };
 
 /// A job that is seen to fail this soon after its machine's deadline failed because of that.
