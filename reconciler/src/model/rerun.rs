@@ -163,7 +163,7 @@ impl WorkflowRun {
     }
 
     /// Returns the jobs that failed.
-    pub fn failed(&self) -> impl Iterator<Item = &WorkflowJob> {
+    pub fn failed(&self) -> impl DoubleEndedIterator<Item = &WorkflowJob> {
         self.jobs.iter().filter(|job| job.ended(Conclusion::Failure))
     }
 }
@@ -176,7 +176,7 @@ pub struct RerunView {
     pub run: Option<WorkflowRun>,
     /// The job of this run.
     pub own: FailedJob,
-    /// The other jobs that failed, once the workflow run is over.
+    /// The other jobs that failed, once the workflow run is over: up to one that is not known yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub others: Vec<FailedJob>,
     /// Why the forge refused the reading, or the request of this reconcile.
