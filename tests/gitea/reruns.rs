@@ -45,6 +45,7 @@ async fn failed_jobs_are_run_again_where_the_server_can_do_that() {
         assert_eq!(read.can_rerun, can, "{line:?}");
         assert_eq!(read.failed().map(|job| job.id).collect::<Vec<_>>(), [ids[0]]);
         assert!(read.jobs[0].failed_at().is_some() && read.jobs[2].completed_at.is_none());
+        let succeeded_at = read.jobs[1].completed_at;
         let ask =
             async |scope: RerunScope| client.rerun(&of, run_id, scope).await.expect("answers");
         if !can {
@@ -63,6 +64,10 @@ async fn failed_jobs_are_run_again_where_the_server_can_do_that() {
         assert_eq!(waiting.len(), 2);
         let same_ids = waiting == [ids[0], ids[2]];
         assert_eq!(same_ids, line == Line::V1_26, "each attempt has IDs of its own since 1.27");
+        // Also of a job that is not run again, which shows its former end.
+        let passed = read.jobs.iter().find(|job| job.name == "test (2)").expect("it is listed");
+        assert_eq!(passed.id == ids[1], line == Line::V1_26, "{line:?}");
+        assert!(passed.ended(Conclusion::Success) && passed.completed_at == succeeded_at);
         for number in 4..6 {
             run_one(&wire, &client, number, Conclusion::Failure).await;
         }

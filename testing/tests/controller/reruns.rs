@@ -4,8 +4,8 @@
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::controller::{Event, RerunOutcome};
 use tinqs_ci_reconciler::model::{
-    Conclusion, Happened, Job, JobTimes, MachineState, Market, Outcome, Phase, Reason, RerunEnd,
-    RerunJobs, RerunKey, RerunScope, Reruns, RunName, WorkflowJob, WorkflowRun,
+    Conclusion, Happened, Job, JobTimes, MachineState, Market, Milestone, Outcome, Phase, Reason,
+    RerunEnd, RerunJobs, RerunKey, RerunScope, Reruns, RunName, WorkflowJob, WorkflowRun,
 };
 use tinqs_ci_reconciler::plan::{FAILED_WITHIN, RERUN_LANDS_WITHIN};
 use tinqs_ci_reconciler::ports::{ErrorKind, RerunAnswer};
@@ -166,6 +166,49 @@ fn lost_jobs_are_run_again_together_unless_another_failed_by_itself() {
     workflow_run(&harness, &[(1, FAILED), (77, FAILED)]);
     harness.reconcile(&name);
     assert_eq!(requests(&harness), [(RUN, RerunScope::Job(1))]);
+}
+
+/// Since Gitea 1.27 each attempt lists all jobs under new IDs, also those that are not run again.
+#[test]
+fn beside_one_that_failed_by_itself_lost_jobs_are_run_again_one_by_one_under_new_ids() {
+    let harness = Harness::new();
+    let names = lost(&harness, 2);
+    let at = workflow_run(&harness, &[(1, FAILED), (2, FAILED), (77, FAILED)]);
+    let next_attempt = |number: u32, jobs: [(i64, Job, Option<Timestamp>); 3]| {
+        let is_done = jobs.iter().all(|(_, state, _)| matches!(state, Job::Done { .. }));
+        let job = |(id, state, completed_at): (i64, Job, Option<Timestamp>)| WorkflowJob {
+            id: i64::from(number) * 100 + id,
+            name: job_name(id),
+            state: Some(state),
+            completed_at,
+        };
+        let jobs = jobs.into_iter().map(job).collect();
+        let run = WorkflowRun { is_done, attempt: Some(number), can_rerun: true, jobs };
+        harness.state().workflow_runs.insert(RUN, run);
+    };
+    let failed = |id: i64| (id, FAILED, Some(at));
+    harness.reconcile_each(&names);
+    assert_eq!(requests(&harness), [(RUN, RerunScope::Job(2))], "the first one was not known yet");
+    next_attempt(2, [failed(1), (2, Job::Waiting, None), failed(77)]);
+    harness.pass(30 * SECOND);
+    harness.reconcile_each(&names);
+    assert_eq!(requests(&harness).len(), 1, "the workflow run goes on");
+    assert_eq!(harness.reason(&names[0]), Some(Reason::AwaitsRerun));
+    let status = harness.run(&names[1]).status;
+    assert_eq!((status.phase, status.outcome), (Phase::Finished, Some(Outcome::MachineLost)));
+    let is_not = |m: &Milestone| matches!(m.what, Happened::NotRerun { .. });
+    assert!(!status.timeline.iter().any(is_not), "it landed: {:?}", status.timeline);
+    harness.pass(10 * MINUTE);
+    let second = (2, SUCCEEDED, Some(harness.now()));
+    next_attempt(2, [failed(1), second.clone(), failed(77)]);
+    harness.reconcile(&names[0]);
+    assert_eq!(requests(&harness)[1..], [(RUN, RerunScope::Job(201))], "by its present ID");
+    next_attempt(3, [(1, Job::Waiting, None), second, failed(77)]);
+    harness.pass(30 * SECOND);
+    harness.reconcile_each(&names);
+    assert_eq!(harness.run(&names[0]).status.phase, Phase::Finished);
+    let counts = [1, 2].map(|id| recorded(&harness, id).map(|it| it.count));
+    assert_eq!((requests(&harness).len(), counts), (2, [Some(1), Some(1)]));
 }
 
 #[test]
