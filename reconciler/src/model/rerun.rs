@@ -163,7 +163,7 @@ impl WorkflowRun {
     }
 
     /// Returns the jobs that failed.
-    pub fn failed(&self) -> impl Iterator<Item = &WorkflowJob> {
+    pub fn failed(&self) -> impl DoubleEndedIterator<Item = &WorkflowJob> {
         self.jobs.iter().filter(|job| job.ended(Conclusion::Failure))
     }
 }
@@ -176,7 +176,7 @@ pub struct RerunView {
     pub run: Option<WorkflowRun>,
     /// The job of this run.
     pub own: FailedJob,
-    /// The other jobs that failed, once the workflow run is over.
+    /// The other jobs that failed, once the workflow run is over: up to one that is not known yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub others: Vec<FailedJob>,
     /// Why the forge refused the reading, or the request of this reconcile.
@@ -265,6 +265,8 @@ macro_rules! ends {
 ends! {
     /// The server has no API for it: before Gitea 1.26.
     Unsupported = "unsupported", "this version of Gitea cannot do that by its API (1.26 can)",
+    /// Its class forbids it.
+    Never = "never", "its class has `rerun = \"never\"`, the default with an instance profile",
     /// It was run again as often as its class allows.
     Limit = "limit", "it was run again as often as `rerun_limit` of its class allows",
     /// Jobs of the workflow run were canceled: a person decides.
@@ -277,6 +279,11 @@ ends! {
     Refused = "refused", "the forge refuses it: its workflow may be disabled, or was run too often",
     /// Its workflow run did not end in time.
     Expired = "expired", "its workflow run was not over within `give_up_after`",
+    /// The forge denied it until it was too late.
+    NotAllowed = "not_allowed", "the forge denied it for `give_up_after`: `forge.token` needs \
+        `write:repository`, of a user who may write to Actions of the repository",
+    /// Its workflow run could not be read until it was too late.
+    Unread = "unread", "its workflow run could not be read when `give_up_after` was over",
 }
 
 #[cfg(test)]
