@@ -89,15 +89,15 @@ async fn handle(app: Arc<App>, request: Request, may_sweep: bool) -> Response {
     };
     app.telemetry.metrics.webhook(labels::event(event), result, began.elapsed(), at);
     app.telemetry.deliveries.note(handled(&taken), at);
-    let delivery = header_text(headers, "x-gitea-delivery");
+    let delivery = || header_text(headers, "x-gitea-delivery");
     match taken {
         Ok(_) => {
-            tracing::debug!(request_id = delivery, outcome = result, "handled webhook");
+            tracing::debug!(request_id = delivery(), outcome = result, "handled webhook");
             (StatusCode::ACCEPTED, Json(json!({ "result": result }))).into_response()
         }
         Err(refusal) => {
             let error = refusal.detail.as_str();
-            tracing::warn!(request_id = delivery, outcome = result, error, "rejected webhook");
+            tracing::warn!(request_id = delivery(), outcome = result, error, "rejected webhook");
             refusal.into_response()
         }
     }
