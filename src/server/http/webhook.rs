@@ -244,7 +244,9 @@ async fn store(app: &App, event: &str, payload: &[u8]) -> Result<Acceptance, Ref
         traces::tell("run", run.as_str());
     }
     let began = Instant::now();
-    let ingested = tokio::time::timeout(INGEST_DEADLINE, app.controller.ingest(&hints)).await;
+    // Boxed: its large state would burden the deliveries that only go to the inbox.
+    let ingest = Box::pin(app.controller.ingest(&hints));
+    let ingested = tokio::time::timeout(INGEST_DEADLINE, ingest).await;
     let result = match &ingested {
         Ok(Ok(_)) => ReconcileOutcome::Acted,
         Ok(Err(_)) | Err(_) => ReconcileOutcome::Error,
