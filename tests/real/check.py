@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import os
 import random
+import re
 import sys
 import tempfile
 import time
@@ -54,6 +55,28 @@ def without_webhook(forge, host):
     forge.push("silent", ".gitea/workflows/a.yml", matrix(3, 0))
     all_succeed(forge, "silent", 3, 120)
     forge.webhooks(active=True)
+
+
+def short_jobs_without_webhook(forge, host):
+    """Jobs of a second that polls find: jobs that run on another one's machine are counted, so that
+    hardly more machines come than jobs wait. Prints how long that takes."""
+    before = set(host.machines())
+    forge.webhooks(active=False)
+    try:
+        # More than the jobs need.
+        with host.configured(lambda text: re.sub(r"(?m)^limit .*$", "limit = 40", text)):
+            began = time.monotonic()
+            forge.push("short", ".gitea/workflows/a.yml", matrix(20, 1))
+            all_succeed(forge, "short", 20, 120)
+            took, load = time.monotonic() - began, os.getloadavg()[0]
+            # Also machines that came when all jobs had one.
+            nothing_left(forge, host)
+    finally:
+        forge.webhooks(active=True)
+    made = len(set(host.machines()) - before)
+    print(f"       {took:.1f} s from the push to the last job (goal: 30), {made} machines, load {load:.1f}",
+          flush=True)
+    assert made in (20, 21), f"{made} machines for 20 jobs"
 
 
 def labels_nobody_serves(forge, host):
@@ -137,6 +160,7 @@ JOBS = [
     surroundings,
     matrix_of_20,
     without_webhook,
+    short_jobs_without_webhook,
     labels_nobody_serves,
     controller_killed,
     machine_killed,
