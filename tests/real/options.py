@@ -63,7 +63,7 @@ def other_image(cloud, than):
                 and i["ImageId"] != than and i["RootDeviceName"] == "/dev/xvda")
 
 
-def told(cloud, machine, image, names, group):
+def told(cloud, machine, image, names):
     """Asserts the options that the emulator keeps."""
     assert machine["ImageId"] == image["ImageId"], machine["ImageId"]
     assert machine["InstanceType"] == "t3.small" and machine["InstanceLifecycle"] == "spot", machine
@@ -80,25 +80,25 @@ def told(cloud, machine, image, names, group):
     assert tags["Team"] == "of-the-template", tags
     assert tags["aws:ec2launchtemplate:id"] == names["template"], tags
     assert tags["aws:ec2launchtemplate:version"] == "2", tags
-    attribute = cloud.ec2.describe_instance_attribute(InstanceId=id, Attribute="groupSet")
-    assert [group["GroupId"] for group in attribute["Groups"]] == [group], attribute["Groups"]
     attribute = cloud.ec2.describe_instance_attribute(
         InstanceId=id, Attribute="instanceInitiatedShutdownBehavior")
     assert attribute["InstanceInitiatedShutdownBehavior"]["Value"] == "terminate", attribute
 
 
-def told_while_it_lives(cloud, machine, image, names):
+def told_while_it_lives(cloud, machine, image, group):
     """Asserts the disk and the address, which end with the machine."""
     filters = [{"Name": "attachment.instance-id", "Values": [machine["InstanceId"]]}]
     (disk,) = cloud.ec2.describe_volumes(Filters=filters)["Volumes"]
-    (attached,) = disk["Attachments"]
-    assert attached["Device"] == image["RootDeviceName"] and attached["DeleteOnTermination"], attached
+    (attached,) = machine["BlockDeviceMappings"]
+    assert attached["DeviceName"] == image["RootDeviceName"], attached
+    assert attached["Ebs"]["VolumeId"] == disk["VolumeId"] and attached["Ebs"]["DeleteOnTermination"], attached
     assert (disk["Size"], disk["VolumeType"]) == (40, "gp3"), disk
     assert disk["Encrypted"] and disk["KmsKeyId"] == KEY, disk
     tags = {tag["Key"]: tag["Value"] for tag in disk["Tags"]}
     assert tags["CostCenter"] == "ci" and tags["tinqs-ci"] == "tinqs-ci", tags
     (interface,) = machine["NetworkInterfaces"]
     assert interface["Association"]["PublicIp"] == machine["PublicIpAddress"], machine
+    assert [one["GroupId"] for one in interface["Groups"]] == [group], interface
 
 
 def recorded(asked):
@@ -119,7 +119,7 @@ def recorded(asked):
 def options_of_machines(forge, cloud, host):
     """Two jobs, each on a machine with every option of `[class.machines]`, launched at the rate of `[aws]`."""
     image = other_image(cloud, host.environment["RUNNER_AMI"])
-    names = prepared(cloud, image)
+    names, group = prepared(cloud, image), host.environment["SECURITY_GROUP"]
     file = host.dir / "options.toml"
     file.write_text(OPTIONS.format(**host.environment, **names))
     before = {machine["InstanceId"] for machine in cloud.machines()}
@@ -134,14 +134,14 @@ def options_of_machines(forge, cloud, host):
         forge.push("options", ".gitea/workflows/a.yml", matrix(2, 0))
         machines = until("two machines", lambda: len(new()) == 2 and new(), 90)
         for machine in machines:
-            told_while_it_lives(cloud, machine, image, names)
+            told_while_it_lives(cloud, machine, image, group)
         cloud.boot(True)
         all_succeed(forge, "options", 2, 120)
         for job in forge.jobs("options"):
             recorded(launch(cloud.dir, job["id"]))
             assert "chosen by price" in host.said("describe", f"job-{job['id']}")
     for machine in new():
-        told(cloud, machine, image, names, host.environment["SECURITY_GROUP"])
+        told(cloud, machine, image, names)
     first, second = sorted(machine["LaunchTime"] for machine in machines)
     assert (second - first).total_seconds() >= APART, f"launched at {first} and {second}"
     asked = calls(cloud.dir, "DescribeSpotPriceHistory")[-1]
