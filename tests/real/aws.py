@@ -23,6 +23,7 @@ from host import Program
 from noticed import NOTICED
 from options import options_of_machines
 from recorded import launch, recording
+from short import short_jobs
 from workflows import AS_USER, IN_IMAGE, matrix, surroundings_of
 
 HERE = Path(__file__).resolve().parent
@@ -157,6 +158,11 @@ def matrix_of_20(forge, cloud, host):
     assert made == 20, f"{made} machines for 20 jobs"
 
 
+def short_jobs_without_webhook(forge, cloud, host):
+    with host.varied(LIMIT="40"):
+        short_jobs(forge, cloud.machines, lambda: nothing_left(forge, cloud))
+
+
 def controller_killed(forge, cloud, host):
     """No emulator honors client tokens: a launch with a lost reply may be duplicated, never lost."""
     forge.push("killed", ".gitea/workflows/a.yml", matrix(10, 2))
@@ -229,8 +235,8 @@ def user_of_the_image(forge, cloud, host):
     assert "can reach" not in said and "powering off" in said, said
 
 
-SCENARIOS = [set_up, asked_for, surroundings, matrix_of_20, controller_killed, machine_taken, options_of_machines,
-             *NOTICED]
+SCENARIOS = [set_up, asked_for, surroundings, matrix_of_20, short_jobs_without_webhook, controller_killed,
+             machine_taken, options_of_machines, *NOTICED]
 # As a function, which Lambda starts and ends.
 IN_FUNCTION = [set_up, asked_for, surroundings, matrix_of_20, machine_taken]
 # With machines made of a root.
