@@ -124,8 +124,8 @@ fn files_import_only_lower_layers() {
 
 #[test]
 fn imports_form_no_cycle() {
-    // A module's file and its child modules are one unit, because children use private items of
-    // their parent.
+    // A module's file and the files in its folder are one unit, because children use private items
+    // of their parent.
     let cycles: Vec<String> = graph()
         .cycles()
         .iter()

@@ -17,7 +17,7 @@ use tinqs_ci_reconciler::ports::{OpenRun, Seat};
 
 use super::etag::Wanted;
 use super::guard::Identity;
-use super::status::today;
+use super::spend::today;
 use super::work::Work;
 use super::{App, Ctx, Refusal};
 use crate::api::{BudgetUse, Class, List, MachineView, Registration, RepoSeats, Unavailable};
