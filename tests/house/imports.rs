@@ -12,8 +12,7 @@ use super::tree::{files, has_extension, read, sources};
 const LAYERS: &[Layers<'_>] = &[
     Layers {
         source: "reconciler/src",
-        modules: &[&["text"], &["model"], &["ports"], &["plan"], &["views"], &["controller"]],
-        later: &["views"],
+        modules: &[&["text"], &["model"], &["ports"], &["plan"], &["controller"]],
     },
     Layers {
         source: "src",
@@ -25,7 +24,6 @@ const LAYERS: &[Layers<'_>] = &[
             &["server"],
             &["commands"],
         ],
-        later: &[],
     },
 ];
 

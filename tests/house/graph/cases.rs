@@ -423,11 +423,7 @@ fn unreadable_files_are_problems() {
 
 #[test]
 fn imports_of_higher_or_same_layers_are_reported() {
-    let layers = Layers {
-        source: "one/src",
-        modules: &[&["low"], &["left", "right"], &["top"], &["coming"]],
-        later: &["coming"],
-    };
+    let layers = Layers { source: "one/src", modules: &[&["low"], &["left", "right"], &["top"]] };
     let sources = [
         ("one/src/lib.rs", "mod low;\nmod left;\nmod right;\nmod top;\npub const K: u8 = 1;"),
         ("one/src/low.rs", "mod own;\nuse crate::left::L;\nuse crate::K;\npub struct Low;"),
@@ -461,13 +457,9 @@ fn differences_between_layers_and_folder_are_reported() {
         ("one/src/b.rs", ""),
         ("one/src/c.rs", ""),
     ]);
-    let layers = Layers { source: "one/src", modules: &[&["a"], &["gone"], &["c"]], later: &["c"] };
+    let layers = Layers { source: "one/src", modules: &[&["a"], &["gone"], &["c"]] };
     assert_eq!(
         layers.unplaced(&graph),
-        [
-            "one/src/b.rs: in no layer",
-            "one/src/gone: in the table, but does not exist",
-            "one/src/c: exists, but is listed as `later`",
-        ]
+        ["one/src/b.rs: in no layer", "one/src/gone: in the table, but does not exist"]
     );
 }
