@@ -1,4 +1,4 @@
-//! What blocks a job at the forge, and what would unblock it.
+//! The blocks of a job at the forge, and what would unblock it.
 
 use super::lasting;
 use jiff::SignedDuration;

@@ -58,7 +58,7 @@ pub enum What {
     },
     /// The spot breaker of a class opened.
     SpotBreakerOpened {
-        /// Why.
+        /// The reason, in words.
         message: String,
     },
     /// The spot breaker of a class closed.
@@ -72,7 +72,7 @@ pub enum What {
     Resumed {
         /// The time for which they were paused.
         after: SignedDuration,
-        /// Who did it; `None` if another replica was asked.
+        /// The caller who did it; `None` if another replica was asked.
         by: Option<String>,
     },
     /// A service began to fail.
