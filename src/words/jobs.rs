@@ -1,4 +1,4 @@
-//! How jobs ended, by the names of outcomes in JSON.
+//! The ends of jobs, by the names of outcomes in JSON.
 
 use tinqs_ci_reconciler::model::{Happened, Milestone, RerunEnd};
 

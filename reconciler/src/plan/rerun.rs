@@ -31,9 +31,9 @@ pub(super) enum RerunStep {
     Wait,
     /// The forge is asked.
     Ask {
-        /// Which jobs.
+        /// The jobs that it is to run again.
         scope: RerunScope,
-        /// What is recorded before.
+        /// The requests as they are recorded before.
         requests: Vec<Reruns>,
     },
     /// A request had its effect.
