@@ -10,7 +10,7 @@ use tinqs_ci_reconciler::model::{
 use super::lists::{Detail, Machines, doing, job, machine, status, waited};
 use super::{age, span, timeline};
 use crate::api::{MachineView, Registration};
-use crate::words::{fence, jobs};
+use crate::words::{fence, jobs, reasons};
 use tinqs_ci_reconciler::text::{cut, escape};
 
 /// Cuts and escapes a text; an empty one becomes `-`.
@@ -103,6 +103,9 @@ fn conditions(page: &mut Page, run: &Run, now: Timestamp) {
     for condition in &run.status.conditions {
         let since = age(condition.since, now);
         page.item(&format!("{} for {since}: {}", condition.reason, shown(&condition.message)));
+        if let Some(address) = reasons::explained_at(condition.reason.as_str()) {
+            page.item(&format!("   more: {address}"));
+        }
     }
     if run.status.conditions.is_empty() {
         page.item("none");

@@ -202,6 +202,7 @@ fn a_run_is_described_in_full() {
 
         Conditions:
           Blocked for 1m: waits for \u{1b}[31m others
+             more: docs/troubleshooting.md#blocked
 
         Attempts:
           attempt 1 of 2: class linux, decided 2m ago, ended 2026-11-24T11:57:35Z: the cloud has no capacity

@@ -12,7 +12,7 @@ use crate::api::status::{
     Attention, ClassStatus, ClassWaits, JobWhy, RunReason, Service, Spend, StatusView, WaitReasons,
     Webhooks,
 };
-use crate::words::{jobs, lasting};
+use crate::words::{jobs, lasting, reasons};
 use tinqs_ci_reconciler::text::{cut, escape};
 
 /// The maximum number of entries of each part that are shown.
@@ -245,6 +245,9 @@ fn story(page: &mut String, job: &JobWhy, now: Timestamp) {
     }
     if let Some(fix) = &job.fix {
         line("to unblock", fix);
+    }
+    if let Some(address) = job.reason.as_deref().and_then(reasons::explained_at) {
+        line("more", &address);
     }
     for (index, note) in job.notes.iter().enumerate() {
         line(if index == 0 { "notes" } else { "" }, note);
