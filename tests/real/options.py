@@ -9,7 +9,7 @@ KEY = "arn:aws:kms:us-east-1:123456789012:key/0a1b2c3d-0000-4000-8000-0000000000
 OPTIONS = """store = "dynamodb:{DDB_TABLE}"
 compute = "ec2:{AWS_REGION}"
 [aws]
-launch_rate = 0.2
+launch_rate = 0.1
 launch_burst = 1
 [[class]]
 name = "linux"
@@ -32,7 +32,7 @@ hop_limit = 2
 tags = {{ CostCenter = "ci" }}
 """
 # Seconds between two launches by `launch_rate`, of which EC2 tells whole ones.
-APART = 5 - 1
+APART = 10 - 1
 
 
 def prepared(cloud, image):
@@ -143,7 +143,9 @@ def options_of_machines(forge, cloud, host):
     for machine in new():
         told(cloud, machine, image, names)
     first, second = sorted(machine["LaunchTime"] for machine in machines)
-    assert (second - first).total_seconds() >= APART, f"launched at {first} and {second}"
+    apart = (second - first).total_seconds()
+    print(f"       the second machine was launched {apart:.0f} s after the first one", flush=True)
+    assert apart >= APART, f"launched at {first} and {second}"
     asked = calls(cloud.dir, "DescribeSpotPriceHistory")[-1]
     kinds = {value for name, value in asked.items() if name.startswith("InstanceType.")}
     assert kinds == {"t3.small", "t3.medium"}, asked
