@@ -4,15 +4,15 @@
 use tinqs_ci_reconciler::model::MachineSpec;
 use tinqs_ci_reconciler::text::cut;
 
-/// What the boot script says of that service, after which it names the user.
+/// The words of the boot script about that service, after which it names the user.
 const CLOSED: &str = "the instance metadata service is closed to ";
-/// What it says where no firewall works.
+/// Its words where no firewall works.
 const NO_FIREWALL: &str = "neither nft nor iptables works here: ";
-/// What it says if the user is in the group `docker`, by its class or by the image.
+/// Its words if the user is in the group `docker`, by its class or by the image.
 const IN_DOCKER: &str = "is in the group docker";
-/// What it says if the image lets the user become root by `sudo`.
+/// Its words if the image lets the user become root by `sudo`.
 const HAS_SUDO: &str = "has sudo without a password";
-/// What it says after either.
+/// Its words after either.
 const NOT_FENCED: &str = ": a job can become root, nothing is fenced";
 
 /// The most columns of a user's or a role's name.
@@ -193,7 +193,7 @@ mod tests {
         assert!(told.starts_with(&by("`network` is `host`")), "{told}");
     }
 
-    /// What the record keeps of a console of EC2, which begins with the kernel.
+    /// The lines that the record keeps of a console of EC2, which begins with the kernel.
     #[test]
     fn the_line_about_the_fence_comes_from_the_console_to_the_sentence() {
         let kernel = "[    0.5] the kernel says much\n".repeat(300);

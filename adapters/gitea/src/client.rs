@@ -43,6 +43,7 @@ use call::Call;
 pub use contents::{Changes, Commit, File, Folders, LARGEST_FILE, MOST_FILES, Repository};
 use levels::Levels;
 pub use levels::OTHER_LEVEL;
+pub use reruns::RerunAccess;
 pub use runners::ListedRunner;
 use runners::RunnerList;
 use send::Sender;

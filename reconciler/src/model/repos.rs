@@ -15,7 +15,7 @@ pub struct RepoRef<'a> {
     pub name: &'a str,
 }
 
-/// What a repository is found by in a map: its ID, or its name in lower case if that is unknown.
+/// The key of a repository in a map: its ID, or its name in lower case if that is unknown.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RepoKey {
     /// Its ID.

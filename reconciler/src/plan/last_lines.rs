@@ -17,12 +17,12 @@ const KEPT_OF_FENCE: usize = 256;
 const LINES: usize = 40;
 /// Begins each line of the boot script.
 const SCRIPT: &str = "tinqs-ci: ";
-/// What the boot script says when it starts the runner, when that ended, and when a signal ended it:
-/// they tell the least.
+/// The lines of the boot script when it starts the runner, when that ended, and when a signal ended
+/// the script: they tell the least.
 const START: &str = "starting ";
 const END: &str = "the runner ended with status ";
 const SIGNAL: &str = "a signal ended this script";
-/// What is in the one line of the boot script that says what fences its job.
+/// The words of which one is in the line of the boot script about the fence of its job.
 const FENCE: [&str; 2] = ["the instance metadata service", "nothing is fenced"];
 /// Columns of the line in a message.
 const SHOWN: usize = 300;
@@ -30,8 +30,8 @@ const SHOWN: usize = 300;
 /// Returns the last lines before a job, escaped and without credentials, after the line that says
 /// what fences the job, wherever that is. `None` if there are none.
 ///
-/// Where the log is cut, a job may have begun before the cut, so only lines of the boot script are
-/// kept, as of one that is not short.
+/// A job may have begun before the cut of a cut log, so only lines of the boot script are kept, as
+/// of one that is not short.
 pub fn last_lines(log: &MachineLog, redactor: &Redactor) -> Option<String> {
     // The first line of a cut log may begin with the end of a credential.
     let from = if log.cut { after_line(&log.bytes)? } else { 0 };
