@@ -73,10 +73,10 @@ impl Site {
 
     fn env(&self) -> [(&'static str, &str); 5] {
         [
-            ("PATH", &self.path),
+            ("PATH", self.path.as_str()),
             ("HOME", self.folder.path().to_str().expect("UTF-8")),
             ("NO_COLOR", "1"),
-            ("TINQS_CI_SERVER__API", &self.api),
+            ("TINQS_CI_SERVER__API", self.api.as_str()),
             ("GITEA_TOKEN", "api-token"),
         ]
     }
@@ -217,7 +217,8 @@ fn form(text: &str) -> String {
     let mut form = String::new();
     for c in text.chars() {
         let c = if c.is_ascii_digit() { '0' } else { c };
-        if !(c == '0' || c == ' ') || !form.ends_with(c) {
+        let repeats = (c == '0' || c == ' ') && form.ends_with(c);
+        if !repeats {
             form.push(c);
         }
     }
