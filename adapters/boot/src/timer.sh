@@ -140,7 +140,7 @@ seconds_left || {
 ) &
 trap power_off EXIT
 # On a process machine, `power_off` itself signals this script.
-trap '[ -e "$HOME/.tinqs-ci-powered-off" ] || say "a signal ended this script: powering off"; exit 1' HUP INT TERM
+trap '[ -e "$HOME/.tinqs-ci-powered-off" ] && exit 1; fail "a signal ended this script"' HUP INT TERM
 
 # The runner's identity, valid for one job, and its configuration.
 { mkdir -p "$HOME/tinqs-ci" && cd "$HOME/tinqs-ci"; } || fail
