@@ -131,7 +131,7 @@ impl Site {
             .replace(&self.listen, "127.0.0.1:8080")
             .replace(&self.api, "127.0.0.1:8081")
             .replace(&self.bin.path().display().to_string(), "/usr/local/bin")
-            .replace(&folder.display().to_string(), "/home/tinqs-ci")
+            .replace(&folder.display().to_string(), "/srv/tinqs-ci")
     }
 }
 
