@@ -84,8 +84,8 @@ impl Laws {
         for other in waiting.keys().filter(|other| **other != own) {
             let has_machine = taken.held.iter().any(|seat| owner(&seat.repo) == *other);
             let freed_at = self.shares.freed.get(&(class.name.clone(), other.clone()));
-            let had_machine = freed_at.is_some_and(|at| !long_ago(*at, READ_WITHIN));
-            if (has_machine || had_machine) && !first.contains(other) {
+            let lost_one_just_now = freed_at.is_some_and(|at| !long_ago(*at, READ_WITHIN));
+            if (has_machine || lost_one_just_now) && !first.contains(other) {
                 continue;
             }
             let key = (class.name.clone(), other.clone(), has_machine);
