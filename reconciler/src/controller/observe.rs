@@ -5,12 +5,12 @@ mod unlisted;
 
 use std::collections::BTreeSet;
 
-use jiff::Timestamp;
 
 use super::Controller;
 use super::by_run::ByRun;
 use super::cache::{Machines, Seats};
 use super::ends::ListRead;
+use super::true_time::Shown;
 use crate::model::{
     AtWork, AttemptId, Cause, Class, ClassName, Conclusion, Job, Machine, Observation,
     ObservedClass, Outcome, Phase, Refusal, Registration, Registrations, Run, RunName, nearest,
@@ -29,10 +29,10 @@ impl Controller {
     /// # Errors
     /// Returns the error of any read that failed, and `Conflict` if the record keeps changing.
     pub async fn observe(&self, name: &RunName) -> Result<Observation, PortError> {
-        let now = self.ports.clock.now();
+        let shown = self.clock.show();
         for _ in 0..READINGS {
             let run = self.ports.store.get(name).await?;
-            let seen = self.read(name, run, now).await?;
+            let seen = self.read(name, run, shown).await?;
             if !seen.needs_second_reading() {
                 return Ok(seen);
             }
@@ -55,7 +55,7 @@ impl Controller {
         &self,
         name: &RunName,
         mut run: Option<Run>,
-        now: Timestamp,
+        shown: Shown,
     ) -> Result<Observation, PortError> {
         let settings = self.settings();
         let ticket = self.cache.ticket();
@@ -75,8 +75,8 @@ impl Controller {
         let class = class.cloned();
         let nearest = job_of.and_then(|(repo, labels)| nearest(&settings.classes, repo, labels));
         let mut seen = Observation {
-            now,
-            clock: self.clock.check(now),
+            now: shown.time,
+            clock: self.clock.check(shown),
             installation: settings.installation_id(),
             name: name.clone(),
             job,
@@ -107,7 +107,7 @@ impl Controller {
                 // with a machine does not even wait for it.
                 let _ = self.read_spend().await;
             }
-            let budget_stop = self.budget_stop(&class, now);
+            let budget_stop = self.budget_stop(&class, seen.now);
             let cached = self.with_cached(class, &seen);
             seen.class = Some(ObservedClass { pools, paused, budget_stop, ..cached });
         }

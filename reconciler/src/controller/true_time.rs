@@ -31,6 +31,13 @@ pub struct ClockReading {
     pub ahead: Option<SignedDuration>,
 }
 
+/// What a clock showed, and what was known of the true time then.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shown {
+    pub(super) time: Timestamp,
+    truth: TrueTime,
+}
+
 impl CheckedClock {
     /// Checks a clock by the answers of a forge.
     pub(super) fn new(own: Arc<dyn Clock>, forge: Arc<dyn Forge>) -> Self {
@@ -48,11 +55,26 @@ impl CheckedClock {
         }
     }
 
-    /// Checks this clock and what it showed a moment ago: it may have been set since then.
-    pub(super) fn check(&self, shown: Timestamp) -> ClockCheck {
+    /// Reads the clock, and the true time at the same moment.
+    pub(super) fn show(&self) -> Shown {
+        Shown { time: self.now(), truth: self.forge.true_time() }
+    }
+
+    /// Checks this clock and what it showed a moment ago: it may have been set since then. Both times
+    /// are of one moment, so that a slow observation is not taken for a clock that is behind.
+    pub(super) fn check(&self, shown: Shown) -> ClockCheck {
         let check = self.read().check;
-        match self.forge.true_time() {
-            TrueTime::About(truth) if check.agrees() => ClockCheck::of(shown.duration_since(truth)),
+        if !check.agrees() {
+            return check;
+        }
+        let ahead_of = |truth| ClockCheck::of(shown.time.duration_since(truth));
+        match (shown.truth, self.forge.true_time()) {
+            (TrueTime::About(then), _) => ahead_of(then),
+            // It took long, or was behind until it was set.
+            (TrueTime::Unknown, TrueTime::About(now)) => match ahead_of(now) {
+                ClockCheck::Behind => ClockCheck::Unchecked,
+                check => check,
+            },
             _ => check,
         }
     }

@@ -91,6 +91,28 @@ fn a_clock_that_is_set_right_during_an_observation_ends_no_machine() {
 }
 
 #[test]
+fn an_observation_that_takes_minutes_is_not_taken_for_a_clock_that_is_behind() {
+    let harness = Harness::new();
+    let name = started(&harness);
+    ahead(&harness, SECOND);
+    let registration = attempt(&mut harness.run(&name)).runner.id;
+    harness.state().registrations.retain(|row| row.id != registration);
+    harness.reconcile(&name);
+    harness.pass(2 * MINUTE);
+    ahead(&harness, SECOND);
+    // The reading of the job takes three minutes of the true time.
+    harness.when("job", |state| {
+        state.now += 3 * MINUTE;
+        state.true_time = TrueTime::About(state.now);
+    });
+    let slow = harness.reconcile(&name);
+    assert!(slow.events.is_empty(), "{:?}", slow.events);
+    let next = harness.reconcile(&name);
+    // It was seen missing five minutes before.
+    assert!(effects(&next).contains(&("21", ActionKind::Terminate)), "{:?}", effects(&next));
+}
+
+#[test]
 fn a_clock_that_is_behind_records_the_true_time() {
     let harness = Harness::new();
     let name = harness.jobs(1, "good").remove(0);
