@@ -240,6 +240,13 @@ impl Forge {
         }
     }
 
+    /// Returns when a task was canceled, if its job still tells that. A job that is run again under
+    /// its ID does not tell any more who executed it.
+    pub fn tells_canceled(&self, task_id: i64) -> Option<Timestamp> {
+        let job = self.jobs.get(&self.tasks.get(&task_id)?.job_id)?;
+        self.canceled_at(task_id).filter(|_| job.task_id == Some(task_id))
+    }
+
     /// Returns a job by its ID.
     pub fn job(&self, id: i64) -> Option<&JobRow> {
         self.jobs.get(&id)

@@ -4,6 +4,7 @@
 mod assigned;
 mod boots;
 mod calls;
+mod canceled;
 mod credentials;
 pub(crate) mod drift;
 mod formats;
@@ -154,6 +155,10 @@ pub struct Laws {
     /// The longest permitted time until a run says that the cloud took the machine of its job (L9);
     /// `None`: not checked.
     pub lost_told_within: Option<SignedDuration>,
+    /// Whether the life of machines whose job was canceled is checked.
+    pub watches_canceled: bool,
+    /// Machines that outlived the cancellation of their job, once each.
+    outlived: BTreeSet<MachineId>,
 }
 
 impl Laws {
@@ -204,6 +209,8 @@ impl Laws {
             watches_boots: false,
             reruns_within: None,
             lost_told_within: None,
+            watches_canceled: false,
+            outlived: BTreeSet::new(),
         }
     }
 

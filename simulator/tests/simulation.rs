@@ -276,6 +276,13 @@ fn lost() {
     let outcomes = with_faults(&Profile::lost(), SEEDS, &["records_lost", "rebuilt"]);
     let needed = machines_per_job(&outcomes);
     assert!(outcomes.len() < 10 || needed < 1.05, "{needed} machines per job");
+    for outcome in outcomes.iter().filter(|outcome| outcome.struck.contains_key("rebuilt")) {
+        let Outcome { seed, ran, lost, canceled, machines, .. } = outcome;
+        println!(
+            "REB seed {seed} ran {ran} lost {lost} canceled {canceled} machines {machines} {:?}",
+            outcome.struck
+        );
+    }
 }
 
 #[test]

@@ -116,7 +116,7 @@ pub struct Profile {
     /// Source of demand.
     pub demand: Demand,
     /// Which lists show the registrations.
-    pub lists: RegistrationLists,
+    pub lists: fn(&mut Rng) -> RegistrationLists,
     /// Longest permitted wait of a job during the faults, without the time in which no job can
     /// start.
     pub waits_at_most: SignedDuration,
@@ -133,8 +133,11 @@ impl Profile {
         Self::all().into_iter().find(|profile| profile.name == name)
     }
 
-    /// Switches on the laws that only some profiles can be held to.
-    pub(super) fn switch_on(&self, laws: &mut Laws, faults: &FaultProfile) {
+    /// Switches on the laws that only some profiles can be held to. `is_up`: there is no period in
+    /// which something fails.
+    pub(super) fn switch_on(&self, laws: &mut Laws, faults: &FaultProfile, is_up: bool) {
+        // Replicas that are replaced stand still for a while.
+        laws.watches_canceled = is_up && faults.answers_all() && self.name != "upgrade";
         laws.watches_boots = self.watches_boots();
         laws.reruns_within = self.reruns_within(faults);
         let is_checked = matches!(self.name, "interrupt" | "taken") && !fails(faults);
