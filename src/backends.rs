@@ -165,7 +165,7 @@ pub async fn stores(
 /// accepted, and the loops retry.
 async fn choose_demand(demand: &DemandSource) -> Result<(), BackendError> {
     match demand.choose().await {
-        Ok(Ok(choice)) => tracing::info!("{}", choice.why),
+        Ok(Ok(choice)) => tracing::info!(why = choice.why, "chose how demand is found"),
         Ok(Err(refusal @ Refusal::Forgejo { .. })) => {
             let (message, hint) = (refusal.to_string(), Refusal::OTHER_SERVER);
             return Err(BackendError::Unsupported { message, hint });

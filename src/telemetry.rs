@@ -53,7 +53,7 @@ pub use observed::{Observed, Seen, observe};
 pub use open_runs::Listing;
 pub use pauses::Pauses;
 pub use samples::{MINUTES, Sample, Samples};
-pub use scrape::Held;
+pub use scrape::HeldWakes;
 pub use told_classes::ToldClasses;
 pub use unserved::{Polled, Unserved};
 pub use waits::{RecentWaits, Waits};
@@ -94,7 +94,7 @@ pub struct Telemetry {
     /// When this process started.
     pub started_at: Timestamp,
     /// Wake-ups that were taken from the queue and whose reconcile has not begun.
-    pub held: Held,
+    pub held: HeldWakes,
     clock: Arc<dyn Clock>,
     /// The configured classes. A reload replaces them.
     classes: RwLock<Arc<[Class]>>,
@@ -130,7 +130,7 @@ impl Telemetry {
             spot_breakers: ToldClasses::default(),
             drift: OpenDrift::default(),
             started_at,
-            held: Held::default(),
+            held: HeldWakes::default(),
             clock,
             classes: RwLock::new(classes.into()),
             installation: RwLock::default(),

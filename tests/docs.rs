@@ -5,6 +5,10 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
+use tinqs_ci::words::reasons::explained_at;
+use tinqs_ci::words::services::ServiceReason;
+use tinqs_ci_reconciler::model::Reason;
+
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
@@ -332,12 +336,12 @@ fn every_rule_is_documented() {
 
 #[test]
 fn every_reason_is_explained() {
-    let page = read("docs/troubleshooting.md");
-    for reason in tinqs_ci_reconciler::model::Reason::ALL {
-        assert!(
-            page.contains(&format!("`{reason}`")),
-            "{reason} is not in the troubleshooting page"
-        );
+    let of_runs = Reason::ALL.iter().map(|reason| reason.as_str());
+    let of_services = ServiceReason::ALL.iter().map(|reason| reason.as_str());
+    for reason in of_runs.chain(of_services) {
+        let address = explained_at(reason).expect("every known reason has an address");
+        let (page, anchor) = address.split_once('#').expect("a page and a heading");
+        assert!(anchors(&read(page)).contains(anchor), "{page} has no heading {anchor}");
     }
 }
 

@@ -7,17 +7,23 @@ use std::process::Command;
 
 use expect_test::expect_file;
 use serde_json::Value;
+use tinqs_ci::settings::{Form, Key, TOP};
 
+#[path = "reference/examples.rs"]
+mod examples;
 #[path = "observability/families.rs"]
 mod families;
 #[path = "observability/page.rs"]
 mod metrics;
+#[path = "reference/reasons.rs"]
+mod reasons;
 #[path = "house/words.rs"]
 mod words;
 
 use words::words;
 
 const GENERATED: &str = "<!-- Generated: UPDATE_EXPECT=1 cargo test --test reference -->\n";
+const GENERATED_END: &str = "<!-- The end of the generated part -->\n";
 
 fn read(path: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
@@ -48,8 +54,9 @@ fn cell(text: &str) -> String {
     text.replace('\n', " ").replace('|', "\\|")
 }
 
-/// Wraps a paragraph at 100 columns. A code span stays whole.
-fn wrapped(text: &str) -> String {
+/// Wraps a paragraph at 100 columns, each line but the first after the indentation. A code span
+/// stays whole.
+fn wrapped(text: &str, indent: &str) -> String {
     let mut lines: Vec<String> = Vec::new();
     for word in words(text) {
         match lines.last_mut() {
@@ -57,7 +64,8 @@ fn wrapped(text: &str) -> String {
                 line.push(' ');
                 line.push_str(&word);
             }
-            _ => lines.push(word),
+            Some(_) => lines.push(format!("{indent}{word}")),
+            None => lines.push(word),
         }
     }
     lines.join("\n")
@@ -65,11 +73,12 @@ fn wrapped(text: &str) -> String {
 
 // ---------------------------------------------------------------- configuration
 
-/// Returns the page of all keys, from the JSON Schema.
+/// Returns the page of all keys: from the JSON Schema, in the order in which `src/settings/keys.rs`
+/// declares them.
 fn configuration_page(schema: &Value) -> String {
     let mut page = format!("# Configuration\n\n{GENERATED}\n");
     page.push_str(CONFIGURATION_INTRODUCTION);
-    section(&mut page, "Top level", "", "", schema);
+    section(&mut page, "Top level", "", "", schema, TOP);
     page.push_str(CONFIGURATION_END);
     page
 }
@@ -86,7 +95,8 @@ variables count as unset.
 
 Unknown keys, wrong types and contradictions end the program with exit code 2 and one line per
 mistake: file, line, key, what was expected, and the nearest known key. `tinqs-ci schema config`
-prints the JSON Schema from which this page is generated.
+prints the JSON Schema from which this page is generated. Keys stand in the order of use, and the
+example below a table sets each of them; the values are no recommendations.
 
 A *secret* is `{ env = \"NAME\" }`, `{ file = \"path\" }`, `{ ssm = \"/name\" }` or
 `{ secretsmanager = \"name\" }` ([Secrets in
@@ -188,30 +198,33 @@ gets a machine of the class `linux`, and a job on `[linux, big]` one of `big`. I
 it would serve both: put the common classes first.
 ";
 
-/// Writes a table of keys, then the tables nested in it.
-fn section(page: &mut String, title: &str, about: &str, path: &str, schema: &Value) {
+/// Writes a table of keys and an example, then the tables nested in it.
+fn section(page: &mut String, title: &str, about: &str, path: &str, schema: &Value, keys: &[Key]) {
     let _ = writeln!(page, "## {title}\n");
     if !about.is_empty() {
-        let _ = writeln!(page, "{}\n", wrapped(about));
+        let _ = writeln!(page, "{}\n", wrapped(about, ""));
     }
-    let empty = serde_json::Map::new();
-    let properties = schema["properties"].as_object().unwrap_or(&empty);
-    let required: Vec<&str> =
-        schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let properties = &schema["properties"];
+    assert_eq!(properties.as_object().map(serde_json::Map::len), Some(keys.len()), "[{path}]");
     let mut tables = Vec::new();
     let mut rows = String::new();
-    for (name, property) in properties {
-        let inner_path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-        if property["properties"].is_object() {
-            tables.push((format!("`[{inner_path}]`"), inner_path, property, property));
-            continue;
-        }
-        if property["items"]["properties"].is_object() {
-            tables.push((format!("`[[{inner_path}]]`"), inner_path, property, &property["items"]));
-            continue;
+    for key in keys {
+        let (name, property) = (key.name, &properties[key.name]);
+        let inner_path = if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+        match key.form {
+            Form::Table(inner) => {
+                tables.push((format!("`[{inner_path}]`"), inner_path, property, property, inner));
+                continue;
+            }
+            Form::Tables(_, inner) => {
+                let items = &property["items"];
+                tables.push((format!("`[[{inner_path}]]`"), inner_path, property, items, inner));
+                continue;
+            }
+            _ => {}
         }
         let default = match &property["default"] {
-            Value::Null if required.contains(&name.as_str()) => "required".to_owned(),
+            Value::Null if key.required => "required".to_owned(),
             Value::Null => String::new(),
             Value::String(text) => format!("`\"{text}\"`"),
             other => format!("`{other}`"),
@@ -220,13 +233,11 @@ fn section(page: &mut String, title: &str, about: &str, path: &str, schema: &Val
         let takes = takes(property);
         let _ = writeln!(rows, "| `{name}` | {takes} | {} | {} |", cell(&default), cell(about));
     }
-    if !rows.is_empty() {
-        let _ =
-            writeln!(page, "| key | value | default | description |\n|---|---|---|---|\n{rows}");
-    }
-    for (title, path, outer, inner) in tables {
+    let _ = writeln!(page, "| key | value | default | description |\n|---|---|---|---|\n{rows}");
+    let _ = writeln!(page, "```toml\n{}```\n", examples::of(path));
+    for (title, path, outer, inner, keys) in tables {
         let about = outer["description"].as_str().unwrap_or_default();
-        section(page, &title, about, &path, inner);
+        section(page, &title, about, &path, inner, keys);
     }
 }
 
@@ -402,4 +413,15 @@ fn the_metrics_page_is_current() {
     let schema = schema("metrics");
     let page = metrics::page(schema.as_array().expect("a list of families"));
     expect_file!["../docs/reference/metrics.md"].assert_eq(&page);
+}
+
+// ---------------------------------------------------------------- reasons
+
+#[test]
+fn the_reasons_of_the_troubleshooting_page_are_current() {
+    let page = read("docs/troubleshooting.md");
+    let (begin, rest) = page.split_once(GENERATED).expect("where the generated part begins");
+    let (_, end) = rest.split_once(GENERATED_END).expect("where the generated part ends");
+    let current = format!("{begin}{GENERATED}\n{}{GENERATED_END}{end}", reasons::text());
+    expect_file!["../docs/troubleshooting.md"].assert_eq(&current);
 }

@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use parking_lot::{Mutex, MutexGuard};
@@ -42,6 +43,8 @@ pub(crate) struct Options {
     pub(crate) role: &'static str,
     /// Lines of the one class in addition to its name and labels.
     pub(crate) class: &'static str,
+    /// Lines of the forge in addition to its URL and credentials.
+    pub(crate) forge: &'static str,
 }
 
 impl Host {
@@ -67,6 +70,11 @@ impl Host {
         self.forge.lock()
     }
 
+    /// Lets the forge answer each further request after this time only.
+    pub(crate) fn delay_forge(&self, delay: Duration) {
+        self.wire.faults(|faults| faults.delay = delay);
+    }
+
     /// Returns the store's directory.
     pub(crate) fn store(&self) -> PathBuf {
         self.dir.path().join("data")
@@ -84,9 +92,10 @@ impl Host {
         let text = format!(
             "installation = \"bench\"\nstore = \"redb:{dir}/data\"\ncompute = \"process:{dir}/machines\"\n\
              [forge]\nurl = \"{url}\"\ntoken = \"{TOKEN}\"\nwebhook_secret = \"{SECRET}\"\n\
-             {server}[[class]]\nname = \"linux\"\nlabels = [\"*\"]\n{limit}{class}\n",
+             {forge}{server}[[class]]\nname = \"linux\"\nlabels = [\"*\"]\n{limit}{class}\n",
             dir = self.dir.path().display(),
             url = self.wire.url(),
+            forge = options.forge,
             server = configuration(ports),
             class = options.class,
         );

@@ -1,5 +1,5 @@
-//! Webhooks: CPU time per webhook, latency at a fixed rate, also beside a client that never finishes
-//! its requests, and no loss of accepted ones when the server is killed.
+//! Webhooks to the role `ingest`: CPU time per webhook, latency at a fixed rate, also beside a
+//! client that never finishes its requests, and no loss of accepted ones when the server is killed.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -19,6 +19,8 @@ const MEASURED: usize = 9_000;
 const AT_ONCE: usize = 64;
 /// Deliveries before the measurement, to open connections and fill caches.
 const WARM_UP: usize = 500;
+/// The job of the first measured delivery; those of the warm-up have lower IDs.
+pub(crate) const FIRST_JOB: i64 = 1_000_000;
 /// Rate of the open loop per second, and its number of deliveries.
 const RATE: u32 = 500;
 const SCHEDULED: usize = 5_000;
@@ -37,31 +39,40 @@ const TAKEN_WITHIN: Duration = Duration::from_mins(1);
 
 pub(crate) fn run(figures: &mut Figures) -> Result<()> {
     runtime()?.block_on(async {
-        // Each webhook is one durable write of the inbox. The role `ingest` neither polls nor
-        // reconciles, so the figures contain nothing else.
-        cpu(figures, "queued", "queued", Goal::Most(60.0)).await?;
-        cpu(figures, "completed", "completed", Goal::Most(60.0)).await?;
+        // This role neither polls nor reconciles, so the figures contain nothing else. It writes
+        // every webhook into the inbox, so both have the goal of a durable write.
+        for action in ["queued", "completed"] {
+            let mut host = Host::new()?;
+            host.start(Options { role: "ingest", ..Options::default() }).await?;
+            cpu(figures, &host, "ingest", action, Goal::Most(60.0)).await?;
+            host.stop()?;
+        }
         latency(figures).await?;
         beside_half_sent_heads(figures).await?;
         killed(figures).await
     })
 }
 
-async fn cpu(figures: &mut Figures, name: &str, action: &str, goal: Goal) -> Result<()> {
-    let mut host = Host::new()?;
-    host.start(Options { role: "ingest", ..Options::default() }).await?;
+/// Measures the server's CPU time per webhook of this action, each about another job, and their
+/// rate.
+pub(crate) async fn cpu(
+    figures: &mut Figures,
+    host: &Host,
+    group: &str,
+    action: &str,
+    goal: Goal,
+) -> Result<()> {
     let url = host.url("/webhook")?;
     all_taken(&load::closed_loop(&url, shots(action, 1, WARM_UP)?, AT_ONCE).await?)?;
-    let measured = shots(action, 1_000_000, MEASURED)?;
+    let measured = shots(action, FIRST_JOB, MEASURED)?;
     let (before, began) = (machine::cpu(host.pid()?)?, Instant::now());
     let answers = load::closed_loop(&url, measured, AT_ONCE).await?;
     let (spent, took) = (machine::cpu(host.pid()?)?.saturating_sub(before), began.elapsed());
     all_taken(&answers)?;
     let each = spent.as_secs_f64() * 1e6 / number(MEASURED);
-    figures.tell(&format!("ingest/cpu_{name}"), each, "us", goal);
+    figures.tell(&format!("{group}/cpu_{action}"), each, "us", goal);
     let rate = number(MEASURED) / took.as_secs_f64();
-    figures.tell(&format!("ingest/rate_{name}"), rate, "1/s", Goal::Told);
-    host.stop()?;
+    figures.tell(&format!("{group}/rate_{action}"), rate, "1/s", Goal::Told);
     Ok(())
 }
 
@@ -70,7 +81,7 @@ async fn latency(figures: &mut Figures) -> Result<()> {
     host.start(Options { role: "ingest", ..Options::default() }).await?;
     let url = host.url("/webhook")?;
     all_taken(&load::closed_loop(&url, shots("queued", 1, WARM_UP)?, 8).await?)?;
-    let scheduled = shots("queued", 1_000_000, SCHEDULED)?;
+    let scheduled = shots("queued", FIRST_JOB, SCHEDULED)?;
     let before = machine::cpu(host.pid()?)?;
     let answers = load::open_loop(&url, scheduled, RATE).await?;
     let spent = machine::cpu(host.pid()?)?.saturating_sub(before);
@@ -99,7 +110,7 @@ async fn beside_half_sent_heads(figures: &mut Figures) -> Result<()> {
     }
     // Until each of them was accepted or refused.
     tokio::time::sleep(Duration::from_secs(2)).await;
-    let scheduled = shots("queued", 1_000_000, SCHEDULED_BESIDE)?;
+    let scheduled = shots("queued", FIRST_JOB, SCHEDULED_BESIDE)?;
     let answers = load::open_loop(&url, scheduled, RATE_BESIDE).await?;
     heads.shutdown().await;
     all_taken(&answers)?;

@@ -22,6 +22,7 @@ mod scrape;
 #[allow(dead_code, reason = "the other benchmark requests sweeps")]
 mod server;
 mod start;
+mod webhook;
 
 use std::process::ExitCode;
 
@@ -29,7 +30,8 @@ use figure::{Figures, Goal, Result};
 use groups::Group;
 
 /// The groups that run by default.
-const USUAL: [Group; 7] = [
+const USUAL: [Group; 8] = [
+    ("webhook", webhook::run),
     ("ingest", ingest::run),
     ("launch", launch::run),
     ("memory", memory::run),

@@ -15,7 +15,7 @@ const VERY_MANY: i64 = 100_000;
 /// Time after which polls (every 10 s) and a sweep (at the start and every 60 s) have covered every
 /// run.
 const SETTLED: Duration = Duration::from_secs(15);
-const ONE_MACHINE: Options = Options { role: "all", class: "limit = 1" };
+const ONE_MACHINE: Options = Options { role: "all", class: "limit = 1", forge: "" };
 
 pub(crate) fn run(figures: &mut Figures) -> Result<()> {
     runtime()?.block_on(async {

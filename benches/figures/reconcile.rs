@@ -106,7 +106,7 @@ impl World {
         let (host, now) = (Host::new()?, Timestamp::now());
         let all: Vec<_> = (1..=count).map(|job| runs::waiting(job, now)).collect();
         // One run holds the only seat, so that all others wait at the limit.
-        let settings = host.settings(Options { role: "all", class: "limit = 1" })?;
+        let settings = host.settings(Options { class: "limit = 1", ..Options::default() })?;
         let class = settings.classes.first().ok_or("no class")?;
         runs::fill(&host.store(), all.iter().cloned()).await?;
         let store = Store::open(&host.store())?;

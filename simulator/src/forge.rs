@@ -48,6 +48,8 @@ pub struct Forge {
     /// Jobs of former attempts, and how often workflow runs were run again.
     superseded: BTreeSet<i64>,
     reruns: BTreeMap<i64, u32>,
+    /// Rows of later attempts for jobs that were not run again, with the rows that ran.
+    passed_on: BTreeMap<i64, i64>,
     held: BTreeMap<i64, held::WorkflowRun>,
     /// The number of each workflow run in its repository, and the last one of each repository.
     run_numbers: BTreeMap<i64, i64>,
@@ -94,6 +96,7 @@ impl Forge {
             runs: BTreeMap::new(),
             superseded: BTreeSet::new(),
             reruns: BTreeMap::new(),
+            passed_on: BTreeMap::new(),
             held: BTreeMap::new(),
             run_numbers: BTreeMap::new(),
             last_numbers: BTreeMap::new(),

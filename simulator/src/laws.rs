@@ -89,6 +89,8 @@ pub struct Laws {
     stopped: BTreeMap<(Group, ClassName), Timestamp>,
     /// Attempts for which the cloud made duplicate machines, by its own fault.
     twinned: BTreeSet<AttemptId>,
+    /// Attempts whose launch landed after the decision had stopped waiting for it.
+    late: BTreeSet<AttemptId>,
     /// The number of wake-ups of each run.
     woken: BTreeMap<RunName, u64>,
     /// What the job of each run asked for: repository and labels.
@@ -177,6 +179,7 @@ impl Laws {
             reconciles: 0,
             stopped: BTreeMap::new(),
             twinned: BTreeSet::new(),
+            late: BTreeSet::new(),
             woken: BTreeMap::new(),
             launched_for: BTreeMap::new(),
             decided_for: BTreeMap::new(),
@@ -243,6 +246,18 @@ impl Laws {
     pub fn on_lost_table(&mut self, live: impl Iterator<Item = MachineId>) {
         self.records_lost = true;
         self.orphans.extend(live);
+    }
+
+    /// Records that a launch landed later than the decision waits for it, because its process was
+    /// suspended between the signature and the sending: its machine may be beyond a limit (L6), and
+    /// without registration (L3) or record (L16).
+    pub fn on_landed_late(&mut self, attempt_id: &AttemptId) {
+        self.late.insert(attempt_id.clone());
+    }
+
+    /// Returns whether a launch of this attempt landed late.
+    fn is_late(&self, attempt_id: &AttemptId) -> bool {
+        self.late.contains(attempt_id)
     }
 
     /// Records that a record was rewritten at random. Only its new content counts from now on.

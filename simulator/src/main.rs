@@ -28,7 +28,7 @@ struct Arguments {
     /// First seed; the others follow it.
     #[arg(long, default_value_t = 1)]
     first_seed: u64,
-    /// Play only this profile.
+    /// Play only this profile, which may also be one that `--list` does not name: a narrow one.
     #[arg(long, value_parser = named)]
     profile: Option<Profile>,
     /// Number of threads (default: one per core).
@@ -47,7 +47,8 @@ struct Arguments {
 
 fn named(name: &str) -> Result<Profile, String> {
     Profile::named(name).ok_or_else(|| {
-        let names: Vec<&str> = Profile::all().iter().map(|p| p.name).collect();
+        let known = Profile::all().into_iter().chain(Profile::narrow());
+        let names: Vec<&str> = known.map(|profile| profile.name).collect();
         format!("unknown profile; known profiles: {}", names.join(", "))
     })
 }

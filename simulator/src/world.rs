@@ -170,7 +170,9 @@ impl World {
             let clocks_set = self.faults.at(now - LEARNS_WITHIN).clocks_set;
             let forgotten = clocks_set || now < self.stands_still_until;
             let unreadable = self.is_unreadable(now);
-            let excuse = Allowance { forgotten, unreadable, ..self.excuse(now, &forge) };
+            let faults = self.faults.at(now);
+            let failing = faults.refused > 0.0 && faults.reply_lost > 0.0 && faults.slow > 0.0;
+            let excuse = Allowance { forgotten, unreadable, failing, ..self.excuse(now, &forge) };
             self.laws.every_minute(now, &self.cloud, &forge, &excuse);
             let is_gone = |id: i64| {
                 let run = self.records.run(&RunName::job(id));

@@ -386,6 +386,13 @@ fn interrupt() {
     rarely("jobs that are run again", &outcomes, |pools| pools.again);
 }
 
+/// Jobs lose several machines in a row, and requests to run them again fail.
+#[test]
+fn interrupt_lost() {
+    let faults = ["interrupted", "noticed", "reply_lost", "refused"];
+    with_faults(&Profile::interrupt_lost(), SEEDS, &faults);
+}
+
 /// While the cloud takes many spot machines, those on demand come first.
 #[test]
 fn taken() {
@@ -446,6 +453,14 @@ fn each_kind_of_drift_shows_up_where_its_cause_is() {
     for (profile, kind) in causes {
         let is_seen = (1..=6).any(|seed| run(seed, &profile).drift.contains_key(kind));
         assert!(is_seen, "{}: {kind} is in none of six histories", profile.name);
+    }
+}
+
+#[test]
+fn each_profile_is_found_by_its_name() {
+    for profile in Profile::all().into_iter().chain(Profile::narrow()) {
+        let found = Profile::named(profile.name).map(|found| found.name);
+        assert_eq!(found, Some(profile.name));
     }
 }
 

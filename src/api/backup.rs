@@ -16,7 +16,7 @@ pub use read::{BackupReader, Flaw};
 
 /// The media type of a backup.
 pub const BACKUP_TYPE: &str = "application/x-ndjson";
-/// What the first line of every backup says.
+/// The format that the first line of every backup names.
 const FORMAT: &str = "tinqs-ci-backup";
 /// The format that this release writes. It reads this one and earlier ones.
 const VERSION: u64 = 1;

@@ -16,7 +16,7 @@ pub use events::{Event, EventKind, EventList, EventObject};
 pub use log::{LOG_CUT, LOG_TAIL_LIMIT, MACHINE_STATE};
 pub use plan_view::plan_view;
 pub use types::{
-    BudgetUse, Change, Class, Doing, Health, List, MachineJob, MachineView, Part, Pauses, Plan,
-    Problem, Ready, Registration, Reloaded, RepoSeats, SignIn, Unavailable,
+    BudgetUse, Change, Class, Health, List, MachineActivity, MachineJob, MachineView, Part, Pauses,
+    Plan, Problem, Ready, Registration, Reloaded, RepoSeats, SignIn, Unavailable,
 };
 pub use usage::{Month, UsageBy, UsageList, UsageRow, UsageSum, usage_list};

@@ -295,7 +295,8 @@ pub struct RunReason {
 
 /// The reasons why jobs wait: of one job, or of all.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Why {
+#[schemars(rename = "Why")]
+pub struct WaitReasons {
     /// Everything that is not well, most important first.
     pub attention: Vec<Attention>,
     /// The runs that wait, or those of the workflow run that was asked for, most important first;

@@ -42,7 +42,7 @@ pub struct MachineView {
     /// The state.
     pub state: MachineState,
     /// The current activity.
-    pub doing: Doing,
+    pub doing: MachineActivity,
     /// The job that it executes; `null` if there is none, or if it is not known.
     pub job: Option<MachineJob>,
     /// The time of the launch.
@@ -64,7 +64,8 @@ pub struct MachineView {
 /// The current activity of a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Doing {
+#[schemars(rename = "Doing")]
+pub enum MachineActivity {
     /// It boots.
     Booting,
     /// It waits for a job.

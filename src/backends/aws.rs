@@ -50,7 +50,7 @@ pub(super) async fn dynamodb(
 
 fn log_completed(table: &str, done: &Ensured) {
     for warning in &done.warnings {
-        tracing::warn!("{warning}");
+        tracing::warn!(table, warning, "the table may be incomplete");
     }
     if done.made || !done.indexes.is_empty() || done.expires {
         let indexes = done.indexes.join(" ");

@@ -7,7 +7,7 @@ use super::args::{DryRun, Server};
 use super::client::{self, Now};
 use super::failure::{Failure, lister, note, out};
 use super::remote::{client, run_name};
-use crate::api::{Doing, MachineView};
+use crate::api::{MachineActivity, MachineView};
 use crate::settings::Env;
 
 /// What Gitea does with a job whose machine ended.
@@ -144,7 +144,7 @@ pub(super) async fn terminate(
     let found = machines.iter().find(|machine| machine.id == id);
     let shown = cut(id, 100);
     match found {
-        Some(found) if found.doing != Doing::Gone => {
+        Some(found) if found.doing != MachineActivity::Gone => {
             out(&format!("machine/{shown} terminated (dry run)\n"))?;
             note(&after_termination(found));
             Ok(())
@@ -164,7 +164,7 @@ fn after_termination(machine: &MachineView) -> String {
             let (repo, name) = (cut(&job.repo, 200), cut(&job.name, 200));
             format!("its job {repo} {name} is running: {FAILS_LATER}")
         }
-        (None, Doing::Booting | Doing::Idle) => {
+        (None, MachineActivity::Booting | MachineActivity::Idle) => {
             format!("it had no job; {} gets another machine if its job still waits", machine.run)
         }
         (None, _) => format!("if it has a job, {FAILS_LATER}"),

@@ -332,7 +332,7 @@ impl Client {
     }
 
     /// Returns the end of what a machine printed, at most so many bytes; `None` if it has printed
-    /// nothing yet.
+    /// nothing yet. The log of a machine that is gone may be gone, too, and then is empty.
     ///
     /// # Errors
     /// See [`Error`].

@@ -32,6 +32,7 @@ pub use forge::forge_checks;
 pub use forge_answers::ForgeAnswers;
 pub use host::{Disk, ListenerCheck, Program, compute_checks, data_check, neighbor_check};
 pub use tls::tls_checks;
+pub(super) use trust::fits_none;
 
 /// The results of all checks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

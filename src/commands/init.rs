@@ -3,12 +3,15 @@
 
 mod ask;
 mod aws;
+mod client;
 mod connect;
 mod existing;
 mod from_lambda;
 mod function;
 mod hook;
 mod machines;
+mod repos;
+mod scopes;
 mod token;
 mod write;
 
@@ -47,6 +50,8 @@ pub struct Flags {
     pub demand: Demand,
     /// The labels of the class.
     pub labels: Option<Vec<String>>,
+    /// The repositories that the class is for: patterns, or `all`.
+    pub repos: Option<Vec<String>>,
     /// The address to listen on.
     pub listen: Option<String>,
     /// The webhook URL, as the forge reaches it.
@@ -71,6 +76,8 @@ struct Answers {
     /// The resulting mode.
     mode: Mode,
     labels: Vec<String>,
+    /// The patterns of repositories; empty for all in scope.
+    repos: Vec<String>,
     /// The maximum number of machines.
     limit: usize,
     listen: SocketAddr,
@@ -93,6 +100,7 @@ pub async fn run(flags: Flags, env: &Env) -> Result<(), Failure> {
     let signed_in =
         connect::sign_in(&flags, env, &files.token, (&url, &version), &mut prompter).await?;
     let connect::SignedIn { token, token_place, scope, client, mode } = signed_in;
+    let repos = repos::repos(&flags, &scope, &client, &mut prompter).await?;
     let labels = machines::labels(&flags, &mut prompter)?;
     let listen = machines::listen_at(&flags, &mut prompter)?;
     let webhook_url = machines::webhook_url(&flags, listen, &mut prompter)?;
@@ -106,6 +114,7 @@ pub async fn run(flags: Flags, env: &Env) -> Result<(), Failure> {
         demand: flags.demand,
         mode,
         labels,
+        repos,
         limit,
         listen,
         webhook_url,

@@ -18,6 +18,10 @@ const FOLLOW_EVERY: Duration = Duration::from_secs(1);
 /// The bytes that are read each time while following.
 const FOLLOW_TAIL: usize = 256 * 1024;
 
+/// How long a log is there.
+const THERE_UNTIL: &str = "a log is there until half an hour after the end of a `process:` \
+     machine, and until some minutes after it in EC2";
+
 /// A machine, and what the run's record has kept of its log.
 struct Chosen {
     id: String,
@@ -36,10 +40,17 @@ pub(super) async fn logs(args: Logs, env: &Env) -> Result<(), Failure> {
     };
     let first = match client.log(&chosen.id, LOG_TAIL_LIMIT).await {
         Ok(first) => first,
-        Err(error @ client::Error::NotFound { .. }) => return show_kept(&chosen, &error, &args),
+        Err(error @ client::Error::NotFound { .. }) => {
+            let hint = format!("{THERE_UNTIL}; {}", lister("machine"));
+            let failure = Failure::not_found(error.to_string()).hint(hint);
+            return show_kept(&chosen, failure, &args);
+        }
         Err(error) => return Err(error.into()),
     };
     if let Some(log) = &first {
+        if has_no_output(log) {
+            return show_kept(&chosen, no_output(&chosen.id), &args);
+        }
         if log.cut && args.tail.is_none() {
             warn("the log has earlier lines: this is its last MiB");
         }
@@ -48,10 +59,6 @@ pub(super) async fn logs(args: Logs, env: &Env) -> Result<(), Failure> {
     }
     match first {
         first if args.follow => follow(&client, &chosen.id, first, args.raw).await,
-        Some(log) if log.bytes.is_empty() => {
-            let id = &chosen.id;
-            Err(Failure::failed(format!("machine/{id} has ended and has printed nothing")))
-        }
         Some(_) => Ok(()),
         None => Err(Failure::failed(format!("machine/{} has printed nothing yet", chosen.id))
             .hint("`tinqs-ci logs -f RUN` waits for its first line")),
@@ -122,15 +129,21 @@ fn attempts(run: &Run) -> Vec<Attempted> {
     past.chain(current).collect()
 }
 
-/// Prints what the record has kept of the log of a machine that is gone.
-fn show_kept(chosen: &Chosen, error: &client::Error, args: &Logs) -> Result<(), Failure> {
-    let Some(kept) = &chosen.kept else {
-        let hint = "a log is kept as long as its machine is listed: 30 min after its end for \
-                    `process:`, about an hour in EC2";
-        return Err(
-            Failure::not_found(error.to_string()).hint(format!("{hint}; {}", lister("machine")))
-        );
-    };
+/// Returns whether the machine has ended and shows no output.
+fn has_no_output(log: &LogEnd) -> bool {
+    log.gone && log.bytes.is_empty()
+}
+
+/// Whether it printed nothing or its log is gone cannot be known: EC2 drops the tags of an ended
+/// machine, without which its console may not be read.
+fn no_output(id: &str) -> Failure {
+    Failure::failed(format!("machine/{id} has ended and shows no output (any more)"))
+        .hint(format!("{THERE_UNTIL}; `tinqs-ci logs RUN` shows the lines that the run has kept"))
+}
+
+/// Prints what the record has kept of the log of a machine that is gone. Without that, fails so.
+fn show_kept(chosen: &Chosen, failure: Failure, args: &Logs) -> Result<(), Failure> {
+    let Some(kept) = &chosen.kept else { return Err(failure) };
     warn(&format!("the log of machine {} is gone: its last lines", cut(&chosen.id, 100)));
     // Escaped when it was recorded.
     out(&shown(last_lines(&format!("{kept}\n"), args.tail), false))
@@ -163,6 +176,10 @@ async fn follow(
             Err(error) => return Err(error.into()),
         };
         is_down = false;
+        if has_no_output(&log) {
+            // What was printed before is all that is there to see.
+            return if before.is_empty() { Err(no_output(id)) } else { Ok(()) };
+        }
         let known = overlap(&before, &log.bytes);
         if known == 0 && !before.is_empty() {
             warn("some lines were printed too fast and are left out");

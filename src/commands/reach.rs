@@ -10,7 +10,7 @@ use tinqs_ci_reconciler::text::{cut, escape};
 use super::args::Server;
 use super::client;
 use super::failure::Failure;
-use crate::settings::{Beside, Env};
+use crate::settings::{Env, LocalServer};
 
 /// The variable that names a file of authorities.
 const CA_FILE: &str = "TINQS_CI_CA_FILE";
@@ -71,7 +71,7 @@ impl Reach {
         given: Option<Secret>,
         trust: Option<Trust>,
     ) -> Result<Self, Failure> {
-        let Beside { sockets, api, token, cert, hosts } = Beside::find(config, env)?;
+        let LocalServer { sockets, api, token, cert, hosts } = LocalServer::find(config, env)?;
         let scheme = if cert.is_some() { "https" } else { "http" };
         let url = format!("{scheme}://{}", local_address(api));
         let page = match hosts.first() {
@@ -95,7 +95,7 @@ impl Reach {
                 url: format!("{url}/"),
                 why: error.to_string(),
             })?;
-            token = Beside::find(config, env)?.token;
+            token = LocalServer::find(config, env)?.token;
         }
         Ok(Self { url, page, socket, token, trust })
     }

@@ -9,7 +9,7 @@ use tinqs_ci_reconciler::controller::SweepReport;
 use tinqs_ci_reconciler::model::{Machine, Observation, Run};
 use tinqs_ci_reconciler::plan::Plan;
 
-use crate::api::status::{StatusView, Why};
+use crate::api::status::{StatusView, WaitReasons};
 use crate::api::{self, Class, EventList, List, MachineView, Problem, Ready, Registration};
 use tinqs_ci_local::process::Ended;
 use tinqs_ci_local::store::Projection;
@@ -37,7 +37,7 @@ pub fn answers() -> Value {
     generator.subschema_for::<List<Registration>>();
     generator.subschema_for::<List<Class>>();
     generator.subschema_for::<StatusView>();
-    generator.subschema_for::<Why>();
+    generator.subschema_for::<WaitReasons>();
     generator.subschema_for::<EventList>();
     generator.subschema_for::<api::DriftList>();
     generator.subschema_for::<api::UsageList>();

@@ -52,7 +52,7 @@ mod tests {
     use tinqs_ci_testing::make;
 
     use super::*;
-    use crate::api::{Doing, MachineJob};
+    use crate::api::{MachineActivity, MachineJob};
 
     fn list() -> Vec<Run> {
         let rows = [
@@ -100,7 +100,7 @@ mod tests {
             zone: String::new(),
             market: Market::OnDemand,
             state: MachineState::Up,
-            doing: if repo.is_some() { Doing::Job } else { Doing::Idle },
+            doing: if repo.is_some() { MachineActivity::Job } else { MachineActivity::Idle },
             job: repo.map(|repo| MachineJob {
                 run: make::name(at).to_string(),
                 repo: repo.to_owned(),

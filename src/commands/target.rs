@@ -5,7 +5,7 @@ use tinqs_ci_reconciler::text::cut;
 
 use super::failure::Failure;
 use super::remote;
-use crate::api::status::{JobWhy, RunReason, Why};
+use crate::api::status::{JobWhy, RunReason, WaitReasons};
 use crate::commands::client::{Client, Error};
 
 /// The subject of a command.
@@ -40,7 +40,7 @@ pub(super) async fn find_run(text: &str, client: &Client) -> Result<Run, Failure
 }
 
 /// Asks the server why a job waits.
-pub(super) async fn why(what: &str, client: &Client) -> Result<Why, Failure> {
+pub(super) async fn why(what: &str, client: &Client) -> Result<WaitReasons, Failure> {
     client.why(what).await.map_err(|error| match error {
         // The detail says what to pass.
         Error::Refused { status, detail } if status.as_u16() == 400 => {
@@ -55,7 +55,7 @@ pub(super) async fn why(what: &str, client: &Client) -> Result<Why, Failure> {
 
 /// Returns the name of the run of a job, given by its ID or its URL. The server finds it.
 async fn run_of_job(text: &str, client: &Client) -> Result<RunName, Failure> {
-    let Why { job, runs, .. } = why(text.trim(), client).await?;
+    let WaitReasons { job, runs, .. } = why(text.trim(), client).await?;
     let name = match (job, runs.as_slice()) {
         (Some(JobWhy { run: Some(name), .. }), _) => name,
         (None, [RunReason { run, .. }]) => run.clone(),

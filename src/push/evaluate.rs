@@ -9,7 +9,9 @@ use tinqs_ci_workflow::jobs::{self, PlannedJob};
 use tinqs_ci_workflow::notify::{
     self, At, Context, Files, Nothing, Notification, Notified, notify_cached,
 };
-use tinqs_ci_workflow::trigger::{Changed, Evaluation, Event, Why, WorkflowCache, is_pull_request};
+use tinqs_ci_workflow::trigger::{
+    Changed, Evaluation, Event, FilterReason, WorkflowCache, is_pull_request,
+};
 use tinqs_ci_workflow::{Dialect, files, yaml};
 
 use tinqs_ci_gitea::client::{Changes, Client, Folders};
@@ -199,7 +201,7 @@ fn judge(
 fn asks_for_changes(notified: &Notified) -> bool {
     let asks = |evaluation: &Evaluation| {
         let filters = evaluation.entries.iter().flat_map(|judged| &judged.filters);
-        filters.into_iter().any(|filter| matches!(filter.why, Why::ChangedUnknown(_)))
+        filters.into_iter().any(|filter| matches!(filter.why, FilterReason::ChangedUnknown(_)))
     };
     let all = notified.workflows.iter().chain(&notified.base_workflows);
     all.into_iter().any(|(_, evaluation)| asks(evaluation))

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde::de::Error as _;
 use serde::{Deserialize, Serialize};
+use serde_json::value::{RawValue, to_raw_value};
 use sha2::{Digest as _, Sha256};
 use tinqs_ci_gitea::trigger_event::TriggerEvent;
 use tinqs_ci_gitea::webhook::Event;
@@ -25,14 +26,24 @@ pub(super) enum Content {
 }
 
 /// Its JSON, in which exactly one of the two is set.
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 struct Stored {
     received_at: Timestamp,
     // The name in items stored by earlier versions.
-    #[serde(alias = "occasion", default, skip_serializing_if = "Option::is_none")]
+    #[serde(alias = "occasion", default)]
     trigger_event: Option<Box<TriggerEvent>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     jobs: Option<Vec<Event>>,
+}
+
+/// The same to write. The events are JSON already, because their digest is that of their JSON.
+#[derive(Serialize)]
+struct ToStore<'a> {
+    received_at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trigger_event: Option<&'a TriggerEvent>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    jobs: Option<&'a RawValue>,
 }
 
 impl Item {
@@ -53,21 +64,23 @@ impl Item {
     }
 
     /// Returns the item for the store. A repeated delivery of a change has the same digest.
-    pub(super) fn stored(self) -> Result<InboxItem, PortError> {
-        let Self { received_at, content } = self;
-        let (stored, digest) = match content {
+    pub(super) fn stored(&self) -> Result<InboxItem, PortError> {
+        let received_at = self.received_at;
+        let (digest, body) = match &self.content {
             Content::Trigger(trigger_event) => {
-                let digest = trigger_event.digest();
-                (Stored { received_at, trigger_event: Some(trigger_event), jobs: None }, digest)
+                let stored =
+                    ToStore { received_at, trigger_event: Some(trigger_event), jobs: None };
+                (trigger_event.digest(), serde_json::to_vec(&stored))
             }
             Content::Jobs(events) => {
-                let text = serde_json::to_vec(&events).map_err(|error| unwritable(&error))?;
-                let digest = hex::encode(Sha256::digest(text));
-                let digest = digest.chars().take(16).collect();
-                (Stored { received_at, trigger_event: None, jobs: Some(events) }, digest)
+                let jobs = to_raw_value(events).map_err(|error| unwritable(&error))?;
+                let mut digest = hex::encode(Sha256::digest(jobs.get()));
+                digest.truncate(16);
+                let stored = ToStore { received_at, trigger_event: None, jobs: Some(&jobs) };
+                (digest, serde_json::to_vec(&stored))
             }
         };
-        let body = serde_json::to_vec(&stored).map_err(|error| unwritable(&error))?;
+        let body = body.map_err(|error| unwritable(&error))?;
         Ok(InboxItem::new(received_at, &digest, body))
     }
 }
@@ -109,7 +122,7 @@ mod tests {
         let trigger_event = trigger_event.expect("well-formed").expect("a push");
         for content in [jobs, Content::Trigger(Box::new(trigger_event))] {
             let item = Item { received_at: received_at(), content };
-            let stored = item.clone().stored().expect("written");
+            let stored = item.stored().expect("written");
             assert_eq!(Item::read(&stored.body).expect("read"), item);
             assert_eq!(stored, item.stored().expect("written"), "the same each time");
         }

@@ -6,6 +6,8 @@ mod inbox_loop;
 mod item;
 pub mod runs;
 
+use std::sync::LazyLock;
+
 use tinqs_ci_reconciler::model::RunName;
 
 pub use inbox_loop::{Pass, PushResult, Pushes};
@@ -14,5 +16,7 @@ pub use inbox_loop::{Pass, PushResult, Pushes};
 /// because the name of a push's run hashes more parts; a replica of an earlier version finds no run
 /// to reconcile.
 pub fn inbox_wake() -> RunName {
-    RunName::push(&["inbox"])
+    // Hashed once: each stored delivery sends one, and each wake-up is compared with it.
+    static NAME: LazyLock<RunName> = LazyLock::new(|| RunName::push(&["inbox"]));
+    NAME.clone()
 }

@@ -27,7 +27,7 @@ const USUAL_RUNTIME: &str = "/run/tinqs-ci";
 
 /// The address of the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Beside {
+pub struct LocalServer {
     /// Where its socket may be, in order.
     pub sockets: Vec<PathBuf>,
     /// The address of its API.
@@ -40,7 +40,7 @@ pub struct Beside {
     pub hosts: Vec<String>,
 }
 
-impl Beside {
+impl LocalServer {
     /// Reads the configuration file that [`super::load`] would read.
     ///
     /// # Errors
@@ -105,11 +105,11 @@ mod tests {
         pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
     }
 
-    fn beside(text: &str, pairs: &[(&str, &str)]) -> Beside {
+    fn beside(text: &str, pairs: &[(&str, &str)]) -> LocalServer {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("ci.toml");
         std::fs::write(&file, text).expect("written");
-        Beside::find(Some(&file), &env(pairs)).expect("readable")
+        LocalServer::find(Some(&file), &env(pairs)).expect("readable")
     }
 
     #[test]
@@ -159,7 +159,7 @@ mod tests {
 
     #[test]
     fn a_file_that_is_named_must_be_readable() {
-        let missing = Beside::find(Some(Path::new("/nonexistent/ci.toml")), &Env::new());
+        let missing = LocalServer::find(Some(Path::new("/nonexistent/ci.toml")), &Env::new());
         assert!(missing.is_err());
     }
 }

@@ -30,7 +30,7 @@ mod tls;
 mod tree;
 mod types;
 
-pub use beside::{Beside, data_socket, own_token_file, runtime_socket};
+pub use beside::{LocalServer, data_socket, own_token_file, runtime_socket};
 pub(crate) use certificate::days;
 pub use certificate::{Tls, Validity};
 pub use changes::{Changes, merge};

@@ -4,7 +4,7 @@
 use tinqs_ci_reconciler::model::{BootStop, ClassName};
 
 use super::Telemetry;
-use crate::words::events::What;
+use crate::words::events::EventData;
 
 impl Telemetry {
     /// Notes the classes whose latest machines never came online.
@@ -15,7 +15,7 @@ impl Telemetry {
             let open = now.duration_since(since);
             let open_seconds = open.as_secs();
             tracing::info!(class = class.0.as_str(), open_seconds, "breaker closed");
-            self.events.tell_class(&class, What::BreakerClosed { open }, now);
+            self.events.tell_class(&class, EventData::BreakerClosed { open }, now);
         }
         for (class, stop) in stops {
             if !self.boot_stops.begins(class, stop.since) {
@@ -29,7 +29,7 @@ impl Telemetry {
                 until = %stop.until,
                 "breaker opened, an operator must act; one machine is launched every 5 min",
             );
-            self.events.tell_class(class, What::BreakerOpened { message }, stop.since);
+            self.events.tell_class(class, EventData::BreakerOpened { message }, stop.since);
         }
     }
 }

@@ -12,7 +12,7 @@ use tinqs_ci_reconciler::model::{ClassName, Run, RunName};
 use tinqs_ci_reconciler::ports::OpenRun;
 use tokio::sync::watch;
 
-use crate::words::events::What;
+use crate::words::events::EventData;
 use known::{SeenRecords, Sight};
 use ring::Ring;
 
@@ -20,7 +20,7 @@ mod known;
 mod ring;
 mod view;
 
-pub use ring::{After, Entry, Object, Subject};
+pub use ring::{Entry, EventsAfter, Object, Subject};
 pub use view::{of_timeline, view};
 
 /// The number of events that are kept.
@@ -76,18 +76,18 @@ impl Events {
     }
 
     /// Adds an event of a class, a service or a set of labels.
-    pub(super) fn tell(&self, object: Object, what: What, at: Timestamp) {
+    pub(super) fn tell(&self, object: Object, what: EventData, at: Timestamp) {
         self.change(|state| state.ring.push(object, what, at));
     }
 
     /// Adds an event of a run that its record does not tell.
-    pub fn tell_run(&self, name: &RunName, what: What, at: Timestamp) {
+    pub fn tell_run(&self, name: &RunName, what: EventData, at: Timestamp) {
         let subject = Subject::nameless(name);
         self.tell(Object::Run(subject), what, at);
     }
 
     /// Adds an event of a class.
-    pub(super) fn tell_class(&self, class: &ClassName, what: What, at: Timestamp) {
+    pub(super) fn tell_class(&self, class: &ClassName, what: EventData, at: Timestamp) {
         self.tell(Object::Class(class.clone()), what, at);
     }
 
@@ -99,7 +99,7 @@ impl Events {
             let State { ring, known } = state;
             let Sight { subject, news } = known.see(run, version, now);
             for (at, what) in news {
-                milestones += usize::from(matches!(what, What::Milestone(_)));
+                milestones += usize::from(matches!(what, EventData::Milestone(_)));
                 ring.push(Object::Run(subject.clone()), what, at);
             }
         });
@@ -110,7 +110,7 @@ impl Events {
     pub fn removed(&self, name: &RunName, now: Timestamp) {
         self.change(|state| {
             if state.known.forget(name) {
-                state.ring.push(Object::Run(Subject::nameless(name)), What::Removed, now);
+                state.ring.push(Object::Run(Subject::nameless(name)), EventData::Removed, now);
             }
         });
     }
@@ -122,7 +122,7 @@ impl Events {
     }
 
     /// Returns the events after this sequence, oldest first, at most `most`.
-    pub fn after(&self, sequence: u64, most: usize) -> After {
+    pub fn after(&self, sequence: u64, most: usize) -> EventsAfter {
         self.state.lock().ring.after(sequence, most)
     }
 

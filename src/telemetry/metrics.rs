@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use prometheus::{
     Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
     Registry, TextEncoder,
@@ -23,6 +23,7 @@ mod queues;
 mod register;
 mod reruns;
 mod usage;
+mod zero;
 
 pub use config::ConfigMetrics;
 pub use drift::DriftMetrics;
@@ -47,6 +48,8 @@ pub struct Metrics {
     registry: Registry,
     /// Configured classes, then `no_class`. A reload replaces them.
     classes: RwLock<Vec<String>>,
+    /// Whether every possible series of these classes exists.
+    complete: Mutex<bool>,
     limits: GaugeVec,
     snapshot_timestamp: GaugeVec,
     snapshot_errors: IntCounterVec,
@@ -95,7 +98,7 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Creates all families, with 0 for every possible series of these classes.
+    /// Creates all families. The text has every possible series of these classes, with 0 at first.
     pub fn new(classes: &[Class]) -> Self {
         let registry = Registry::new();
         let r = &registry;
@@ -138,6 +141,7 @@ impl Metrics {
             paused: gauges(r, f::PAUSED),
             limits: gauges(r, f::CLASS_LIMIT),
             classes: RwLock::default(),
+            complete: Mutex::default(),
             unserved_jobs: gauge(r, f::UNSERVED_JOBS),
             service_failing: gauges(r, f::SERVICE_FAILING),
             config: ConfigMetrics::new(r),
@@ -148,52 +152,8 @@ impl Metrics {
             reruns: RerunMetrics::new(r),
             registry,
         };
-        metrics.zero();
         metrics.configure(classes);
         metrics
-    }
-
-    /// Creates every possible counter and histogram, because a missing series cannot trigger an
-    /// alert. [`Metrics::configure`] creates those of the classes.
-    fn zero(&self) {
-        self.reruns.zero();
-        for source in labels::SOURCES {
-            self.snapshot_timestamp.with_label_values(&[source]);
-            self.snapshot_errors.with_label_values(&[source]);
-        }
-        for controller in labels::CONTROLLERS {
-            for result in labels::PASS_RESULTS {
-                self.reconcile.with_label_values(&[controller, result]);
-            }
-            self.reconcile_duration.with_label_values(&[controller]);
-            self.reconcile_success.with_label_values(&[controller]);
-            self.panics.with_label_values(&[controller]);
-        }
-        for action in labels::ACTIONS {
-            for result in labels::ACTION_RESULTS {
-                self.actions.with_label_values(&[action, result]);
-            }
-        }
-        for event in labels::EVENTS {
-            for result in labels::WEBHOOK_RESULTS {
-                self.webhooks.with_label_values(&[event, result]);
-            }
-        }
-        for result in labels::PUSH_RESULTS {
-            self.pushes.with_label_values(&[result]);
-            self.push_duration.with_label_values(&[result]);
-        }
-        for (service, operations) in labels::CALLS {
-            self.service_failing.with_label_values(&[service]);
-            for operation in operations {
-                for code in labels::CODES {
-                    self.api_requests.with_label_values(&[service, *operation, code]);
-                }
-                if is_timed(service, operation) {
-                    self.api_duration.with_label_values(&[service, *operation]);
-                }
-            }
-        }
     }
 
     /// Returns the label of a class: its configured name, else `no_class`.
@@ -369,6 +329,7 @@ impl Metrics {
 
     /// Returns the metrics as Prometheus text.
     pub fn text(&self) -> String {
+        self.complete();
         let mut bytes = Vec::new();
         // Writing to memory fails only for a family without series, which is then left out.
         if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut bytes) {

@@ -5,7 +5,7 @@ use tinqs_ci_reconciler::model::Pause;
 
 use super::Telemetry;
 use super::events::Object;
-use crate::words::events::What;
+use crate::words::events::EventData;
 
 /// The pauses that were told.
 #[derive(Default)]
@@ -21,13 +21,13 @@ impl Telemetry {
             let after = now.duration_since(pause.since);
             let class = pause.class.as_ref().map(|class| class.0.as_str());
             tracing::info!(class, by, paused_seconds = after.as_secs(), "launches resumed");
-            let what = What::Resumed { after, by: by.map(str::to_owned) };
+            let what = EventData::Resumed { after, by: by.map(str::to_owned) };
             self.events.tell(object(pause), what, now);
         }
         for pause in pauses.iter().filter(|pause| !before.contains(pause)) {
             let class = pause.class.as_ref().map(|class| class.0.as_str());
             tracing::warn!(class, by = pause.by, since = %pause.since, "launches paused");
-            self.events.tell(object(pause), What::Paused(pause.clone()), pause.since);
+            self.events.tell(object(pause), EventData::Paused(pause.clone()), pause.since);
         }
     }
 }

@@ -46,12 +46,12 @@ impl Shown {
 
 /// Wake-ups that were taken from the queue and whose reconcile has not begun.
 #[derive(Default)]
-pub struct Held {
+pub struct HeldWakes {
     wakes: AtomicUsize,
     oldest: Mutex<Option<Timestamp>>,
 }
 
-impl Held {
+impl HeldWakes {
     /// Sets how many there are, and since when the oldest waits.
     pub fn set(&self, wakes: usize, oldest: Option<Timestamp>) {
         self.wakes.store(wakes, Ordering::Relaxed);

@@ -3,7 +3,7 @@
 use tinqs_ci_reconciler::model::{ClassName, SpotBreaker};
 
 use super::Telemetry;
-use crate::words::events::What;
+use crate::words::events::EventData;
 
 impl Telemetry {
     /// Notes the classes whose machines on demand come first.
@@ -14,7 +14,7 @@ impl Telemetry {
             let open = now.duration_since(since);
             let open_seconds = open.as_secs();
             tracing::info!(class = class.0.as_str(), open_seconds, "spot breaker closed");
-            self.events.tell_class(&class, What::SpotBreakerClosed { open }, now);
+            self.events.tell_class(&class, EventData::SpotBreakerClosed { open }, now);
         }
         for (class, breaker) in breakers {
             if !self.spot_breakers.begins(class, breaker.since) {
@@ -28,7 +28,7 @@ impl Telemetry {
                 until = %breaker.until,
                 "spot breaker opened",
             );
-            self.events.tell_class(class, What::SpotBreakerOpened { message }, breaker.since);
+            self.events.tell_class(class, EventData::SpotBreakerOpened { message }, breaker.since);
         }
     }
 }

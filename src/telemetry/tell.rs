@@ -7,7 +7,7 @@ use super::Telemetry;
 use super::contacts::Change;
 use super::events::Object;
 use super::unserved::Changes;
-use crate::words::events::What;
+use crate::words::events::EventData;
 use crate::words::services::service_name;
 
 impl Telemetry {
@@ -16,9 +16,9 @@ impl Telemetry {
         let (what, at) = match change {
             Change::Began(failure) => {
                 let (kind, message) = (failure.kind, failure.message.clone());
-                (What::ServiceFails { service, kind, message }, failure.since)
+                (EventData::ServiceFails { service, kind, message }, failure.since)
             }
-            Change::Ended { after } => (What::ServiceWorks { after: *after }, self.now()),
+            Change::Ended { after } => (EventData::ServiceWorks { after: *after }, self.now()),
         };
         self.events.tell(Object::Service(service_name(service)), what, at);
     }
@@ -28,11 +28,12 @@ impl Telemetry {
         for event in &report.events {
             let (class, what) = match event {
                 Event::BreakerOpened { class, breaker } => {
-                    (class, What::BreakerOpened { message: breaker.message.clone() })
+                    (class, EventData::BreakerOpened { message: breaker.message.clone() })
                 }
-                Event::BreakerClosed { class, open_seconds } => {
-                    (class, What::BreakerClosed { open: SignedDuration::from_secs(*open_seconds) })
-                }
+                Event::BreakerClosed { class, open_seconds } => (
+                    class,
+                    EventData::BreakerClosed { open: SignedDuration::from_secs(*open_seconds) },
+                ),
                 _ => continue,
             };
             self.events.tell_class(class, what, self.now());
@@ -44,10 +45,10 @@ impl Telemetry {
         let now = self.now();
         for set in changes.new {
             let object = Object::Labels(set.runs_on.clone());
-            self.events.tell(object, What::Unserved(Box::new(set)), now);
+            self.events.tell(object, EventData::Unserved(Box::new(set)), now);
         }
         for (labels, after) in changes.gone {
-            self.events.tell(Object::Labels(labels), What::NoLongerUnserved { after }, now);
+            self.events.tell(Object::Labels(labels), EventData::NoLongerUnserved { after }, now);
         }
     }
 }

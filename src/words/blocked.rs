@@ -1,4 +1,4 @@
-//! What blocks a job at the forge, and what would unblock it.
+//! The blocks of a job at the forge, and what would unblock it.
 
 use super::lasting;
 use jiff::SignedDuration;
@@ -33,12 +33,12 @@ pub struct NeededJob {
     /// Its name. It comes from outside.
     pub name: String,
     /// The current activity.
-    pub doing: Doing,
+    pub doing: JobActivity,
 }
 
 /// The activity of a job that has not ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Doing {
+pub enum JobActivity {
     /// It runs, since so long if that is known.
     Runs(Option<SignedDuration>),
     /// It waits for a runner.
@@ -80,7 +80,7 @@ impl Blocking {
         match self {
             Self::Needs(jobs) | Self::NeedsOrConcurrency(jobs) => jobs
                 .iter()
-                .find(|job| job.doing == Doing::Waits)
+                .find(|job| job.doing == JobActivity::Waits)
                 .map(|job| format!("`tinqs-ci why job-{}` tells what that job waits for", job.id))
                 .unwrap_or_default(),
             Self::Approval => "approve the workflow run on its page at the forge".to_owned(),
@@ -113,11 +113,11 @@ fn named(jobs: &[NeededJob]) -> String {
 impl NeededJob {
     fn told(&self) -> String {
         let doing = match self.doing {
-            Doing::Runs(Some(since)) => format!("running {}", lasting(since)),
-            Doing::Runs(None) => "running".to_owned(),
-            Doing::Waits => "waiting for a runner".to_owned(),
-            Doing::IsBlocked => "blocked too".to_owned(),
-            Doing::Unknown => "not ended".to_owned(),
+            JobActivity::Runs(Some(since)) => format!("running {}", lasting(since)),
+            JobActivity::Runs(None) => "running".to_owned(),
+            JobActivity::Waits => "waiting for a runner".to_owned(),
+            JobActivity::IsBlocked => "blocked too".to_owned(),
+            JobActivity::Unknown => "not ended".to_owned(),
         };
         format!("`{}` (job-{}, {doing})", self.name, self.id)
     }
@@ -127,30 +127,30 @@ impl NeededJob {
 mod tests {
     use super::*;
 
-    fn job(id: i64, name: &str, doing: Doing) -> NeededJob {
+    fn job(id: i64, name: &str, doing: JobActivity) -> NeededJob {
         NeededJob { id, name: name.to_owned(), doing }
     }
 
     #[test]
     fn the_jobs_that_block_are_named_with_what_they_do() {
-        let running = job(23, "compile", Doing::Runs(Some(SignedDuration::from_secs(18))));
+        let running = job(23, "compile", JobActivity::Runs(Some(SignedDuration::from_secs(18))));
         let one = Blocking::Needs(vec![running.clone()]);
         assert_eq!(one.sentence(), "blocked by `compile` (job-23, running 18 s)");
         assert_eq!(one.fix(), "");
-        let two = Blocking::Needs(vec![running, job(24, "lint", Doing::Waits)]);
+        let two = Blocking::Needs(vec![running, job(24, "lint", JobActivity::Waits)]);
         assert_eq!(
             two.sentence(),
             "blocked by `compile` (job-23, running 18 s) and `lint` (job-24, waiting for a runner)"
         );
         assert!(two.fix().contains("`tinqs-ci why job-24`"), "{}", two.fix());
-        let many = (1..=8).map(|id| job(id, "test", Doing::IsBlocked)).collect();
+        let many = (1..=8).map(|id| job(id, "test", JobActivity::IsBlocked)).collect();
         let many = Blocking::Needs(many).sentence();
         assert!(many.ends_with("`test` (job-5, blocked too) and 3 more jobs"), "{many}");
     }
 
     #[test]
     fn what_cannot_be_told_says_which_two_it_may_be() {
-        let jobs = vec![job(3, "build", Doing::Runs(None))];
+        let jobs = vec![job(3, "build", JobActivity::Runs(None))];
         let either = Blocking::NeedsOrConcurrency(jobs).sentence();
         assert!(
             either.contains("`build` (job-3, running), or by its concurrency group"),

@@ -18,9 +18,9 @@ const MESSAGE: usize = 300;
 /// The maximum length of a person's name, in columns.
 const BY: usize = 60;
 
-/// The event.
+/// An event as data.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum What {
+pub enum EventData {
     /// A milestone of a run.
     Milestone(Happened),
     /// A condition of a run began.
@@ -58,7 +58,7 @@ pub enum What {
     },
     /// The spot breaker of a class opened.
     SpotBreakerOpened {
-        /// Why.
+        /// The reason, in words.
         message: String,
     },
     /// The spot breaker of a class closed.
@@ -72,7 +72,7 @@ pub enum What {
     Resumed {
         /// The time for which they were paused.
         after: SignedDuration,
-        /// Who did it; `None` if another replica was asked.
+        /// The caller who did it; `None` if another replica was asked.
         by: Option<String>,
     },
     /// A service began to fail.
@@ -110,51 +110,57 @@ pub struct EventText {
 }
 
 /// Says what happened.
-pub fn told(what: &What) -> EventText {
+pub fn told(what: &EventData) -> EventText {
     let (is_warning, reason, message): (_, Cow<'static, str>, _) = match what {
-        What::Milestone(happened) => milestone(happened),
-        What::Began { reason, message } => {
+        EventData::Milestone(happened) => milestone(happened),
+        EventData::Began { reason, message } => {
             let is_warning = reasons::of(*reason).weight != reasons::Weight::Normal;
             (is_warning, reason.as_str().into(), cut(message, MESSAGE))
         }
-        What::Ended { reason, held } => (
+        EventData::Ended { reason, held } => (
             false,
             "ConditionEnded".into(),
             format!("no longer {reason}, after {}", lasting(*held)),
         ),
-        What::Terminated { machine, by } => {
+        EventData::Terminated { machine, by } => {
             let who = timeline::person(by.as_deref());
             let message = format!("{who} terminated machine {}", cut(&machine.0, 100));
             (true, "Terminated".into(), message)
         }
-        What::Removed => (false, "Removed".into(), "the record of the run was removed".to_owned()),
-        What::BreakerOpened { message } => {
+        EventData::Removed => {
+            (false, "Removed".into(), "the record of the run was removed".to_owned())
+        }
+        EventData::BreakerOpened { message } => {
             (true, reasons::BREAKER_OPEN.into(), cut(message, MESSAGE))
         }
-        What::BreakerClosed { open } => {
+        EventData::BreakerClosed { open } => {
             let message = format!("the class launches again, after {}", lasting(*open));
             (false, "BreakerClosed".into(), message)
         }
-        What::SpotBreakerOpened { message } => {
+        EventData::SpotBreakerOpened { message } => {
             (true, reasons::SPOT_BREAKER_OPEN.into(), cut(message, MESSAGE))
         }
-        What::SpotBreakerClosed { open } => {
+        EventData::SpotBreakerClosed { open } => {
             let message = format!("the order of the class holds again, after {}", lasting(*open));
             (false, "SpotBreakerClosed".into(), message)
         }
-        What::Paused(pause) => (true, reasons::PAUSED.into(), pause.message()),
-        What::Resumed { after, .. } => {
+        EventData::Paused(pause) => (true, reasons::PAUSED.into(), pause.message()),
+        EventData::Resumed { after, .. } => {
             (false, "Resumed".into(), format!("launches go on, after {}", lasting(*after)))
         }
-        What::ServiceFails { service, kind, message } => match ServiceReason::of(service, *kind) {
-            Some(reason) => (true, reason.as_str().into(), cut(&reason.sentence(message), MESSAGE)),
-            None => (true, "ServiceFailing".into(), cut(message, MESSAGE)),
-        },
-        What::ServiceWorks { after } => {
+        EventData::ServiceFails { service, kind, message } => {
+            match ServiceReason::of(service, *kind) {
+                Some(reason) => {
+                    (true, reason.as_str().into(), cut(&reason.sentence(message), MESSAGE))
+                }
+                None => (true, "ServiceFailing".into(), cut(message, MESSAGE)),
+            }
+        }
+        EventData::ServiceWorks { after } => {
             (false, "ServiceWorks".into(), format!("works again, after {}", lasting(*after)))
         }
-        What::Unserved(set) => (true, reasons::NO_CLASS.into(), unserved::sentence(set)),
-        What::NoLongerUnserved { after } => {
+        EventData::Unserved(set) => (true, reasons::NO_CLASS.into(), unserved::sentence(set)),
+        EventData::NoLongerUnserved { after } => {
             let message = format!("no job waits for these labels, after {}", lasting(*after));
             (false, "Served".into(), message)
         }
@@ -209,7 +215,7 @@ pub fn is_milestone(reason: Reason) -> bool {
     )
 }
 
-impl What {
+impl EventData {
     /// Returns who did it, if a person did: the name of the token, or `uid` and the number;
     /// `person` if that is not known.
     pub fn by(&self) -> Option<String> {
@@ -266,40 +272,40 @@ mod tests {
 
     use super::*;
 
-    fn kind(what: &What) -> u64 {
+    fn kind(what: &EventData) -> u64 {
         let mut state = DefaultHasher::new();
         what.hash_kind(&mut state);
         state.finish()
     }
 
-    fn terminated(by: Option<&str>) -> What {
-        What::Terminated { machine: MachineId("i-1".to_owned()), by: by.map(str::to_owned) }
+    fn terminated(by: Option<&str>) -> EventData {
+        EventData::Terminated { machine: MachineId("i-1".to_owned()), by: by.map(str::to_owned) }
     }
 
     #[test]
     fn each_event_has_a_type_a_reason_and_a_sentence() {
         let minute = SignedDuration::from_mins(1);
-        let fails = |kind, message: &str| What::ServiceFails {
+        let fails = |kind, message: &str| EventData::ServiceFails {
             service: "forge",
             kind,
             message: message.to_owned(),
         };
-        let began = |reason, message: &str| What::Began { reason, message: message.to_owned() };
+        let began = |reason, text: &str| EventData::Began { reason, message: text.to_owned() };
         let rows = [
             (
-                What::Milestone(Happened::Seen { by: SeenBy::Poll }),
+                EventData::Milestone(Happened::Seen { by: SeenBy::Poll }),
                 (false, "Seen", "a poll found the job in the forge's list"),
             ),
             (
-                What::Milestone(Happened::Refused { attempt: 1, why: Refusal::NoCapacity }),
+                EventData::Milestone(Happened::Refused { attempt: 1, why: Refusal::NoCapacity }),
                 (true, "LaunchRefused", "the launch was refused: the cloud has no capacity"),
             ),
             (
-                What::Milestone(Happened::Finished { outcome: Outcome::Failed }),
+                EventData::Milestone(Happened::Finished { outcome: Outcome::Failed }),
                 (false, "Finished", "the job failed"),
             ),
             (
-                What::Milestone(Happened::Finished { outcome: Outcome::MachineLost }),
+                EventData::Milestone(Happened::Finished { outcome: Outcome::MachineLost }),
                 (true, "Finished", "the machine of the job was lost while it ran"),
             ),
             (
@@ -308,7 +314,7 @@ mod tests {
             ),
             (began(Reason::BackingOff, "a\u{1b}b"), (true, "BackingOff", "a\\u{1b}b")),
             (
-                What::Ended { reason: Reason::BreakerOpen, held: minute },
+                EventData::Ended { reason: Reason::BreakerOpen, held: minute },
                 (false, "ConditionEnded", "no longer BreakerOpen, after 1 min"),
             ),
             (terminated(None), (true, "Terminated", "a person terminated machine i-1")),
@@ -317,15 +323,15 @@ mod tests {
                 (true, "Terminated", "ops\\u{1b} terminated machine i-1"),
             ),
             (
-                What::Resumed { after: minute, by: None },
+                EventData::Resumed { after: minute, by: None },
                 (false, "Resumed", "launches go on, after 1 min"),
             ),
             (
-                What::BreakerClosed { open: minute },
+                EventData::BreakerClosed { open: minute },
                 (false, "BreakerClosed", "the class launches again, after 1 min"),
             ),
             (
-                What::SpotBreakerClosed { open: minute },
+                EventData::SpotBreakerClosed { open: minute },
                 (false, "SpotBreakerClosed", "the order of the class holds again, after 1 min"),
             ),
             (
@@ -333,11 +339,11 @@ mod tests {
                 (true, "ForgeUnreachable", "calls to the forge fail: no answer"),
             ),
             (
-                What::ServiceWorks { after: minute },
+                EventData::ServiceWorks { after: minute },
                 (false, "ServiceWorks", "works again, after 1 min"),
             ),
             (
-                What::NoLongerUnserved { after: minute },
+                EventData::NoLongerUnserved { after: minute },
                 (false, "Served", "no job waits for these labels, after 1 min"),
             ),
         ];
@@ -350,24 +356,27 @@ mod tests {
 
     #[test]
     fn the_number_of_an_attempt_makes_no_other_event_but_its_end_does() {
-        let ended = |attempt, why| What::Milestone(Happened::AttemptEnded { attempt, why });
+        let ended = |attempt, why| EventData::Milestone(Happened::AttemptEnded { attempt, why });
         assert_eq!(kind(&ended(1, End::NeverReady)), kind(&ended(2, End::NeverReady)));
         assert_ne!(kind(&ended(1, End::NeverReady)), kind(&ended(1, End::MachineGone)));
-        let registered = |attempt| What::Milestone(Happened::Registered { attempt });
+        let registered = |attempt| EventData::Milestone(Happened::Registered { attempt });
         assert_eq!(kind(&registered(1)), kind(&registered(7)));
     }
 
     #[test]
     fn only_people_delete_retry_and_terminate() {
         let person = Some("person".to_owned());
-        assert_eq!(What::Milestone(Happened::Deleted { by: None }).by(), person);
+        assert_eq!(EventData::Milestone(Happened::Deleted { by: None }).by(), person);
         assert_eq!(terminated(None).by(), person);
         let ops = Some("ops".to_owned());
         assert_eq!(terminated(Some("ops")).by(), ops);
-        assert_eq!(What::Milestone(Happened::Retried { by: ops.clone() }).by(), ops);
-        assert_eq!((What::Milestone(Happened::GaveUp).by(), What::Removed.by()), (None, None));
+        assert_eq!(EventData::Milestone(Happened::Retried { by: ops.clone() }).by(), ops);
+        assert_eq!(
+            (EventData::Milestone(Happened::GaveUp).by(), EventData::Removed.by()),
+            (None, None)
+        );
         let since = jiff::Timestamp::UNIX_EPOCH;
-        let pause = What::Paused(Pause { class: None, since, by: "ops".to_owned() });
+        let pause = EventData::Paused(Pause { class: None, since, by: "ops".to_owned() });
         assert_eq!(pause.by().as_deref(), Some("ops"));
     }
 }

@@ -1,4 +1,6 @@
-//! How jobs ended, by the names of outcomes in JSON.
+//! The ends of jobs, by the names of outcomes in JSON.
+
+use tinqs_ci_reconciler::model::{Happened, Milestone, RerunEnd};
 
 /// Says how a run finished.
 pub fn finished(outcome: &str) -> String {
@@ -24,6 +26,19 @@ pub fn after_finish(outcome: &str) -> &'static str {
         "MaxAge" => "raise `max_age` of the class, then re-run the job at the forge",
         _ => "",
     }
+}
+
+/// Returns whether nobody needs to re-run a lost job, by the timeline of its run: the forge runs it
+/// again, or somebody changed its workflow run.
+pub fn is_settled(timeline: &[Milestone]) -> bool {
+    let last = timeline.iter().rev().find_map(|milestone| match milestone.what {
+        Happened::RerunRequested | Happened::NotRerun { why: RerunEnd::Changed } => Some(true),
+        Happened::NotRerun { .. } | Happened::Started { .. } | Happened::Reopened { .. } => {
+            Some(false)
+        }
+        _ => None,
+    });
+    last == Some(true)
 }
 
 /// Returns `2nd attempt of the job`; `None` if it is the first one, or not known.
@@ -60,7 +75,32 @@ pub fn planned(verb: &str) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
+    use tinqs_ci_reconciler::model::Outcome;
+
     use super::*;
+
+    #[test]
+    fn a_job_that_the_forge_runs_again_needs_no_person() {
+        let finished = || Happened::Finished { outcome: Outcome::MachineLost };
+        let not = |why| Happened::NotRerun { why };
+        let reopened = || Happened::Reopened { job_attempt: None };
+        let rows = [
+            (vec![Happened::RerunRequested, finished()], true),
+            (vec![not(RerunEnd::Changed), finished()], true),
+            (vec![not(RerunEnd::Limit), finished()], false),
+            (vec![finished()], false),
+            // Of an earlier attempt of the job.
+            (vec![Happened::RerunRequested, reopened(), finished()], false),
+            (vec![Happened::RerunRequested, not(RerunEnd::Cancelled), finished()], false),
+        ];
+        for (happened, expected) in rows {
+            let at = Timestamp::UNIX_EPOCH;
+            let timeline = happened.into_iter().map(|what| Milestone::new(at, what));
+            let timeline: Vec<Milestone> = timeline.collect();
+            assert_eq!(is_settled(&timeline), expected, "{timeline:?}");
+        }
+    }
 
     #[test]
     fn unknown_names_are_shown_as_they_are() {

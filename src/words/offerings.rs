@@ -1,4 +1,4 @@
-//! Why offerings are unavailable.
+//! The reasons that offerings are unavailable.
 
 use tinqs_ci_reconciler::model::Cause;
 

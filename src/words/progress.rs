@@ -1,4 +1,4 @@
-//! How a job gets on, for lines of the log: `running after 31 s`.
+//! The progress of a job, for lines of the log: `running after 31 s`.
 
 use jiff::SignedDuration;
 use tinqs_ci_reconciler::controller::{Event, RerunOutcome};

@@ -4,6 +4,11 @@
 
 use tinqs_ci_reconciler::model::Reason;
 
+use super::services::ServiceReason;
+
+/// The page of the book that explains every reason, as a path in the repository.
+const PAGE: &str = "docs/troubleshooting.md";
+
 /// The words about a reason.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Advice {
@@ -47,6 +52,15 @@ pub const SPOT_BREAKER_OPEN: &str = "SpotBreakerOpen";
 pub fn advice(reason: &str) -> Advice {
     let known = Reason::ALL.iter().find(|known| known.as_str() == reason);
     known.map(|reason| of(*reason)).unwrap_or_default()
+}
+
+/// Returns where the book explains a reason of a run or of a service, by its name in JSON: the page
+/// and, after `#`, the heading. `None` if the name is unknown.
+pub fn explained_at(reason: &str) -> Option<String> {
+    let of_runs = Reason::ALL.iter().map(|known| known.as_str());
+    let of_services = ServiceReason::ALL.iter().map(|known| known.as_str());
+    let is_known = of_runs.chain(of_services).any(|known| known == reason);
+    is_known.then(|| format!("{PAGE}#{}", reason.to_ascii_lowercase()))
 }
 
 /// Returns the words about a reason.
@@ -163,6 +177,7 @@ mod tests {
     #[test]
     fn an_unknown_reason_has_no_words() {
         assert_eq!(advice("Newer"), Advice::default());
+        assert_eq!(explained_at("Newer"), None);
         assert!(Weight::Person > Weight::Passing && Weight::Passing > Weight::Normal);
     }
 }

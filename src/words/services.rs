@@ -20,6 +20,16 @@ pub enum ServiceReason {
 }
 
 impl ServiceReason {
+    /// Every reason.
+    pub const ALL: &[Self] = &[
+        Self::ForgeDenied,
+        Self::ForgeUnreachable,
+        Self::CloudDenied,
+        Self::CloudUnreachable,
+        Self::StoreFailing,
+        Self::QueueFailing,
+    ];
+
     /// Returns the reason for an error of a port. `None` if the error says nothing about the
     /// service: another writer was first, the rate is limited, there is no capacity.
     pub fn of(service: &str, kind: ErrorKind) -> Option<Self> {
@@ -147,6 +157,8 @@ pub fn is_being_completed(message: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
@@ -201,13 +213,16 @@ mod tests {
 
     #[test]
     fn every_reason_says_what_to_do_and_keeps_the_message() {
+        let mut found = BTreeSet::new();
         for service in ["store", "queue", "compute", "forge"] {
             for kind in [ErrorKind::Unavailable, ErrorKind::Denied] {
                 let reason = ServiceReason::of(service, kind).expect("a reason");
                 assert!(reason.sentence("disk is full").ends_with(": disk is full"), "{reason:?}");
                 assert!(reason.fix("disk is full").len() > 20, "{reason:?}");
                 assert!(!reason.waits_for().is_empty(), "{reason:?}");
+                found.insert(reason);
             }
         }
+        assert_eq!(found, ServiceReason::ALL.iter().copied().collect());
     }
 }

@@ -1,4 +1,4 @@
-//! What happened to a run, as sentences. Recorded numbers of attempts have gaps and are left out.
+//! The timeline of a run, as sentences. Recorded numbers of attempts have gaps and are left out.
 
 use tinqs_ci_reconciler::model::{AttemptId, EndedBy, Happened, MachineId, SeenBy};
 use tinqs_ci_reconciler::text::cut;

@@ -8,15 +8,21 @@ use tinqs_ci_testing::fake_runner::{Fake, carrying};
 
 use super::{attempt_id, in_seconds, usual, wait_until};
 
-/// Returns the script with the fake's directories instead of `/etc` and `/run`.
+/// Where the script looks up the home of its user, as cloud-init gives it none.
+const LOOK_UP: &str = "HOME=~";
+
+/// Returns the script with the fake's directories instead of `/etc`, `/run` and that home.
 fn relocated(fake: &Fake, script: &str) -> String {
     let dir = fake.dir.path();
     std::fs::create_dir_all(dir.join("run")).unwrap();
+    assert!(script.contains(LOOK_UP), "it would write to the home of whoever runs this");
+    let script = script.replace(LOOK_UP, &format!("HOME={}", dir.join("home").display()));
     let script = script.replace("/etc/", &format!("{}/", dir.join("etc").display()));
     script.replace("/run/", &format!("{}/", dir.join("run").display()))
 }
 
-/// Starts a script without the marker, as on a dedicated machine. `said(stderr)` gets its output.
+/// Starts a script without the marker and without HOME, as on a dedicated machine. `said(stderr)`
+/// gets its output.
 pub(super) fn start_alone(fake: &Fake, mode: &str, script: &str, stderr: &str) -> Child {
     let path = fake.dir.path().join(format!("{stderr}.sh"));
     std::fs::write(&path, relocated(fake, script)).unwrap();
@@ -24,7 +30,6 @@ pub(super) fn start_alone(fake: &Fake, mode: &str, script: &str, stderr: &str) -
         .arg(&path)
         .env_clear()
         .envs(fake.environment(mode))
-        .env("HOME", fake.dir.path().join("home"))
         .process_group(0)
         .stdin(Stdio::null())
         .stderr(std::fs::File::create(fake.said(stderr)).unwrap())
@@ -59,6 +64,30 @@ pub(super) fn powered_off(fake: &Fake, mut child: Child) {
     wait_until("no process is left", || carrying(&mark).is_empty());
     assert!(!status.success());
     assert_eq!(fake.heard("power"), "poweroff\nshutdown -h now\n");
+}
+
+/// What the script does without HOME, or with an empty one, gives the home of the user in bash.
+#[test]
+fn bash_looks_up_the_home_of_its_user() {
+    let attempt_id = attempt_id();
+    let text = script(&attempt_id, 0, &usual(&attempt_id));
+    let line = text.lines().find(|line| line.contains(LOOK_UP)).unwrap();
+    let told = |home: Option<&str>| {
+        let mut bash = Command::new("bash");
+        bash.args(["-c", &format!("set -u\n{line}\necho \"$HOME\"")]);
+        bash.env_remove("HOME").envs(home.map(|home| ("HOME", home)));
+        let said = bash.output().unwrap();
+        assert!(said.status.success() && said.stderr.is_empty(), "{said:?}");
+        String::from_utf8(said.stdout).unwrap()
+    };
+    let real = Command::new("bash")
+        .args(["-c", "getent passwd \"$UID\" | cut -d : -f 6"])
+        .output()
+        .unwrap();
+    let real = String::from_utf8(real.stdout).unwrap();
+    assert!(real.starts_with('/'), "{real}");
+    assert_eq!((told(None), told(Some(""))), (real.clone(), real));
+    assert_eq!(told(Some("/given")), "/given\n");
 }
 
 #[test]

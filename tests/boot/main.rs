@@ -352,4 +352,6 @@ fn sigterm_to_the_script_ends_the_machine() {
     assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
     machine.ends();
     assert_eq!(machine.fake.heard("signals"), "term\n");
+    let said = beside_steps(&machine.fake);
+    assert_eq!(said, [QUICK[0], "a signal ended this script: powering off"]);
 }

@@ -11,7 +11,7 @@ use super::{QUICK, attempt_id, beside_steps, in_seconds, usual};
 const SETPRIV: &str = "#!/bin/bash\necho \"${@:1:3}\" >>\"$FAKE/as\"\n\
     while [[ $1 == --* ]]; do shift; done\nexec \"$@\"\n";
 
-/// Returns an image that has the user `runner`, and in which everything works.
+/// Returns an image that has the user `runner`, who may use no sudo, and in which everything works.
 pub(super) fn image() -> Fake {
     let fake = Fake::new();
     let home = fake.dir.path().join("user");
@@ -20,6 +20,7 @@ pub(super) fn image() -> Fake {
     let getent = format!("#!/bin/bash\n[ \"$*\" = 'passwd runner' ] && echo '{entry}'\n");
     fake.program("getent", &getent);
     fake.program("setpriv", SETPRIV);
+    fake.program("sudo", "#!/bin/bash\necho 'sudo: a password is required' >&2\nexit 1\n");
     for name in ["chown", "nft", "usermod"] {
         fake.program(name, &format!("#!/bin/bash\necho \"$*\" >>\"$FAKE/{name}\"\n"));
     }
@@ -41,6 +42,8 @@ pub(super) fn booted(fake: &Fake, user: &str, docker: bool, instance_profile: &s
 /// What is said where the job cannot reach the metadata service, and where it may become root.
 const CLOSED: &str = "the instance metadata service is closed to runner";
 const IN_DOCKER: &str = "runner is in the group docker: a job can become root, nothing is fenced";
+const HAS_SUDO: &str =
+    "runner has sudo without a password: a job can become root, nothing is fenced";
 
 /// Asserts what the machine of a job that ran said about the fence.
 fn assert_says(fake: &Fake, fence: &str) {
@@ -66,9 +69,9 @@ fn a_job_runs_as_the_user_in_its_home() {
     };
     assert_eq!(of("HOME"), Some(home.display().to_string()));
     assert_eq!((of("USER"), of("LOGNAME")), (Some("runner".into()), Some("runner".into())));
-    // The login shell and the runner.
+    // The question to sudo, the login shell and the runner.
     let identity = "--reuid=1234 --regid=1235 --init-groups\n";
-    assert_eq!(fake.heard("as"), identity.repeat(2));
+    assert_eq!(fake.heard("as"), identity.repeat(3));
     let owned = format!(
         "1234:1235 {0}/tinqs-ci\n-R 1234:1235 .\n1234:1235 {0}/.gitconfig\n",
         home.display()
@@ -127,6 +130,35 @@ fn a_user_that_the_image_has_in_the_group_docker_is_named() {
     fake.program("id", "#!/bin/bash\n[ \"$1\" = -Gn ] && echo 'runner docker'\n");
     booted(&fake, "runner", false, "");
     assert_says(&fake, IN_DOCKER);
+}
+
+#[test]
+fn a_user_that_the_image_allows_sudo_is_named() {
+    for profile in ["", "role"] {
+        let fake = image();
+        fake.program("sudo", "#!/bin/bash\necho \"$*\" >>\"$FAKE/sudo\"\nexec \"${@:2}\"\n");
+        booted(&fake, "runner", false, profile);
+        assert_eq!(fake.heard("sudo"), "-n true\n", "it asks for no password");
+        assert_says(&fake, HAS_SUDO);
+    }
+    // The console says nothing of an image without it.
+    let fake = image();
+    fake.program("sudo", "#!/bin/bash\necho 'setpriv: failed to execute sudo' >&2\nexit 127\n");
+    booted(&fake, "runner", false, "");
+    assert_says(&fake, CLOSED);
+    assert!(!fake.heard("stderr").contains("failed to execute"), "{}", fake.heard("stderr"));
+}
+
+#[test]
+fn files_that_cannot_be_given_to_the_user_power_the_machine_off() {
+    let fake = image();
+    fake.program("chown", "#!/bin/bash\nexit 1\n");
+    booted(&fake, "runner", false, "");
+    let home = fake.dir.path().join("user");
+    let said =
+        format!("the files of the runner cannot be written in {}: powering off", home.display());
+    assert_eq!(beside_steps(&fake), ["the job runs as runner", CLOSED, said.as_str()]);
+    assert_eq!(fake.heard("arguments"), "");
 }
 
 #[test]

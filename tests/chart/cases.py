@@ -30,6 +30,14 @@ REFUSED = [
     ("embedded", ["tls.enabled=true,tls.secretName=tinqs-ci"], "tls.secretName is the Secret of the credentials"),
     ("embedded", ["tls.enabled=yes,tls.secretName=tinqs-ci-tls"], "at '/tls/enabled'"),
     ("embedded", ["tls.cert=tls.crt"], "additional properties 'cert' not allowed"),
+    # A budget without the price of a machine on demand, which the program refuses at its start.
+    ("embedded", ["classes[0].budget=$5/day"], "prices has no c7a.medium: the budget of class linux"),
+    ("everything", ["classes[1].machines.kinds[0]=m7i.medium"], "prices has no m7i.medium"),
+    ("embedded", ["prices.c7a=0.05"], "at '/prices/c7a'"),
+    ("embedded", ["aws.launchRate=0"], "at '/aws/launchRate'"),
+    ("embedded", ["aws.launchBurst=1.5"], "at '/aws/launchBurst'"),
+    ("embedded", ["api.hosts={-ci}"], "at '/api/hosts/0'"),
+    ("embedded", ["secrets.keys.webhookSecret=,secrets.keys.formerWebhookSecret=a"], "formerWebhookSecret has no effect"),
     # Unknown values at any depth.
     ("embedded", ["replica=1"], "additional properties 'replica' not allowed"),
     ("embedded", ["forge.pol_every=10s"], "additional properties 'pol_every' not allowed"),

@@ -49,7 +49,7 @@ def check(checks, name, manifests, values, kubernetes):
         if config["metadata"]["name"].endswith("-dashboards"):
             check_dashboards(checks, what, config, values)
         else:
-            check_config(checks, what, config)
+            check_config(checks, what, config, values)
 
 
 def check_schema(checks, name, manifest, kubernetes):
@@ -119,7 +119,9 @@ def check_secrets(checks, what, spec, configs, values):
     checks.equal(mount["mountPath"] + "/", SECRETS, f"{what}: place of credentials")
     checks.that("subPath" not in mount, f"{what}: by subPath, a changed Secret is not seen")
     if what.endswith("-ingest"):
-        checks.equal(mounted, {"webhook-secret"}, f"{what}: credentials of ingest")
+        keys = {"webhookSecret": "webhook-secret"} | values["secrets"].get("keys", {})
+        wanted = {keys.get("webhookSecret"), keys.get("formerWebhookSecret")} - {None, ""}
+        checks.equal(mounted, wanted, f"{what}: credentials of ingest")
 
 
 def has_tls(values):
@@ -285,15 +287,36 @@ def python_patterns(value):
 
 
 def whole_numbers(value):
-    """The configuration knows no fractions, and 1e+06 is one in TOML."""
-    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else []
-    return not isinstance(value, float) and all(whole_numbers(part) for part in parts)
+    """The configuration knows one fraction, `launch_rate`, and 1e+06 is one in TOML."""
+    if isinstance(value, dict):
+        return all(key == "launch_rate" or whole_numbers(part) for key, part in value.items())
+    if isinstance(value, list):
+        return all(map(whole_numbers, value))
+    return not isinstance(value, float)
 
 
-def check_config(checks, what, config):
+def check_values(checks, what, found, values):
+    """Values that the chart renames reach the configuration as they are."""
+    aws, api = values["aws"], values.get("api", {})
+    pairs = {
+        "launch_rate": (found.get("aws", {}).get("launch_rate"), aws.get("launchRate")),
+        "launch_burst": (found.get("aws", {}).get("launch_burst"), aws.get("launchBurst")),
+        "prices": (found.get("prices", {}), values.get("prices", {})),
+        "hosts": (found["server"].get("hosts", []), api.get("hosts", [])),
+        "budgets": (
+            [one.get("budget") for one in found["class"]],
+            [one.get("budget") for one in values["classes"]],
+        ),
+    }
+    for name, (rendered, wanted) in pairs.items():
+        checks.equal(rendered, wanted, f"{what}: {name}")
+
+
+def check_config(checks, what, config, values):
     """The configuration fits the program's own schema."""
     found = tomllib.loads(config["data"]["tinqs-ci.toml"])
     checks.that(whole_numbers(found), f"{what}: a number with a fraction")
+    check_values(checks, what, found, values)
     schema = python_patterns(json.loads((tools.ROOT / "schemas/config.json").read_text()))
     if "webhooks" not in schema["properties"]["server"]["properties"]:
         once("[server] of the chart", "schemas/config.json does not know `server.webhooks` yet")

@@ -47,6 +47,7 @@ class PlayedRelease:
         forge = self.world.forge
         self.secret = {"webhook-secret": secrets.token_hex(32), "api-token": secrets.token_hex(32)}
         self.secret |= {"api-read": secrets.token_hex(32), "forge-token": forge.token}
+        self.secret |= {"webhook-secret-former": secrets.token_hex(32)}
         self.secret |= {"runner-token": forge.runner_token(), "git-token": forge.token}
         known = {name: value.encode() for name, value in self.secret.items()}
         maps = {n: {k: v.encode() for k, v in m["data"].items()} for n, m in self.objects["ConfigMap"].items()}
@@ -206,6 +207,9 @@ class PlayedRelease:
         """The Service takes signed webhooks, and refuses others."""
         accepted = self.post(self.secret["webhook-secret"])
         self.that(accepted in (200, 202, 204), f"a signed webhook: {accepted}")
+        if isinstance(self.config["forge"]["webhook_secret"], list):
+            former = self.post(self.secret["webhook-secret-former"])
+            self.that(former in (200, 202, 204), f"a webhook with the former secret: {former}")
         self.equal(self.post("another-secret"), 401, "a webhook with another secret")
 
     def check_job(self):

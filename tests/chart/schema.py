@@ -11,6 +11,8 @@ TEXTS_BY_NAME = {"type": "object", "additionalProperties": {"type": "string"}}
 PORT = {"type": "integer", "minimum": 1, "maximum": 65535}
 COUNT = {"type": "integer", "minimum": 1}
 KEY = {"type": "string", "pattern": "^[-._a-zA-Z0-9]*$"}
+# Keys of the configuration, and of Kubernetes.
+WHOLE = ("forge", "classes", "resources", "ingest.resources")
 
 
 def table(required=(), **properties):
@@ -41,6 +43,15 @@ def without_secrets(config, definition):
         return without_secrets(config, target | rest)
     kept = {key: value for key, value in definition.items() if not is_secret(value)}
     return {key: without_secrets(config, value) for key, value in kept.items()}
+
+
+def without(definition, key):
+    return {name: value for name, value in definition.items() if name != key}
+
+
+def optional(definition):
+    """With `null`, which stands for the program's default."""
+    return without(definition, "default") | {"type": [definition["type"], "null"]}
 
 
 def forge(config):
@@ -79,14 +90,26 @@ def build(config):
             region={"type": "string", "pattern": "^[a-z0-9-]*$"},
             table={"type": "string", "pattern": "^([A-Za-z0-9._-]{3,255})?$"},
             queue={"type": "string", "pattern": "^(https?://.+)?$"},
+            launchRate=optional(top["aws"]["properties"]["launch_rate"]),
+            launchBurst=optional(top["aws"]["properties"]["launch_burst"]),
         ),
+        prices=top["prices"],
         compute={"type": "string", "pattern": "^(ec2:.+|process:.*)?$"},
         log=TEXT,
         secrets=table(
             existingSecret=TEXT,
-            keys=table(forgeToken=KEY, webhookSecret=KEY, runnerToken=KEY, gitToken=KEY),
+            keys=table(
+                forgeToken=KEY,
+                webhookSecret=KEY,
+                formerWebhookSecret=KEY,
+                runnerToken=KEY,
+                gitToken=KEY,
+            ),
         ),
-        api=table(tokens={"type": "array", "minItems": 1, "items": token}),
+        api=table(
+            tokens={"type": "array", "minItems": 1, "items": token},
+            hosts=without(top["server"]["properties"]["hosts"], "minItems"),
+        ),
         tls=table(enabled=FLAG, secretName=TEXT),
         image=table(
             repository=TEXT,
@@ -144,6 +167,15 @@ def build(config):
     # `global` is Helm's own.
     schema = table(**values, **{"global": ANY_OBJECT})
     return {"$schema": "http://json-schema.org/draft-07/schema#", "title": "tinqs-ci"} | schema
+
+
+def paths(definition, path=()):
+    """Returns the full path of every value of the chart; those of WHOLE are described elsewhere."""
+    name = ".".join(path)
+    if name in WHOLE or "properties" not in definition:
+        return [name]
+    inner = {key: value for key, value in definition["properties"].items() if key != "global"}
+    return [found for key, value in inner.items() for found in paths(value, (*path, key))]
 
 
 def text(config_file):

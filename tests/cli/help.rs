@@ -170,6 +170,9 @@ fn init() {
                   --labels <LABELS>       The labels of the machines, separated by commas; * serves any job
                                           except `host`; defaults to linux and the ubuntu labels of Gitea's
                                           runner
+                  --repos <REPOS>         The repositories whose jobs the machines serve, separated by commas:
+                                          owner/name, in which * stands for any part of either; defaults to all,
+                                          every repository of the scope
                   --listen <IP:PORT>      The address that takes webhooks
                   --webhook-url <URL>     The webhook URL, as your Gitea reaches this server; defaults to the
                                           address of --listen

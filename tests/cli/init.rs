@@ -18,7 +18,7 @@ fn forge(is_admin: bool) -> Server {
     Server::new(move |asked, _| gitea(asked, is_admin))
 }
 
-fn gitea(asked: &RecordedRequest, is_admin: bool) -> Answer {
+pub(crate) fn gitea(asked: &RecordedRequest, is_admin: bool) -> Answer {
     gitea_of("1.26.4", asked, is_admin)
 }
 
@@ -63,7 +63,7 @@ fn gitea_of(version: &str, asked: &RecordedRequest, is_admin: bool) -> Answer {
     }
 }
 
-fn init(folder: &Path, server: &Server, more: &[&str]) -> CommandOutput {
+pub(crate) fn init(folder: &Path, server: &Server, more: &[&str]) -> CommandOutput {
     let args = [&["init", "--url", &server.url], more].concat();
     tinqs_in(folder, &args, &[("GITEA_TOKEN", TOKEN)])
 }
@@ -177,7 +177,7 @@ fn init_with_flags_writes_a_valid_configuration() {
 }
 
 /// Returns the name and content of each file.
-fn contents(folder: &Path) -> Vec<(String, String)> {
+pub(crate) fn contents(folder: &Path) -> Vec<(String, String)> {
     let mut files: Vec<(String, String)> = std::fs::read_dir(folder)
         .expect("there")
         .map(|entry| {
@@ -223,7 +223,8 @@ fn a_second_init_checks_and_changes_nothing() {
     .assert_eq(&said.out.replace(&server.url, "URL"));
     assert_eq!(contents(folder.path()), before);
     // The same flags agree with the file.
-    let same = ["--labels", "linux,ubuntu-latest,ubuntu-24.04,ubuntu-22.04", "--scope", "all"];
+    let labels = "linux,ubuntu-latest,ubuntu-24.04,ubuntu-22.04";
+    let same = ["--labels", labels, "--scope", "all", "--repos", "all"];
     assert_eq!(init(folder.path(), &server, &same).code, 0);
     assert_eq!(contents(folder.path()), before);
 }
@@ -234,10 +235,11 @@ fn an_existing_file_that_contradicts_a_flag_is_kept() {
     assert_eq!(init(folder.path(), &server, &[]).code, 0);
     let before = contents(folder.path());
     let asked = server.lines().len();
-    let cases: [&[&str]; 5] = [
+    let cases: [&[&str]; 6] = [
         &["--url", "https://other.example.com"],
         &["--scope", "org:acme"],
         &["--labels", "arm64"],
+        &["--repos", "acme/site,acme/shop"],
         &["--listen", "127.0.0.1:9000"],
         &["--demand", "push"],
     ];
@@ -252,6 +254,8 @@ fn an_existing_file_that_contradicts_a_flag_is_kept() {
         error: ./tinqs-ci.toml exists and says `all`, not --scope org:acme
         hint: edit it, or name another file with --output; nothing was changed
         error: ./tinqs-ci.toml exists and says `linux,ubuntu-latest,ubuntu-24.04,ubuntu-22.04`, not --labels arm64
+        hint: edit it, or name another file with --output; nothing was changed
+        error: ./tinqs-ci.toml exists and says `all`, not --repos acme/site,acme/shop
         hint: edit it, or name another file with --output; nothing was changed
         error: ./tinqs-ci.toml exists and says `127.0.0.1:8080`, not --listen 127.0.0.1:9000
         hint: edit it, or name another file with --output; nothing was changed

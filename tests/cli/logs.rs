@@ -182,6 +182,50 @@ fn what_is_gone_or_not_there_yet_is_said() {
     }
 }
 
+/// An ended machine of which EC2 gives no console any more, because its tags are gone.
+#[test]
+fn an_ended_machine_without_output_shows_what_the_record_kept_or_says_so() {
+    let empty = |line: &str| {
+        line.starts_with(&format!("GET /v1/machines/{BEFORE}/log?"))
+            || line.starts_with(&format!("GET /v1/machines/{MACHINE}/log?"))
+    };
+    let server = Server::new(move |asked, _| match asked.line.as_str() {
+        "GET /v1/runs/job-2" => Answer(200, Some("\"5\""), run(2)),
+        line if empty(line) => Answer(204, Some("gone"), json!("")),
+        line => panic!("unexpected request {line}"),
+    });
+    for args in [&["logs", "--previous", "job-2"][..], &["logs", "-f", "--previous", "job-2"]] {
+        let said = ask(&server, args);
+        assert_eq!((said.code, said.out.as_str()), (0, "tinqs-ci: first\ntinqs-ci: no runner\n"));
+        assert!(said.err.contains(&format!("the log of machine {BEFORE} is gone")), "{}", said.err);
+    }
+    let ended = format!("machine/{MACHINE} has ended and shows no output (any more)");
+    for args in [&["logs", "job-2"][..], &["logs", "-f", "job-2"], &["logs", MACHINE]] {
+        let said = ask(&server, args);
+        assert_eq!((said.code, said.out.as_str()), (1, ""), "{args:?}: {}", said.err);
+        assert!(said.err.contains(&ended), "{args:?}: {}", said.err);
+        assert!(said.err.contains("some minutes after it in EC2"), "{args:?}: {}", said.err);
+    }
+}
+
+#[test]
+fn following_ends_with_a_machine_that_shows_no_output_any_more() {
+    // What it prints before it ends, the exit code, and what is said then.
+    for (text, code, message) in [("", 1, "has ended and shows no output"), ("one\n", 0, "")] {
+        let server = Server::new(move |asked, before| match (asked.line.as_str(), before) {
+            ("GET /v1/runs/job-2", _) => Answer(200, Some("\"5\""), run(2)),
+            (LOG, _) if text.is_empty() => Answer(204, Some("booting"), json!("")),
+            (LOG, _) => log(text),
+            (FOLLOWED, 0) => Answer(204, Some("gone"), json!("")),
+            (line, _) => panic!("unexpected request {line}"),
+        });
+        let said = ask(&server, &["logs", "-f", "job-2"]);
+        assert_eq!((said.code, said.out.as_str()), (code, text), "{}", said.err);
+        assert!(said.err.contains(message), "{}", said.err);
+        assert_eq!(said.err.is_empty(), message.is_empty(), "{}", said.err);
+    }
+}
+
 /// Runs `watch` while the run goes through these answers. Returns its output without the times.
 fn watched(args: &[&str], answers: Vec<Answer>) -> CommandOutput {
     let server = Server::new(move |asked, before| match asked.line.as_str() {

@@ -10,6 +10,7 @@ mod drift;
 mod events;
 mod help;
 mod init;
+mod init_repos;
 mod local;
 mod logs;
 mod narrow;

@@ -104,6 +104,7 @@ async fn answer(
         return (status, [("content-type", "text/event-stream")], stream.clone()).into_response();
     }
     if let Value::String(log) = body {
+        // With 204 the text is empty: there is no output.
         let machine = etag.unwrap_or("up");
         let headers =
             [("content-type", "text/plain; charset=utf-8"), ("tinqs-ci-machine-state", machine)];

@@ -254,6 +254,7 @@ fn why_tells_one_story() {
                      the next attempt starts in 40 s
         to unblock   fix why the attempts ended, then `tinqs-ci retry job-7` tries at
                      once
+        more         docs/troubleshooting.md#backingoff
 
         attempts
           6 min ago, class linux, machine i-0aa: the machine did not come online in time

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use serde_json::json;
 use tinqs_ci::settings;
+use tinqs_ci_gitea::Scope;
 
 use crate::command;
 use crate::scripted::{Answer, RecordedRequest, Server};
@@ -125,6 +126,9 @@ fn a_wrong_answer_is_asked_again() {
     terminal.answer("Scope of jobs", "org:acmee");
     terminal.expect("no such organization `acmee`");
     terminal.answer("Scope of jobs", "org:acme");
+    terminal.answer("Repositories to serve", "acme");
+    terminal.expect("names no repository");
+    terminal.answer("Repositories to serve", "");
     terminal.answer("Labels of the machines", "a b");
     terminal.expect("contains whitespace");
     terminal.answer("Labels of the machines", "linux");
@@ -144,6 +148,59 @@ fn a_wrong_answer_is_asked_again() {
     let loaded = settings::load(Some(&file), &settings::Env::new()).expect("valid");
     assert_eq!(loaded.settings.forge.token.expect("by file").expose(), TOKEN);
     assert_eq!(loaded.settings.classes[0].labels, ["linux"]);
+    assert_eq!(loaded.settings.classes[0].repos, [""; 0]);
+}
+
+/// A forge whose tokens may use neither the scope `all` nor an organization, and of which only one
+/// may register runners.
+fn limited(asked: &RecordedRequest, _: usize) -> Answer {
+    let path = asked.line.split('?').next().unwrap_or_default();
+    let may_register = asked.authorization.as_deref() == Some(&format!("token {TOKEN}"));
+    let list = |key: &str| Answer(200, None, json!({ key: [], "total_count": 0 }));
+    let denied = || {
+        let message = "token does not have at least one of required scope(s)";
+        Answer(403, None, json!({ "message": message }))
+    };
+    match path {
+        "GET /api/v1/version" => Answer(200, None, json!({ "version": "1.26.4" })),
+        "GET /api/v1/user" => Answer(200, None, json!({ "login": "jo", "is_admin": false })),
+        "GET /api/v1/user/actions/jobs" => list("jobs"),
+        "GET /api/v1/user/actions/runners" => list("runners"),
+        "GET /api/v1/user/repos" if asked.line.ends_with("page=1") => {
+            Answer(200, None, json!([{ "id": 1, "full_name": "jo/site" }]))
+        }
+        "GET /api/v1/user/repos" => Answer(200, None, json!([])),
+        "POST /api/v1/repos/jo/site/actions/runners/registration-token" if may_register => {
+            Answer(200, None, json!({ "token": "registration-token" }))
+        }
+        _ => denied(),
+    }
+}
+
+#[test]
+fn only_what_the_token_may_is_offered_and_the_repositories_are_asked_for() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::new(limited);
+    let mut terminal = Terminal::start(folder.path(), &["init", "--url", &server.url]);
+    terminal.answer("Access token", "a-token-that-reads");
+    terminal.answer("Scope of jobs (user, repo:OWNER/NAME) [user]", "");
+    terminal.expect("the token cannot register runners");
+    terminal.expect("write:repository");
+    terminal.answer("Access token", TOKEN);
+    terminal.answer("Scope of jobs (user, repo:OWNER/NAME) [user]", "");
+    terminal.answer("Repositories to serve", "jo/site,jo/infra-*");
+    terminal.expect("no repository in `forge.scope` fits");
+    terminal.answer("Labels of the machines", "linux");
+    terminal.answer("Address to listen on", "");
+    terminal.answer("Webhook URL", "");
+    terminal.answer("Create the webhook in Gitea now?", "n");
+    let (code, screen) = terminal.end();
+    assert_eq!(code, 0, "{screen}");
+    let file = folder.path().join("tinqs-ci.toml");
+    let loaded = settings::load(Some(&file), &settings::Env::new()).expect("valid");
+    assert_eq!(loaded.settings.forge.scope, Scope::User);
+    assert_eq!(loaded.settings.forge.token.expect("by file").expose(), TOKEN);
+    assert_eq!(loaded.settings.classes[0].repos, ["jo/site", "jo/infra-*"]);
 }
 
 #[test]

@@ -169,6 +169,33 @@ def check_image(checks, folder, binary):
     checks.equal(label, VERSION, "version of the image")
 
 
+def check_commit(checks, folder):
+    """What `binary` made for another commit is not packed, unless it is named."""
+    out = folder / "commit"
+    out.mkdir()
+    made = out / "tinqs-ci"
+    for said, is_this in (
+        (f"tinqs-ci {VERSION} (abc123, 2026-12-01)", True),
+        (f"tinqs-ci {VERSION} (abc123)", True),
+        (f"tinqs-ci {VERSION} (abc1234, 2026-12-01)", False),
+        ("tinqs-ci 0.0.9 (abc123, 2026-12-01)", False),
+        (f"tinqs-ci {VERSION}", False),
+        ("", False),
+    ):
+        made.write_text(f"#!/bin/sh\n[ \"$1\" = version ] && echo '{said}'\n")
+        made.chmod(0o755)
+        archive = out / "tinqs-ci-lambda.zip"
+        archive.unlink(missing_ok=True)
+        done = run(out, "zip", TINQS_CI_REVISION="abc123")
+        checks.equal((done.returncode == 0, archive.exists()), (is_this, is_this), f"{said!r}")
+        wanted = f"says '{said}', and this is tinqs-ci {VERSION} (abc123)"
+        checks.equal(wanted in done.stderr, not is_this, f"{said!r}: {done.stderr}")
+        checks.equal("run deploy/build binary" in done.stderr, not is_this, done.stderr)
+        named = run(out, "zip", made, TINQS_CI_REVISION="abc123")
+        checks.equal((named.returncode, archive.exists()), (0, True), f"named, {said!r}")
+        checks.equal(f"warning: {made}" in named.stderr, not is_this, named.stderr)
+
+
 def check_sums(checks, folder, binary):
     out = folder / "sums"
     empty = run(out, "sums")
@@ -244,6 +271,7 @@ def check(checks):
         check_deb(checks, folder, binary)
         check_zip(checks, folder, binary)
         check_image(checks, folder, binary)
+        check_commit(checks, folder)
         check_sums(checks, folder, binary)
         check_sbom(checks)
         check_reproducible(checks, folder)

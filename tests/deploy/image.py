@@ -181,11 +181,34 @@ def check_check(checks):
         checks.that(name in names, f"no line about {name} in: {done.stdout}")
 
 
+def check_sudo(checks, folder):
+    """A user that may use sudo without a password fails an image, and one that may not does not."""
+    programs = {
+        "id": 'case "$*" in "-u runner" | "-g runner") echo 1234 ;; *) echo runner ;; esac',
+        "setpriv": '[ "$1 $2" = "--reuid=1234 --regid=1234" ] && shift 3 && exec "$@"',
+    }
+    for sudo, expected in (
+        ('[ "$*" = "-n true" ]', "FAIL  user       runner has sudo without a password"),
+        ("exit 1", "ok    user       runner"),
+    ):
+        for name, text in (programs | {"sudo": sudo}).items():
+            program = folder / name
+            program.write_text(f"#!/bin/sh\n{text}\n")
+            program.chmod(0o755)
+        done = subprocess.run(
+            [IMAGE / "tinqs-ci-image-check"], capture_output=True, text=True, timeout=120,
+            env=os.environ | {"PATH": f"{folder}:{os.environ['PATH']}"},
+        )
+        checks.that(expected in done.stdout, f"no {expected!r} in: {done.stdout}")
+
+
 def check(checks):
     """Checks the image."""
     check_scripts(checks)
     check_packer(checks)
     check_check(checks)
+    with tempfile.TemporaryDirectory() as folder:
+        check_sudo(checks, Path(folder))
     with tempfile.TemporaryDirectory() as folder:
         check_unit(checks, Path(folder))
         check_provision(checks, Path(folder))

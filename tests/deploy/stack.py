@@ -274,6 +274,13 @@ def check_function(checks, text):
     checks.equal(only, {"Controller", "ControllerLogs", "ControllerRole"}, "of the function only")
 
 
+def check_parameters(checks, stack):
+    """What nobody else can know has no default: a forgotten one would deploy another's value."""
+    parameters = stack.raw["Parameters"]
+    without = {name for name, parameter in parameters.items() if "Default" not in parameter}
+    checks.equal(without, {"ForgeUrl", "Image", "Subnets", "Vpc"}, "parameters without a default")
+
+
 def check(checks):
     """Checks the stack."""
     text = STACK.read_text()
@@ -281,6 +288,7 @@ def check(checks):
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     checks.that(done.returncode == 0, f"cfn-lint: {done.stdout}{done.stderr}")
     stack = Template(text, PARAMETERS | {"Form": "lambda"})
+    check_parameters(checks, stack)
     check_policies(checks, text)
     check_subnets(checks, text)
     check_table(checks, stack)

@@ -82,7 +82,8 @@ async fn a_registration_is_listed_read_and_removed_where_it_was_made() {
         let runner = client.register(&attempt_id(1), JOB_REPO, &linux()).await.expect("registers");
         let apart = lists == RegistrationLists::PerRepository;
         let list = if apart { JOB_REPO.id } else { 0 };
-        assert_eq!(ids(&client, list).await, [(runner.id, list)], "{scope:?}");
+        let of = if scope == Scope::All { 0 } else { JOB_REPO.id };
+        assert_eq!(ids(&client, list).await, [(runner.id, of)], "{scope:?}");
         if apart {
             assert_eq!(ids(&client, 0).await, [], "the list of {scope:?} shows no such row");
             assert_eq!(ids(&client, OTHER.id).await, []);
@@ -97,9 +98,9 @@ async fn a_registration_is_listed_read_and_removed_where_it_was_made() {
         wire.forge().remove_repo(JOB_REPO.name);
         let read = client.registration(runner.id, JOB_REPO.id).await.expect("answers");
         assert_eq!(read, None, "{scope:?}: gone with its repository");
+        client.retire(runner.id, JOB_REPO.id).await.expect("gone with its repository");
         if apart {
             assert_eq!(ids(&client, JOB_REPO.id).await, []);
-            client.retire(runner.id, JOB_REPO.id).await.expect("gone with its repository");
         }
     }
 }
@@ -179,7 +180,7 @@ async fn a_refused_list_of_a_repository_is_not_asked_for_again_at_once() {
     assert_eq!(script.take_paths().iter().filter(|path| lists(path)).count(), 2);
 }
 
-fn runner(id: i64) -> Value {
+pub(crate) fn runner(id: i64) -> Value {
     json!({ "id": id, "name": "tq-job-1-0123abcd-1", "status": "offline", "busy": false })
 }
 
@@ -236,7 +237,11 @@ async fn a_404_is_evidence_only_if_the_repository_is_still_the_same() {
         (Err(404), 200, Err(ErrorKind::Unavailable)),
         (Err(502_u16), 200, Err(ErrorKind::Unavailable)),
     ];
-    for (named, by_id, expected) in cases {
+    let scopes =
+        [Scope::Org("acme".to_owned()), Scope::Repo("acme".to_owned(), "widget".to_owned())];
+    for ((named, by_id, expected), scope) in
+        cases.into_iter().flat_map(|case| scopes.clone().map(|scope| (case, scope)))
+    {
         let looked_up = Arc::new(AtomicUsize::new(0));
         let script = Script::new(move |asked: &RecordedRequest| {
             let path = asked.path.trim_start_matches("/api/v1");
@@ -255,9 +260,9 @@ async fn a_404_is_evidence_only_if_the_repository_is_still_the_same() {
             }
         })
         .await;
-        let client = client(&in_repositories(&script.url, Scope::Org("acme".to_owned())));
+        let client = client(&in_repositories(&script.url, scope.clone()));
         let read = client.registration(5, 2).await;
         let read = read.map(|row| row.is_some()).map_err(|error| error.kind);
-        assert_eq!(read, expected, "{named:?} {by_id}: {:#?}", script.take_paths());
+        assert_eq!(read, expected, "{scope:?} {named:?} {by_id}: {:#?}", script.take_paths());
     }
 }

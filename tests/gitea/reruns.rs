@@ -1,15 +1,17 @@
 //! Workflow runs as the controller reads them, and the requests to run their jobs again.
 
+use axum::response::Response;
 use jiff::Timestamp;
+use serde_json::json;
 use tinqs_ci_gitea::Scope;
-use tinqs_ci_gitea::client::{Access, Client};
+use tinqs_ci_gitea::client::{Access, Client, RerunAccess};
 use tinqs_ci_reconciler::model::{Conclusion, Job, JobRef, RerunScope};
 use tinqs_ci_reconciler::ports::{ErrorKind, Forge as _, RerunAnswer};
 use tinqs_ci_simulator::forge::{JobSpec, Line};
 use tinqs_ci_simulator::gitea_wire::{Right, Wire};
 
 use crate::levels::{LINES, attempt_id, in_repositories, linux, start};
-use crate::script::{JOB_REPO, client};
+use crate::script::{JOB_REPO, RecordedRequest, Script, client, html, json_answer, not_found};
 
 fn job_ref(job_id: i64) -> JobRef {
     JobRef { repo: JOB_REPO.name.to_owned(), repo_id: JOB_REPO.id, job_id }
@@ -43,6 +45,7 @@ async fn failed_jobs_are_run_again_where_the_server_can_do_that() {
         assert_eq!(read.can_rerun, can, "{line:?}");
         assert_eq!(read.failed().map(|job| job.id).collect::<Vec<_>>(), [ids[0]]);
         assert!(read.jobs[0].failed_at().is_some() && read.jobs[2].completed_at.is_none());
+        let succeeded_at = read.jobs[1].completed_at;
         let ask =
             async |scope: RerunScope| client.rerun(&of, run_id, scope).await.expect("answers");
         if !can {
@@ -61,6 +64,10 @@ async fn failed_jobs_are_run_again_where_the_server_can_do_that() {
         assert_eq!(waiting.len(), 2);
         let same_ids = waiting == [ids[0], ids[2]];
         assert_eq!(same_ids, line == Line::V1_26, "each attempt has IDs of its own since 1.27");
+        // Also of a job that is not run again, which shows its former end.
+        let passed = read.jobs.iter().find(|job| job.name == "test (2)").expect("it is listed");
+        assert_eq!(passed.id == ids[1], line == Line::V1_26, "{line:?}");
+        assert!(passed.ended(Conclusion::Success) && passed.completed_at == succeeded_at);
         for number in 4..6 {
             run_one(&wire, &client, number, Conclusion::Failure).await;
         }
@@ -79,7 +86,8 @@ async fn a_token_without_the_right_is_denied() {
         wire.forge().push(Timestamp::now(), JOB_REPO.name, &[JobSpec::new("test", &["linux"])]);
     run_one(&wire, &admin, 1, Conclusion::Failure).await;
     let run_id = wire.forge().job(ids[0]).expect("a job").run_id;
-    assert_eq!(admin.rerun_access().await.expect("answers"), Some(Access::Granted));
+    let asked = admin.rerun_access().await.expect("answers").expect("there is a repository");
+    assert_eq!(asked.access, Access::Granted, "{}", asked.repository);
     assert_eq!(wire.forge().waiting().len(), 0, "asking for the right changes nothing");
 
     let scope = Scope::Repo("acme".to_owned(), "widget".to_owned());
@@ -87,6 +95,91 @@ async fn a_token_without_the_right_is_denied() {
     let reader = client(&in_repositories(&wire.url(), scope));
     let denied = reader.rerun(&job_ref(ids[0]), run_id, RerunScope::Failed).await;
     assert_eq!(denied.expect_err("denied").kind, ErrorKind::Denied);
-    let access = reader.rerun_access().await.expect("answers");
-    assert!(matches!(access, Some(Access::Denied(_))), "{access:?}");
+    let asked = reader.rerun_access().await.expect("answers").expect("there is a repository");
+    assert!(matches!(asked.access, Access::Denied(_)), "{asked:?}");
+    assert_eq!(asked.repository, "acme/widget");
+}
+
+/// Starts a forge whose workflow run 5 is done or not, and that answers each request so.
+async fn answering(
+    is_done: bool,
+    answer: impl Fn() -> Response + Clone + Send + Sync + 'static,
+) -> Script {
+    let run = if is_done { "completed" } else { "in_progress" };
+    Script::new(move |asked: &RecordedRequest| {
+        let path = asked.path.trim_start_matches("/api/v1");
+        let (status, value) = match (asked.method.as_str(), path) {
+            ("POST", _) => return answer(),
+            (_, "/version") => (200, json!({ "version": "1.26.4" })),
+            (_, "/repositories/2" | "/repos/acme/widget") => {
+                (200, json!({ "id": 2, "full_name": "acme/widget" }))
+            }
+            (_, "/repos/acme/widget/actions/runs/5") => (200, json!({ "id": 5, "status": run })),
+            _ => not_found(),
+        };
+        json_answer(status, value)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_request_that_is_refused_although_the_workflow_run_is_over_is_refused_for_good() {
+    for status in [400_u16, 409, 422] {
+        let refuses = move || json_answer(status, json!({ "message": "workflow is disabled" }));
+        for scope in [RerunScope::Failed, RerunScope::Job(7)] {
+            let script = answering(true, refuses).await;
+            let answer = script.client().rerun(&job_ref(7), 5, scope).await.expect("answers");
+            let RerunAnswer::Refused(why) = &answer else { panic!("{status}: {answer:?}") };
+            let has_status = why.starts_with(&status.to_string());
+            assert!(has_status && why.ends_with("(workflow is disabled)"), "{why}");
+            let paths = script.take_paths();
+            let posts = paths.iter().filter(|path| path.starts_with("POST ")).count();
+            assert_eq!(posts, 1, "it is not repeated: {paths:?}");
+
+            let script = answering(false, refuses).await;
+            let answer = script.client().rerun(&job_ref(7), 5, scope).await.expect("answers");
+            assert_eq!(answer, RerunAnswer::NotDone, "{status}: it goes on");
+        }
+        let script = answering(true, refuses).await;
+        let answer = script.client().rerun(&job_ref(7), 6, RerunScope::Failed).await;
+        assert_eq!(answer.expect("answers"), RerunAnswer::NotFound, "{status}: it is gone");
+        // A page of a proxy says nothing about the workflow run.
+        let script = answering(true, move || html(status)).await;
+        let answer = script.client().rerun(&job_ref(7), 5, RerunScope::Failed).await;
+        assert_eq!(answer.expect_err("no answer of the forge").kind, ErrorKind::Unavailable);
+    }
+}
+
+#[tokio::test]
+async fn only_an_answer_of_the_forge_about_the_workflow_run_shows_the_right() {
+    let scope = || Scope::Repo("acme".to_owned(), "widget".to_owned());
+    let asked = async |answer: fn() -> Response| {
+        let script = answering(true, answer).await;
+        script.client_of(scope()).rerun_access().await
+    };
+    let says = |status: u16| json_answer(status, json!({ "message": "no such workflow run" }));
+    let granted = RerunAccess { repository: "acme/widget".to_owned(), access: Access::Granted };
+    for status in [400, 404] {
+        let script = answering(true, move || says(status)).await;
+        let read = script.client_of(scope()).rerun_access().await.expect("answers");
+        assert_eq!(read.as_ref(), Some(&granted), "{status}");
+        let paths = script.take_paths();
+        let path = "POST /api/v1/repos/acme/widget/actions/runs/0/rerun-failed-jobs";
+        assert_eq!(paths.last().map(String::as_str), Some(path));
+    }
+    let denied = asked(|| json_answer(403, json!({ "message": "no" }))).await;
+    let denied = denied.expect("answers").expect("it was asked");
+    assert!(matches!(denied.access, Access::Denied(_)), "{denied:?}");
+    let unknown: [fn() -> Response; 6] = [
+        || html(404),
+        || html(403),
+        || html(502),
+        || json_answer(200, json!({})),
+        || json_answer(405, json!({ "message": "no" })),
+        || json_answer(500, json!({ "message": "no" })),
+    ];
+    for answer in unknown {
+        let read = asked(answer).await;
+        assert!(read.is_err(), "{read:?}");
+    }
 }

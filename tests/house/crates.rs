@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::tree::{dependencies, files, manifest, none_holds, sources};
+use super::tree::{dependencies, files, manifest, none_holds, read, sources};
 
 /// The maximum number of packages in the lockfile. Raise it only with a line in the changelog.
 const MOST_PACKAGES: usize = 458;
@@ -62,6 +62,17 @@ const OWN_WORKSPACES: &[&str] = &["fuzz"];
 
 /// Members that are not in `default-members`.
 const NOT_BY_DEFAULT: &[&str] = &["simulator/mutants", "tests/aws"];
+
+/// The files that ask for the feature `aws`, as import rule 6 of docs/architecture.md lists them.
+const ASK_FOR_AWS: &[&str] = &[
+    "src/backends.rs",
+    "src/commands/doctor/needs.rs",
+    "src/commands/serve.rs",
+    "src/server/mod.rs",
+    "src/server/workers.rs",
+    "src/settings/ec2.rs",
+    "src/settings/types.rs",
+];
 
 /// A crate of the workspace.
 pub(crate) struct Member {
@@ -258,6 +269,16 @@ fn the_aws_sdk_is_used_only_in_its_adapter() {
         &["lambda_http", "lambda_runtime"],
         "the Lambda runtime may be used only in src/server/lambda",
     );
+}
+
+#[test]
+fn the_feature_aws_is_asked_for_only_in_the_listed_files() {
+    let asking: Vec<String> = ["src/", "adapters/", "reconciler/", "workflow/", "simulator/"]
+        .into_iter()
+        .flat_map(sources)
+        .filter(|file| read(file).contains("feature = \"aws\""))
+        .collect();
+    assert_eq!(asking, ASK_FOR_AWS, "import rule 6 of docs/architecture.md lists these files");
 }
 
 #[test]

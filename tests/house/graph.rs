@@ -68,24 +68,43 @@ impl Graph {
         resolve::graph(tree)
     }
 
-    /// Returns the imports of each cycle of files. A child module's import of its parent's file
-    /// does not count: the two are one unit.
+    /// Returns the imports of each cycle of modules. A module's file and the files in its folder
+    /// are one unit among the modules beside it.
     pub(crate) fn cycles(&self) -> Vec<Vec<&Import>> {
-        let imports: Vec<&Import> =
-            self.imports.iter().filter(|import| !import.is_of_parent()).collect();
-        cycles::cycles(&imports)
+        cycles::cycles(&self.imports)
     }
 }
 
 impl Import {
-    /// Whether the import is that of a parent module's file.
-    pub(crate) fn is_of_parent(&self) -> bool {
-        let stem = ["/lib.rs", "/main.rs", "/mod.rs", ".rs"]
-            .iter()
-            .find_map(|end| self.to.strip_suffix(end))
-            .unwrap_or(&self.to);
-        self.from.strip_prefix(stem).is_some_and(|rest| rest.starts_with('/'))
+    /// Returns the two modules beside each other that contain the files, without extension.
+    /// `None` within one unit, such as for a child's import of its parent, and between crates,
+    /// whose cycles Cargo rejects.
+    fn units(&self) -> Option<(&str, &str)> {
+        let (from, to) = (stem(&self.from), stem(&self.to));
+        let shared: Vec<&str> = from
+            .split('/')
+            .zip(to.split('/'))
+            .take_while(|(from, to)| from == to)
+            .map(|(part, _)| part)
+            .collect();
+        if !shared.contains(&"src") {
+            return None;
+        }
+        let begin: usize = shared.iter().map(|part| part.len() + 1).sum();
+        let end = |stem: &str| {
+            let rest = stem.get(begin..)?;
+            Some(begin + rest.find('/').unwrap_or(rest.len()))
+        };
+        Some((&from[..end(from)?], &to[..end(to)?]))
     }
+}
+
+/// Returns the path of a file's module: that of its folder for `lib.rs`, `main.rs` and `mod.rs`.
+fn stem(file: &str) -> &str {
+    ["/lib.rs", "/main.rs", "/mod.rs", ".rs"]
+        .iter()
+        .find_map(|end| file.strip_suffix(end))
+        .unwrap_or(file)
 }
 
 /// Whether `file` is the module at `stem` (`a/b` is `a/b.rs`) or is in its folder.

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::tree::{files, has_extension, manifest, none_holds, read, root, text};
+use super::tree::{files, has_extension, manifest, none_holds, read, root, sources, text};
 
 #[test]
 fn only_the_simulator_uses_random_numbers() {
@@ -75,6 +75,44 @@ fn names_a_place(line: &str, folder: &str) -> bool {
         before.is_none_or(|c| !c.is_alphanumeric() && !"._-*}/".contains(c))
             && after.is_some_and(char::is_alphanumeric)
     })
+}
+
+/// The folders whose doc comments begin with the subject (rule 1 of docs/style.md).
+const SUBJECT_FIRST: &[&str] = &[
+    "reconciler/src/model/",
+    "reconciler/src/plan/",
+    "reconciler/src/ports/",
+    "src/api/",
+    "src/words/",
+];
+
+/// Whether a line is a doc comment that begins with a question word.
+fn begins_with_a_question(line: &str) -> bool {
+    let line = line.trim_start();
+    let text = line.strip_prefix("/// ").or_else(|| line.strip_prefix("//! "));
+    let word = text.and_then(|text| text.split(|c: char| !c.is_alphabetic()).next());
+    let questions = ["What", "Where", "Whose", "Why", "How", "Which", "Who", "Whoever", "Whatever"];
+    word.is_some_and(|word| questions.contains(&word))
+}
+
+#[test]
+fn doc_comments_begin_with_the_subject() {
+    assert!(begins_with_a_question("    /// What's left."));
+    assert!(begins_with_a_question("//! Why it waits"));
+    assert!(!begins_with_a_question("/// Whether it waits") && !begins_with_a_question("What"));
+    let mut found = Vec::new();
+    for folder in SUBJECT_FIRST {
+        let files = sources(folder);
+        assert!(!files.is_empty(), "{folder} has no sources");
+        for file in files {
+            for (number, line) in read(&file).lines().enumerate() {
+                if begins_with_a_question(line) {
+                    found.push(format!("{file}:{}: {}", number + 1, line.trim()));
+                }
+            }
+        }
+    }
+    assert!(found.is_empty(), "the subject comes first, see docs/style.md:\n{}", found.join("\n"));
 }
 
 /// Whether a line of a shell script runs exactly this command.

@@ -41,6 +41,15 @@ async fn the_end_of_a_log_is_plain_text() {
 }
 
 #[tokio::test]
+async fn a_machine_that_is_gone_may_show_no_output_any_more() {
+    let (asked, machine) = with_machine().await;
+    asked.world.state().machines[0].state = MachineState::Gone;
+    let none = asked.get(&format!("/v1/machines/{}/log", machine.id)).await;
+    let state = none.header("tinqs-ci-machine-state");
+    assert_eq!((none.status, state), (StatusCode::NO_CONTENT, "gone"));
+}
+
+#[tokio::test]
 async fn credentials_are_cut_out_wherever_the_log_is_cut() {
     let (asked, machine) = with_machine().await;
     let path = format!("/v1/machines/{}/log", machine.id);

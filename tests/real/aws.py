@@ -21,6 +21,9 @@ from asking import all_succeed, until
 from forge import free_port
 from host import Program
 from noticed import NOTICED
+from options import options_of_machines
+from recorded import launch, recording
+from short import short_jobs
 from workflows import AS_USER, IN_IMAGE, matrix, surroundings_of
 
 HERE = Path(__file__).resolve().parent
@@ -121,10 +124,8 @@ def set_up(forge, cloud, host):
 
 
 def asked_for(forge, cloud, host):
-    """Checks the parameters of a launch in the emulator's description.
-
-    Not that T kinds keep AWS's own credit setting: moto calls it `standard`, whatever was asked for.
-    """
+    """Checks the parameters of a launch in the emulator's description, and in its record of the call
+    that nothing was asked of CPU credits: AWS's own setting applies, and moto always tells `standard`."""
     forge.push("one", ".gitea/workflows/a.yml", matrix(1, 0))
     all_succeed(forge, "one", 1, 120)
     (machine,) = cloud.machines()
@@ -137,11 +138,15 @@ def asked_for(forge, cloud, host):
     id = machine["InstanceId"]
     told = cloud.ec2.describe_instance_attribute(InstanceId=id, Attribute="instanceInitiatedShutdownBehavior")
     assert told["InstanceInitiatedShutdownBehavior"]["Value"] == "terminate", told
+    (job,) = forge.jobs("one")
+    asked = launch(cloud.dir, job["id"])
+    assert asked["InstanceType"] == "t3.small", asked
+    assert not [name for name in asked if name.startswith("CreditSpecification")], asked
 
 
 def surroundings(forge, cloud, host):
     """A job has the environment of a login on its machine, including `/etc/profile.d`."""
-    forge.push("around", ".gitea/workflows/a.yml", surroundings_of("*/home", cloud.TOOLS))
+    forge.push("around", ".gitea/workflows/a.yml", surroundings_of(*cloud.login()))
     all_succeed(forge, "around", 1, 120)
 
 
@@ -151,6 +156,11 @@ def matrix_of_20(forge, cloud, host):
     all_succeed(forge, "matrix", 20, 300)
     made = len(cloud.machines()) - before
     assert made == 20, f"{made} machines for 20 jobs"
+
+
+def short_jobs_without_webhook(forge, cloud, host):
+    with host.varied(LIMIT="40"):
+        short_jobs(forge, cloud.machines, lambda: nothing_left(forge, cloud))
 
 
 def controller_killed(forge, cloud, host):
@@ -225,11 +235,12 @@ def user_of_the_image(forge, cloud, host):
     assert "can reach" not in said and "powering off" in said, said
 
 
-SCENARIOS = [set_up, asked_for, surroundings, matrix_of_20, controller_killed, machine_taken, *NOTICED]
+SCENARIOS = [set_up, asked_for, surroundings, matrix_of_20, short_jobs_without_webhook, controller_killed,
+             machine_taken, options_of_machines, *NOTICED]
 # As a function, which Lambda starts and ends.
 IN_FUNCTION = [set_up, asked_for, surroundings, matrix_of_20, machine_taken]
 # With machines made of a root.
-IN_ROOT = [set_up, asked_for, image, user_of_the_image]
+IN_ROOT = [set_up, asked_for, surroundings, image, user_of_the_image]
 
 
 def nothing_left(forge, cloud):
@@ -255,13 +266,13 @@ def emulators(dir, dynamodb):
     from cloud import Emulator  # imports packages that are installed by now
 
     bin = Path(sys.prefix, "bin")
-    moto = Emulator(dir, "moto", [str(bin / "python"), str(HERE / "spot_moto.py"), "-H", "127.0.0.1", "-p", "{port}"])
-    if dynamodb == "moto":
-        return {"ec2": moto, "sqs": moto, "sts": moto, "iam": moto, "dynamodb": moto}
-    command = {
-        "ministack": ([str(bin / "ministack")], {"BIND_HOST": "127.0.0.1", "GATEWAY_PORT": "{port}"}),
-    }[dynamodb]
-    return {"ec2": moto, "sqs": moto, "sts": moto, "iam": moto, "dynamodb": Emulator(dir, dynamodb, *command)}
+    program = [str(bin / "python"), str(HERE / "spot_moto.py"), "-H", "127.0.0.1", "-p", "{port}"]
+    moto = Emulator(dir, "moto", program, recording(dir))
+    playing = dict.fromkeys(["ec2", "sqs", "sts", "iam", "ssm", "dynamodb"], moto)
+    if dynamodb == "ministack":
+        environment = {"BIND_HOST": "127.0.0.1", "GATEWAY_PORT": "{port}"}
+        playing["dynamodb"] = Emulator(dir, dynamodb, [str(bin / "ministack")], environment)
+    return playing
 
 
 def main():

@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import os
 import random
+import re
 import sys
 import tempfile
 import time
@@ -22,6 +23,7 @@ from forge import Forge, build, build_gitea
 from host import Host
 from lost import LOST
 from outages import OUTAGES
+from short import short_jobs
 from situations import SITUATIONS
 from workflows import PATHS, matrix, surroundings_of
 
@@ -54,6 +56,12 @@ def without_webhook(forge, host):
     forge.push("silent", ".gitea/workflows/a.yml", matrix(3, 0))
     all_succeed(forge, "silent", 3, 120)
     forge.webhooks(active=True)
+
+
+def short_jobs_without_webhook(forge, host):
+    # More than the jobs need.
+    with host.configured(lambda text: re.sub(r"(?m)^limit .*$", "limit = 40", text)):
+        short_jobs(forge, host.machines, lambda: nothing_left(forge, host))
 
 
 def labels_nobody_serves(forge, host):
@@ -137,6 +145,7 @@ JOBS = [
     surroundings,
     matrix_of_20,
     without_webhook,
+    short_jobs_without_webhook,
     labels_nobody_serves,
     controller_killed,
     machine_killed,

@@ -130,8 +130,8 @@ def first_job(root, package, runner, forge, scratch):
     told("apt install: these packages and ours", at)
     answers = [
         ("Address of your Gitea", forge.url), ("Access token", forge.token), ("Scope of jobs", "all"),
-        ("Labels of the machines", ""), ("Address to listen on", ""), ("Webhook URL", ""),
-        (r"Create the webhook in Gitea now\?", "y"),
+        ("Repositories to serve", ""), ("Labels of the machines", ""), ("Address to listen on", ""),
+        ("Webhook URL", ""), (r"Create the webhook in Gitea now\?", "y"),
     ]
     at = time.monotonic()
     print(root.typed(init, answers))

@@ -124,6 +124,10 @@ class Cloud:
         group = next(g for g in groups if g.get("VpcId") == subnet["VpcId"])
         return image["ImageId"], subnet["SubnetId"], group["GroupId"]
 
+    def login(self):
+        """Returns HOME of a login on a machine (a pattern), and what its /etc/profile.d adds to PATH."""
+        return ("/root", "/usr/local/go/bin") if self.root else ("*/home", self.TOOLS)
+
     def machines(self):
         """Returns all machines with our tag."""
         pages = self.ec2.get_paginator("describe_instances").paginate(

@@ -10,7 +10,6 @@ after the other. Prints a table in Markdown, then each job as one line of JSON. 
 """
 
 import argparse
-import base64
 import contextlib
 import functools
 import hashlib
@@ -23,7 +22,6 @@ import statistics
 import sys
 import tempfile
 import time
-import urllib.parse
 import urllib.request
 from datetime import datetime
 from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -33,6 +31,7 @@ from threading import Event, Thread
 from asking import all_succeed, until
 from aws import Host, emulators, installed, nothing_left, set_up
 from forge import Forge, build, build_gitea, free_port
+from recorded import is_launch, parameters
 
 STEP = """on: push
 jobs:
@@ -137,18 +136,9 @@ class Console:
         found = [line for line in found if line and "runs already" not in line[2]]
         return [(since + float(line[1]), line[2]) for line in found]
 
-
     def launches(self, job):
         """Returns when the emulator got each RunInstances for this job."""
-        found = []
-        for at, line in self.lines["calls"]:
-            entry = json.loads(line)
-            body = base64.b64decode(entry["body"]) if entry["body_encoded"] else b""
-            asked = urllib.parse.parse_qs(body.decode(errors="replace"))
-            token = asked.get("ClientToken", [""])[0]
-            if asked.get("Action") == ["RunInstances"] and token.startswith(f"tq-job-{job}-"):
-                found.append(at)
-        return found
+        return [at for at, line in self.lines["calls"] if is_launch(parameters(line), job)]
 
 
 def recorded(text):
@@ -234,9 +224,6 @@ def table(image, plain):
 
 def measure(place, arguments, gitea, runner):
     """Returns what the jobs of both series showed."""
-    calls = place / "calls"
-    calls.touch()
-    os.environ |= {"MOTO_RECORDER_FILEPATH": str(calls), "MOTO_ENABLE_RECORDING": "1"}
     from cloud import Cloud  # imports packages that are installed by now
 
     served = place / "served"

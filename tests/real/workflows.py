@@ -95,7 +95,7 @@ jobs:
           test "$(id -un)" = runner
           test "$USER" = runner
           test "$LOGNAME" = runner
-          test "$HOME" = /home/runner
+          test "$HOME" = "$(getent passwd runner | cut -d: -f6)"
           test "$(umask)" = 0022
           touch made
           test "$(stat -c %a:%U made)" = 644:runner

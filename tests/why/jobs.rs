@@ -6,7 +6,7 @@ use tinqs_ci_reconciler::model::Conclusion;
 use tinqs_ci_simulator::forge::{Line, Status};
 use tinqs_ci_test_host::{Host, Options, signal};
 
-use crate::{CLASS, all_is_well, host, needs_a_person, no_longer_says, printed, says};
+use crate::{CLASS, all_is_well, flat, host, needs_a_person, no_longer_says, printed, says};
 
 async fn running(host: &Host, job: i64) {
     host.until("the job runs", 60, async |host| host.status(job) == Status::Running).await;
@@ -79,9 +79,13 @@ pub(crate) async fn the_machine_of_a_running_job_is_killed() {
     host.start().await;
     let job = killed_mid_job(&host, "sleep 60").await;
     let name = job.to_string();
-    says(&host, &["why", &name], &["MachineLost", "e-run"]).await;
+    let why = "class linux has `rerun = \"never\"`: re-run it there";
+    says(&host, &["why", &name], &["MachineLost", why]).await;
     host.all_done(&[job], 60).await;
     assert_eq!(host.status(job), Status::Done(Conclusion::Failure));
+    let why = "the job is not run again: its class has `rerun = \"never\"`";
+    says(&host, &["why", &name], &[why, "re-run the job at the forge"]).await;
+    says(&host, &["describe", &format!("job-{job}")], &[why]).await;
     host.settles(90).await;
     let run = host.get(&format!("/v1/runs/job-{job}")).await;
     assert_eq!(run["status"]["outcome"], "MachineLost", "{run}");
@@ -89,15 +93,36 @@ pub(crate) async fn the_machine_of_a_running_job_is_killed() {
 }
 
 pub(crate) async fn a_lost_job_runs_again() {
+    runs_again_on(Line::V1_26).await;
+}
+
+pub(crate) async fn a_lost_job_runs_again_under_another_id() {
+    runs_again_on(Line::V1_27).await;
+}
+
+/// Up to 1.26 the job keeps its ID; since 1.27 each attempt has its own.
+async fn runs_again_on(line: Line) {
     let zombie_after = SignedDuration::from_secs(8);
-    let mut host = host(&Options { class: CLASS, zombie_after, ..Options::default() });
+    let mut host = host(&Options { class: CLASS, line, zombie_after, ..Options::default() });
     host.start().await;
     let job = killed_mid_job(&host, "sleep 20").await;
     let name = job.to_string();
     says(&host, &["why", &name], &["AwaitsRerun", "is run again then"]).await;
-    says(&host, &["why", &name], &["the forge runs the job again", "2nd attempt of the job"]).await;
+    let again = if line == Line::V1_26 { job } else { job + 1 };
+    says(&host, &["why", &again.to_string()], &["2nd attempt of the job"]).await;
+    host.all_done(&[again], 90).await;
     host.settles(90).await;
-    assert_eq!(host.status(job), Status::Done(Conclusion::Success));
+    assert_eq!(host.status(again), Status::Done(Conclusion::Success), "{line:?}");
+    if line == Line::V1_27 {
+        host.until("the former attempt is over", 120, async |host| {
+            let run = host.get(&format!("/v1/runs/job-{job}")).await;
+            run["status"]["outcome"] == "MachineLost"
+        })
+        .await;
+    }
+    let told = says(&host, &["why", &name], &["the forge runs the job again"]).await;
+    let told = flat(&told.text);
+    assert!(!told.contains("e-run the job"), "{line:?}: nobody needs to do that: {told}");
     all_is_well(&host).await;
 }
 

@@ -39,12 +39,16 @@ async fn printed(host: &Host, arguments: &[&str]) -> Printed {
 
 /// Waits until a command prints all of these texts, and returns what it printed.
 async fn says(host: &Host, arguments: &[&str], texts: &[&str]) -> Printed {
-    // Where a line is broken depends on the length of paths.
     let has_all = |text: &str| {
-        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        let text = flat(text);
         texts.iter().all(|wanted| text.contains(wanted))
     };
     wait(host, arguments, &format!("prints {texts:?}"), |printed| has_all(&printed.text)).await
+}
+
+/// Returns a text in one line: where it is broken depends on the length of paths.
+fn flat(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// Waits until `status` says that somebody must act, with all of these texts.
@@ -106,6 +110,7 @@ tinqs_ci_test_host::suite! {
     jobs::a_job_is_cancelled_while_it_runs,
     jobs::the_machine_of_a_running_job_is_killed,
     jobs::a_lost_job_runs_again,
+    jobs::a_lost_job_runs_again_under_another_id,
     jobs::before_1_26_a_lost_job_is_said_at_once_not_to_run_again,
     jobs::a_killed_controller_tells_the_same_story,
     jobs::the_runner_is_missing,

@@ -28,13 +28,13 @@ pub struct GlobError {
     /// The pattern, shortened if it is long.
     pub pattern: String,
     /// The problem with it.
-    pub why: Why,
+    pub why: PatternProblem,
 }
 
 /// The problem with a pattern.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum Why {
+pub enum PatternProblem {
     /// `[]`, which the older engine rejects.
     #[error("empty brackets []")]
     EmptyClass,
@@ -59,7 +59,7 @@ pub enum Why {
 }
 
 impl GlobError {
-    fn new(pattern: &str, why: Why) -> Self {
+    fn new(pattern: &str, why: PatternProblem) -> Self {
         let mut shown: String = pattern.chars().take(100).collect();
         if shown.len() < pattern.len() {
             shown.push('…');
@@ -88,7 +88,7 @@ impl Pattern {
                 return Ok(machine);
             }
             let regexp = match dialect {
-                _ if text.len() > LONGEST => return Err(Why::TooLarge),
+                _ if text.len() > LONGEST => return Err(PatternProblem::TooLarge),
                 Dialect::V1_25 | Dialect::V1_26 => translate::act(pattern)?,
                 Dialect::V1_27 => translate::glob(pattern, negated, translate::Use::Filter)?,
             };
@@ -174,7 +174,7 @@ impl TypesPattern {
     pub fn new(text: &str) -> Result<Self, GlobError> {
         let compile = || {
             if text.len() > LONGEST {
-                return Err(Why::TooLarge);
+                return Err(PatternProblem::TooLarge);
             }
             let regexp = translate::glob(text, false, translate::Use::Types)?;
             Ok(Machine::new(regexp::parse(&regexp)?))

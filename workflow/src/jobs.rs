@@ -88,13 +88,13 @@ pub struct JobsError {
     /// The line, from 1.
     pub line: usize,
     /// The problem there.
-    pub why: Why,
+    pub why: JobsProblem,
 }
 
 /// The problem with a workflow or a job.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum Why {
+pub enum JobsProblem {
     /// The server's decoder rejects the file.
     #[error("{0}")]
     Decode(String),
@@ -135,17 +135,17 @@ pub enum Why {
 
 impl From<BadField> for JobsError {
     fn from(bad: BadField) -> Self {
-        Self { line: bad.line, why: Why::Decode(bad.why) }
+        Self { line: bad.line, why: JobsProblem::Decode(bad.why) }
     }
 }
 
 impl From<Misfit> for JobsError {
     fn from(misfit: Misfit) -> Self {
-        Self { line: misfit.line, why: Why::Decode(misfit.message) }
+        Self { line: misfit.line, why: JobsProblem::Decode(misfit.message) }
     }
 }
 
-impl From<Fault> for Why {
+impl From<Fault> for JobsProblem {
     fn from(fault: Fault) -> Self {
         match fault {
             Fault::Expression(why) | Fault::Halt(why) => Self::Expression(why),
@@ -153,7 +153,7 @@ impl From<Fault> for Why {
     }
 }
 
-impl Why {
+impl JobsProblem {
     fn at(self, node: &Node) -> JobsError {
         JobsError { line: node.line, why: self }
     }
@@ -176,23 +176,23 @@ pub fn jobs(
         Kind::Mapping(entries) => Some((node, entries)),
         _ => None,
     }) else {
-        return Err(Why::NoJobs.at(top.get("jobs").unwrap_or(workflow)));
+        return Err(JobsProblem::NoJobs.at(top.get("jobs").unwrap_or(workflow)));
     };
     if let Some(key) = node.duplicate_key() {
-        return Err(Why::Decode("duplicate key of a job".to_owned()).at(key));
+        return Err(JobsProblem::Decode("duplicate key of a job".to_owned()).at(key));
     }
     let mut sources = Vec::with_capacity(entries.len());
     for (key, value) in entries {
         let (Some(id), Some(core)) = (key.as_str(), key.core()) else {
-            return Err(Why::Key.at(key));
+            return Err(JobsProblem::Key.at(key));
         };
         // The server reads the keys twice, and finds these only once.
         if matches!(core, Core::Null | Core::Merge) {
-            return Err(Why::Key.at(key));
+            return Err(JobsProblem::Key.at(key));
         }
         if value.resolved().is_null() {
             let id = id.chars().take(100).collect();
-            return Err(Why::Empty(id).at(key));
+            return Err(JobsProblem::Empty(id).at(key));
         }
         let fields = Fields::read(value)?;
         let needs = runs_on::texts(fields.get("needs"));
@@ -201,7 +201,7 @@ pub fn jobs(
     let planner = Planner::new(context, &sources, dialect);
     if let Some(name) = top.get("run-name") {
         let text = name.resolved().as_str().unwrap_or_default();
-        planner.outside().interpolate(text).map_err(|fault| Why::from(fault).at(name))?;
+        planner.outside().interpolate(text).map_err(|fault| JobsProblem::from(fault).at(name))?;
     }
     let mut plan = Plan::default();
     for source in &sources {

@@ -11,7 +11,7 @@ mod filter;
 
 pub use cache::WorkflowCache;
 pub(super) use filter::{BRANCH, TAG};
-pub use filter::{Judgement, Why};
+pub use filter::{FilterReason, Judgement};
 
 /// An event in the forge.
 #[derive(Clone, Copy, Debug)]
@@ -301,7 +301,7 @@ fn is_common(action: &str) -> bool {
 }
 
 fn verdict(family: Family, filters: &[Judgement]) -> Verdict {
-    if filters.iter().any(|filter| matches!(filter.why, Why::NoTypesPattern(_))) {
+    if filters.iter().any(|filter| matches!(filter.why, FilterReason::NoTypesPattern(_))) {
         return Verdict::GivenUp;
     }
     if family != Family::Push

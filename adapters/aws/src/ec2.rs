@@ -17,6 +17,7 @@ mod pools;
 mod prices;
 mod rehearsal;
 mod request;
+mod signing;
 mod tags;
 mod templates;
 
@@ -100,7 +101,7 @@ impl Machines {
         let calls = Arc::new(Calls::new(ask, installation, clock.clone(), rates));
         let (finding, ending) = (calls.clone(), calls.clone());
         Self {
-            launch,
+            launch: signing::soon(&launch, clock.clone()),
             parameters,
             images: Images::default(),
             clock,
@@ -203,6 +204,7 @@ impl Compute for Machines {
         placement: u32,
         attempt: &Attempt,
     ) -> Result<Machine, PortError> {
+        let asked_at = self.clock.now();
         let ask = Ask::new(&self.calls.installation, attempt_id, placement, attempt)?;
         if images::is_parameter(&ask.machine.image) {
             return Err(self.unknown_image(&ask.machine.image).await);
@@ -219,6 +221,7 @@ impl Compute for Machines {
             );
             return Err(PortError::new("compute", "launch", ErrorKind::Throttled, message));
         }
+        signing::in_time(asked_at, &*self.clock)?;
         let error = match ask.request(&disks).send_with(&self.launch).await {
             Ok(answer) => {
                 lane.taken();

@@ -13,8 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 use parking_lot::{Mutex, MutexGuard};
 use tinqs_ci_reconciler::ports::{Clock, ErrorKind};
 
-/// Longest wait of one call for its turn. A reconcile lasts up to 60 s, and the calls it issues may
-/// arrive up to 6 minutes after its start: this wait is part of that budget.
+/// Longest wait of one call for its turn: a part of the time within which a launch is signed.
 pub const PATIENCE: Duration = Duration::from_secs(8);
 /// Lower bound of a throttled bucket's rate, as a fraction of the nominal rate.
 const SLOWEST: f64 = 1.0 / 16.0;

@@ -9,10 +9,7 @@ say 'installing the authority of the class'
     dir=/etc/pki/ca-trust/source/anchors update=update-ca-trust
   fi
   mkdir -p "$dir" && chmod 644 ca.pem && cp ca.pem "$dir/tinqs-ci.crt" && "$update" >/dev/null
-) || {
-  say 'the authority of the class cannot be installed: powering off'
-  exit 1
-}
+) || fail 'the authority of the class cannot be installed'
 # Node.js has certificates of its own.
 start+=("NODE_EXTRA_CA_CERTS=$PWD/ca.pem")
 

@@ -12,7 +12,7 @@ const DOCKER_TIMEOUT: u32 = 60;
 /// Before Gitea 1.27 the job of a runner that has given up by then is *running* without anybody who
 /// runs it. A fetch does not wait for work, so that a longer time costs nothing. 30 s are half the
 /// minute after which Gitea calls a runner that does not fetch offline.
-const BEGIN: &str = "cat >config.yaml <<END || exit 1
+const BEGIN: &str = "cat >config.yaml <<END || fail
 log:
   level: info
 runner:

@@ -2,31 +2,20 @@
 fetch() {
   local file=$PWD/bin/gitea-runner hash
   say "$why: fetching $runner_url"
-  mkdir -p bin || return
+  mkdir -p bin || fail
   if type -P curl >/dev/null; then
     curl -fsSL --retry 5 --retry-connrefused --connect-timeout 10 -o "$file" "$runner_url"
   else
     wget -q -T 10 -t 5 -O "$file" "$runner_url"
-  fi || {
-    say 'the runner cannot be fetched, by curl or wget: powering off'
-    return 1
-  }
+  fi || fail 'the runner cannot be fetched, by curl or wget'
   hash=$(sha256sum "$file")
   hash=${hash%% *}
-  [ "$hash" = "$runner_sha256" ] || {
-    say "the runner has the SHA-256 $hash, and the class says $runner_sha256: powering off"
-    return 1
-  }
+  [ "$hash" = "$runner_sha256" ] ||
+    fail "the runner has the SHA-256 $hash, and the class says $runner_sha256"
   chmod 700 "$file"
   say "fetched $file"
-  version=$("$file" --version) || {
-    say "the runner does not run on $(uname -m): powering off"
-    return 1
-  }
+  version=$("$file" --version) || fail "the runner does not run on $(uname -m)"
   path=$path:$PWD/bin
-  use "$file" || {
-    say "$why: powering off"
-    return 1
-  }
+  use "$file" || fail "$why"
 }
 

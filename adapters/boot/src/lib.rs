@@ -106,7 +106,7 @@ fn render(
     count(&script, "identity with its labels");
     if let Some(config) = git_token.as_ref().and_then(|token| git_config(instance_url, token)) {
         // For cloning over HTTPS. A file, since jobs print their environment.
-        script.push_str("\n: >>\"$HOME/.gitconfig\" && chmod 600 \"$HOME/.gitconfig\" || exit 1\n");
+        script.push_str("\n: >>\"$HOME/.gitconfig\" && chmod 600 \"$HOME/.gitconfig\" || fail\n");
         here_document(&mut script, ">>\"$HOME/.gitconfig\"", "END_OF_GIT", &config);
         count(&script, "git token");
     }
@@ -190,7 +190,7 @@ fn pem(text: &str) -> String {
 
 /// `text` must not hold a line that equals `end`; the lines of the callers begin otherwise.
 fn here_document(script: &mut String, to: &str, end: &str, text: &str) {
-    let _ = writeln!(script, "cat {to} <<'{end}' || exit 1\n{text}\n{end}");
+    let _ = writeln!(script, "cat {to} <<'{end}' || fail\n{text}\n{end}");
 }
 
 /// Returns the runner's state file, as `register` would write it.

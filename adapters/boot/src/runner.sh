@@ -17,8 +17,8 @@ else
   false
 fi || fetch || exit 1
 if [ "${#as[@]}" -gt 0 ]; then
-  chown -R "$uid:$gid" . || exit 1
-  [ ! -e "$HOME/.gitconfig" ] || chown "$uid:$gid" "$HOME/.gitconfig" || exit 1
+  chown -R "$uid:$gid" . || fail
+  [ ! -e "$HOME/.gitconfig" ] || chown "$uid:$gid" "$HOME/.gitconfig" || fail
 fi
 # All secrets are written; a job's files are readable for others, as after a login.
 umask 022

@@ -25,6 +25,12 @@ say() {
   printf 'tinqs-ci: +%ss %s\n' "$up" "$*" >&2
 }
 
+# fail [WHY]: says why, and ends the machine by the trap that powers off.
+fail() {
+  say "${1:-the files of the runner cannot be written in $HOME}: powering off"
+  exit 1
+}
+
 # signal_all SIGNAL VARIABLE=VALUE [SPARED]: signals every process that was started with this
 # variable, except the caller. Fails if there is none. (The runner starts steps in process groups of
 # their own, so a process group is not the machine.) With SPARED: all but that process, and the
@@ -64,6 +70,8 @@ power_off() {
     done
     exit 1
   fi
+  # The power-off signals this script, too: that is nothing to tell.
+  trap - HUP INT TERM
   systemctl poweroff || shutdown -h now || poweroff
   sleep 60
   systemctl poweroff --force --force || poweroff -f
@@ -131,7 +139,7 @@ seconds_left || {
   power_off
 ) &
 trap power_off EXIT
-trap 'exit 1' HUP INT TERM
+trap 'fail "a signal ended this script"' HUP INT TERM
 
 # The runner's identity, valid for one job, and its configuration.
-mkdir -p "$HOME/tinqs-ci" && cd "$HOME/tinqs-ci" || exit 1
+{ mkdir -p "$HOME/tinqs-ci" && cd "$HOME/tinqs-ci"; } || fail

@@ -2,20 +2,13 @@
 say "the job runs as $user"
 if ! IFS=: read -r _ _ uid gid _ HOME _ < <(getent passwd "$user") ||
   [ "$uid" -eq 0 ] || [ ! -d "$HOME" ]; then
-  say "the image has no user $user, other than root, with a home directory: powering off"
-  exit 1
+  fail "the image has no user $user, other than root, with a home directory"
 fi
 as=(setpriv "--reuid=$uid" "--regid=$gid" --init-groups)
-if ! type -P setpriv >/dev/null; then
-  say 'the image has no setpriv (util-linux), which runs the job as another user: powering off'
-  exit 1
-fi
-if [ -n "$in_docker" ]; then
-  usermod -aG docker "$user" || {
-    say 'the image has no group docker: install Docker there: powering off'
-    exit 1
-  }
-fi
+type -P setpriv >/dev/null ||
+  fail 'the image has no setpriv (util-linux), which runs the job as another user'
+[ -z "$in_docker" ] || usermod -aG docker "$user" ||
+  fail 'the image has no group docker: install Docker there'
 # A job that may become root, or have the role of the machine, cannot be fenced, or is not to be.
 metadata_fenced() {
   nft "add table inet tinqs_ci
@@ -32,11 +25,14 @@ elif metadata_fenced; then
 else
   fenced="neither nft nor iptables works here: $user can reach the instance metadata service"
 fi
-# The image, too, may have put the user there.
+# The image, too, may have put the user there, or may allow it sudo.
+root_by=
 case "$in_docker $(id -Gn "$user" 2>/dev/null) " in
-  1* | *" docker "*) fenced="$user is in the group docker: a job can become root, nothing is fenced" ;;
+  1* | *" docker "*) root_by='is in the group docker' ;;
+  *) ! timeout -k 2 10 "${as[@]}" sudo -n true >/dev/null 2>&1 || root_by='has sudo without a password' ;;
 esac
+[ -z "$root_by" ] || fenced="$user $root_by: a job can become root, nothing is fenced"
 say "$fenced"
 dir=$HOME/tinqs-ci
-mkdir -p "$dir" && chown "$uid:$gid" "$dir" && cd "$dir" || exit 1
+{ mkdir -p "$dir" && chown "$uid:$gid" "$dir" && cd "$dir"; } || fail
 

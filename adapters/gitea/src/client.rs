@@ -5,6 +5,7 @@
 //! than Gitea's is `Invalid`: a retry does not help.
 
 mod at_work;
+mod bounded;
 mod cache;
 mod call;
 mod contents;
@@ -22,7 +23,6 @@ mod send;
 mod setup;
 mod workflow_runs;
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -38,10 +38,12 @@ use tokio::sync::OnceCell;
 use super::version::Version;
 use super::wire::{ApiJob, ApiRepository, percent_encode, repository_of, waiting_job};
 use crate::config::{Config, RegisterIn, Scope};
+use bounded::BoundedMap;
 use call::Call;
 pub use contents::{Changes, Commit, File, Folders, LARGEST_FILE, MOST_FILES, Repository};
 use levels::Levels;
 pub use levels::OTHER_LEVEL;
+pub use reruns::RerunAccess;
 pub use runners::ListedRunner;
 use runners::RunnerList;
 use send::Sender;
@@ -49,8 +51,7 @@ pub use send::{Contact, Deadlines};
 pub use setup::{Access, Hook, Rights, TokenOwner, User};
 pub use workflow_runs::{RunJob, WorkflowRun};
 
-/// Cached repository IDs, and for how long: a name can be given to another repository.
-const REPOSITORIES: usize = 1000;
+/// How long the name of a repository is cached: it can be given to another one.
 const CACHED_FOR: SignedDuration = SignedDuration::from_mins(10);
 
 /// The reason why the client cannot be built.
@@ -79,7 +80,7 @@ pub struct Client {
     /// Replaced together with the credentials that it was found with.
     elsewhere: Mutex<Arc<OnceCell<bool>>>,
     runner_list: Mutex<RunnerList>,
-    repositories: Mutex<HashMap<String, RepositoryLookup>>,
+    repositories: Mutex<BoundedMap<String, RepositoryLookup>>,
     /// As last asked.
     last_version: Mutex<Option<Version>>,
     contents: contents::Contents,
@@ -171,7 +172,7 @@ impl Client {
         self.levels.forget_tokens();
         *self.elsewhere.lock() = Arc::default();
         *self.runner_list.lock() = RunnerList::default();
-        self.repositories.lock().retain(|_, lookup| lookup.id > 0);
+        self.repositories.lock().retain(|lookup| lookup.id > 0);
         Ok(())
     }
 
@@ -258,14 +259,7 @@ impl Client {
             }
             Err(error) => return Err(error),
         };
-        let mut repositories = self.repositories.lock();
-        if repositories.len() >= REPOSITORIES {
-            repositories.retain(|_, lookup| now.duration_since(lookup.at) < CACHED_FOR);
-        }
-        if repositories.len() >= REPOSITORIES {
-            repositories.clear();
-        }
-        repositories.insert(key, lookup.clone());
+        self.repositories.lock().insert(key, lookup.clone());
         Ok(Some(lookup))
     }
 

@@ -228,9 +228,9 @@ pub fn decode(event: &str, json: &[u8]) -> Result<Vec<Event>, Malformed> {
         return Err(Malformed::Json { line: 1, column: 1 });
     }
     if event == "workflow_job" {
-        return job_events(serde_json::from_slice(json)?);
+        return job_events(serde_json::from_str(text)?);
     }
-    serde_json::from_slice::<AnyPayload>(json)?;
+    serde_json::from_str::<AnyPayload>(text)?;
     Ok(if may_make_jobs(event) { vec![Event::PollSoon] } else { Vec::new() })
 }
 

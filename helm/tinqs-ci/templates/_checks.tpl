@@ -49,6 +49,19 @@
 {{- if and (eq (default "auto" $v.forge.demand) "push") (not $v.secrets.keys.webhookSecret) }}
 {{- fail "secrets.keys.webhookSecret is empty: forge.demand `push` relies on signed webhooks" }}
 {{- end }}
+{{- if and $v.secrets.keys.formerWebhookSecret (not $v.secrets.keys.webhookSecret) }}
+{{- fail "secrets.keys.formerWebhookSecret has no effect without secrets.keys.webhookSecret: name the key of the new secret there" }}
+{{- end }}
+{{- range $class := $v.classes }}
+{{- $markets := default (list "on-demand") $class.machines.markets }}
+{{- if and (ne (default "none" $class.budget) "none") (has "on-demand" $markets) }}
+{{- range $kind := $class.machines.kinds }}
+{{- if not (hasKey $v.prices $kind) }}
+{{- fail (printf "prices has no %s: the budget of class %s cannot be kept without its price on demand; add it, such as `%s: $0.05/h`, or remove the budget" $kind $class.name $kind) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
 {{- range $v.extraEnv }}
 {{- if has .name (list "AWS_ACCESS_KEY_ID" "AWS_SECRET_ACCESS_KEY" "AWS_SESSION_TOKEN") }}
 {{- fail (printf "extraEnv sets %s: use a role instead, by serviceAccount.annotations (IRSA) or EKS Pod Identity" .name) }}

@@ -1,6 +1,6 @@
 {{/*
 The configuration file. All names of keys of `[server]` are in this file and nowhere else in the
-chart: `webhooks`, `api`, `metrics`, `log`, `[server.tls]`, `[[server.token]]`.
+chart: `webhooks`, `api`, `hosts`, `metrics`, `log`, `[server.tls]`, `[[server.token]]`.
 */}}
 
 {{/* A value as TOML. Strings of JSON are strings of TOML. */}}
@@ -9,7 +9,7 @@ chart: `webhooks`, `api`, `metrics`, `log`, `[server.tls]`, `[[server.token]]`.
 { {{- range $index, $key := keys . | sortAlpha }}{{ if $index }},{{ end }} {{ $key | quote }} = {{ include "tinqs-ci.tomlValue" (get $ $key) }}{{ end }} }
 {{- else if kindIs "slice" . -}}
 [{{- range $index, $value := . }}{{ if $index }}, {{ end }}{{ include "tinqs-ci.tomlValue" $value }}{{ end }}]
-{{- else if kindIs "float64" . -}}
+{{- else if and (kindIs "float64" .) (eq (floor .) .) -}}
 {{ int64 . }}
 {{- else -}}
 {{ toJson . }}
@@ -40,6 +40,19 @@ installation = {{ toJson $values.installation }}
 store = {{ ternary "redb:/var/lib/tinqs-ci" (printf "dynamodb:%s" $values.aws.table) (eq $values.mode "embedded") | toJson }}
 queue = {{ ternary (printf "sqs:%s" $values.aws.queue) "memory:" (ne $values.aws.queue "") | toJson }}
 compute = {{ default (printf "ec2:%s" $values.aws.region) $values.compute | toJson }}
+{{- $rates := dict "launch_rate" $values.aws.launchRate "launch_burst" $values.aws.launchBurst }}
+{{- with include "tinqs-ci.tomlKeys" $rates | trim }}
+
+[aws]
+{{ . }}
+{{- end }}
+{{- with $values.prices }}
+
+[prices]
+{{- range $kind := keys . | sortAlpha }}
+{{ toJson $kind }} = {{ get $values.prices $kind | toJson }}
+{{- end }}
+{{- end }}
 
 [forge]
 {{- include "tinqs-ci.tomlKeys" $values.forge }}
@@ -53,7 +66,12 @@ git_token = {{ include "tinqs-ci.secretFile" . }}
 {{- end }}
 {{- end }}
 {{- with $keys.webhookSecret }}
-webhook_secret = {{ include "tinqs-ci.secretFile" . }}
+{{- $current := include "tinqs-ci.secretFile" . }}
+{{- if $keys.formerWebhookSecret }}
+webhook_secret = [{{ $current }}, {{ include "tinqs-ci.secretFile" $keys.formerWebhookSecret }}]
+{{- else }}
+webhook_secret = {{ $current }}
+{{- end }}
 {{- end }}
 
 [server]
@@ -61,6 +79,9 @@ webhooks = "0.0.0.0:8080"
 api = "127.0.0.1:8081"
 {{- if $values.metrics.enabled }}
 metrics = "0.0.0.0:9464"
+{{- end }}
+{{- with $values.api.hosts }}
+hosts = {{ include "tinqs-ci.tomlValue" . }}
 {{- end }}
 {{- with $values.log }}
 log = {{ toJson . }}

@@ -58,7 +58,7 @@ capabilities:
 {{- define "tinqs-ci.secretItems" -}}
 {{- $values := (index . 0).Values }}
 {{- $keys := $values.secrets.keys }}
-{{- $names := list $keys.webhookSecret }}
+{{- $names := list $keys.webhookSecret $keys.formerWebhookSecret }}
 {{- if ne (index . 1) "ingest" }}
 {{- $names = concat $names (list $keys.forgeToken $keys.runnerToken $keys.gitToken) }}
 {{- range $values.api.tokens }}

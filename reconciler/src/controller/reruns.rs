@@ -116,8 +116,15 @@ impl Controller {
         };
         let mut others = Vec::new();
         if let Some(workflow_run) = workflow_run.as_ref().filter(|all| all.is_done) {
-            for other in workflow_run.failed().filter(|other| other.id != id) {
-                others.push(self.other_failed_job(run, other).await?);
+            // Jobs mostly end in their order, so that the last one is known last.
+            for other in workflow_run.failed().rev().filter(|other| other.id != id) {
+                let other = self.other_failed_job(run, other).await?;
+                let is_known = other.cause != FailureCause::NotKnownYet;
+                others.push(other);
+                // Nothing is asked until each of them is known.
+                if !is_known {
+                    break;
+                }
             }
         }
         let (unread, denied, read_at) = (None, None, Some(at));
@@ -126,7 +133,11 @@ impl Controller {
 
     /// Reads why another job of the workflow run failed.
     async fn other_failed_job(&self, own: &Run, job: &WorkflowJob) -> Result<FailedJob, PortError> {
-        let run = self.ports.store.get(&RunName::job(job.id)).await?;
+        let run = match self.ports.store.get(&RunName::job(job.id)).await {
+            // A record that cannot be read, maybe for good, must not hold back this job.
+            Err(error) if error.kind == ErrorKind::Invalid => None,
+            read => read?,
+        };
         let settings = self.settings();
         let class = run
             .as_ref()

@@ -28,7 +28,7 @@ impl Allocation {
     }
 }
 
-/// What is known of the pool of a machine spec: of its kind in its subnet and market.
+/// The pool of a machine spec (its kind in its subnet and market), as far as it is known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct Pool {
@@ -44,7 +44,7 @@ pub struct Pool {
     pub taken_at: Option<Timestamp>,
 }
 
-/// What comes before the order of a class.
+/// The machines that come before the order of a class.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Preference {
     /// Machines on demand.
@@ -87,7 +87,8 @@ pub(super) fn chosen(machines: &[MachineSpec], pools: &[Pool], machine: &Machine
     price.map_or(Chosen::Unpriced, Chosen::Price)
 }
 
-/// Why a placement was asked for before others of a class that orders its machines by price.
+/// The reason that a placement was asked for before others, in a class that orders its machines by
+/// price.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]

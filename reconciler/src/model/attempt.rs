@@ -41,8 +41,8 @@ pub struct Attempt {
     /// a job, and again if the runner comes online after that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub boot_result: Option<BootResult>,
-    /// What the cloud says about the end of its machine, if that ended without a job and did not
-    /// end itself.
+    /// The cloud's reason for the end of its machine, if that ended without a job and did not end
+    /// itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state_reason: Option<StateReason>,
     /// The end of what its machine printed before it ended without a job: at most 512 bytes, safe
@@ -152,8 +152,8 @@ pub struct PastAttempt {
     /// a job, and again if the runner comes online after that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub boot_result: Option<BootResult>,
-    /// What the cloud says about the end of its machine, if that ended without a job and did not
-    /// end itself.
+    /// The cloud's reason for the end of its machine, if that ended without a job and did not end
+    /// itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state_reason: Option<StateReason>,
     /// The end of what its machine printed before it ended without a job: at most 512 bytes, safe
@@ -210,7 +210,7 @@ pub struct Boot {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schemars", schemars(with = "Option<String>"))]
     pub start_by: Option<Timestamp>,
-    /// How long the machine stays after a job that asked for it, before its deadline.
+    /// The time that the machine stays after a job that asked for it, before its deadline.
     #[serde(default, with = "Friendly", skip_serializing_if = "SignedDuration::is_zero")]
     pub hold: SignedDuration,
     /// The forge's URL as machines reach it.
@@ -257,7 +257,7 @@ impl Boot {
 pub struct Placement {
     /// The machine spec. Fixed once recorded.
     pub machine: MachineSpec,
-    /// Why it was chosen, where its class orders machines by price.
+    /// The reason for the choice, where its class orders machines by price.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chosen: Option<Chosen>,
     /// A later reconcile requested it as well: a refusal is then not definitive.

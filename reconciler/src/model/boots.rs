@@ -12,7 +12,7 @@ use crate::text::cut;
 const KEPT: usize = 3;
 /// The maximum length of a class's name in a message, in columns.
 const NAME: usize = 60;
-/// What a person can do.
+/// The remedy of a person.
 const REMEDY: &str = "check its image, and that machines reach the forge";
 /// The same if no machine gets as far as its image.
 const LAUNCH_REMEDY: &str = "check the key that encrypts their disks, and the image's snapshot";
@@ -32,7 +32,7 @@ pub struct ClassBoot {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct BootStop {
-    /// How many of them the records still tell, without one that came online.
+    /// The number of them that the records still tell, without one that came online.
     pub machines: u32,
     /// When the third of them was known to be one, or the second of failed launches, as far as the
     /// records tell it.

@@ -13,7 +13,7 @@ use crate::text::cut;
 /// The maximum length of a name in a message, in columns.
 const NAME: usize = 60;
 
-/// Why the budget of a class lets it launch nothing.
+/// The reason that the budget of a class lets it launch nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct BudgetStop {
@@ -46,26 +46,26 @@ impl BudgetStop {
     }
 }
 
-/// What a class with a budget has spent.
+/// The spend of a class with a budget.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClassSpend {
     /// The class.
     pub class: ClassName,
     /// Its budget per day.
     pub budget: MicroUsd,
-    /// What its machines have cost today, an estimate; `None`: not known yet.
+    /// The cost of its machines today, an estimate; `None`: not known yet.
     pub today: Option<MicroUsd>,
     /// Its machines that it does not launch, because their price is not known; none before the
     /// prices were read.
     pub unpriced: Vec<MachineSpec>,
 }
 
-/// What machines have cost today, in UTC, as one process knows it at one moment.
+/// The cost of machines today, in UTC, as one process knows it at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DaySpend {
     /// The classes with a budget.
     pub budgets: Vec<ClassSpend>,
-    /// What the machines of all classes have cost, an estimate; `None`: not known yet.
+    /// The cost of the machines of all classes, an estimate; `None`: not known yet.
     pub total: Option<MicroUsd>,
     /// Whether the total may be higher: a price or an end is not known.
     pub is_partial: bool,

@@ -46,7 +46,7 @@ pub struct Class {
     /// The maximum number of machines at once for all repositories of one owner; `None`: no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner_limit: Option<u32>,
-    /// What its machines may cost per day before it launches no more; `None`: no limit.
+    /// The cost of its machines per day at which it launches no more; `None`: no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<MicroUsd>,
     /// In which order its machine specs are tried.
@@ -83,7 +83,7 @@ pub struct Times {
     /// The time for which a finished run is kept.
     #[serde(with = "Friendly")]
     pub keep: SignedDuration,
-    /// How long a machine stays after a job that asked for it; zero: not at all.
+    /// The time that a machine stays after a job that asked for it; zero: not at all.
     #[serde(with = "Friendly", skip_serializing_if = "SignedDuration::is_zero")]
     pub hold: SignedDuration,
 }

@@ -33,7 +33,7 @@ pub struct MachineSpec {
     /// The runner; `None`: one that the image has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub runner: Option<Box<RunnerSetup>>,
-    /// What else is asked of the cloud.
+    /// The other options of the request to the cloud.
     #[serde(default, skip_serializing_if = "MachineOptions::is_default")]
     pub options: MachineOptions,
 }

@@ -29,12 +29,12 @@ pub struct MachineOptions {
     /// Whether the machine gets a public address; `None`: as the subnet says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub public_address: Option<bool>,
-    /// What happens to a T kind without credits; `None`: the cloud's own default. Other kinds have
+    /// The treatment of a T kind without credits; `None`: the cloud's own default. Other kinds have
     /// no credits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu_credits: Option<CpuCredits>,
-    /// How many network hops the answer of the metadata service may take; `None`: one, which does
-    /// not reach into a container.
+    /// The most network hops that the answer of the metadata service may take; `None`: one, which
+    /// does not reach into a container.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hop_limit: Option<u32>,
     /// The launch template whose other settings apply, too; `None`: none.
@@ -75,7 +75,7 @@ impl fmt::Display for LaunchTemplate {
     }
 }
 
-/// What happens to a machine of a T kind that uses more CPU than it has earned.
+/// The treatment of a machine of a T kind that uses more CPU than it has earned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]

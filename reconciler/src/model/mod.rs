@@ -61,7 +61,7 @@ pub use outcome::{EndedBy, Outcome, StateReason};
 pub use pause::{Pause, paused};
 pub use record_formats::RecordFormats;
 pub use redactor::Redactor;
-pub use repos::{RepoKey, RepoRef, owner_of, pattern_problem, same_owner};
+pub use repos::{RepoKey, RepoRef, owner_of, pattern_fits, pattern_problem, same_owner};
 pub use rerun::{
     FailedJob, FailureCause, Interruption, RerunEnd, RerunJobs, RerunKey, RerunPolicy, RerunScope,
     RerunView, Reruns, WorkflowJob, WorkflowRun,

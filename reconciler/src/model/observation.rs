@@ -73,7 +73,7 @@ pub struct Observation {
     /// the record does not say so yet; of a job that failed, also if it is live.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub elsewhere: Option<Machine>,
-    /// What was read because the job may be run again (rule R1).
+    /// The data that was read because the job may be run again (rule R1).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rerun: Option<RerunView>,
     /// Whether the launch pacer has a token left.
@@ -136,8 +136,8 @@ pub struct ObservedClass {
     /// Offerings that are skipped for now, because the cloud refused them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unavailable: Vec<UnavailableOffering>,
-    /// What is known of the pools of its machines, in their order: prices, if the class orders them
-    /// by price, and where the cloud took machines lately. Empty if there is nothing of both.
+    /// The pools of its machines, in their order, as far as they are known: prices, if the class
+    /// orders them by price, and where the cloud took machines lately. Empty if there is neither.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pools: Vec<Pool>,
     /// The open breaker, and until when the class gets no launch.
@@ -146,13 +146,14 @@ pub struct ObservedClass {
     /// The pause that covers the class: it launches nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused: Option<Pause>,
-    /// Why its budget lets it launch nothing.
+    /// The reason that its budget lets it launch nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget_stop: Option<BudgetStop>,
-    /// Why its latest machines let it launch only one at a time, and until when it waits.
+    /// The reason that its latest machines let it launch only one at a time, and until when it
+    /// waits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub boot_stop: Option<BootStop>,
-    /// Why its machines on demand come first, and until when.
+    /// The reason that its machines on demand come first, and until when.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spot_breaker: Option<SpotBreaker>,
 }
@@ -270,7 +271,7 @@ pub struct Machine {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schemars", schemars(with = "Option<String>"))]
     pub ended_at: Option<Timestamp>,
-    /// What the cloud says about its end.
+    /// The cloud's reason for its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state_reason: Option<StateReason>,
     /// Its class, from its tags. Informational.

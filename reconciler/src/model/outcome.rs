@@ -1,4 +1,4 @@
-//! How runs and machines end.
+//! The ends of runs and machines.
 
 use std::fmt;
 
@@ -43,7 +43,7 @@ pub enum EndedBy {
     Cloud,
 }
 
-/// What the cloud says about the end of a machine. Its texts are safe for terminals.
+/// The cloud's reason for the end of a machine. Its texts are safe for terminals.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct StateReason {

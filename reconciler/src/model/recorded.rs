@@ -1,4 +1,4 @@
-//! What the record says about a machine. Tags can be set by hand; the record cannot.
+//! Machines as the record has them. Tags can be set by hand; the record cannot.
 
 use super::observation::Machine;
 use super::run::Run;

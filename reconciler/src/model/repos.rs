@@ -15,7 +15,7 @@ pub struct RepoRef<'a> {
     pub name: &'a str,
 }
 
-/// What a repository is found by in a map: its ID, or its name in lower case if that is unknown.
+/// The key of a repository in a map: its ID, or its name in lower case if that is unknown.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RepoKey {
     /// Its ID.
@@ -79,7 +79,7 @@ pub fn same_owner(a: &str, b: &str) -> bool {
 
 /// Returns whether a repository fits a pattern: `owner/name`, in which `*` stands for any part of
 /// the owner or of the name.
-pub(super) fn pattern_fits(pattern: &str, repo: &str) -> bool {
+pub fn pattern_fits(pattern: &str, repo: &str) -> bool {
     let (Some((owner, name)), Some((of, called))) = (pattern.split_once('/'), repo.split_once('/'))
     else {
         return false;

@@ -11,13 +11,13 @@ use super::names::{MachineId, hash_hex};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct RerunPolicy {
-    /// Which jobs.
+    /// The jobs that are run again.
     pub jobs: RerunJobs,
-    /// How often a job of a workflow run is run again at most.
+    /// The maximum number of times that a job of a workflow run is run again.
     pub limit: u32,
 }
 
-/// Which jobs are run again.
+/// The jobs that are run again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
@@ -56,13 +56,13 @@ pub struct Interruption {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schemars", schemars(with = "Option<String>"))]
     pub failed_at: Option<Timestamp>,
-    /// What the forge said when it last denied a request to run the job again. For people.
+    /// The forge's message when it last denied a request to run the job again. For people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub denied: Option<String>,
 }
 
-/// What names a job of a workflow run over all its attempts. The ID of the job does not: since
-/// Gitea 1.27 each attempt has another.
+/// The name of a job of a workflow run over all its attempts. The ID of the job names only one:
+/// since Gitea 1.27 each attempt has another.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct RerunKey {
@@ -163,12 +163,12 @@ impl WorkflowRun {
     }
 
     /// Returns the jobs that failed.
-    pub fn failed(&self) -> impl Iterator<Item = &WorkflowJob> {
+    pub fn failed(&self) -> impl DoubleEndedIterator<Item = &WorkflowJob> {
         self.jobs.iter().filter(|job| job.ended(Conclusion::Failure))
     }
 }
 
-/// What is read to decide whether a job is run again.
+/// The data that is read to decide whether a job is run again.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct RerunView {
@@ -176,16 +176,16 @@ pub struct RerunView {
     pub run: Option<WorkflowRun>,
     /// The job of this run.
     pub own: FailedJob,
-    /// The other jobs that failed, once the workflow run is over.
+    /// The other jobs that failed, once the workflow run is over: up to one that is not known yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub others: Vec<FailedJob>,
-    /// Why the forge refused the reading, or the request of this reconcile.
+    /// The forge's reason for refusing the reading, or the request of this reconcile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,
-    /// Why it could not be read. It is read again.
+    /// The error if it could not be read. It is read again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unread: Option<String>,
-    /// What the forge said when it denied the request of this reconcile.
+    /// The forge's message when it denied the request of this reconcile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub denied: Option<String>,
     /// When it was read; `None`: with this observation.
@@ -202,16 +202,16 @@ pub struct FailedJob {
     pub name: String,
     /// Its ID.
     pub id: i64,
-    /// Why it failed, by the record of its run.
+    /// The cause of its failure, by the record of its run.
     pub cause: FailureCause,
-    /// How often it may be run again, by its class.
+    /// The number of times that its class lets it run again.
     pub limit: u32,
     /// The requests so far.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reruns: Option<Reruns>,
 }
 
-/// Why a job failed, by the record of its run.
+/// The cause of a failed job, by the record of its run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
@@ -224,7 +224,7 @@ pub enum FailureCause {
     Other,
 }
 
-/// Which jobs of a workflow run the forge is asked to run again.
+/// The jobs of a workflow run that the forge is asked to run again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
@@ -237,7 +237,7 @@ pub enum RerunScope {
 
 macro_rules! ends {
     ($($(#[$doc:meta])* $name:ident = $label:literal, $words:literal),+ $(,)?) => {
-        /// Why a job is not run again although the cloud took its machine.
+        /// The reason that a job is not run again although the cloud took its machine.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
         #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
         #[serde(rename_all = "snake_case")]
@@ -265,6 +265,8 @@ macro_rules! ends {
 ends! {
     /// The server has no API for it: before Gitea 1.26.
     Unsupported = "unsupported", "this version of Gitea cannot do that by its API (1.26 can)",
+    /// Its class forbids it.
+    Never = "never", "its class has `rerun = \"never\"`, the default with an instance profile",
     /// It was run again as often as its class allows.
     Limit = "limit", "it was run again as often as `rerun_limit` of its class allows",
     /// Jobs of the workflow run were canceled: a person decides.
@@ -277,6 +279,11 @@ ends! {
     Refused = "refused", "the forge refuses it: its workflow may be disabled, or was run too often",
     /// Its workflow run did not end in time.
     Expired = "expired", "its workflow run was not over within `give_up_after`",
+    /// The forge denied it until it was too late.
+    NotAllowed = "not_allowed", "the forge denied it for `give_up_after`: `forge.token` needs \
+        `write:repository`, of a user who may write to Actions of the repository",
+    /// Its workflow run could not be read until it was too late.
+    Unread = "unread", "its workflow run could not be read when `give_up_after` was over",
 }
 
 #[cfg(test)]

@@ -46,7 +46,7 @@ pub struct Run {
     pub spec: Spec,
     /// The recorded progress.
     pub status: Status,
-    /// What a later release recorded, for the next write. Neither shown nor decided by.
+    /// The fields that a later release recorded, for the next write. Neither shown nor decided by.
     #[serde(skip)]
     pub unknown: UnknownFields,
 }

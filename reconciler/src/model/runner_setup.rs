@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::secret::Secret;
 
-/// What a class says about the runner of its machines. Fixed once recorded.
+/// The setup of the runner on the machines of a class. Fixed once recorded.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct RunnerSetup {
@@ -19,7 +19,7 @@ pub struct RunnerSetup {
     /// Whether that user becomes a member of the group `docker`, which makes it root in effect.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub docker: bool,
-    /// What is added to its configuration.
+    /// The additions to its configuration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config: Option<RunnerConfig>,
 }
@@ -32,7 +32,8 @@ impl RunnerSetup {
     }
 }
 
-/// What a class adds to the runner's `config.yaml`, and an authority that its machines trust.
+/// The additions of a class to the runner's `config.yaml`, and an authority that its machines
+/// trust.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(default)]
@@ -43,7 +44,7 @@ pub struct RunnerConfig {
     /// Whether images are pulled although they are there (`container.force_pull`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub force_pull: Option<bool>,
-    /// How many seconds the runner waits for Docker (`container.docker_timeout`).
+    /// The time that the runner waits for Docker, in seconds (`container.docker_timeout`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub docker_timeout: Option<u32>,
     /// Whether the certificate of the forge is not verified (`runner.insecure`).

@@ -1,4 +1,4 @@
-//! How many seats may be taken at once, and which limit refuses one.
+//! The limits of seats that may be taken at once, and the one that refuses a seat.
 
 use std::fmt;
 
@@ -22,7 +22,7 @@ pub struct SeatLimits {
 /// A limit that refuses another seat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LimitReached {
-    /// Whose limit it is.
+    /// The scope of the limit.
     pub of: LimitOf,
     /// The seats that count for it.
     pub held: u32,

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-/// What a record holds in place of a credential that has left it: `sha256:BYTES:HASH`.
+/// Begins the text in place of a credential that has left the record: `sha256:BYTES:HASH`.
 const DIGEST: &str = "sha256:";
 
 /// A credential. Neither `Debug` nor serialization shows it; only [`super::encode`] writes it.
@@ -14,7 +14,7 @@ const DIGEST: &str = "sha256:";
 pub struct Secret {
     /// Empty if there is none, or none any more.
     text: String,
-    /// What is kept of a credential that is not there any more.
+    /// The digest of a credential that is not there any more.
     #[serde(skip)]
     digest: Option<SecretDigest>,
 }

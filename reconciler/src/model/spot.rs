@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct SpotBreaker {
-    /// How many it took within the quarter of an hour before the last of them.
+    /// The number that it took within the quarter of an hour before the last of them.
     pub interruptions: u32,
     /// When it took the one that opened the breaker.
     #[cfg_attr(feature = "schemars", schemars(with = "String"))]

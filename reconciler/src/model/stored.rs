@@ -26,7 +26,7 @@ pub enum DecodeError {
     Malformed(#[from] serde_json::Error),
 }
 
-/// What is read of a record of any format.
+/// The part that a record of any format has.
 #[derive(Deserialize)]
 struct Header {
     #[serde(default = "record_formats::first")]

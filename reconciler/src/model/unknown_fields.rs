@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde_json::Value;
 
-/// What tells which one of several a value is about.
+/// The fields that tell which one of several a value is about.
 const IDENTITY: [&str; 5] = ["number", "id", "reason", "at", "kind"];
 /// The words that stand for a word that this release does not know.
 const PLACEHOLDERS: [&str; 3] = ["Other", "other", "Unknown"];

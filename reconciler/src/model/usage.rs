@@ -1,4 +1,4 @@
-//! What machines were used for, and what that cost.
+//! The use of machines, and its cost.
 
 use std::ops::AddAssign;
 

@@ -309,7 +309,7 @@ impl<'a> Decision<'a> {
     }
 }
 
-/// Why a class launches nothing, whatever the cloud offers.
+/// The reason that a class launches nothing, whatever the cloud offers.
 struct Stopped {
     reason: Reason,
     message: String,

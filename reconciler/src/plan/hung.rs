@@ -39,7 +39,7 @@ pub(crate) struct Suspect<'a> {
     read: ForgeRead,
 }
 
-/// What the record keeps of an attempt for this rule.
+/// The fields of a recorded attempt that this rule needs.
 struct Recorded {
     registration: i64,
     repo_id: i64,

@@ -5,46 +5,77 @@ use crate::model::Redactor;
 use crate::ports::MachineLog;
 use crate::text::{cut, escape};
 
-/// The bytes that are read of the end of a log.
-pub const LAST_LINES_READ: usize = 4096;
-/// The most bytes that are kept.
+/// The bytes that are read of the end of a log: all that EC2 keeps of a console.
+pub const LAST_LINES_READ: usize = 64 * 1024;
+/// The most bytes of a log of which lines of others than the boot script are kept. A longer one is
+/// that of a kernel, or of a runner that was started many times.
+const SHORT: usize = 4096;
+/// The most bytes that are kept, and the most of them for the line about the fence.
 const KEPT: usize = 512;
+const KEPT_OF_FENCE: usize = 256;
 /// The most lines that are kept.
 const LINES: usize = 40;
 /// Begins each line of the boot script.
 const SCRIPT: &str = "tinqs-ci: ";
-/// What the boot script says when it starts the runner, and when that ended: they tell the least.
+/// The lines of the boot script when it starts the runner, when that ended, and when a signal ended
+/// the script: they tell the least.
 const START: &str = "starting ";
 const END: &str = "the runner ended with status ";
+const SIGNAL: &str = "a signal ended this script";
+/// The words of which one is in the line of the boot script about the fence of its job.
+const FENCE: [&str; 2] = ["the instance metadata service", "nothing is fenced"];
 /// Columns of the line in a message.
 const SHOWN: usize = 300;
 
-/// Returns the last lines before a job, escaped and without credentials. `None` if there are none.
+/// Returns the last lines before a job, escaped and without credentials, after the line that says
+/// what fences the job, wherever that is. `None` if there are none.
 ///
-/// Where the log is cut, a job may have begun before the cut, so only lines of the boot script are
-/// kept.
+/// A job may have begun before the cut of a cut log, so only lines of the boot script are kept, as
+/// of one that is not short.
 pub fn last_lines(log: &MachineLog, redactor: &Redactor) -> Option<String> {
     // The first line of a cut log may begin with the end of a credential.
     let from = if log.cut { after_line(&log.bytes)? } else { 0 };
     let text = redactor.redact(&log.bytes[from..], 0);
     let text = String::from_utf8_lossy(&text);
+    let only_script = log.cut || log.bytes.len() > SHORT;
     let lines: Vec<String> = text
         .lines()
         .take_while(|line| !begins_job(line))
         .map(str::trim_end)
-        .filter(|line| !line.is_empty() && (!log.cut || line.contains(SCRIPT)))
+        .filter(|line| !line.is_empty() && (!only_script || line.contains(SCRIPT)))
         .map(escape)
         .collect();
-    let mut kept = lines[lines.len().saturating_sub(LINES)..].join("\n");
-    if kept.len() > KEPT {
-        let excess = kept.len() - KEPT;
-        // Whole lines, or else the beginning of the last one, which says what it is about.
+    let mut kept = end_of(&lines, LINES, KEPT);
+    let fence = lines.iter().rfind(|line| says_fence(line));
+    if let Some(fence) = fence.filter(|fence| !kept.lines().any(|line| line == fence.as_str())) {
+        let fence = beginning(fence, KEPT_OF_FENCE);
+        let rest = end_of(&lines, LINES - 1, KEPT - fence.len() - 1);
+        kept = format!("{fence}\n{rest}");
+    }
+    (!kept.is_empty()).then_some(kept)
+}
+
+/// Returns the last lines, at most so many and of so many bytes: whole ones, or else the beginning
+/// of the last one, which says what it is about.
+fn end_of(lines: &[String], count: usize, size: usize) -> String {
+    let mut kept = lines[lines.len().saturating_sub(count)..].join("\n");
+    if kept.len() > size {
+        let excess = kept.len() - size;
         let line = kept.match_indices('\n').map(|(at, _)| at + 1).find(|at| *at >= excess);
         let last = kept.rfind('\n').map_or(0, |at| at + 1);
         kept = kept.split_off(line.unwrap_or(last));
-        kept.truncate(kept.floor_char_boundary(KEPT));
+        kept.truncate(kept.floor_char_boundary(size));
     }
-    (!kept.is_empty()).then_some(kept)
+    kept
+}
+
+fn beginning(line: &str, size: usize) -> &str {
+    &line[..line.floor_char_boundary(size)]
+}
+
+/// Whether the boot script says here what fences its job.
+fn says_fence(line: &str) -> bool {
+    line.split_once(SCRIPT).is_some_and(|(_, said)| FENCE.iter().any(|part| said.contains(part)))
 }
 
 fn after_line(bytes: &[u8]) -> Option<usize> {
@@ -61,14 +92,15 @@ fn begins_job(line: &str) -> bool {
 }
 
 /// Returns the line that tells most, for a message: the last one, but not that the runner starts or
-/// ended, and no step of the boot script that was done when the runner started.
+/// ended, or the script by a signal, and no step of the boot script that was done when the runner
+/// started.
 pub(super) fn telling_line(kept: &str) -> Option<String> {
     let lines = || kept.lines().rev().filter(|line| !said(line).is_empty());
     let mut has_started = false;
     let line = lines().find(|line| {
         let text = said(line);
         has_started |= text.starts_with(START);
-        let is_frame = text.starts_with(START) || text.starts_with(END);
+        let is_frame = [START, END, SIGNAL].iter().any(|frame| text.starts_with(frame));
         !is_frame && !(has_started && line.contains(SCRIPT))
     });
     line.or_else(|| lines().next()).map(|line| cut(said(line), SHOWN))
@@ -129,6 +161,37 @@ mod tests {
     }
 
     #[test]
+    fn the_line_about_the_fence_is_kept_wherever_it_is() {
+        let fence = "[  9.1] cloud-init[7]: tinqs-ci: +9s the instance metadata service is closed \
+                     to runner";
+        let tries = "tinqs-ci: +12s starting gitea-runner\nrefused\n".repeat(90);
+        let bye = "tinqs-ci: +99s the runner ended with status 1: powering off";
+        let kernel = "[   1.0] the kernel says much\n".repeat(1_000);
+        for (before, is_cut) in [("", false), (kernel.as_str(), false), (kernel.as_str(), true)] {
+            let text = format!("{before}{fence}\n{tries}{bye}\n");
+            let kept = kept(&text, is_cut).unwrap();
+            assert!(kept.starts_with(&format!("{fence}\ntinqs-ci: ")), "{kept}");
+            assert!(kept.ends_with(bye) && kept.len() <= KEPT, "{kept}");
+            assert!(!kept.contains("kernel") && kept.matches(fence).count() == 1, "{kept}");
+        }
+        // It is kept once, and after a job nothing is.
+        assert_eq!(kept(&format!("{fence}\n{bye}\n"), false), Some(format!("{fence}\n{bye}")));
+        let after = format!("one\ntask 1 repo is a/b\n{fence}\n");
+        assert_eq!(kept(&after, false).as_deref(), Some("one"));
+        // What others say of it is not the script's word.
+        let other = format!("nothing is fenced\n{tries}{bye}\n");
+        assert!(!kept(&other, false).unwrap().contains("fenced"));
+        // A last line that fills all leaves room for it, and a long one for the others.
+        let path = format!("tinqs-ci: no runner in PATH ({})", "/opt/tool/bin:".repeat(60));
+        let long = kept(&format!("{fence}\n{path}\n"), false).unwrap();
+        assert!(long.starts_with(&format!("{fence}\ntinqs-ci: no runner in")), "{long}");
+        assert_eq!(long.len(), KEPT);
+        let odd = format!("tinqs-ci: nothing is fenced, {}\n{path}\n", "ü".repeat(300));
+        let long = kept(&odd, false).unwrap();
+        assert!(long.starts_with("tinqs-ci: nothing is fenced, ü") && long.len() <= KEPT, "{long}");
+    }
+
+    #[test]
     fn at_most_40_lines_and_512_bytes_are_kept() {
         let line = "x".repeat(200);
         let text = format!("1{line}\n2{line}\n3{line}\n");
@@ -161,6 +224,12 @@ mod tests {
             (bye, "the runner ended with status 1: powering off"),
             // The machine hangs in the last step.
             ("tinqs-ci: +1s it began\ntinqs-ci: +2s found act_runner", "found act_runner"),
+            // It was terminated for that, and told so.
+            (
+                "tinqs-ci: +2s found act_runner\n\
+                 tinqs-ci: +99s a signal ended this script: powering off",
+                "found act_runner",
+            ),
             // No step that was done tells why the runner ended.
             (
                 "tinqs-ci: +2s no fence\ntinqs-ci: +3s starting act_runner v0.3.1\n\

@@ -5,8 +5,8 @@ use jiff::{SignedDuration, Timestamp};
 use super::decide::{Decision, Lost};
 use super::times::{FAILED_WITHIN, older};
 use crate::model::{
-    Attempt, AttemptId, Conclusion, Condition, End, Ended, EndedBy, Happened, Machine, MachineId,
-    MachineState, Observation, Outcome, Phase, Reason, RerunJobs, Run, RunName,
+    Attempt, AttemptId, Class, Conclusion, Condition, End, Ended, EndedBy, Happened, Machine,
+    MachineId, MachineState, Observation, Outcome, Phase, Reason, RerunJobs, Run, RunName,
 };
 
 /// A job that is seen to fail this soon after its machine's deadline failed because of that.
@@ -14,14 +14,16 @@ const SEEN_WITHIN: SignedDuration = SignedDuration::from_mins(2);
 
 /// Whether a job whose machine is lost is run again.
 #[derive(Clone, Copy)]
-enum Again {
+enum Again<'a> {
     /// Once its workflow run is over.
     Yes,
     /// The same, if the server can do that: its workflow run could not be read.
     NotKnown,
     /// The server has no API for it: before Gitea 1.26.
     Unsupported,
-    /// The cloud did not take the machine, or its class forbids it.
+    /// Its class forbids it.
+    Forbidden(&'a Class),
+    /// The cloud did not take the machine, or no class serves the job any more.
     No,
 }
 
@@ -86,11 +88,11 @@ impl Decision<'_> {
         }?;
         let by_age =
             machine.ended_by != Some(EndedBy::Cloud) && is_reached(machine.deadline, self.now());
-        let again = self.again();
+        let again = self.again(machine);
         let reason = match again {
             _ if by_age => Reason::MaxAge,
             Again::Yes | Again::NotKnown => Reason::AwaitsRerun,
-            Again::No | Again::Unsupported => Reason::MachineLost,
+            Again::No | Again::Unsupported | Again::Forbidden(_) => Reason::MachineLost,
         };
         let message = describe(self.run, machine, by_age, again);
         let (machine, ended_by) = (machine.id.clone(), machine.ended_by);
@@ -101,7 +103,11 @@ impl Decision<'_> {
     }
 
     /// Returns whether a job whose machine is lost is run again.
-    fn again(&self) -> Again {
+    fn again(&self, machine: &Machine) -> Again<'_> {
+        let forbids = forbids(self.seen).filter(|_| machine.ended_by == Some(EndedBy::Cloud));
+        if let Some(class) = forbids {
+            return Again::Forbidden(class);
+        }
         if self.status.interrupted.is_none() || !runs_again(self.seen) {
             return Again::No;
         }
@@ -220,7 +226,13 @@ pub(super) fn runs_again(seen: &Observation) -> bool {
     class.is_some_and(|class| class.rerun.jobs == RerunJobs::Lost)
 }
 
-fn describe(run: &Run, machine: &Machine, by_age: bool, again: Again) -> String {
+/// Returns the class of a run if it forbids to run its job again.
+pub(super) fn forbids(seen: &Observation) -> Option<&Class> {
+    let class = seen.class.as_ref().map(|observed| &observed.class);
+    class.filter(|class| class.rerun.jobs == RerunJobs::Never)
+}
+
+fn describe(run: &Run, machine: &Machine, by_age: bool, again: Again<'_>) -> String {
     let Machine { class, market, .. } = machine;
     let name = named(run, &machine.id, &machine.attempt_id.run);
     let what = match machine.ended_by {
@@ -237,12 +249,18 @@ fn describe(run: &Run, machine: &Machine, by_age: bool, again: Again) -> String 
     let said = said.filter(|_| !by_age && machine.ended_by != Some(EndedBy::Itself));
     let said = said.map(|reason| format!(" ({reason})")).unwrap_or_default();
     let then = match again {
-        Again::Yes => "it is run again then",
-        Again::NotKnown => "from 1.26 on it is run again then",
+        Again::Yes => "it is run again then".to_owned(),
+        Again::NotKnown => "from 1.26 on it is run again then".to_owned(),
         Again::Unsupported => {
-            "this version cannot run it again by its API (1.26 can): re-run it there"
+            "this version cannot run it again by its API (1.26 can): re-run it there".to_owned()
         }
-        Again::No => "re-run it there",
+        Again::Forbidden(class) => {
+            let has_profile = class.machines.iter().any(|it| !it.instance_profile.is_empty());
+            let default = if has_profile { ", the default with an instance profile" } else { "" };
+            let name = &class.name;
+            format!("class {name} has `rerun = \"never\"`{default}: re-run it there")
+        }
+        Again::No => "re-run it there".to_owned(),
     };
     format!("{what}{said}. Gitea usually fails the job 10 to 15 min after that; {then}")
 }

@@ -16,7 +16,7 @@ const NUMBERS_SKIPPED: u32 = 10_000;
 /// More placements than an attempt has: one for each machine of its class.
 const MOST_PLACEMENTS: u32 = 100;
 
-/// What is left of an attempt whose record is lost.
+/// The remains of an attempt whose record is lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LeftOver<'a> {
     /// Its ID.

@@ -4,7 +4,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::decide::Decision;
-use super::lost::{named, runs_again, taken};
+use super::lost::{forbids, named, runs_again, taken};
 use super::rules::{Action, Plan, Rule};
 use super::times::{FAILED_WITHIN, after, older};
 use crate::model::{
@@ -31,9 +31,9 @@ pub(super) enum RerunStep {
     Wait,
     /// The forge is asked.
     Ask {
-        /// Which jobs.
+        /// The jobs that it is to run again.
         scope: RerunScope,
-        /// What is recorded before.
+        /// The requests as they are recorded before.
         requests: Vec<Reruns>,
     },
     /// A request had its effect.
@@ -60,18 +60,17 @@ fn interruption(seen: &Observation, run: &Run, runner: &str) -> Option<Interrupt
     Some(Interruption { runner, machine, at, failed_at: None, denied: None })
 }
 
-/// Whether the job of a running run failed, and its class allows to run it again.
+/// Whether the job of a running run failed.
 fn failed(seen: &Observation, run: &Run) -> bool {
-    seen.job == Job::Done { conclusion: Conclusion::Failure }
-        && run.status.phase == Phase::Running
-        && runs_again(seen)
+    let failure = Job::Done { conclusion: Conclusion::Failure };
+    seen.job == failure && run.status.phase == Phase::Running
 }
 
 /// Whether a job failed on a spot machine that is live and that the cloud may be about to take:
 /// its runner is told to stop after the cloud's notice, and reports the job before the machine
 /// ends.
 fn may_still_be_taken(seen: &Observation, run: &Run) -> bool {
-    if !failed(seen, run) {
+    if !failed(seen, run) || !runs_again(seen) {
         return false;
     }
     let is_young = |over| !older(seen.now, over, FAILED_WITHIN);
@@ -86,6 +85,11 @@ fn may_still_be_taken(seen: &Observation, run: &Run) -> bool {
 
 /// Returns the interruption of a job that failed and may be run again because of it.
 pub(crate) fn awaited(seen: &Observation) -> Option<Interruption> {
+    if runs_again(seen) { failed_after(seen) } else { None }
+}
+
+/// Returns the interruption after which the job of a running run failed.
+fn failed_after(seen: &Observation) -> Option<Interruption> {
     let run = seen.run.as_ref().filter(|run| run.deleted_at.is_none() && failed(seen, run))?;
     // With another start it is another attempt of the job: somebody else ran it again.
     let started = run.status.wait.started_at.zip(seen.times.started_at);
@@ -285,6 +289,18 @@ fn ask(
     RerunStep::Ask { scope, requests }
 }
 
+/// Returns why a job was not run again in time.
+fn expiry(seen: &Observation, interrupted: &Interruption) -> RerunEnd {
+    let view = seen.rerun.as_ref();
+    if view.is_some_and(|view| view.unread.is_some()) {
+        RerunEnd::Unread
+    } else if interrupted.denied.is_some() || view.is_some_and(|view| view.denied.is_some()) {
+        RerunEnd::NotAllowed
+    } else {
+        RerunEnd::Expired
+    }
+}
+
 impl Decision<'_> {
     /// Rule 5: notes that the cloud took the machine on which the job runs.
     pub(super) fn note_interruption(&mut self, runner: &str) {
@@ -302,7 +318,7 @@ impl Decision<'_> {
         if let Some(interrupted) = awaited(self.seen) {
             let expired = self.is_over(interrupted.at, self.times.give_up_after);
             let next = match step(self.seen, &interrupted) {
-                RerunStep::Wait if expired => RerunStep::Over(RerunEnd::Expired),
+                RerunStep::Wait if expired => RerunStep::Over(expiry(self.seen, &interrupted)),
                 next => next,
             };
             match next {
@@ -318,6 +334,11 @@ impl Decision<'_> {
                 }
             }
             self.status.interrupted = Some(interrupted);
+        } else if outcome == Outcome::MachineLost
+            && forbids(self.seen).is_some()
+            && failed_after(self.seen).is_some()
+        {
+            self.happened(Happened::NotRerun { why: RerunEnd::Never });
         }
         self.ran();
         self.finish(Rule::Done, outcome)

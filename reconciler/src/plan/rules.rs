@@ -43,7 +43,7 @@ pub struct Prepare {
     pub labels: Vec<String>,
     /// The machine spec of the first placement.
     pub machine: MachineSpec,
-    /// Why it was chosen, if the class orders its machines by price.
+    /// The reason for the choice, if the class orders its machines by price.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chosen: Option<Chosen>,
     /// The maximum time for which the runner may idle.
@@ -55,7 +55,7 @@ pub struct Prepare {
     /// No runner is started after this time.
     #[cfg_attr(feature = "schemars", schemars(with = "String"))]
     pub start_by: Timestamp,
-    /// How long the machine stays after a job that asked for it.
+    /// The time that the machine stays after a job that asked for it.
     #[serde(default, with = "Friendly", skip_serializing_if = "SignedDuration::is_zero")]
     pub hold: SignedDuration,
 }
@@ -112,10 +112,10 @@ pub enum Action {
     Rerun {
         /// The ID of the workflow run.
         run_id: i64,
-        /// Which of its jobs.
+        /// The jobs of it.
         scope: RerunScope,
-        /// What is recorded before the call, by key: each version is the one that was read, and 0
-        /// for none.
+        /// The requests as they are recorded before the call, by key: each version is the one that
+        /// was read, and 0 for none.
         requests: Vec<Reruns>,
         /// The rule that requires it.
         rule: Rule,

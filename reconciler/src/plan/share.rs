@@ -51,7 +51,7 @@ impl Served {
     }
 }
 
-/// What one owner or one repository has.
+/// The machines or seats of one owner or one repository, and its wait.
 #[derive(Clone, Copy, Debug)]
 struct Share {
     live: u32,
@@ -73,7 +73,7 @@ impl Share {
     }
 }
 
-/// What repositories have, found by their IDs and by their names.
+/// The machines or seats of repositories, found by their IDs and by their names.
 #[derive(Debug)]
 struct Held<'l>(HashMap<RepoKey, Vec<(RepoRef<'l>, u32)>>);
 
@@ -106,7 +106,7 @@ struct Queue<'a> {
     /// The index of its owner.
     owner: usize,
     share: Share,
-    /// What it has under the name of another owner. It counts for the limit of this one.
+    /// Its machines or seats under the name of another owner. They count for the limit of this one.
     moved: u32,
     waiting: VecDeque<Waiter<'a>>,
 }

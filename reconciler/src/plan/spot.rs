@@ -17,7 +17,7 @@ const WITHIN: SignedDuration = SignedDuration::from_mins(15);
 /// machine 10 to 15 min later, and its next attempt must still know the pool.
 const TAKEN_FOR: SignedDuration = SignedDuration::from_mins(30);
 
-/// How the state reasons of machines begin that spot capacity was taken back from (EC2 API:
+/// Begins the state reasons of machines whose spot capacity was taken back (EC2 API:
 /// `StateReason`). The cloud ends others, too, whose launch failed after it was accepted.
 const SPOT_TAKEN_BACK: &str = "Server.SpotInstance";
 

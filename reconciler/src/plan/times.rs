@@ -8,8 +8,10 @@ use crate::model::Attempt;
 pub const LAUNCH_WINDOW: SignedDuration = SignedDuration::from_mins(10);
 /// The maximum time for which a launched machine may be missing from the cloud's list.
 pub const VISIBLE_WITHIN: SignedDuration = SignedDuration::from_mins(5);
-/// A launch lands at most this long after its reconcile began: 60 s of reconcile, and 5 min during
-/// which its signature is valid.
+/// A launch lands at most this long after its reconcile began: 60 s of reconcile, 60 s until it is
+/// signed, its time-out of 20 s, and the minutes in which the host still delivers what it has
+/// accepted. Later only if the process is suspended between signature and sending
+/// (docs/decisions/0085).
 pub const LANDS_WITHIN: SignedDuration = SignedDuration::from_mins(6);
 /// The machine of an unanswered launch is visible this long after the end of its launch window, or
 /// does not exist.

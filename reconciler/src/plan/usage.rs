@@ -1,5 +1,5 @@
-//! What a run's machines were used for: noted while they are listed, counted once when the run is
-//! finished and all of them have ended. Pure; no decision depends on it.
+//! The use of a run's machines: noted while they are listed, counted once when the run is finished
+//! and all of them have ended. Pure; no decision depends on it.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -18,7 +18,7 @@ const NOTED_WITHIN: SignedDuration = SignedDuration::from_mins(15);
 /// this time: three sweeps.
 const SEEN_WITHIN: SignedDuration = SignedDuration::from_mins(3);
 
-/// What this process has seen of a machine in lists, over time.
+/// The times of a machine as this process has seen them in lists.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sighted {
     /// When a list last showed it live.
@@ -27,7 +27,7 @@ pub struct Sighted {
     pub over_at: Option<Timestamp>,
     /// When it ended, as the cloud told.
     pub ended_at: Option<Timestamp>,
-    /// Who ended it, as the cloud told.
+    /// The one that ended it, as the cloud told.
     pub ended_by: Option<EndedBy>,
 }
 

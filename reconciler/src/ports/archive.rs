@@ -7,8 +7,7 @@ use super::inbox::InboxItem;
 use super::store::Seat;
 use crate::model::{ClassName, Pause, Run, Usage};
 
-/// What a store keeps, one item each. Leases are none: they end within minutes, and belong to a
-/// process.
+/// An item that a store keeps. Leases are none: they end within minutes, and belong to a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreItem {
     /// A run with its version, and with the credentials that its record has.

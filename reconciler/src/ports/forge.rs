@@ -53,7 +53,7 @@ impl From<Job> for SeenJob {
     }
 }
 
-/// What the forge did about a request to run jobs again. A missing right is an error.
+/// The forge's answer to a request to run jobs again. A missing right is an error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RerunAnswer {
     /// The jobs wait for runners again.
@@ -69,7 +69,7 @@ pub enum RerunAnswer {
     Refused(String),
 }
 
-/// Which lists show the registrations.
+/// The lists that show the registrations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RegistrationLists {
     /// One list shows all that the installation makes.

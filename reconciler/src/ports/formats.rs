@@ -1,4 +1,4 @@
-//! What replicas announce about the formats of records, and what a store could not read.
+//! The formats of records that replicas announce, and the records that a store could not read.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::model::RecordFormats;
 /// The maximum number of records that are known as not readable.
 const MOST_UNREAD: usize = 1_000;
 
-/// What a replica has announced.
+/// The announcement of a replica.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Announced {
     /// Its name.

@@ -50,6 +50,8 @@ pub trait Running: Send {
 pub const GUEST: &str = "TINQS_CI_SIMULATED_GUEST";
 /// The instance metadata service of a machine.
 const METADATA: &[u8] = b"http://169.254.169.254/latest";
+/// Where the boot script looks up the home of its user.
+const HOME: &[u8] = b"HOME=~";
 /// The power-off command: it creates a marker file and waits to be killed.
 const POWER_OFF: &str = include_str!("guest/poweroff.sh");
 /// Maximum number of scans for the processes of a guest.
@@ -62,16 +64,17 @@ const POWER_OFFS: [&str; 4] = ["poweroff", "shutdown", "halt", "systemctl"];
 /// `shutdown -h +N` ends it N minutes later. As on a real machine, a script that ends without them
 /// leaves its machine running.
 ///
-/// User data starts with umask 022 and no USER, as under cloud-init. Its `/etc/` is a directory of
-/// the guests, and the URL of its metadata service a folder of files, which curl reads whatever the
-/// method: the executed copy has those names replaced, so that nothing of this host is read.
+/// User data starts with umask 022, and without USER and HOME, as under cloud-init. The home that it
+/// looks up by `HOME=~` is a directory of the guest, its `/etc/` one of all guests, and the URL of
+/// its metadata service a folder of files, which curl reads whatever the method: the executed copy
+/// has those names replaced, so that nothing of this host is read or written.
 #[derive(Clone, Debug)]
 pub struct Processes {
     /// Parent of the guests' directories: `<dir>/<instance id>`, with `log`, `user-data`, `home`.
     /// The guests' `/etc` is `<dir>/etc`, which may be missing.
     pub dir: PathBuf,
-    /// Environment besides HOME and the guest's mark. `PATH` is searched after the guest's own
-    /// power-off commands.
+    /// Environment besides the guest's mark. `PATH` is searched after the guest's own power-off
+    /// commands.
     pub environment: Vec<(String, String)>,
 }
 
@@ -96,6 +99,7 @@ impl Processes {
         }
         let etc = format!("{}/", self.dir.join("etc").display());
         let script = replaced(machine.user_data, b"/etc/", etc.as_bytes());
+        let script = replaced(&script, HOME, format!("HOME={}", home.display()).as_bytes());
         // All guests share the host's `/run`.
         let running = dir.join("running").display().to_string();
         let script = replaced(&script, b"/run/tinqs-ci", running.as_bytes());
@@ -113,7 +117,6 @@ impl Processes {
             .env_clear()
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .env("PATH", format!("{}:{path}", bin.display()))
-            .env("HOME", &home)
             .env(GUEST, &dir)
             .current_dir(&home)
             .process_group(0)

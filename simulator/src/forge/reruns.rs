@@ -65,16 +65,23 @@ impl Forge {
         Some(WorkflowRun { is_done, attempt: Some(self.run_attempt(run_id)), can_rerun, jobs })
     }
 
+    /// Returns the ID of the row whose run a row shows: since 1.27 each attempt of a workflow run
+    /// has rows of its own, also for jobs that are not run again.
+    pub(crate) fn ran_as(&self, job_id: i64) -> i64 {
+        self.passed_on.get(&job_id).copied().unwrap_or(job_id)
+    }
+
     /// Reruns a finished job with the jobs that need it, as a person. Returns its ID: unchanged up
-    /// to 1.26, a new one in 1.27. Ignores a job that is unknown, not finished or of a former
-    /// attempt.
+    /// to 1.26, a new one in 1.27. Ignores a job that is unknown, not finished, or was run again.
     pub fn rerun(&mut self, now: Timestamp, job_id: i64) -> i64 {
-        let Some(job) = self.jobs.get(&job_id) else { return job_id };
-        if !job.status.is_done() || self.superseded.contains(&job_id) {
+        let Some(run_id) = self.jobs.get(&job_id).map(|job| job.run_id) else { return job_id };
+        let latest = self.jobs_of_run(run_id);
+        let latest = latest.into_iter().find(|job| self.ran_as(job.id) == job_id);
+        let Some(latest) = latest.filter(|job| job.status.is_done()).map(|job| job.id) else {
             return job_id;
-        }
-        let new = self.run_again(now, job.run_id, &BTreeSet::from([job_id]));
-        new.get(&job_id).copied().unwrap_or(job_id)
+        };
+        let new = self.run_again(now, run_id, &BTreeSet::from([latest]));
+        new.get(&latest).copied().unwrap_or(job_id)
     }
 
     /// Returns the jobs that such a call of the API runs again for themselves, without those that
@@ -126,6 +133,7 @@ impl Forge {
         Ok(self.run_again(now, run_id, &targets))
     }
 
+    /// Returns the new IDs of the jobs that are run again, by the old ones.
     fn run_again(
         &mut self,
         now: Timestamp,
@@ -133,38 +141,53 @@ impl Forge {
         targets: &BTreeSet<i64>,
     ) -> BTreeMap<i64, i64> {
         let again = self.with_dependents(run_id, targets);
-        let new: BTreeMap<i64, i64> = match self.config.line {
-            Line::V1_25 | Line::V1_26 => again.iter().map(|&id| (id, id)).collect(),
-            Line::V1_27 => again.iter().map(|&id| (id, next(&mut self.last_id.job))).collect(),
-        };
+        if again.is_empty() {
+            return BTreeMap::new();
+        }
+        let new = self.ids_of_next_attempt(run_id, &again);
         let mut blocked = BTreeMap::new();
         for (&old, &id) in &new {
-            let Some(before) = self.jobs.get(&old) else { continue };
-            blocked.insert(id, before.needs.iter().any(|need| new.contains_key(need)));
-            let renamed = before.needs.iter().map(|n| *new.get(n).unwrap_or(n)).collect();
-            let mut row = JobRow { id, needs: renamed, ..before.clone() };
+            let Some(before) = self.jobs.get(&old).cloned() else { continue };
+            let needs = before.needs.iter().map(|n| *new.get(n).unwrap_or(n)).collect();
+            let is_blocked = before.needs.iter().any(|need| again.contains(need));
+            let mut row = JobRow { id, needs, updated_at: now, ..before };
             if id != old {
                 row.attempt += 1;
                 row.created_at = now;
-            }
-            row.status = Status::Blocked;
-            row.updated_at = now;
-            (row.started_at, row.completed_at) = (None, None);
-            (row.task_id, row.runner_id, row.runner_name) = (None, None, None);
-            self.jobs.insert(id, row);
-            if id != old {
                 self.superseded.insert(old);
                 self.runs.entry(run_id).or_default().push(id);
             }
+            if again.contains(&old) {
+                blocked.insert(id, is_blocked);
+                row.status = Status::Blocked;
+                (row.started_at, row.completed_at) = (None, None);
+                (row.task_id, row.runner_id, row.runner_name) = (None, None, None);
+            } else {
+                // It shows the task of the earlier attempt, and has none of its own.
+                row.task_id = None;
+                let ran_as = self.ran_as(old);
+                self.passed_on.insert(id, ran_as);
+            }
+            self.jobs.insert(id, row);
         }
-        if !new.is_empty() {
-            *self.reruns.entry(run_id).or_default() += 1;
-        }
+        *self.reruns.entry(run_id).or_default() += 1;
         for (id, is_blocked) in blocked {
             let status = if is_blocked { Status::Blocked } else { Status::Waiting };
             self.set_status(now, id, status);
         }
-        new
+        new.into_iter().filter(|(old, _)| again.contains(old)).collect()
+    }
+
+    /// Returns the IDs of the rows of the next attempt, by those of the latest one. Up to 1.26 the
+    /// jobs that are run again keep their rows; since 1.27 all jobs get new ones (`execRerunPlan`).
+    /// Those that are not done keep theirs: the server would refuse the re-run.
+    fn ids_of_next_attempt(&mut self, run_id: i64, again: &BTreeSet<i64>) -> BTreeMap<i64, i64> {
+        if self.config.line < Line::V1_27 {
+            return again.iter().map(|&id| (id, id)).collect();
+        }
+        let latest = self.jobs_of_run(run_id).into_iter();
+        let done: BTreeSet<i64> = latest.filter(|job| job.status.is_done()).map(|j| j.id).collect();
+        done.into_iter().map(|old| (old, next(&mut self.last_id.job))).collect()
     }
 
     /// Returns these jobs and the finished jobs that need them, directly or indirectly.

@@ -1,8 +1,10 @@
 //! Behavior observed on a live server, one test each.
 
+use std::collections::BTreeMap;
+
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
-use tinqs_ci_reconciler::model::Conclusion;
+use tinqs_ci_reconciler::model::{Conclusion, RerunScope};
 
 use super::{Config, Forge, JobSpec, Line, RACE_WINDOW, RunnerRow, Scope, Status, TaskState};
 use super::{Task, Unregistered};
@@ -271,6 +273,35 @@ fn a_rerun_includes_the_jobs_that_need_it() {
         assert_eq!(told(&mut f), [format!("{again} queued"), format!("{} waiting", again + 1)]);
         f.cancel(at(3), again);
         assert_eq!(f.job(again + 1).map(|j| j.status), Some(Status::Done(Conclusion::Skipped)));
+    }
+}
+
+#[test]
+fn since_1_27_each_attempt_has_rows_of_its_own_for_all_jobs() {
+    for (line, expected) in [(Line::V1_26, [1, 2, 3]), (Line::V1_27, [4, 5, 6])] {
+        let mut f = forge(line);
+        let ids = f.push(at(0), REPO, &[linux("a"), linux("b"), linux("c")]);
+        for n in 1..=3 {
+            let row = runner(&mut f, at(n), &["linux"]);
+            let task = fetch(&mut f, at(n), &row).expect("a task");
+            let failed = Some(Conclusion::Failure);
+            f.report(at(n), &row.uuid, &row.token, task.id, failed).expect("registered");
+        }
+        told(&mut f);
+        let before = f.job(ids[0]).expect("a job").clone();
+        let new = f.rerun_by_api(at(10), before.run_id, RerunScope::Job(ids[1])).expect("over");
+        assert_eq!(new, BTreeMap::from([(ids[1], expected[1])]), "{line:?}");
+        assert_eq!(told(&mut f), [format!("{} queued", expected[1])], "nothing of the others");
+        let rows: Vec<i64> = f.jobs_of_run(before.run_id).iter().map(|job| job.id).collect();
+        assert_eq!(rows, expected, "{line:?}");
+        let passed = f.job(rows[0]).expect("a row");
+        assert_eq!((passed.status, passed.completed_at), (before.status, before.completed_at));
+        assert_eq!((passed.runner_id, f.ran_as(rows[0])), (before.runner_id, ids[0]));
+        // People know it by its former ID.
+        f.cancel(at(11), rows[1]);
+        let again = f.rerun(at(12), ids[0]);
+        assert_eq!(f.job(again).map(|job| job.status), Some(Status::Waiting), "{line:?}");
+        assert_eq!(again == ids[0], line == Line::V1_26);
     }
 }
 

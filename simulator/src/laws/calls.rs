@@ -232,6 +232,7 @@ impl Laws {
                 |m: &SimulatedMachine| self.attempts.get(&m.attempt_id).map(|a| a.decided_at);
             live.retain(|(m, _)| decided(m).is_some_and(|at| at > since));
         }
+        live.retain(|(m, _)| !self.is_late(&m.attempt_id));
         self.limits_hold(now, made, &live);
     }
 
@@ -279,7 +280,12 @@ impl Laws {
             self.broken("L5", now, &about, what);
         } else if *works && !self.scrambled(name) {
             self.broken("L3", now, &about, format!("registration {id} {name}: retired mid-job"));
-        } else if *lives && !self.records_lost && !self.scrambled(name) && !self.is_twinned(name) {
+        } else if *lives
+            && !self.records_lost
+            && !self.scrambled(name)
+            && !self.is_twinned(name)
+            && !name.parse().is_ok_and(|of| self.is_late(&of))
+        {
             let what = format!("registration {id} {name}: retired while its machine is live");
             self.broken("L3", now, &about, what);
         }

@@ -26,7 +26,8 @@ const READ_WITHIN: SignedDuration = SignedDuration::from_secs(60);
 pub(super) struct RerunWatch {
     /// The last recorded request of each job, and when it was recorded.
     recorded: BTreeMap<RerunKey, (Timestamp, Reruns)>,
-    /// The ends because of which jobs were run again: the job's ID, and when it ended.
+    /// The ends because of which jobs were run again: the ID of the row that ran, here and below,
+    /// and when it ended.
     again: BTreeSet<(i64, Timestamp)>,
     /// How often each job was run again.
     counts: BTreeMap<RerunKey, u32>,
@@ -129,9 +130,11 @@ impl Laws {
 
     /// L17: a person runs a job of a workflow run again, or removes it. If a job is canceled, the
     /// controller may have read that already: then the jobs that ended beside it stay to a person.
-    pub fn on_person_at_run(&mut self, of_run: &[&JobRow]) {
+    pub fn on_person_at_run(&mut self, forge: &Forge, run_id: i64) {
+        let of_run = forge.jobs_of_run(run_id);
         if of_run.iter().any(|job| job.status == Status::Done(Conclusion::Cancelled)) {
-            let ends = of_run.iter().filter_map(|job| Some((job.id, job.completed_at?)));
+            let end = |job: &&JobRow| Some((forge.ran_as(job.id), job.completed_at?));
+            let ends = of_run.iter().filter_map(end);
             self.reruns.beside_canceled.extend(ends);
         }
     }
@@ -152,8 +155,9 @@ impl Laws {
         }
         let mut lost = BTreeMap::new();
         for job in forge.jobs().filter(|job| job.status == Status::Done(Conclusion::Failure)) {
-            if let Some(since) = self.is_owed(cloud, forge, job).filter(|_| !is_gone(job.id)) {
-                lost.insert((job.id, job.completed_at.unwrap_or(now)), since);
+            let ran_as = forge.ran_as(job.id);
+            if let Some(since) = self.is_owed(cloud, forge, job).filter(|_| !is_gone(ran_as)) {
+                lost.insert((ran_as, job.completed_at.unwrap_or(now)), since);
             }
         }
         self.reruns.lost.retain(|key, _| lost.contains_key(key));
@@ -186,7 +190,7 @@ impl Laws {
         let taken_at = cloud.taken_at(job.runner_name.as_deref())?;
         // A runner may report the job before its machine ends.
         let over = job.completed_at?;
-        if self.reruns.beside_canceled.contains(&(job.id, over)) {
+        if self.reruns.beside_canceled.contains(&(forge.ran_as(job.id), over)) {
             return None;
         }
         let seen_early = job.started_at.is_some_and(|at| over.duration_since(at) >= READ_WITHIN);

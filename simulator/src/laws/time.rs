@@ -14,6 +14,9 @@ const MINUTE: SignedDuration = SignedDuration::from_mins(1);
 /// Longest permitted life of a machine after its job ended or its registration was removed, beside
 /// its hold.
 pub(super) const LINGERS_AT_MOST: SignedDuration = SignedDuration::from_mins(15);
+/// The same while calls are refused, lose their replies and take minutes: one process has to read the
+/// forge and the cloud twice, a minute apart, and each reconcile takes half a dozen calls.
+const LINGERS_AMID_FAILURES: SignedDuration = SignedDuration::from_mins(60);
 
 /// Longest permitted life of a machine that was never used, after its boot promise.
 const UNUSED_AT_MOST: SignedDuration = SignedDuration::from_mins(7);
@@ -32,6 +35,8 @@ pub struct Allowance {
     pub forgotten: bool,
     /// Readings or effects of rule 22 may fail, or failed within the last minutes.
     pub unreadable: bool,
+    /// Many calls are refused, many replies are lost, and calls may take minutes.
+    pub failing: bool,
     /// No job can start: a port is down, the forge assigns none, or there is no capacity.
     pub no_job_can_start: bool,
     /// Jobs that get no machine: given up, deleted by a person, or of a class without working
@@ -97,7 +102,8 @@ impl Laws {
                 // The forge removes the registration when the job ends. If the job itself was
                 // deleted there, the registration stays and the controller cannot know.
                 let since = *self.registration_went.get(&machine.runner.id)?;
-                let most = LINGERS_AT_MOST + machine.boot.hold;
+                let limit = if excuse.failing { LINGERS_AMID_FAILURES } else { LINGERS_AT_MOST };
+                let most = limit + machine.boot.hold;
                 Some((machine.id.to_string(), machine.attempt_id.run.to_string(), since, most))
             })
             .collect();

@@ -145,7 +145,7 @@ impl Laws {
             lived.add(machine, ended_at, unseen, hidden || !cloud.config.dates_ends, is_noted);
             // A record that was scrambled before it named its machine names another attempt.
             let is_scrambled = self.scrambled.contains(&attempt_id.run);
-            if !is_noted && !hidden && !is_scrambled {
+            if !is_noted && !hidden && !is_scrambled && !self.is_late(attempt_id) {
                 let what = format!("{attempt_id} {}: no record ever named it", machine.id);
                 self.broken(LAW, now, attempt_id.run.as_str(), what);
             }

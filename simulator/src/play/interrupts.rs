@@ -34,8 +34,8 @@ impl Profile {
         }
     }
 
-    /// The same on one release line, where requests often fail before or after their effect. There
-    /// are spot machines only, so that a job can lose several in a row.
+    /// The same on lines that can run jobs again, where requests often fail before or after their
+    /// effect. There are spot machines only, so that a job can lose several in a row.
     pub fn interrupt_lost() -> Self {
         let faults = |_: &mut Rng| FaultProfile {
             interrupted: 0.5,
@@ -48,7 +48,8 @@ impl Profile {
         for class in &mut classes {
             class.machines.retain(|spec| spec.market == Market::Spot);
         }
-        Self { name: "interrupt_lost", faults, classes, line: |_| Line::V1_26, ..Self::interrupt() }
+        let line = |rng: &mut Rng| one_of(rng, &[Line::V1_26, Line::V1_26, Line::V1_27]);
+        Self { name: "interrupt_lost", faults, classes, line, ..Self::interrupt() }
     }
 
     /// The cloud takes half of all spot machines, while machines on demand stay.

@@ -106,7 +106,7 @@ fn at_run_of(world: &mut World, job: i64) {
     let forge = world.forge.clone();
     let forge = forge.lock();
     if let Some(run_id) = forge.job(job).map(|job| job.run_id) {
-        world.laws.on_person_at_run(&forge.jobs_of_run(run_id));
+        world.laws.on_person_at_run(&forge, run_id);
     }
 }
 

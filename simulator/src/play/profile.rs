@@ -128,9 +128,10 @@ pub struct Profile {
 }
 
 impl Profile {
-    /// Returns the profile with this name.
+    /// Returns the profile with this name, also a narrow one.
     pub fn named(name: &str) -> Option<Self> {
-        Self::all().into_iter().find(|profile| profile.name == name)
+        let mut profiles = Self::all().into_iter().chain(Self::narrow());
+        profiles.find(|profile| profile.name == name)
     }
 
     /// Switches on the laws that only some profiles can be held to. `is_up`: there is no period in

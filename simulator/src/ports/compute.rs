@@ -14,8 +14,12 @@ use crate::faults::OngoingFault;
 use crate::laws::TerminateTruth;
 use crate::world::World;
 
-/// The cloud refuses requests that were signed longer ago.
-const SIGNED_FOR: SignedDuration = SignedDuration::from_mins(5);
+/// The cloud refuses requests that were signed longer ago. Only a process that is suspended between
+/// the signature and the sending sends one that is minutes old.
+const SIGNED_FOR: SignedDuration = SignedDuration::from_mins(15);
+/// A launch that lands later than this after its signature lands late: the decision does not wait for
+/// it any more.
+const LANDS_WITHIN: SignedDuration = SignedDuration::from_mins(5);
 
 #[async_trait]
 impl Compute for SimulatedPorts {
@@ -52,7 +56,7 @@ impl Compute for SimulatedPorts {
         let answer = self
             .call(call, |world, began| {
                 world.paced("compute.launch", began)?;
-                world.launch(attempt_id, placement, attempt)
+                world.launch(began, attempt_id, placement, attempt)
             })
             .await;
         if let (Err(error), Some(replica)) = (&answer, self.replica())
@@ -111,7 +115,7 @@ impl World {
     fn paced(&mut self, name: &'static str, began: Timestamp) -> Result<(), PortError> {
         let now = self.now();
         if now.duration_since(began) > SIGNED_FOR {
-            let message = "simulated: the request was signed more than 5 minutes ago";
+            let message = "simulated: the request was signed more than 15 minutes ago";
             return Err(error(name, ErrorKind::Unavailable, message));
         }
         let throttled = self.faults.at(now).throttled;
@@ -123,6 +127,7 @@ impl World {
 
     fn launch(
         &mut self,
+        signed_at: Timestamp,
         attempt_id: &AttemptId,
         placement: u32,
         attempt: &Attempt,
@@ -174,6 +179,10 @@ impl World {
             }
         })?;
         if self.cloud.machines().count() > made {
+            if now.duration_since(signed_at) > LANDS_WITHIN {
+                self.count("landed_late");
+                self.laws.on_landed_late(attempt_id);
+            }
             self.judge_machine(now, &machine.id);
         }
         Ok(machine)

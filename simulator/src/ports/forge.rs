@@ -202,7 +202,8 @@ impl World {
         };
         for job in &targets {
             let taken_at = self.cloud.taken_at(job.runner_name.as_deref());
-            self.laws.on_rerun(now, began, job, taken_at);
+            let ran = JobRow { id: forge.ran_as(job.id), ..job.clone() };
+            self.laws.on_rerun(now, began, &ran, taken_at);
         }
         let cancelled = forge
             .jobs_of_run(run_id)

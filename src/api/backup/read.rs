@@ -13,7 +13,7 @@ use super::{BackupHeader, End, FORMAT, Line, VERSION};
 /// The longest line, in bytes. No store keeps a longer document.
 const LONGEST: u64 = 64 << 20;
 
-/// Why a file is no whole backup.
+/// The reason that a file is no whole backup.
 #[derive(Debug, thiserror::Error)]
 pub enum Flaw {
     /// Its first line is not that of a backup.
@@ -31,7 +31,7 @@ pub enum Flaw {
         /// The last whole line.
         line: u64,
     },
-    /// What it holds is not what was written.
+    /// Its content is not what was written.
     #[error("it was altered: its checksum, or its number of items, does not match")]
     Altered,
     /// Something follows the last line.

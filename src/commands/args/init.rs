@@ -31,6 +31,10 @@ pub(in crate::commands) struct Init {
     /// linux and the ubuntu labels of Gitea's runner
     #[arg(long, value_delimiter = ',', value_name = "LABELS")]
     pub(in crate::commands) labels: Option<Vec<String>>,
+    /// The repositories whose jobs the machines serve, separated by commas: owner/name, in which *
+    /// stands for any part of either; defaults to all, every repository of the scope
+    #[arg(long, value_delimiter = ',', value_name = "REPOS")]
+    pub(in crate::commands) repos: Option<Vec<String>>,
     /// The address that takes webhooks
     #[arg(long, value_name = "IP:PORT")]
     pub(in crate::commands) listen: Option<String>,
@@ -74,7 +78,7 @@ pub(in crate::commands) struct InitCloud {
 }
 
 /// Arguments that conflict with `--aws` and `--from-lambda`.
-const OF_FORGE: [&str; 10] = [
+const OF_FORGE: [&str; 11] = [
     "url",
     "token",
     "token_file",
@@ -82,6 +86,7 @@ const OF_FORGE: [&str; 10] = [
     "scope",
     "demand",
     "labels",
+    "repos",
     "listen",
     "webhook_url",
     "create_webhook",

@@ -3,7 +3,7 @@
 use reqwest::Method;
 
 use super::{Client, Error};
-use crate::api::status::{StatusView, Why};
+use crate::api::status::{StatusView, WaitReasons};
 
 impl Client {
     /// Returns what is well and what is not.
@@ -18,7 +18,7 @@ impl Client {
     ///
     /// # Errors
     /// See [`Error`].
-    pub async fn why(&self, what: &str) -> Result<Why, Error> {
+    pub async fn why(&self, what: &str) -> Result<WaitReasons, Error> {
         let asked = Some(what).filter(|what| !what.is_empty());
         let query: Vec<(&str, String)> =
             asked.into_iter().map(|what| ("what", what.to_owned())).collect();

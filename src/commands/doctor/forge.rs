@@ -47,7 +47,7 @@ pub fn forge_checks(settings: &Settings, answers: &ForgeAnswers) -> Vec<Check> {
     // The job list is not read in push mode.
     checks.extend(lists.into_iter().skip(usize::from(by_push.is_some())));
     checks.extend(rights::registration_checks(forge, &answers.registration));
-    checks.extend(rights::rerun_check(answers.reruns.as_ref()));
+    checks.extend(rights::rerun_check(&answers.reruns));
     checks.push(match by_push {
         Some(_) => push::webhook_check(settings, &answers.hooks),
         None => webhook_check(settings, &answers.hooks),
@@ -211,7 +211,7 @@ mod tests {
 
     use expect_test::{Expect, expect};
 
-    use tinqs_ci_gitea::client::{Access, Rights};
+    use tinqs_ci_gitea::client::{Access, RerunAccess, Rights};
 
     use super::super::Report;
     use super::*;
@@ -234,7 +234,10 @@ mod tests {
             ahead: Some(SignedDuration::from_secs(-1)),
             rights: Ok(Rights { jobs: Access::Granted, runners: Access::Granted }),
             registration: Ok(()),
-            reruns: Some(Access::Granted),
+            reruns: Ok(Some(RerunAccess {
+                repository: "acme/site".into(),
+                access: Access::Granted,
+            })),
             hooks: Ok(vec![hook]),
             queued: Ok(vec![("acme/site".into(), vec!["linux".into()])]),
             repositories: None,
@@ -258,7 +261,7 @@ mod tests {
                 ✓ token: job list         readable
                 ✓ token: runner list      readable
                 ✓ token: registration     the token can register runners in repositories
-                ✓ token: re-runs          the token can run jobs of lost machines again
+                ✓ token: re-runs          the token can run jobs of lost machines again in acme/site
                 ✓ webhook                 https://ci.example.com/webhook sends workflow_job
                 ✓ labels                  1 waiting job, which a class serves
                 8 passed, 0 warnings, 0 failed
@@ -287,7 +290,7 @@ mod tests {
             ahead: Some(SignedDuration::from_secs(3_600)),
             rights: Ok(Rights { jobs: denied(), runners: denied() }),
             registration: Err("403 Forbidden".into()),
-            reruns: None,
+            reruns: Ok(None),
             hooks: Err("403 Forbidden".into()),
             queued: Err("403 Forbidden".into()),
             repositories: None,
@@ -324,7 +327,7 @@ mod tests {
             let answers = ForgeAnswers {
                 rights: Ok(Rights { jobs: rejected(), runners: rejected() }),
                 registration: Err(why.into()),
-                reruns: None,
+                reruns: Ok(None),
                 hooks: Err(why.into()),
                 queued: Err(why.into()),
                 ..granted()
@@ -370,7 +373,7 @@ mod tests {
             version: Ok(Version::parse("12.0.0+gitea-1.22.0")),
             ahead: Some(SignedDuration::from_secs(45)),
             rights: Ok(Rights { jobs: Access::Missing, runners: Access::Missing }),
-            reruns: Some(Access::Missing),
+            reruns: Ok(None),
             hooks: Ok(Vec::new()),
             queued: Ok(queue
                 .iter()

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_gitea::Config;
-use tinqs_ci_gitea::client::{Access, Client, Hook, ListedRunner, Rights};
+use tinqs_ci_gitea::client::{Access, Client, Hook, ListedRunner, RerunAccess, Rights};
 use tinqs_ci_gitea::demand;
 use tinqs_ci_gitea::version::Version;
 use tinqs_ci_local::SystemClock;
@@ -28,7 +28,7 @@ pub struct ForgeAnswers {
     pub registration: Result<(), String>,
     /// Whether the token may run jobs again; `None` if that was not asked, or there is
     /// no repository.
-    pub reruns: Option<Access>,
+    pub reruns: Result<Option<RerunAccess>, String>,
     /// The webhooks of the scope.
     pub hooks: Result<Vec<Hook>, String>,
     /// The repository, `owner/name`, and the labels of each waiting job.
@@ -67,9 +67,9 @@ impl ForgeAnswers {
             Err(error) => Err(message_of(&error)),
         };
         let reruns = if classes.iter().any(|class| class.rerun.jobs == RerunJobs::Lost) {
-            client.rerun_access().await.ok().flatten()
+            client.rerun_access().await.map_err(|e| message_of(&e))
         } else {
-            None
+            Ok(None)
         };
         let queued = client.waiting().await.map_err(|e| message_of(&e));
         let of_job = |job: WaitingJob| (job.job.repo, job.runs_on);
@@ -99,7 +99,7 @@ impl ForgeAnswers {
             ahead: None,
             rights: Err(why()),
             registration: Err(why()),
-            reruns: None,
+            reruns: Ok(None),
             hooks: Err(why()),
             queued: Err(why()),
             repositories: None,

@@ -97,7 +97,7 @@ mod tests {
             ahead: None,
             rights: Ok(Rights { jobs, runners: Access::Granted }),
             registration: Ok(()),
-            reruns: None,
+            reruns: Ok(None),
             hooks: Ok(hooks),
             queued: Err("404".into()),
             repositories: None,

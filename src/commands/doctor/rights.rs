@@ -1,6 +1,6 @@
 //! Checks of the token and of what it may read.
 
-use tinqs_ci_gitea::client::{Access, OTHER_LEVEL, Rights};
+use tinqs_ci_gitea::client::{Access, OTHER_LEVEL, RerunAccess, Rights};
 use tinqs_ci_gitea::demand::Refusal;
 use tinqs_ci_gitea::{Config, RegisterIn, Scope};
 use tinqs_ci_reconciler::ports::check::Check;
@@ -115,17 +115,54 @@ pub(super) fn registration_checks(forge: &Config, registration: &Result<(), Stri
 }
 
 /// Checks whether jobs can be run again whose machine the cloud took. Says nothing if the server
-/// cannot do it, or if no class wants it.
-pub(super) fn rerun_check(reruns: Option<&Access>) -> Option<Check> {
+/// cannot do it, if there is no repository, or if no class wants it.
+pub(super) fn rerun_check(reruns: &Result<Option<RerunAccess>, String>) -> Option<Check> {
     const NAME: &str = "token: re-runs";
-    match reruns? {
-        Access::Granted => Some(Check::ok(NAME, "the token can run jobs of lost machines again")),
+    let asked = match reruns {
+        Ok(asked) => asked.as_ref()?,
+        Err(why) => {
+            return Some(Check::warn(
+                NAME,
+                format!("whether the token can run jobs of lost machines again is unknown: {why}"),
+                "check the forge and any proxy in front of it, then run `tinqs-ci doctor` again",
+            ));
+        }
+    };
+    let RerunAccess { repository, access } = asked;
+    match access {
+        Access::Granted => {
+            let can = format!("the token can run jobs of lost machines again in {repository}");
+            Some(Check::ok(NAME, can))
+        }
         Access::Denied(why) | Access::Rejected(why) => Some(Check::warn(
             NAME,
-            format!("jobs whose machine the cloud took are not run again: {why}"),
+            format!("jobs whose machine the cloud took are not run again in {repository}: {why}"),
             "use a token with write:repository of a user who may write to Actions of the \
              repositories, or set `rerun = \"never\"` in each class",
         )),
         Access::Missing | Access::NoScope(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Report;
+    use super::*;
+
+    #[test]
+    fn the_right_to_run_jobs_again_is_that_in_the_repository_that_was_asked() {
+        let in_site = |access| Ok(Some(RerunAccess { repository: "acme/site".into(), access }));
+        let denied = || Access::Denied("403 Forbidden".into());
+        let rows = [
+            (in_site(Access::Granted), "✓", "jobs of lost machines again in acme/site"),
+            (in_site(denied()), "!", "are not run again in acme/site: 403 Forbidden"),
+            (Err("502 Bad Gateway".to_owned()), "!", "again is unknown: 502 Bad Gateway"),
+        ];
+        for (answer, sign, text) in rows {
+            let check = rerun_check(&answer).expect("a check");
+            let told = Report::new(vec![check]).text();
+            assert!(told.starts_with(sign) && told.contains(text), "{told}");
+        }
+        assert!(rerun_check(&Ok(None)).is_none(), "nobody was asked");
     }
 }

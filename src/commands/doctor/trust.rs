@@ -1,6 +1,6 @@
 //! Checks of which jobs can take each other's machines.
 
-use tinqs_ci_reconciler::model::{Class, label_name};
+use tinqs_ci_reconciler::model::{Class, label_name, pattern_fits};
 use tinqs_ci_reconciler::ports::check::Check;
 
 use crate::settings::nearest;
@@ -50,24 +50,26 @@ pub(super) fn unknown(classes: &[Class], repositories: &[String]) -> Vec<Check> 
     let mut checks = Vec::new();
     for class in classes {
         for pattern in &class.repos {
-            let alone = Class { repos: vec![pattern.clone()], ..class.clone() };
-            if repositories.iter().any(|repo| alone.is_for(repo)) {
-                continue;
-            }
-            let names: Vec<&str> = repositories.iter().map(String::as_str).collect();
-            let near = nearest(pattern, &names, 3);
-            let near = near.map(|name| format!("; the nearest is {name}")).unwrap_or_default();
+            let Some(unfit) = fits_none(pattern, repositories) else { continue };
             checks.push(Check::warn(
                 "repositories",
-                format!(
-                    "class \"{}\" is for \"{pattern}\", which no repository in `forge.scope` fits{near}",
-                    class.name
-                ),
+                format!("class \"{}\" is for {unfit}", class.name),
                 "correct `repos` of the class, or remove the pattern; names are `owner/name`",
             ));
         }
     }
     checks
+}
+
+/// Returns what is to say of a pattern that none of these repositories fits; `None` if one does.
+pub(in crate::commands) fn fits_none(pattern: &str, repositories: &[String]) -> Option<String> {
+    if repositories.iter().any(|repo| pattern_fits(pattern, repo)) {
+        return None;
+    }
+    let names: Vec<&str> = repositories.iter().map(String::as_str).collect();
+    let near = nearest(pattern, &names, 3);
+    let near = near.map(|name| format!("; the nearest is {name}")).unwrap_or_default();
+    Some(format!("\"{pattern}\", which no repository in `forge.scope` fits{near}"))
 }
 
 #[cfg(test)]

@@ -53,13 +53,13 @@ impl Prompter {
         &mut self,
         mut given: Option<String>,
         question: &str,
-        default: &str,
+        default: Option<&str>,
         parse: impl Fn(&str) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         loop {
             let text = match given.take() {
                 Some(text) => text,
-                None => self.ask_or(question, default)?,
+                None => self.ask(question, default)?,
             };
             match parse(&text) {
                 Err(problem) if self.can_ask => {

@@ -1,21 +1,21 @@
 //! Finds the forge, and what the token may do there.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use tinqs_ci_gitea::client::{Access, Client, OTHER_LEVEL, Rights, TokenOwner};
 use tinqs_ci_gitea::demand::{self, DemandConfig, Mode, Refusal};
 use tinqs_ci_gitea::version::Version;
-use tinqs_ci_gitea::{Config, Demand, RegisterIn, Scope};
-use tinqs_ci_local::SystemClock;
+use tinqs_ci_gitea::{Demand, Scope};
 use tinqs_ci_reconciler::model::Secret;
 use tinqs_ci_reconciler::text::{cut, escape};
 
 use super::ask::Prompter;
+use super::client::{Problem, client, client_of, untested};
+use super::scopes::{Offer, scope_of};
 use super::token::{self, TokenPlace};
 use super::{Flags, scope_text};
 use crate::commands::failure::{Failure, out};
-use crate::settings::{Env, address, scope};
+use crate::settings::{Env, address};
 
 /// A forge that accepts the token for the scope.
 #[derive(Debug)]
@@ -25,21 +25,6 @@ pub(super) struct SignedIn {
     pub(super) scope: Scope,
     pub(super) client: Client,
     pub(super) mode: Mode,
-}
-
-/// A wrong answer, and the question to ask again.
-enum Problem {
-    Token(Failure),
-    Scope(Failure),
-    /// No other answer helps.
-    Forge(Failure),
-}
-
-impl Problem {
-    fn into_failure(self) -> Failure {
-        let (Self::Token(failure) | Self::Scope(failure) | Self::Forge(failure)) = self;
-        failure
-    }
 }
 
 /// Adds `https://` to an address that has no scheme.
@@ -119,34 +104,6 @@ async fn version_at(url: &str) -> Result<Version, String> {
     client.version().await.map_err(|error| error.message)
 }
 
-fn client(
-    url: &str,
-    token: Option<&Secret>,
-    scope: &Scope,
-) -> Result<Client, tinqs_ci_gitea::client::Error> {
-    let config = Config {
-        url: url.to_owned(),
-        machine_url: None,
-        token: token.cloned(),
-        runner_token: None,
-        webhook_secret: None,
-        git_token: None,
-        demand: Demand::Auto,
-        scope: scope.clone(),
-        register_in: RegisterIn::Repository,
-        poll_every: jiff::SignedDuration::from_secs(10),
-        sweep_every: jiff::SignedDuration::from_secs(60),
-    };
-    Client::new(&config, Arc::new(SystemClock))
-}
-
-fn client_of(url: &str, token: &Secret, scope: &Scope) -> Result<Client, Problem> {
-    client(url, Some(token), scope).map_err(|error| {
-        let message = format!("cannot query the forge: {error}");
-        Problem::Token(Failure::usage(message).hint("check the token"))
-    })
-}
-
 /// Asks for the token and the scope until the forge accepts both.
 pub(super) async fn sign_in(
     flags: &Flags,
@@ -158,10 +115,10 @@ pub(super) async fn sign_in(
     let (mut token, mut token_place) = token::first(flags, env, beside, prompter)?;
     let mut given = flags.scope.clone();
     loop {
-        let tried = match usual_scope(url, &token).await {
-            Ok(usual) => {
-                let question = "Scope of jobs (all, user, org:NAME, repo:OWNER/NAME)";
-                let scope = prompter.until(given.take(), question, usual, scope_of)?;
+        let is_asked = given.is_none() && prompter.can_ask();
+        let tried = match offer(flags, url, &token, is_asked).await {
+            Ok(Offer { question, usual }) => {
+                let scope = prompter.until(given.take(), &question, usual, scope_of)?;
                 test_scope(flags, url, version, &token, scope).await
             }
             Err(problem) => Err(problem),
@@ -188,21 +145,19 @@ pub(super) async fn sign_in(
     }
 }
 
-fn scope_of(text: &str) -> Result<Scope, Failure> {
-    scope(text).map_err(|_| {
-        Failure::usage(format!("--scope: \"{}\" is not valid", cut(text, 60)))
-            .hint("expected all, user, org:NAME or repo:OWNER/NAME")
-    })
+/// Says whose token it is, and returns the question for the scope.
+async fn offer(flags: &Flags, url: &str, token: &Secret, is_asked: bool) -> Result<Offer, Problem> {
+    let usual = usual_scope(url, token).await?;
+    if !is_asked {
+        return Ok(Offer::all(usual));
+    }
+    Offer::granted(url, token, usual, flags.demand).await
 }
 
 /// Says whose token it is. Returns the widest scope that fits it.
 async fn usual_scope(url: &str, token: &Secret) -> Result<&'static str, Problem> {
-    let unreachable = |message: String| {
-        let message = format!("cannot test the token: {message}");
-        Problem::Forge(Failure::failed(message).hint("check that the forge is running"))
-    };
     let owner = client_of(url, token, &Scope::User)?.token_owner().await;
-    let is_admin = match owner.map_err(|error| unreachable(error.message))? {
+    let is_admin = match owner.map_err(|error| untested(&error))? {
         TokenOwner::Known(user) => {
             let admin = if user.is_admin { ", an administrator" } else { "" };
             out(&format!("✓ the token belongs to {}{admin}\n", cut(&user.login, 80)))
@@ -212,8 +167,7 @@ async fn usual_scope(url: &str, token: &Secret) -> Result<&'static str, Problem>
         // It lacks `read:user`, which nothing needs.
         TokenOwner::Hidden => {
             let rights = client_of(url, token, &Scope::All)?.rights().await;
-            let rights = rights.map_err(|error| unreachable(error.message))?;
-            rights.jobs == Access::Granted
+            rights.map_err(|error| untested(&error))?.jobs == Access::Granted
         }
         TokenOwner::Rejected(_) => {
             let message = "the forge does not accept the token: it is wrong, has expired or was \
@@ -252,10 +206,7 @@ async fn test(
     wanted: Demand,
     scope: &Scope,
 ) -> Result<Mode, Problem> {
-    let rights = client.rights().await.map_err(|error| {
-        let message = format!("cannot test the token: {}", error.message);
-        Problem::Forge(Failure::failed(message).hint("check that the forge is running"))
-    })?;
+    let rights = client.rights().await.map_err(|error| untested(&error))?;
     for access in [&rights.jobs, &rights.runners] {
         match access {
             Access::NoScope(what) => {
@@ -269,8 +220,9 @@ async fn test(
         }
     }
     say_rights(&rights, &escape(&scope_text(scope))).map_err(Problem::Forge)?;
-    say_registration(client).await.map_err(Problem::Forge)?;
-    mode(wanted, version, &rights, scope)
+    let mode = mode(wanted, version, &rights, scope)?;
+    registers(client).await?;
+    Ok(mode)
 }
 
 fn say_rights(rights: &Rights, scope: &str) -> Result<(), Failure> {
@@ -286,13 +238,14 @@ fn say_rights(rights: &Rights, scope: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Says that the token cannot register runners in repositories. `serve` would not start.
-async fn say_registration(client: &Client) -> Result<(), Failure> {
+/// Rejects a token that may not register runners: `serve` would not start.
+async fn registers(client: &Client) -> Result<(), Problem> {
     match client.registration_access().await {
-        Ok(Access::Denied(why)) => out(&format!(
-            "✗ the token cannot register runners: {}\n  hint: give it write:repository, {OTHER_LEVEL}\n",
-            cut(&why, 300),
-        )),
+        Ok(Access::Denied(why)) => {
+            let message = format!("the token cannot register runners: {}", cut(&why, 300));
+            let hint = "use a token with write:repository of the repositories' owner";
+            Err(Problem::Token(Failure::failed(message).hint(format!("{hint}, {OTHER_LEVEL}"))))
+        }
         // What else may be wrong was said before, and `doctor` says it again.
         Ok(_) | Err(_) => Ok(()),
     }

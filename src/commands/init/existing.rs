@@ -13,7 +13,7 @@ use tinqs_ci_reconciler::text::{cut, escape};
 
 use super::ask::Prompter;
 use super::write::{Made, random};
-use super::{Flags, connect, hook, next, scope_text, token, wants_webhook};
+use super::{Flags, connect, hook, next, repos, scope_text, token, wants_webhook};
 use crate::commands::failure::{Failure, out, warn};
 use crate::commands::webhook::address::{allowed, own_url, webhook_address};
 use crate::commands::webhook::{ensure, leading_here};
@@ -83,6 +83,10 @@ fn agrees(flags: &Flags, settings: &Settings) -> Result<(), Failure> {
     let other_scope = flags.scope.clone();
     let other_scope = other_scope.filter(|text| scope(text).ok().as_ref() != Some(&forge.scope));
     let other_labels = flags.labels.as_ref().filter(|given| !labels.contains(&given.as_slice()));
+    let repos: Vec<String> =
+        settings.classes.iter().map(|class| repos::text(&class.repos)).collect();
+    let other_repos = flags.repos.as_ref().map(|given| given.join(","));
+    let other_repos = other_repos.filter(|given| !repos.contains(given));
     let listen = settings.server.webhooks.to_string();
     let other_listen = flags.listen.clone().filter(|given| *given != listen);
     let is_other_demand = flags.demand != Demand::Auto && flags.demand != forge.demand;
@@ -90,6 +94,7 @@ fn agrees(flags: &Flags, settings: &Settings) -> Result<(), Failure> {
         other_url.map(|given| ("--url", given, forge.url.clone())),
         other_scope.map(|given| ("--scope", given, scope_text(&forge.scope))),
         other_labels.map(|given| ("--labels", given.join(","), all(&labels))),
+        other_repos.map(|given| ("--repos", given, repos.join("; "))),
         other_listen.map(|given| ("--listen", given, listen)),
         is_other_demand.then(|| ("--demand", word(flags.demand), word(forge.demand))),
     ];

@@ -23,7 +23,7 @@ pub(super) fn limit() -> usize {
 pub(super) fn labels(flags: &Flags, prompter: &mut Prompter) -> Result<Vec<String>, Failure> {
     let given = flags.labels.as_ref().map(|labels| labels.join(","));
     let question = "Labels of the machines (* serves any job except `host`)";
-    prompter.until(given, question, USUAL_LABELS, |text| {
+    prompter.until(given, question, Some(USUAL_LABELS), |text| {
         let labels: Vec<String> = text.split(',').map(|label| label.trim().to_owned()).collect();
         match labels.iter().find_map(|label| label_problem(label)) {
             None => Ok(labels),
@@ -35,7 +35,7 @@ pub(super) fn labels(flags: &Flags, prompter: &mut Prompter) -> Result<Vec<Strin
 
 pub(super) fn listen_at(flags: &Flags, prompter: &mut Prompter) -> Result<SocketAddr, Failure> {
     let question = "Address to listen on for webhooks";
-    prompter.until(flags.listen.clone(), question, "127.0.0.1:8080", |text| {
+    prompter.until(flags.listen.clone(), question, Some("127.0.0.1:8080"), |text| {
         listen(text).map_err(|message| {
             let message = if message.is_empty() { "not an address".to_owned() } else { message };
             Failure::usage(format!("--listen {}: {message}", cut(text, 60)))
@@ -51,7 +51,7 @@ pub(super) fn webhook_url(
 ) -> Result<String, Failure> {
     let usual = default_url(listen);
     let question = "Webhook URL, as your Gitea reaches this server";
-    prompter.until(flags.webhook_url.clone(), question, &usual, |text| {
+    prompter.until(flags.webhook_url.clone(), question, Some(&usual), |text| {
         // The default may hold a placeholder.
         if text == usual { Ok(usual.clone()) } else { webhook_address(text, "--webhook-url") }
     })

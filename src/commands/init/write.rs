@@ -112,27 +112,42 @@ impl Files {
             "# Commands such as `tinqs-ci get` ask here; serve creates their token."
         );
         let _ = writeln!(text, "# api    = \"127.0.0.1:8081\"");
-        let labels: Vec<String> = answers.labels.iter().map(|label| quoted(label)).collect();
-        text.push_str(
-            "\n# The first class whose labels contain every label of a job's runs-on serves it.\n\
-             [[class]]\nname        = \"default\"\n",
-        );
-        if answers.labels.iter().any(|label| label == "*") {
-            text.push_str("# \"*\": any labels except `host`.\n");
-        }
-        let _ = writeln!(text, "labels      = [{}]", labels.join(", "));
-        text.push_str(
-            "# Only jobs of these repositories, such as [\"acme/site\", \"acme/infra-*\"]; without it, of all.\n\
-             # repos     = []\n\
-             # The maximum number of machines: the number of this host's cores.\n",
-        );
-        let _ = writeln!(text, "limit       = {}", answers.limit);
-        text.push_str(
-            "# The maximum age of a machine, even mid-job.\nmax_age     = \"6h\"\n\
-             # How long a machine waits for a job before it shuts down.\nidle_within = \"2m\"\n",
-        );
+        text.push_str(&class(answers));
         text
     }
+}
+
+/// Returns the table of the class.
+fn class(answers: &Answers) -> String {
+    let mut text = String::from(
+        "\n# The first class whose labels contain every label of a job's runs-on serves it.\n\
+         [[class]]\nname        = \"default\"\n",
+    );
+    if answers.labels.iter().any(|label| label == "*") {
+        text.push_str("# \"*\": any labels except `host`.\n");
+    }
+    let _ = writeln!(text, "labels      = [{}]", list(&answers.labels));
+    if answers.repos.is_empty() {
+        text.push_str(
+            "# Only jobs of these repositories, such as [\"acme/site\", \"acme/infra-*\"]; without it, of all.\n\
+             # repos     = []\n",
+        );
+    } else {
+        text.push_str("# Only jobs of these repositories; without it, of all.\n");
+        let _ = writeln!(text, "repos       = [{}]", list(&answers.repos));
+    }
+    text.push_str("# The maximum number of machines: the number of this host's cores.\n");
+    let _ = writeln!(text, "limit       = {}", answers.limit);
+    text.push_str(
+        "# The maximum age of a machine, even mid-job.\nmax_age     = \"6h\"\n\
+         # How long a machine waits for a job before it shuts down.\nidle_within = \"2m\"\n",
+    );
+    text
+}
+
+/// Returns the items of a list of strings in TOML.
+fn list(texts: &[String]) -> String {
+    texts.iter().map(|text| quoted(text)).collect::<Vec<_>>().join(", ")
 }
 
 /// The files written by this call, which are removed unless it succeeds, and those kept.

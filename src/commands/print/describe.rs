@@ -4,13 +4,13 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 use tinqs_ci_reconciler::model::{
-    Attempt, Ended, MachineState, Outcome, PastAttempt, Run, StateReason,
+    Attempt, Ended, MachineState, Outcome, PastAttempt, Placement, Run, StateReason,
 };
 
 use super::lists::{Detail, Machines, doing, job, machine, status, waited};
 use super::{age, span, timeline};
 use crate::api::{MachineView, Registration};
-use crate::words::{fence, jobs};
+use crate::words::{fence, jobs, reasons};
 use tinqs_ci_reconciler::text::{cut, escape};
 
 /// Cuts and escapes a text; an empty one becomes `-`.
@@ -103,6 +103,9 @@ fn conditions(page: &mut Page, run: &Run, now: Timestamp) {
     for condition in &run.status.conditions {
         let since = age(condition.since, now);
         page.item(&format!("{} for {since}: {}", condition.reason, shown(&condition.message)));
+        if let Some(address) = reasons::explained_at(condition.reason.as_str()) {
+            page.item(&format!("   more: {address}"));
+        }
     }
     if run.status.conditions.is_empty() {
         page.item("none");
@@ -216,8 +219,11 @@ fn newest(page: &mut Page, attempt: &Attempt, position: usize, detail: Detail, n
             placed(answered, refused)
         ));
     }
-    let current = placements.last().map(|placement| &placement.machine);
-    if let Some(fence) = current.and_then(|machine| fence::sentence(machine, log.as_deref())) {
+    // Of a machine that there is or was.
+    let launched = placements.last().filter(|placement| placement.answered.is_some());
+    let said_of =
+        |placement: &Placement| fence::sentence(&placement.machine, &runner.labels, log.as_deref());
+    if let Some(fence) = launched.and_then(said_of) {
         page.item(&format!("   {fence}"));
     }
     said(page, state_reason.as_ref());

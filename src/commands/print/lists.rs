@@ -6,7 +6,7 @@ use tinqs_ci_reconciler::model::{BootStop, MachineState, MicroUsd, SpotBreaker};
 
 use super::columns::{Cell, Column, Table, Tone};
 use super::span;
-use crate::api::{self, Doing};
+use crate::api::{self, MachineActivity};
 use crate::words::money;
 
 pub use runs::Machines;
@@ -62,17 +62,17 @@ fn state(state: MachineState) -> &'static str {
 
 /// Returns what a machine does: `job acme/web build`, `idle`, `booting`.
 pub(super) fn doing(machine: &api::MachineView) -> Cell {
-    if let (Doing::Job, Some(job)) = (machine.doing, &machine.job) {
+    if let (MachineActivity::Job, Some(job)) = (machine.doing, &machine.job) {
         let cell = Cell::of_parts(format!("job {}", job.repo), job.name.as_str());
         return cell.tone(Tone::Active).link(&job.url);
     }
     match machine.doing {
-        Doing::Booting => Cell::from("booting"),
-        Doing::Idle => Cell::from("idle").tone(Tone::Waiting),
-        Doing::Job => Cell::from("job").tone(Tone::Active),
-        Doing::Up => Cell::from("up"),
-        Doing::Ending => Cell::from("ending").tone(Tone::Quiet),
-        Doing::Gone => Cell::from("gone").tone(Tone::Quiet),
+        MachineActivity::Booting => Cell::from("booting"),
+        MachineActivity::Idle => Cell::from("idle").tone(Tone::Waiting),
+        MachineActivity::Job => Cell::from("job").tone(Tone::Active),
+        MachineActivity::Up => Cell::from("up"),
+        MachineActivity::Ending => Cell::from("ending").tone(Tone::Quiet),
+        MachineActivity::Gone => Cell::from("gone").tone(Tone::Quiet),
     }
 }
 

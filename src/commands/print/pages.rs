@@ -145,7 +145,8 @@ fn what_keeps_a_job_from_its_machine_is_described() {
         machine.runner = Some(Box::new(setup));
     }
     let line = "machine i-0aaaaaaaaaaaaaaa4\n     the job runs as the user runner; the instance \
-                metadata service is closed to it if the machine has nft or iptables\n";
+                metadata service is closed to it if nft or iptables works on the machine and \
+                the user has no sudo there: `tinqs-ci logs RUN` says which\n";
     assert!(text(&run).contains(line), "{}", text(&run));
     if let Some(attempt) = &mut run.status.attempt {
         let said = "tinqs-ci: +9s neither nft nor iptables works here: runner can reach it";
@@ -153,6 +154,19 @@ fn what_keeps_a_job_from_its_machine_is_described() {
     }
     let line = "the job runs as the user runner, and is not fenced: neither nft nor iptables works";
     assert!(text(&run).contains(line), "{}", text(&run));
+    let mut in_container = run.clone();
+    if let Some(attempt) = &mut in_container.status.attempt {
+        attempt.runner.labels = vec!["linux:docker://node:20".into()];
+    }
+    assert!(text(&in_container).contains("the job runs in a container"), "{}", text(&in_container));
+    if let Some(attempt) = &mut run.status.attempt {
+        let placement = &mut attempt.placements[0];
+        placement.answered = None;
+        placement.refused = Some(Refused { why: Refusal::NoCapacity, at: before(145) });
+    }
+    let refused = text(&run);
+    assert!(refused.contains("subnet-a: refused: "), "{refused}");
+    assert!(!refused.contains("the job runs as"), "it has no machine: {refused}");
 }
 
 #[test]
@@ -188,6 +202,7 @@ fn a_run_is_described_in_full() {
 
         Conditions:
           Blocked for 1m: waits for \u{1b}[31m others
+             more: docs/troubleshooting.md#blocked
 
         Attempts:
           attempt 1 of 2: class linux, decided 2m ago, ended 2026-11-24T11:57:35Z: the cloud has no capacity

@@ -9,10 +9,10 @@ use super::wrapped::wrapped;
 use super::{drift, span, timeline};
 use crate::api::Health;
 use crate::api::status::{
-    Attention, ClassStatus, ClassWaits, JobWhy, RunReason, Service, Spend, StatusView, Webhooks,
-    Why,
+    Attention, ClassStatus, ClassWaits, JobWhy, RunReason, Service, Spend, StatusView, WaitReasons,
+    Webhooks,
 };
-use crate::words::{jobs, lasting};
+use crate::words::{jobs, lasting, reasons};
 use tinqs_ci_reconciler::text::{cut, escape};
 
 /// The maximum number of entries of each part that are shown.
@@ -175,8 +175,8 @@ pub fn banner(status: &StatusView) -> Vec<String> {
 }
 
 /// Formats why jobs wait.
-pub fn why(why: &Why, now: Timestamp) -> String {
-    let Why { attention: all, runs, job } = why;
+pub fn why(why: &WaitReasons, now: Timestamp) -> String {
+    let WaitReasons { attention: all, runs, job } = why;
     let mut page = String::new();
     attention(&mut page, all, now);
     if let Some(job) = job {
@@ -245,6 +245,9 @@ fn story(page: &mut String, job: &JobWhy, now: Timestamp) {
     }
     if let Some(fix) = &job.fix {
         line("to unblock", fix);
+    }
+    if let Some(address) = job.reason.as_deref().and_then(reasons::explained_at) {
+        line("more", &address);
     }
     for (index, note) in job.notes.iter().enumerate() {
         line(if index == 0 { "notes" } else { "" }, note);

@@ -40,9 +40,10 @@ impl Doors {
                      configuration",
                 )
             });
-        let api = probes(deadlines)
-            .merge(guarded(app, deadlines))
+        // The one with the most routes first: those of the others are added to it again.
+        let api = guarded(app, deadlines)
             .merge(page_or(app, deadlines, front::of_api))
+            .merge(probes(deadlines))
             .fallback(missing)
             .layer(middleware::from_fn_with_state(app.clone(), hosts::named));
         let metrics = Router::new()
@@ -106,7 +107,7 @@ fn guarded(app: &Arc<App>, deadlines: Deadlines) -> Router<Arc<App>> {
             .nest("/v1", v1(deadlines))
             .route("/openapi.json", get(openapi::document))
             .layer(middleware::from_fn_with_state(app.clone(), guard::guarded));
-        return metrics.merge(v1).merge(sign_in(deadlines));
+        return v1.merge(metrics).merge(sign_in(deadlines));
     }
     metrics.nest("/v1", Router::new().fallback(front::no_api))
 }

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use super::shares::{Share, Shares};
 use super::{App, Ctx, Refusal};
 use crate::api::{Event, EventList};
-use crate::telemetry::events::{After, Entry, Object, of_timeline, view};
+use crate::telemetry::events::{Entry, EventsAfter, Object, of_timeline, view};
 
 mod latest;
 mod stream;
@@ -223,8 +223,8 @@ async fn list(app: &App, wanted: &Wanted) -> Result<EventList, Refusal> {
     let (newest, replica) = (events.newest(), events.replica());
     let (mut found, is_reset) = match wanted.since {
         Since::Event(sequence) => match events.after(sequence, usize::MAX) {
-            After::Events(found, _) => (found, false),
-            After::Lost => (events.all(|_| true), true),
+            EventsAfter::Events(found, _) => (found, false),
+            EventsAfter::Lost => (events.all(|_| true), true),
         },
         Since::Foreign => (events.all(|_| true), true),
         Since::Unset | Since::Time(_) => (events.all(|_| true), false),

@@ -38,8 +38,8 @@ impl LogQuery {
 }
 
 /// `GET /v1/machines/{id}/log[?tail=BYTES]`: plain text without the credentials of the attempt and
-/// of the configuration; 204 if the machine has printed nothing yet. A job may have written to it,
-/// so the right to read is not enough.
+/// of the configuration; 204 if there is no output, yet or, of a machine that is gone, any more. A
+/// job may have written to it, so the right to read is not enough.
 pub(super) async fn log(
     State(app): Ctx,
     Extension(caller): Extension<Identity>,

@@ -44,6 +44,7 @@ mod session;
 mod shares;
 mod sides;
 mod socket;
+mod spend;
 mod status;
 mod sweep;
 mod ticket;

@@ -17,11 +17,11 @@ use tinqs_ci_reconciler::ports::{OpenRun, Seat};
 
 use super::etag::Wanted;
 use super::guard::Identity;
-use super::status::today;
+use super::spend::today;
 use super::work::Work;
 use super::{App, Ctx, Refusal};
 use crate::api::{BudgetUse, Class, List, MachineView, Registration, RepoSeats, Unavailable};
-use crate::words::events::What;
+use crate::words::events::EventData;
 
 /// The maximum number of waiting runs whose reasons are counted.
 const BLOCKED_LIMIT: usize = 500;
@@ -105,7 +105,7 @@ pub(super) async fn end(app: &App, id: &str, caller: &Identity) -> Result<Machin
     app.telemetry.acted_on(&id.0);
     let run = found.attempt_id.run.as_str();
     tracing::info!(run, machine = id.0, action = "terminate", "terminated machine on request");
-    let what = What::Terminated { machine: id, by: Some(caller.who.clone()) };
+    let what = EventData::Terminated { machine: id, by: Some(caller.who.clone()) };
     app.telemetry.events.tell_run(&found.attempt_id.run, what, app.telemetry.now());
     if let Err(error) = ports.queue.wake(&found.attempt_id.run).await {
         // The sweep notices that the machine is gone.

@@ -12,6 +12,7 @@ use tinqs_ci_reconciler::model::{
 };
 use tinqs_ci_reconciler::ports::{OpenRun, PortError};
 
+use super::spend::{spend, today};
 use super::{App, Ctx, sides};
 use crate::api::status::{
     Breaker, RunReason, Service, ServiceFailure, StatusView, Unserved, Webhooks,
@@ -23,12 +24,10 @@ mod attention;
 mod classes;
 mod lost;
 mod open_drift;
-mod spend;
 
 pub(super) use crate::words::unserved::sentence as unserved_sentence;
 pub(super) use attention::all as attention;
 pub(super) use open_drift::open_drift;
-pub(super) use spend::today;
 
 /// The maximum number of runs whose reasons are read, for each phase.
 const RUNS: usize = 500;
@@ -68,7 +67,7 @@ pub(super) async fn read_status(app: &App) -> StatusView {
         known.spend = today(app).await;
     }
     let mut status = answer(app, &known);
-    status.spend = Some(spend::spend(app, &known.spend));
+    status.spend = Some(spend(app, &known.spend));
     if let Some(found) = open_drift(app, &known).await {
         status.open_drift = Some(found.count());
         status.drift = found.views(known.now, ATTENTION);

@@ -89,15 +89,15 @@ async fn handle(app: Arc<App>, request: Request, may_sweep: bool) -> Response {
     };
     app.telemetry.metrics.webhook(labels::event(event), result, began.elapsed(), at);
     app.telemetry.deliveries.note(handled(&taken), at);
-    let delivery = header_text(headers, "x-gitea-delivery");
+    let delivery = || header_text(headers, "x-gitea-delivery");
     match taken {
         Ok(_) => {
-            tracing::debug!(request_id = delivery, outcome = result, "handled webhook");
+            tracing::debug!(request_id = delivery(), outcome = result, "handled webhook");
             (StatusCode::ACCEPTED, Json(json!({ "result": result }))).into_response()
         }
         Err(refusal) => {
             let error = refusal.detail.as_str();
-            tracing::warn!(request_id = delivery, outcome = result, error, "rejected webhook");
+            tracing::warn!(request_id = delivery(), outcome = result, error, "rejected webhook");
             refusal.into_response()
         }
     }
@@ -244,7 +244,9 @@ async fn store(app: &App, event: &str, payload: &[u8]) -> Result<Acceptance, Ref
         traces::tell("run", run.as_str());
     }
     let began = Instant::now();
-    let ingested = tokio::time::timeout(INGEST_DEADLINE, app.controller.ingest(&hints)).await;
+    // Boxed: its large state would burden the deliveries that only go to the inbox.
+    let ingest = Box::pin(app.controller.ingest(&hints));
+    let ingested = tokio::time::timeout(INGEST_DEADLINE, ingest).await;
     let result = match &ingested {
         Ok(Ok(_)) => ReconcileOutcome::Acted,
         Ok(Err(_)) | Err(_) => ReconcileOutcome::Error,

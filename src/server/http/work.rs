@@ -8,7 +8,7 @@ use tinqs_ci_reconciler::model::{Machine, MachineState, MicroUsd, Phase, Run};
 use tinqs_ci_reconciler::ports::{Filter, PortError};
 
 use super::App;
-use crate::api::{self, Doing, MachineJob, MachineView};
+use crate::api::{self, MachineActivity, MachineJob, MachineView};
 
 /// The number of runs per page, and the maximum number of pages of one phase.
 const PAGE: usize = 500;
@@ -75,12 +75,12 @@ impl Work {
         let attempt_id = machine.attempt_id.to_string();
         let job = self.jobs.get(&attempt_id).filter(|_| machine.is_live()).cloned();
         let doing = match machine.state {
-            MachineState::Booting | MachineState::Up if job.is_some() => Doing::Job,
-            MachineState::Booting => Doing::Booting,
-            MachineState::Up if self.idle.contains(&attempt_id) => Doing::Idle,
-            MachineState::Up => Doing::Up,
-            MachineState::Ending => Doing::Ending,
-            MachineState::Gone => Doing::Gone,
+            MachineState::Booting | MachineState::Up if job.is_some() => MachineActivity::Job,
+            MachineState::Booting => MachineActivity::Booting,
+            MachineState::Up if self.idle.contains(&attempt_id) => MachineActivity::Idle,
+            MachineState::Up => MachineActivity::Up,
+            MachineState::Ending => MachineActivity::Ending,
+            MachineState::Gone => MachineActivity::Gone,
         };
         MachineView {
             id: machine.id.to_string(),

@@ -9,7 +9,7 @@ use tinqs_ci_reconciler::model::{Milestone, Phase, Reason, Run, RunName, Uid};
 use tinqs_ci_reconciler::ports::OpenRun;
 
 use super::ring::Subject;
-use crate::words::events::{What, is_milestone};
+use crate::words::events::{EventData, is_milestone};
 
 /// The number of finished runs that are known.
 const FINISHED: usize = 4_096;
@@ -56,7 +56,7 @@ struct Record {
 pub(super) struct Sight {
     pub(super) subject: Arc<Subject>,
     /// In order.
-    pub(super) news: Vec<(Timestamp, What)>,
+    pub(super) news: Vec<(Timestamp, EventData)>,
 }
 
 impl SeenRecords {
@@ -78,7 +78,7 @@ impl SeenRecords {
         // A finished run that was never known open is told by its record only.
         if before.is_some() || run.is_open() || was_known {
             let milestones = self.new_milestones(before, &run.status.timeline);
-            news.extend(milestones.map(|m| (m.at, What::Milestone(m.what.clone()))));
+            news.extend(milestones.map(|m| (m.at, EventData::Milestone(m.what.clone()))));
             let since = if before.is_some() { Timestamp::MIN } else { self.began };
             conditions(before, run, (since, now), &mut news);
         }
@@ -208,21 +208,21 @@ fn conditions(
     before: Option<&Record>,
     run: &Run,
     (since, now): (Timestamp, Timestamp),
-    news: &mut Vec<(Timestamp, What)>,
+    news: &mut Vec<(Timestamp, EventData)>,
 ) {
     let known = before.map(|before| before.conditions.as_slice()).unwrap_or_default();
     let holds = |reason| run.status.conditions.iter().any(|c| c.reason == reason);
     for (reason, began) in known.iter().filter(|(reason, _)| reason.needs_person()) {
         if !holds(*reason) {
             let held = now.duration_since(*began);
-            news.push((now, What::Ended { reason: *reason, held }));
+            news.push((now, EventData::Ended { reason: *reason, held }));
         }
     }
     for condition in &run.status.conditions {
         let is_new = !known.iter().any(|(reason, _)| *reason == condition.reason);
         if is_new && condition.since >= since && !is_milestone(condition.reason) {
             let (reason, message) = (condition.reason, condition.message.clone());
-            news.push((condition.since, What::Began { reason, message }));
+            news.push((condition.since, EventData::Began { reason, message }));
         }
     }
 }

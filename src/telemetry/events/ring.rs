@@ -7,7 +7,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{ClassName, Run, RunName};
 
-use crate::words::events::What;
+use crate::words::events::EventData;
 
 /// An event that is repeated within this time is counted, and not told as another one.
 const REPEATED_WITHIN: SignedDuration = SignedDuration::from_hours(1);
@@ -68,7 +68,7 @@ pub struct Entry {
     /// The object of the event.
     pub object: Object,
     /// The event.
-    pub what: What,
+    pub what: EventData,
     /// When it happened first.
     pub first: Timestamp,
     /// When it happened last.
@@ -79,7 +79,7 @@ pub struct Entry {
 
 /// The events after a position.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum After {
+pub enum EventsAfter {
     /// The position is not one of this ring, or older than what it keeps.
     Lost,
     /// The events, oldest first, and the position after them.
@@ -109,7 +109,7 @@ impl Ring {
         self.first.saturating_add(count).saturating_sub(1)
     }
 
-    pub(super) fn push(&mut self, object: Object, what: What, at: Timestamp) {
+    pub(super) fn push(&mut self, object: Object, what: EventData, at: Timestamp) {
         let sequence = self.newest() + 1;
         let key = key(&object, &what);
         let before = self.last.insert(key, sequence);
@@ -141,20 +141,20 @@ impl Ring {
         place.take()
     }
 
-    pub(super) fn after(&self, sequence: u64, most: usize) -> After {
+    pub(super) fn after(&self, sequence: u64, most: usize) -> EventsAfter {
         let newest = self.newest();
         let Some(skipped) = sequence.saturating_add(1).checked_sub(self.first) else {
-            return After::Lost;
+            return EventsAfter::Lost;
         };
         if sequence > newest {
-            return After::Lost;
+            return EventsAfter::Lost;
         }
         let skipped = usize::try_from(skipped).unwrap_or(usize::MAX);
         let found = self.places.iter().skip(skipped).flatten().take(most);
         let found: Vec<Entry> = found.cloned().collect();
         let is_all = found.len() < most;
         let end = if is_all { newest } else { found.last().map_or(newest, |last| last.sequence) };
-        After::Events(found, end)
+        EventsAfter::Events(found, end)
     }
 
     pub(super) fn entries(&self) -> impl Iterator<Item = &Entry> {
@@ -169,7 +169,7 @@ fn is_same(one: &Object, other: &Object) -> bool {
     }
 }
 
-fn key(object: &Object, what: &What) -> u64 {
+fn key(object: &Object, what: &EventData) -> u64 {
     let mut state = DefaultHasher::new();
     match object {
         Object::Run(subject) => (0_u8, &subject.name).hash(&mut state),
@@ -190,8 +190,8 @@ mod tests {
         Timestamp::from_second(1_800_000_000 + second).expect("a time")
     }
 
-    fn works(seconds: i64) -> What {
-        What::ServiceWorks { after: SignedDuration::from_secs(seconds) }
+    fn works(seconds: i64) -> EventData {
+        EventData::ServiceWorks { after: SignedDuration::from_secs(seconds) }
     }
 
     fn class(name: &str) -> Object {
@@ -199,7 +199,7 @@ mod tests {
     }
 
     fn after(ring: &Ring, sequence: u64) -> Vec<(u64, u64)> {
-        let After::Events(found, _) = ring.after(sequence, 100) else { panic!("lost") };
+        let EventsAfter::Events(found, _) = ring.after(sequence, 100) else { panic!("lost") };
         found.iter().map(|entry| (entry.sequence, entry.count)).collect()
     }
 
@@ -212,8 +212,8 @@ mod tests {
         }
         assert_eq!(after(&ring, 101), [(102, 1), (103, 1), (104, 1)]);
         assert_eq!(after(&ring, 104), []);
-        assert_eq!(ring.after(100, 100), After::Lost, "101 is gone");
-        assert_eq!(ring.after(105, 100), After::Lost, "of another process");
+        assert_eq!(ring.after(100, 100), EventsAfter::Lost, "101 is gone");
+        assert_eq!(ring.after(105, 100), EventsAfter::Lost, "of another process");
         assert_eq!(ring.last.len(), 3);
     }
 
@@ -236,9 +236,9 @@ mod tests {
         for number in 0..5 {
             ring.push(class(&format!("c{number}")), works(1), at(number));
         }
-        let After::Events(found, end) = ring.after(0, 2) else { panic!("lost") };
+        let EventsAfter::Events(found, end) = ring.after(0, 2) else { panic!("lost") };
         assert_eq!((found.len(), end), (2, 2));
-        let After::Events(found, end) = ring.after(end, 9) else { panic!("lost") };
+        let EventsAfter::Events(found, end) = ring.after(end, 9) else { panic!("lost") };
         assert_eq!((found.len(), end), (3, 5));
     }
 }

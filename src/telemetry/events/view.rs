@@ -5,7 +5,7 @@ use tinqs_ci_reconciler::model::{Milestone, Run};
 
 use super::ring::{Entry, Object, Subject};
 use crate::api::{Event, EventKind, EventObject};
-use crate::words::events::{EventText, What, told};
+use crate::words::events::{EventData, EventText, told};
 
 /// Returns an event in words. `replica` is the name of the process that keeps it.
 pub fn view(entry: &Entry, replica: &str) -> Event {
@@ -17,14 +17,14 @@ pub fn view(entry: &Entry, replica: &str) -> Event {
 /// Returns a milestone of a record as an event. It has no ID.
 pub fn of_timeline(run: &Run, milestone: &Milestone) -> Event {
     let object = Object::Run(Subject::of(run));
-    let what = What::Milestone(milestone.what.clone());
+    let what = EventData::Milestone(milestone.what.clone());
     in_words(None, &object, &what, (milestone.at, milestone.at), 1)
 }
 
 fn in_words(
     id: Option<String>,
     object: &Object,
-    what: &What,
+    what: &EventData,
     (first_at, last_at): (Timestamp, Timestamp),
     count: u64,
 ) -> Event {

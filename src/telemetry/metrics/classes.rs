@@ -7,14 +7,15 @@ use super::super::snapshot::Counts;
 use super::{Metrics, count, seconds};
 
 impl Metrics {
-    /// Follows the configured classes: creates the series of new ones, and removes the gauges of
-    /// those that are gone. Their counters stay, because they have counted.
+    /// Follows the configured classes: shows new ones, and removes the gauges of those that are
+    /// gone. Their counters stay, because they have counted.
     pub fn configure(&self, classes: &[Class]) {
         let mut names: Vec<String> = classes.iter().map(|class| class.name.0.clone()).collect();
         names.push(labels::NO_CLASS.to_owned());
         let mut known = self.classes.write();
         for name in names.iter().filter(|name| !known.contains(name)) {
-            self.zero_class(name);
+            self.drift.add_class(name);
+            self.usage.zero_class(name);
             self.show_class(name, &Counts::default());
         }
         for name in known.iter().filter(|name| !names.contains(name)) {
@@ -27,6 +28,8 @@ impl Metrics {
         }
         self.launches.zero_offerings(classes);
         *known = names;
+        drop(known);
+        *self.complete.lock() = false;
     }
 
     /// Shows which classes are paused.
@@ -52,25 +55,6 @@ impl Metrics {
         for class in self.classes.read().iter().filter(|class| *class != labels::NO_CLASS) {
             let open = breakers.iter().find(|(open, _)| open.0 == *class);
             self.reruns.breaker(class, open.map(|(_, breaker)| breaker));
-        }
-    }
-
-    /// Creates the counters, histograms and the breakers of a class.
-    fn zero_class(&self, class: &str) {
-        self.job_wait.with_label_values(&[class]);
-        self.drift.zero_class(class);
-        self.usage.zero_class(class);
-        self.reruns.zero_class(class);
-        for cause in labels::BREAKER_CAUSES {
-            self.breaker_opened.with_label_values(&[class, cause]);
-        }
-        self.paused.with_label_values(&[class]);
-        for outcome in labels::OUTCOMES {
-            self.outcomes.with_label_values(&[class, outcome]);
-        }
-        self.launches.zero_class(class);
-        for step in labels::STEPS {
-            self.steps.with_label_values(&[class, step]);
         }
     }
 

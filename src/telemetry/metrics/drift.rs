@@ -20,13 +20,13 @@ pub struct DriftMetrics {
     resolution: HistogramVec,
     /// The series that are not 0.
     shown: Mutex<BTreeMap<(String, DriftKind, &'static str), u32>>,
-    /// The classes whose series exist.
+    /// The classes whose series are shown.
     classes: Mutex<Vec<String>>,
 }
 
 impl DriftMetrics {
     pub(super) fn new(registry: &Registry) -> Self {
-        let metrics = Self {
+        Self {
             open: gauges(registry, f::DRIFT),
             oldest: gauges(registry, f::DRIFT_OLDEST),
             detected: counters(registry, f::DRIFT_DETECTED),
@@ -34,19 +34,26 @@ impl DriftMetrics {
             resolution: histograms(registry, f::DRIFT_RESOLUTION, &WAIT_BUCKETS),
             shown: Mutex::default(),
             classes: Mutex::default(),
-        };
-        for kind in DriftKind::ALL {
-            metrics.resolution.with_label_values(&[kind.label()]);
         }
-        metrics
     }
 
-    /// Creates the series of a class.
-    pub(super) fn zero_class(&self, class: &str) {
+    /// Shows a class from now on.
+    pub(super) fn add_class(&self, class: &str) {
         let mut classes = self.classes.lock();
         if !classes.iter().any(|known| known == class) {
             classes.push(class.to_owned());
         }
+    }
+
+    /// Creates the series that are not of a class.
+    pub(super) fn zero(&self) {
+        for kind in DriftKind::ALL {
+            self.resolution.with_label_values(&[kind.label()]);
+        }
+    }
+
+    /// Creates the series of a class.
+    pub(super) fn zero_class(&self, class: &str) {
         for kind in DriftKind::ALL {
             let kind = kind.label();
             self.open.with_label_values(&[class, kind, labels::NOT_BLOCKED]);

@@ -4,8 +4,8 @@
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::controller::{Event, RerunOutcome};
 use tinqs_ci_reconciler::model::{
-    Conclusion, Happened, Job, JobTimes, MachineState, Market, Outcome, Phase, Reason, RerunEnd,
-    RerunJobs, RerunKey, RerunScope, Reruns, RunName, WorkflowJob, WorkflowRun,
+    Conclusion, Happened, Job, JobTimes, MachineState, Market, Milestone, Outcome, Phase, Reason,
+    RerunEnd, RerunJobs, RerunKey, RerunScope, Reruns, RunName, WorkflowJob, WorkflowRun,
 };
 use tinqs_ci_reconciler::plan::{FAILED_WITHIN, RERUN_LANDS_WITHIN};
 use tinqs_ci_reconciler::ports::{ErrorKind, RerunAnswer};
@@ -168,6 +168,49 @@ fn lost_jobs_are_run_again_together_unless_another_failed_by_itself() {
     assert_eq!(requests(&harness), [(RUN, RerunScope::Job(1))]);
 }
 
+/// Since Gitea 1.27 each attempt lists all jobs under new IDs, also those that are not run again.
+#[test]
+fn beside_one_that_failed_by_itself_lost_jobs_are_run_again_one_by_one_under_new_ids() {
+    let harness = Harness::new();
+    let names = lost(&harness, 2);
+    let at = workflow_run(&harness, &[(1, FAILED), (2, FAILED), (77, FAILED)]);
+    let next_attempt = |number: u32, jobs: [(i64, Job, Option<Timestamp>); 3]| {
+        let is_done = jobs.iter().all(|(_, state, _)| matches!(state, Job::Done { .. }));
+        let job = |(id, state, completed_at): (i64, Job, Option<Timestamp>)| WorkflowJob {
+            id: i64::from(number) * 100 + id,
+            name: job_name(id),
+            state: Some(state),
+            completed_at,
+        };
+        let jobs = jobs.into_iter().map(job).collect();
+        let run = WorkflowRun { is_done, attempt: Some(number), can_rerun: true, jobs };
+        harness.state().workflow_runs.insert(RUN, run);
+    };
+    let failed = |id: i64| (id, FAILED, Some(at));
+    harness.reconcile_each(&names);
+    assert_eq!(requests(&harness), [(RUN, RerunScope::Job(2))], "the first one was not known yet");
+    next_attempt(2, [failed(1), (2, Job::Waiting, None), failed(77)]);
+    harness.pass(30 * SECOND);
+    harness.reconcile_each(&names);
+    assert_eq!(requests(&harness).len(), 1, "the workflow run goes on");
+    assert_eq!(harness.reason(&names[0]), Some(Reason::AwaitsRerun));
+    let status = harness.run(&names[1]).status;
+    assert_eq!((status.phase, status.outcome), (Phase::Finished, Some(Outcome::MachineLost)));
+    let is_not = |m: &Milestone| matches!(m.what, Happened::NotRerun { .. });
+    assert!(!status.timeline.iter().any(is_not), "it landed: {:?}", status.timeline);
+    harness.pass(10 * MINUTE);
+    let second = (2, SUCCEEDED, Some(harness.now()));
+    next_attempt(2, [failed(1), second.clone(), failed(77)]);
+    harness.reconcile(&names[0]);
+    assert_eq!(requests(&harness)[1..], [(RUN, RerunScope::Job(201))], "by its present ID");
+    next_attempt(3, [(1, Job::Waiting, None), second, failed(77)]);
+    harness.pass(30 * SECOND);
+    harness.reconcile_each(&names);
+    assert_eq!(harness.run(&names[0]).status.phase, Phase::Finished);
+    let counts = [1, 2].map(|id| recorded(&harness, id).map(|it| it.count));
+    assert_eq!((requests(&harness).len(), counts), (2, [Some(1), Some(1)]));
+}
+
 #[test]
 fn a_person_decides_who_acted_meanwhile() {
     let harness = Harness::new();
@@ -204,10 +247,14 @@ fn a_class_a_limit_or_an_old_server_may_forbid_it() {
     harness.take_back(&name);
     harness.reconcile(&name);
     assert_eq!(harness.run(&name).status.reason(), Some(Reason::MachineLost));
+    let told = harness.message(&name);
+    assert!(told.ends_with("; class good has `rerun = \"never\"`: re-run it there"), "{told}");
     harness.job_is(&name, FAILED);
     workflow_run(&harness, &[(1, FAILED)]);
+    is_not_run_again(&harness, &name, RerunEnd::Never);
+    let timeline = harness.run(&name).status.timeline;
     harness.reconcile(&name);
-    assert_eq!(harness.run(&name).status.outcome, Some(Outcome::MachineLost));
+    assert_eq!(harness.run(&name).status.timeline, timeline, "it is told once");
     assert_eq!((harness.calls("workflow_run"), requests(&harness)), (0, Vec::new()));
 
     let harness = Harness::new();
@@ -333,6 +380,36 @@ fn a_workflow_run_that_cannot_be_read_is_waited_for_and_no_longer_than_it_may() 
         assert!(told.contains("cannot be read now"), "{told}");
         harness.pass(SignedDuration::from_hours(25));
         harness.fails("workflow_run", kind);
-        is_not_run_again(&harness, &name, RerunEnd::Expired);
+        is_not_run_again(&harness, &name, RerunEnd::Unread);
     }
+}
+
+#[test]
+fn a_request_that_is_denied_until_it_is_too_late_says_that_it_was_denied() {
+    let harness = Harness::new();
+    let name = lost(&harness, 1).remove(0);
+    workflow_run(&harness, &[(1, FAILED)]);
+    for hours in [0, 12, 13] {
+        harness.pass(SignedDuration::from_hours(hours));
+        assert_eq!(harness.run(&name).status.phase, Phase::Running, "{hours}");
+        harness.fails("rerun", ErrorKind::Denied);
+        harness.reconcile(&name);
+    }
+    assert_eq!(harness.calls("rerun"), 3, "it is asked to the end");
+    let status = harness.run(&name).status;
+    assert_eq!((status.phase, status.outcome), (Phase::Finished, Some(Outcome::MachineLost)));
+    let why = RerunEnd::NotAllowed;
+    let told = status.timeline.iter().any(|m| m.what == Happened::NotRerun { why });
+    assert!(told && why.words().contains("`write:repository`"), "{:?}", status.timeline);
+}
+
+#[test]
+fn a_workflow_run_that_goes_on_for_too_long_is_the_reason() {
+    let harness = Harness::new();
+    let name = lost(&harness, 1).remove(0);
+    workflow_run(&harness, &[(1, FAILED), (2, Job::Waiting)]);
+    harness.reconcile(&name);
+    assert_eq!(harness.reason(&name), Some(Reason::AwaitsRerun));
+    harness.pass(SignedDuration::from_hours(25));
+    is_not_run_again(&harness, &name, RerunEnd::Expired);
 }

@@ -92,6 +92,38 @@ fn a_limit_that_is_reached_is_told_while_the_workflow_run_goes_on() {
 }
 
 #[test]
+fn half_of_a_large_matrix_is_run_again_in_one_call_and_few_reads() {
+    let harness = Harness::new();
+    let names = lost(&harness, 128);
+    let state = |id: i64| if id <= 128 { FAILED } else { SUCCEEDED };
+    let jobs: Vec<(i64, Job)> = (1..=256).map(|id| (id, state(id))).collect();
+    workflow_run(&harness, &jobs);
+    let before = ["get", "reruns", "workflow_run"].map(|operation| harness.calls(operation));
+    // In the order in which the forge ends them.
+    harness.reconcile_each(&names);
+    assert_eq!(requests(&harness), [(RUN, RerunScope::Failed)], "one call for all");
+    assert_eq!(harness.calls("put_reruns"), 128);
+    let after = ["get", "reruns", "workflow_run"].map(|operation| harness.calls(operation));
+    let [records, requested, listings] = [0, 1, 2].map(|n| after[n] - before[n]);
+    // If each of them read all others, it would be more than 16,000 of each.
+    assert!(records <= 8 * 128 && requested <= 4 * 128, "{records} and {requested}");
+    assert!(listings <= 4, "{listings}");
+}
+
+#[test]
+fn an_unreadable_record_of_another_failed_job_stops_no_lost_one() {
+    let harness = Harness::new();
+    let names = lost(&harness, 3);
+    workflow_run(&harness, &[(1, FAILED), (2, FAILED), (3, FAILED)]);
+    harness.reconcile(&names[1]);
+    harness.change(&names[2], |run| run.format = 99);
+    harness.reconcile(&names[0]);
+    assert_eq!(requests(&harness), [(RUN, RerunScope::Job(1))], "the third may be anybody's");
+    assert_eq!(harness.reason(&names[0]), Some(Reason::AwaitsRerun));
+    assert!(!harness.message(&names[0]).contains("cannot be read"), "{names:?}");
+}
+
+#[test]
 fn before_1_26_a_lost_job_is_said_at_once_not_to_run_again() {
     for (can_rerun, reason, then) in [
         (false, Reason::MachineLost, "this version cannot run it again by its API (1.26 can)"),

@@ -112,7 +112,8 @@ fn a_class_that_runs_no_job_again_names_the_lost_machine_as_the_cause() {
             harness.reconcile(&name);
             assert_eq!(harness.reason(&name), Some(Reason::MachineLost));
             let message = harness.message(&name);
-            assert!(message.ends_with("re-run it there"), "{message}");
+            let why = "; class good has `rerun = \"never\"`: re-run it there";
+            assert!(message.ends_with(why), "{message}");
             harness.pass(10 * MINUTE);
         }
         harness.job_is(&name, FAILED);

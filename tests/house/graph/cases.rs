@@ -71,6 +71,30 @@ fn only_a_childs_import_of_its_parent_is_not_a_cycle() {
 }
 
 #[test]
+fn a_module_and_its_folder_are_one_unit_among_the_modules_beside_it() {
+    let folder = [
+        ("one/src/a.rs", "mod x;\npub mod y;\nuse crate::b::B;\npub struct A(x::X);"),
+        ("one/src/a/x.rs", "mod deep;\npub struct X;\nfn f() { deep::f() }"),
+        ("one/src/a/x/deep.rs", "pub fn f(_: crate::a::A, _: super::X) {}"),
+        ("one/src/a/y.rs", "pub struct Y;"),
+    ];
+    let with = |root: &'static str, b: &'static str| {
+        let others = [("one/src/lib.rs", root), ("one/src/b.rs", b)];
+        cycles(&[folder.as_slice(), &others].concat())
+    };
+    assert_eq!(with("pub mod a;\nmod b;", "pub struct B;"), Vec::<Vec<String>>::new());
+    assert_eq!(
+        with("pub mod a;\nmod b;", "use crate::a::y::Y;\npub struct B(Y);"),
+        [["a.rs:3 -> b.rs (B)", "b.rs:1 -> a/y.rs (Y)"]]
+    );
+    assert_eq!(
+        with("pub mod a;\nmod b;\npub struct L;\nfn f() { b::B; }", "pub struct B(crate::L);"),
+        Vec::<Vec<String>>::new(),
+        "the root of a crate is a module of its own"
+    );
+}
+
+#[test]
 fn a_parent_that_re_exports_its_child_imports_it() {
     let found = imports(&[
         ("one/src/lib.rs", "pub mod a;"),
@@ -399,11 +423,7 @@ fn unreadable_files_are_problems() {
 
 #[test]
 fn imports_of_higher_or_same_layers_are_reported() {
-    let layers = Layers {
-        source: "one/src",
-        modules: &[&["low"], &["left", "right"], &["top"], &["coming"]],
-        later: &["coming"],
-    };
+    let layers = Layers { source: "one/src", modules: &[&["low"], &["left", "right"], &["top"]] };
     let sources = [
         ("one/src/lib.rs", "mod low;\nmod left;\nmod right;\nmod top;\npub const K: u8 = 1;"),
         ("one/src/low.rs", "mod own;\nuse crate::left::L;\nuse crate::K;\npub struct Low;"),
@@ -437,13 +457,9 @@ fn differences_between_layers_and_folder_are_reported() {
         ("one/src/b.rs", ""),
         ("one/src/c.rs", ""),
     ]);
-    let layers = Layers { source: "one/src", modules: &[&["a"], &["gone"], &["c"]], later: &["c"] };
+    let layers = Layers { source: "one/src", modules: &[&["a"], &["gone"], &["c"]] };
     assert_eq!(
         layers.unplaced(&graph),
-        [
-            "one/src/b.rs: in no layer",
-            "one/src/gone: in the table, but does not exist",
-            "one/src/c: exists, but is listed as `later`",
-        ]
+        ["one/src/b.rs: in no layer", "one/src/gone: in the table, but does not exist"]
     );
 }

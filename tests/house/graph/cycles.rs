@@ -4,30 +4,26 @@ use std::collections::BTreeMap;
 
 use super::Import;
 
-/// Returns the imports within each component of more than one file.
-pub(super) fn cycles<'a>(imports: &[&'a Import]) -> Vec<Vec<&'a Import>> {
+/// Returns the imports within each component of more than one module.
+pub(super) fn cycles(imports: &[Import]) -> Vec<Vec<&Import>> {
     let mut graph: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for import in imports.iter().copied() {
-        graph.entry(&import.from).or_default().push(&import.to);
-        graph.entry(&import.to).or_default();
+    for (from, to) in imports.iter().filter_map(Import::units) {
+        graph.entry(from).or_default().push(to);
+        graph.entry(to).or_default();
     }
     let mut search = Search::over(&graph);
-    for file in graph.keys() {
-        if !search.order.contains_key(file) {
-            search.enter(file);
+    for module in graph.keys() {
+        if !search.order.contains_key(module) {
+            search.enter(module);
         }
     }
     let mut cycles: Vec<Vec<&Import>> = search
         .components
         .iter()
-        .filter(|files| files.len() > 1)
-        .map(|files| {
-            let inside = |file: &str| files.contains(&file);
-            imports
-                .iter()
-                .filter(|import| inside(&import.from) && inside(&import.to))
-                .copied()
-                .collect()
+        .filter(|modules| modules.len() > 1)
+        .map(|modules| {
+            let inside = |(from, to)| modules.contains(&from) && modules.contains(&to);
+            imports.iter().filter(|import| import.units().is_some_and(inside)).collect()
         })
         .collect();
     cycles.sort();
@@ -36,7 +32,7 @@ pub(super) fn cycles<'a>(imports: &[&'a Import]) -> Vec<Vec<&'a Import>> {
 
 struct Search<'a> {
     graph: &'a BTreeMap<&'a str, Vec<&'a str>>,
-    /// The order in which a file was entered, and the earliest file that is reachable from it.
+    /// The order in which a module was entered, and the earliest one that is reachable from it.
     order: BTreeMap<&'a str, usize>,
     lowest: BTreeMap<&'a str, usize>,
     stack: Vec<&'a str>,
@@ -54,27 +50,27 @@ impl<'a> Search<'a> {
         }
     }
 
-    fn enter(&mut self, file: &'a str) {
+    fn enter(&mut self, module: &'a str) {
         let entered = self.order.len();
-        self.order.insert(file, entered);
-        self.lowest.insert(file, entered);
-        self.stack.push(file);
-        for next in &self.graph[file] {
+        self.order.insert(module, entered);
+        self.lowest.insert(module, entered);
+        self.stack.push(module);
+        for next in &self.graph[module] {
             if !self.order.contains_key(next) {
                 self.enter(next);
-                self.lower(file, self.lowest[next]);
+                self.lower(module, self.lowest[next]);
             } else if self.stack.contains(next) {
-                self.lower(file, self.order[next]);
+                self.lower(module, self.order[next]);
             }
         }
-        if self.lowest[file] == entered {
-            let begin = self.stack.iter().position(|other| *other == file).unwrap_or_default();
+        if self.lowest[module] == entered {
+            let begin = self.stack.iter().position(|other| *other == module).unwrap_or_default();
             self.components.push(self.stack.split_off(begin));
         }
     }
 
-    fn lower(&mut self, file: &'a str, to: usize) {
-        if let Some(lowest) = self.lowest.get_mut(file) {
+    fn lower(&mut self, module: &'a str, to: usize) {
+        if let Some(lowest) = self.lowest.get_mut(module) {
             *lowest = to.min(*lowest);
         }
     }

@@ -6,8 +6,6 @@ use super::{Graph, Import, belongs};
 pub(crate) struct Layers<'a> {
     pub(crate) source: &'a str,
     pub(crate) modules: &'a [&'a [&'a str]],
-    /// Modules in the table that do not exist yet.
-    pub(crate) later: &'a [&'a str],
 }
 
 impl Layers<'_> {
@@ -38,10 +36,8 @@ impl Layers<'_> {
         for module in self.modules.iter().copied().flatten() {
             let stem = format!("{}/{module}", self.source);
             let exists = graph.files.iter().any(|file| belongs(file, &stem));
-            match (exists, self.later.contains(module)) {
-                (false, false) => found.push(format!("{stem}: in the table, but does not exist")),
-                (true, true) => found.push(format!("{stem}: exists, but is listed as `later`")),
-                _ => {}
+            if !exists {
+                found.push(format!("{stem}: in the table, but does not exist"));
             }
         }
         found

@@ -2,7 +2,7 @@
 //! result is text because both engines leave parts of a pattern to Go's regular expressions, on
 //! purpose or not: `\d`, `[[:alpha:]]` and `{?i}` have their meaning there.
 
-use super::Why;
+use super::PatternProblem;
 
 /// Appends a character, escaped if a regular expression would interpret it.
 fn quote(out: &mut String, c: char) {
@@ -17,7 +17,7 @@ fn quote(out: &mut String, c: char) {
 }
 
 /// Act's `workflowpattern`, the engine up to 1.26; for a pattern without its leading `!`.
-pub(super) fn act(pattern: &str) -> Result<String, Why> {
+pub(super) fn act(pattern: &str) -> Result<String, PatternProblem> {
     let mut out = String::with_capacity(pattern.len() * 2 + 2);
     out.push('^');
     let mut rest = pattern;
@@ -39,7 +39,7 @@ pub(super) fn act(pattern: &str) -> Result<String, Why> {
             '+' | '?' if at > 0 => out.push(c),
             '[' => rest = act_class(&mut out, rest)?,
             '\\' => {
-                let escaped = rest.chars().next().ok_or(Why::NothingEscaped)?;
+                let escaped = rest.chars().next().ok_or(PatternProblem::NothingEscaped)?;
                 quote(&mut out, escaped);
                 rest = &rest[escaped.len_utf8()..];
             }
@@ -52,16 +52,16 @@ pub(super) fn act(pattern: &str) -> Result<String, Why> {
 
 /// A class of the older engine, after its `[`: letters, digits, the characters between `Z` and `a`,
 /// and ranges within digits or within `A-z`. Returns the rest of the pattern.
-fn act_class<'p>(out: &mut String, class: &'p str) -> Result<&'p str, Why> {
+fn act_class<'p>(out: &mut String, class: &'p str) -> Result<&'p str, PatternProblem> {
     let bytes = class.as_bytes();
     let spans = |byte: u8| (byte.is_ascii_digit(), (b'A'..=b'z').contains(&byte));
     if bytes.first() == Some(&b']') {
-        return Err(Why::EmptyClass);
+        return Err(PatternProblem::EmptyClass);
     }
     out.push('[');
     let mut at = 0;
     loop {
-        match *bytes.get(at).ok_or(Why::UnclosedClass)? {
+        match *bytes.get(at).ok_or(PatternProblem::UnclosedClass)? {
             b']' => {
                 out.push(']');
                 return Ok(&class[at + 1..]);
@@ -69,19 +69,19 @@ fn act_class<'p>(out: &mut String, class: &'p str) -> Result<&'p str, Why> {
             b'-' => {
                 let before = at.checked_sub(1).map(|before| bytes[before]);
                 let (Some(from), Some(&to)) = (before, bytes.get(at + 1)) else {
-                    return Err(Why::BadRange);
+                    return Err(PatternProblem::BadRange);
                 };
                 let (from_spans, to_spans) = (spans(from), spans(to));
                 let shared = from_spans.0 && to_spans.0 || from_spans.1 && to_spans.1;
                 if !shared || from > to {
-                    return Err(Why::BadRange);
+                    return Err(PatternProblem::BadRange);
                 }
                 // The end is not escaped, as in act: `[A-\]` stays unclosed.
                 out.push('-');
                 out.push(to.into());
                 at += 2;
             }
-            byte if spans(byte) == (false, false) => return Err(Why::BadMember),
+            byte if spans(byte) == (false, false) => return Err(PatternProblem::BadMember),
             byte => {
                 quote(out, byte.into());
                 at += 1;
@@ -100,7 +100,7 @@ pub(super) enum Use {
 }
 
 /// The engine of 1.27; `negated`: a filter's leading `!` was removed.
-pub(super) fn glob(pattern: &str, negated: bool, used: Use) -> Result<String, Why> {
+pub(super) fn glob(pattern: &str, negated: bool, used: Use) -> Result<String, PatternProblem> {
     let mut out = String::with_capacity(pattern.len() * 2 + 2);
     out.push('^');
     let filter = used == Use::Filter;
@@ -135,7 +135,7 @@ pub(super) fn glob(pattern: &str, negated: bool, used: Use) -> Result<String, Wh
                 depth += 1;
             }
             '\\' => {
-                let escaped = rest.next().ok_or(Why::NothingEscaped)?;
+                let escaped = rest.next().ok_or(PatternProblem::NothingEscaped)?;
                 out.push('\\');
                 out.push(escaped);
                 last = escaped;
@@ -154,18 +154,18 @@ pub(super) fn glob(pattern: &str, negated: bool, used: Use) -> Result<String, Wh
 
 /// A class of the newer engine, after its `[`: copied, except for a leading `!`. Returns its last
 /// character.
-fn glob_class(out: &mut String, rest: &mut std::str::Chars<'_>) -> Result<char, Why> {
+fn glob_class(out: &mut String, rest: &mut std::str::Chars<'_>) -> Result<char, PatternProblem> {
     out.push('[');
     if rest.as_str().starts_with('!') {
         rest.next();
         out.push('^');
     }
     loop {
-        let c = rest.next().ok_or(Why::UnclosedClass)?;
+        let c = rest.next().ok_or(PatternProblem::UnclosedClass)?;
         out.push(c);
         match c {
             ']' => return Ok(c),
-            '\\' => out.push(rest.next().ok_or(Why::UnclosedClass)?),
+            '\\' => out.push(rest.next().ok_or(PatternProblem::UnclosedClass)?),
             _ => {}
         }
     }

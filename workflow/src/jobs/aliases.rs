@@ -5,7 +5,7 @@ use crate::Dialect;
 use crate::fields::Fields;
 use crate::yaml::{Kind, Node};
 
-use super::{JobsError, Why};
+use super::{JobsError, JobsProblem};
 
 /// Most nodes searched for the anchors of one job. A workflow that exceeds this counts as having a
 /// stray alias.
@@ -31,7 +31,7 @@ pub(super) fn none_strands<'n>(job: &Fields<'n>, dialect: Dialect) -> Result<(),
     for (index, (name, node)) in stored.iter().enumerate() {
         // The parts are written in this order, and an anchor must precede its aliases.
         if let Some(alias) = stray(node, &stored[..=index], &mut lookups) {
-            return Err(Why::Alias(name).at(alias));
+            return Err(JobsProblem::Alias(name).at(alias));
         }
     }
     Ok(())

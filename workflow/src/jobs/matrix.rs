@@ -8,7 +8,7 @@ use crate::fields::Fields;
 use crate::value::{NoValue, Value};
 use crate::yaml::{Kind, Node};
 
-use super::Why;
+use super::JobsProblem;
 
 /// Most combinations of one matrix before its excludes, and most jobs of one workflow. The server
 /// has no limit; GitHub's is 256.
@@ -30,7 +30,7 @@ type Axes = BTreeMap<Arc<str>, Vec<Value>>;
 pub(super) fn combinations(
     matrix: Option<&Node>,
     dialect: Dialect,
-) -> Result<Vec<(Combination, String)>, Why> {
+) -> Result<Vec<(Combination, String)>, JobsProblem> {
     let axes = match matrix {
         Some(node) => axes(node, dialect)?,
         None => None,
@@ -48,7 +48,7 @@ pub(super) fn combinations(
         let name = name(&combination);
         bytes += name.len();
         if bytes > BYTES {
-            return Err(Why::TooLarge);
+            return Err(JobsProblem::TooLarge);
         }
         named.push((combination, name));
     }
@@ -71,7 +71,7 @@ fn name(combination: &Combination) -> String {
 
 /// Decodes the matrix; `None` if the server finds none: an alias, an expression, a value of the
 /// wrong kind.
-fn axes(node: &Node, dialect: Dialect) -> Result<Option<Axes>, Why> {
+fn axes(node: &Node, dialect: Dialect) -> Result<Option<Axes>, JobsProblem> {
     let Kind::Mapping(_) = &node.kind else { return Ok(None) };
     let Ok(fields) = Fields::read(node) else { return Ok(None) };
     let mut budget = BYTES;
@@ -84,14 +84,14 @@ fn axes(node: &Node, dialect: Dialect) -> Result<Option<Axes>, Why> {
             Ok(_) if dialect < Dialect::V1_27 => return Ok(None),
             Ok(Value::Map(_)) | Err(NoValue::Refused) => return Ok(None),
             Ok(value) => vec![value],
-            Err(NoValue::TooLarge) => return Err(Why::TooLarge),
+            Err(NoValue::TooLarge) => return Err(JobsProblem::TooLarge),
         };
         axes.insert(Arc::from(key), values);
     }
     Ok(Some(axes))
 }
 
-fn expand(mut axes: Axes) -> Result<Vec<Combination>, Why> {
+fn expand(mut axes: Axes) -> Result<Vec<Combination>, JobsProblem> {
     let (includes, mut extra) = includes(&axes)?;
     axes.remove("include");
     let excludes = excludes(&axes)?;
@@ -102,7 +102,7 @@ fn expand(mut axes: Axes) -> Result<Vec<Combination>, Why> {
         size = size.saturating_mul(values.len());
     }
     if too_many(size, axes.len(), includes.len() + excludes.len()) {
-        return Err(Why::TooMany);
+        return Err(JobsProblem::TooMany);
     }
 
     let mut found = product(&axes, size);
@@ -123,7 +123,7 @@ fn expand(mut axes: Axes) -> Result<Vec<Combination>, Why> {
         }
     }
     found.extend(extra.iter().map(|include| (**include).clone()));
-    if found.len() > MOST { Err(Why::TooMany) } else { Ok(found) }
+    if found.len() > MOST { Err(JobsProblem::TooMany) } else { Ok(found) }
 }
 
 /// Whether combinations of this many keys are too many to compare with this many includes and
@@ -136,10 +136,10 @@ fn too_many(size: usize, keys: usize, rules: usize) -> bool {
 type Entries = Arc<Combination>;
 
 /// Splits the includes into those that share a key with the matrix and the rest.
-fn includes(axes: &Axes) -> Result<(Vec<Entries>, Vec<Entries>), Why> {
+fn includes(axes: &Axes) -> Result<(Vec<Entries>, Vec<Entries>), JobsProblem> {
     let (mut sharing, mut extra) = (Vec::new(), Vec::new());
     let mut take = |value: &Value| {
-        let Value::Map(entries) = value else { return Err(Why::Include) };
+        let Value::Map(entries) = value else { return Err(JobsProblem::Include) };
         let shares = entries.keys().any(|key| axes.contains_key(key));
         if shares { &mut sharing } else { &mut extra }.push(entries.clone());
         Ok(())
@@ -156,12 +156,12 @@ fn includes(axes: &Axes) -> Result<(Vec<Entries>, Vec<Entries>), Why> {
 }
 
 /// Returns the excludes; each of their keys must be a key of the matrix.
-fn excludes(axes: &Axes) -> Result<Vec<Entries>, Why> {
+fn excludes(axes: &Axes) -> Result<Vec<Entries>, JobsProblem> {
     let mut excludes = Vec::new();
     for value in axes.get("exclude").into_iter().flatten() {
-        let Value::Map(entries) = value else { return Err(Why::Exclude) };
+        let Value::Map(entries) = value else { return Err(JobsProblem::Exclude) };
         if let Some(unknown) = entries.keys().find(|key| !axes.contains_key(*key)) {
-            return Err(Why::ExcludeKey(unknown.chars().take(100).collect()));
+            return Err(JobsProblem::ExcludeKey(unknown.chars().take(100).collect()));
         }
         if !entries.is_empty() {
             excludes.push(entries.clone());

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::matrix::{self, Combination};
-use super::{Context, Initial, JobsError, MOST_JOBS, PlannedJob, Why, runs_on, stored};
+use super::{Context, Initial, JobsError, JobsProblem, MOST_JOBS, PlannedJob, runs_on, stored};
 use crate::Dialect;
 use crate::expression::{Budget, Fault, Scope, Status, holds_expression};
 use crate::fields::Fields;
@@ -100,7 +100,7 @@ impl<'s> Planner<'s> {
         let combinations = matrix::combinations(matrix, self.dialect)
             .map_err(|why| why.at(matrix.unwrap_or(source.node)))?;
         if plan.jobs.len() + combinations.len() > MOST_JOBS {
-            return Err(Why::TooMany.at(source.node));
+            return Err(JobsProblem::TooMany.at(source.node));
         }
         let mut scope = self.outside();
         if let Some(strategy) = &strategy {
@@ -115,12 +115,12 @@ impl<'s> Planner<'s> {
         for (index, (combination, suffix)) in combinations.into_iter().enumerate() {
             let mut job = self
                 .job(source, &labels, index, (combination, &suffix), &mut scope)
-                .map_err(|fault| Why::from(fault).at(source.node))?;
+                .map_err(|fault| JobsProblem::from(fault).at(source.node))?;
             job.dispatched &= readable;
             plan.bytes += job.name.len();
             plan.bytes += job.runs_on.iter().chain(&job.needs).map(String::len).sum::<usize>();
             if plan.bytes > BYTES {
-                return Err(Why::TooLarge.at(source.node));
+                return Err(JobsProblem::TooLarge.at(source.node));
             }
             plan.jobs.push(job);
         }

@@ -9,7 +9,7 @@ use crate::Dialect;
 use crate::shape;
 use crate::yaml::Node;
 
-use super::{JobsError, Why};
+use super::{JobsError, JobsProblem};
 
 /// The line breaks of the encoder; texts with other ones are quoted.
 const BREAKS: [char; 3] = ['\n', '\u{2028}', '\u{2029}'];
@@ -32,7 +32,7 @@ pub(super) fn can_be_read(job: &Node, dialect: Dialect) -> Result<bool, JobsErro
     let refused = tab.or(lost.filter(|_| dialect == Dialect::V1_25));
     if let Some(node) = refused {
         let begin = if tab.is_some() { "a tab" } else { "a space or an empty line" };
-        return Err(Why::Stored(begin).at(node));
+        return Err(JobsProblem::Stored(begin).at(node));
     }
     Ok(lost.is_none() || dialect == Dialect::V1_27)
 }

@@ -16,14 +16,14 @@ pub struct Judgement {
     pub key: String,
     /// Whether it lets the event through.
     pub satisfied: bool,
-    /// Why.
-    pub why: Why,
+    /// The reason.
+    pub why: FilterReason,
 }
 
 /// The reason why a filter is satisfied, or not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Why {
+pub enum FilterReason {
     /// A list without patterns lets everything through.
     NoPatterns,
     /// This input is included by this pattern.
@@ -82,7 +82,7 @@ pub enum Why {
     UnknownFilter,
 }
 
-impl fmt::Display for Why {
+impl fmt::Display for FilterReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoPatterns => f.write_str("it has no patterns"),
@@ -126,13 +126,13 @@ impl fmt::Display for Why {
 }
 
 impl Judgement {
-    fn new(filter: &Filter, satisfied: bool, why: Why) -> Self {
+    fn new(filter: &Filter, satisfied: bool, why: FilterReason) -> Self {
         Self { key: filter.key.clone(), satisfied, why }
     }
 
     /// A filter that the event does not support is never satisfied.
     pub(super) fn unknown(filter: &Filter) -> Self {
-        Self::new(filter, false, Why::UnknownFilter)
+        Self::new(filter, false, FilterReason::UnknownFilter)
     }
 }
 
@@ -154,7 +154,7 @@ pub(super) fn push(
     let pushed = event.pushed_ref();
     let name = |prefix, sense| match pushed.strip_prefix(prefix) {
         Some(name) => patterns(filter, sense, &[name], dialect),
-        None => Judgement::new(filter, false, Why::OtherKindOfRef),
+        None => Judgement::new(filter, false, FilterReason::OtherKindOfRef),
     };
     match filter.key.as_str() {
         "branches" => name(BRANCH, Include),
@@ -162,7 +162,7 @@ pub(super) fn push(
         "tags" => name(TAG, Include),
         "tags-ignore" => name(TAG, Ignore),
         "paths" | "paths-ignore" if pushed.starts_with(TAG) => {
-            Judgement::new(filter, true, Why::TagPushed)
+            Judgement::new(filter, true, FilterReason::TagPushed)
         }
         "paths" => paths(filter, Include, changed, dialect),
         "paths-ignore" => paths(filter, Ignore, changed, dialect),
@@ -208,7 +208,9 @@ pub(super) fn workflow_run(filter: &Filter, event: &Event<'_>, dialect: Dialect)
 fn paths(filter: &Filter, sense: Sense, changed: &Changed, dialect: Dialect) -> Judgement {
     match changed {
         Changed::Files(files) => patterns(filter, sense, files, dialect),
-        Changed::Unknown(why) => Judgement::new(filter, false, Why::ChangedUnknown(why.clone())),
+        Changed::Unknown(why) => {
+            Judgement::new(filter, false, FilterReason::ChangedUnknown(why.clone()))
+        }
     }
 }
 
@@ -220,15 +222,17 @@ fn patterns<S: AsRef<str>>(
 ) -> Judgement {
     let list = match Patterns::new(&filter.patterns, dialect) {
         Ok(list) => list,
-        Err(error) => return Judgement::new(filter, false, Why::NoPattern(error.to_string())),
+        Err(error) => {
+            return Judgement::new(filter, false, FilterReason::NoPattern(error.to_string()));
+        }
     };
     let Some(first) = inputs.first().map(AsRef::as_ref) else {
         let empty = filter.patterns.is_empty();
-        let why = if empty { Why::NoPatterns } else { Why::NothingChanged };
+        let why = if empty { FilterReason::NoPatterns } else { FilterReason::NothingChanged };
         return Judgement::new(filter, empty, why);
     };
     if filter.patterns.is_empty() {
-        return Judgement::new(filter, true, Why::NoPatterns);
+        return Judgement::new(filter, true, FilterReason::NoPatterns);
     }
     let pattern = |index: usize| filter.patterns[index].clone();
     let each = || inputs.iter().map(AsRef::as_ref);
@@ -238,19 +242,22 @@ fn patterns<S: AsRef<str>>(
         Include => each().find(|input| list.includes(input)).map_or_else(
             || {
                 let pattern = list.deciding(first).map(pattern);
-                (false, Why::NotIncluded { input: first.to_owned(), pattern, inputs: count })
+                (
+                    false,
+                    FilterReason::NotIncluded { input: first.to_owned(), pattern, inputs: count },
+                )
             },
             |input: &str| {
                 let pattern = decided(list.deciding(input));
-                (true, Why::Included { input: input.to_owned(), pattern })
+                (true, FilterReason::Included { input: input.to_owned(), pattern })
             },
         ),
         Ignore => each().find(|input| list.ignoring(input).is_none()).map_or_else(
             || {
                 let pattern = decided(list.ignoring(first));
-                (false, Why::Ignored { input: first.to_owned(), pattern, inputs: count })
+                (false, FilterReason::Ignored { input: first.to_owned(), pattern, inputs: count })
             },
-            |input: &str| (true, Why::NotIgnored { input: input.to_owned() }),
+            |input: &str| (true, FilterReason::NotIgnored { input: input.to_owned() }),
         ),
     };
     Judgement::new(filter, satisfied, why)
@@ -262,19 +269,23 @@ pub(super) fn types(filter: &Filter, event: &Event<'_>) -> Judgement {
     for pattern in &filter.patterns {
         match TypesPattern::new(pattern) {
             Err(error) => {
-                return Judgement::new(filter, false, Why::NoTypesPattern(error.to_string()));
+                return Judgement::new(
+                    filter,
+                    false,
+                    FilterReason::NoTypesPattern(error.to_string()),
+                );
             }
             Ok(compiled) if activities.iter().any(|activity| compiled.matches(activity)) => {
                 return Judgement::new(
                     filter,
                     true,
-                    Why::Activity { activities: owned(&activities) },
+                    FilterReason::Activity { activities: owned(&activities) },
                 );
             }
             Ok(_) => {}
         }
     }
-    Judgement::new(filter, false, Why::OtherActivity { activities: owned(&activities) })
+    Judgement::new(filter, false, FilterReason::OtherActivity { activities: owned(&activities) })
 }
 
 fn owned(texts: &[&str]) -> Vec<String> {

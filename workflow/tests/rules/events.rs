@@ -3,7 +3,9 @@
 use serde_json::{Value, json};
 use tinqs_ci_workflow::Dialect;
 use tinqs_ci_workflow::notify::{self, At, Context, Files, Nothing, Notification, Notified};
-use tinqs_ci_workflow::trigger::{self, Changed, Event, Judged, ParsedWorkflow, Verdict, Why};
+use tinqs_ci_workflow::trigger::{
+    self, Changed, Event, FilterReason, Judged, ParsedWorkflow, Verdict,
+};
 
 const LINES: [Dialect; 3] = [Dialect::V1_25, Dialect::V1_26, Dialect::V1_27];
 const JOBS: &str = "jobs:\n  a:\n    runs-on: linux\n";
@@ -205,7 +207,10 @@ fn activities_come_before_filters() {
     // A push has no activities.
     let main = push("refs/heads/main");
     assert_eq!(judged("{push: {types: ['[']}}", "push", &main).verdict, Verdict::FilteredOut);
-    assert_eq!(judged("{push: {types: [x]}}", "push", &main).filters[0].why, Why::UnknownFilter);
+    assert_eq!(
+        judged("{push: {types: [x]}}", "push", &main).filters[0].why,
+        FilterReason::UnknownFilter
+    );
 }
 
 #[test]

@@ -5,7 +5,7 @@ use super::naive;
 use proptest::prelude::*;
 use serde_json::Value;
 use tinqs_ci_workflow::Dialect;
-use tinqs_ci_workflow::glob::{Pattern, Patterns, RegexpError, TypesPattern, Why};
+use tinqs_ci_workflow::glob::{Pattern, PatternProblem, Patterns, RegexpError, TypesPattern};
 
 const LINES: [Dialect; 3] = [Dialect::V1_25, Dialect::V1_26, Dialect::V1_27];
 
@@ -155,15 +155,15 @@ fn patterns_may_use_gos_regular_expressions() {
         assert_eq!(matches(pattern, input), Ok(want), "{pattern} {input}");
     }
     for (pattern, want) in [
-        ("{a}++", Why::Regexp(RegexpError::NestedRepeat)),
-        ("{+a}", Why::Regexp(RegexpError::RepeatOfNothing)),
-        ("{a,+}", Why::Regexp(RegexpError::RepeatOfNothing)),
-        ("{a\\Q}", Why::Regexp(RegexpError::MissingParen)),
-        ("{?x}", Why::Regexp(RegexpError::BadGroup)),
-        ("\\q", Why::Regexp(RegexpError::BadEscape)),
-        ("\\p{L}", Why::Regexp(RegexpError::BadRange)),
-        ("[a\\", Why::UnclosedClass),
-        ("a\\", Why::NothingEscaped),
+        ("{a}++", PatternProblem::Regexp(RegexpError::NestedRepeat)),
+        ("{+a}", PatternProblem::Regexp(RegexpError::RepeatOfNothing)),
+        ("{a,+}", PatternProblem::Regexp(RegexpError::RepeatOfNothing)),
+        ("{a\\Q}", PatternProblem::Regexp(RegexpError::MissingParen)),
+        ("{?x}", PatternProblem::Regexp(RegexpError::BadGroup)),
+        ("\\q", PatternProblem::Regexp(RegexpError::BadEscape)),
+        ("\\p{L}", PatternProblem::Regexp(RegexpError::BadRange)),
+        ("[a\\", PatternProblem::UnclosedClass),
+        ("a\\", PatternProblem::NothingEscaped),
     ] {
         assert_eq!(matches(pattern, ""), Err(want), "{pattern}");
     }
@@ -188,14 +188,14 @@ fn classes_of_the_older_engine_follow_act() {
         assert_eq!(matches(pattern, input), Ok(want), "{pattern} {input}");
     }
     for (pattern, want) in [
-        ("[A-]", Why::UnclosedClass),
-        ("[A-\\]", Why::Regexp(RegexpError::MissingBracket)),
-        ("[A-\\w]", Why::Regexp(RegexpError::BadEscape)),
-        ("[-a]", Why::BadRange),
-        ("[5-a]", Why::BadRange),
-        ("[é]", Why::BadMember),
-        ("[]", Why::EmptyClass),
-        ("**/+", Why::Regexp(RegexpError::NestedRepeat)),
+        ("[A-]", PatternProblem::UnclosedClass),
+        ("[A-\\]", PatternProblem::Regexp(RegexpError::MissingBracket)),
+        ("[A-\\w]", PatternProblem::Regexp(RegexpError::BadEscape)),
+        ("[-a]", PatternProblem::BadRange),
+        ("[5-a]", PatternProblem::BadRange),
+        ("[é]", PatternProblem::BadMember),
+        ("[]", PatternProblem::EmptyClass),
+        ("**/+", PatternProblem::Regexp(RegexpError::NestedRepeat)),
     ] {
         assert_eq!(matches(pattern, ""), Err(want), "{pattern}");
     }
@@ -244,10 +244,13 @@ fn errors_name_the_pattern_and_stay_short() {
     let error = Pattern::new(&long, Dialect::V1_27).expect_err("unclosed");
     assert!(error.to_string().len() < 250);
     let huge = "a".repeat(70_000);
-    assert_eq!(Pattern::new(&huge, Dialect::V1_27).expect_err("too long").why, Why::TooLarge);
+    assert_eq!(
+        Pattern::new(&huge, Dialect::V1_27).expect_err("too long").why,
+        PatternProblem::TooLarge
+    );
     let classes = "[\\pL]".repeat(10_000);
     let large = Pattern::new(&classes, Dialect::V1_27).expect_err("large");
-    assert_eq!(large.why, Why::Regexp(RegexpError::TooLarge));
+    assert_eq!(large.why, PatternProblem::Regexp(RegexpError::TooLarge));
 }
 
 #[test]
@@ -269,7 +272,7 @@ fn hostile_patterns_are_refused_or_match_quickly() {
         let many = Pattern::new(&unit.repeat(10_000 / unit.len()), Dialect::V1_27);
         assert_eq!(
             many.map_err(|e| e.why).err(),
-            Some(Why::Regexp(RegexpError::TooLarge)),
+            Some(PatternProblem::Regexp(RegexpError::TooLarge)),
             "{unit}"
         );
     }
@@ -279,7 +282,11 @@ fn hostile_patterns_are_refused_or_match_quickly() {
             Pattern::new(&unit.repeat(units), Dialect::V1_27).map(drop).map_err(|error| error.why)
         };
         assert_eq!(compiled(most), Ok(()), "{unit}");
-        assert_eq!(compiled(most + 1), Err(Why::Regexp(RegexpError::TooLarge)), "{unit}");
+        assert_eq!(
+            compiled(most + 1),
+            Err(PatternProblem::Regexp(RegexpError::TooLarge)),
+            "{unit}"
+        );
     }
     // A plain text may have any length.
     let text = "a".repeat(60_000);
@@ -287,7 +294,7 @@ fn hostile_patterns_are_refused_or_match_quickly() {
     let nested = ["{".repeat(900), "a".to_owned(), "+}".repeat(400), "}".repeat(500)].concat();
     let compiled = Pattern::new(&nested, Dialect::V1_27).map(|p| p.matches(&long));
     assert!(
-        matches!(compiled, Err(ref e) if e.why == Why::Regexp(RegexpError::TooDeep)),
+        matches!(compiled, Err(ref e) if e.why == PatternProblem::Regexp(RegexpError::TooDeep)),
         "{compiled:?}"
     );
     let nested = ["{a,".repeat(320), "b".to_owned(), "}c".repeat(320)].concat();

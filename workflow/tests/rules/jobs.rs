@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use tinqs_ci_workflow::Dialect;
 use tinqs_ci_workflow::jobs::{
-    Context, MOST_JOBS, PlannedJob, Why, jobs, labels_match, runners_needed_at_once,
+    Context, JobsProblem, MOST_JOBS, PlannedJob, jobs, labels_match, runners_needed_at_once,
 };
 use tinqs_ci_workflow::yaml;
 
@@ -434,7 +434,7 @@ fn errors_name_the_line_and_the_cause() {
     )
     .expect("YAML");
     let error = jobs(&node, &Context::default(), Dialect::V1_27).expect_err("an unknown key");
-    assert_eq!(error.why, Why::ExcludeKey("y".to_owned()));
+    assert_eq!(error.why, JobsProblem::ExcludeKey("y".to_owned()));
     assert_eq!(error.to_string(), "line 5: the matrix has no key `y` to exclude by");
     let long = format!("jobs:\n  a:\n    strategy: {{failfast: {}}}\n", "é".repeat(90));
     let error = plan(&long, &Context::default(), Dialect::V1_27).expect_err("no boolean");
@@ -453,30 +453,30 @@ fn hostile_matrices_are_rejected() {
     };
     let matrix = |axes: &str| format!("jobs: {{a: {{strategy: {{matrix: {{{axes}}}}}}}}}");
     assert_eq!(why(&matrix(&format!("a: {}", list(MOST_JOBS)))), Ok(MOST_JOBS));
-    assert_eq!(why(&matrix(&format!("a: {}", list(MOST_JOBS + 1)))), Err(Why::TooMany));
+    assert_eq!(why(&matrix(&format!("a: {}", list(MOST_JOBS + 1)))), Err(JobsProblem::TooMany));
     let axes: Vec<String> = (0..50).map(|key| format!("k{key}: {}", list(50))).collect();
-    assert_eq!(why(&matrix(&axes.join(", "))), Err(Why::TooMany));
+    assert_eq!(why(&matrix(&axes.join(", "))), Err(JobsProblem::TooMany));
     let two = format!(
         "jobs: {{a: {{strategy: &s {{matrix: {{a: {}}}}}}}, b: {{strategy: *s}}}}",
         list(3000)
     );
-    assert_eq!(why(&two), Err(Why::TooMany));
+    assert_eq!(why(&two), Err(JobsProblem::TooMany));
     let excludes = vec!["{a: -1}"; 2_000].join(",");
     assert_eq!(
         why(&matrix(&format!("a: {}, exclude: [{excludes}]", list(4000)))),
-        Err(Why::TooMany)
+        Err(JobsProblem::TooMany)
     );
     let long = "x".repeat(100_000);
     let aliases = vec!["*x"; 500].join(",");
     assert_eq!(
         why(&format!("x: &x {long}\n{}", matrix(&format!("a: [{aliases}]")))),
-        Err(Why::TooLarge)
+        Err(JobsProblem::TooLarge)
     );
-    assert_eq!(why(&matrix(&format!("a: {}, b: [{long}]", list(100)))), Err(Why::TooLarge));
+    assert_eq!(why(&matrix(&format!("a: {}, b: [{long}]", list(100)))), Err(JobsProblem::TooLarge));
     // Exactly the limit for all values together, and one byte more.
     for (length, fine) in [(524_282, true), (524_283, false)] {
         let text = matrix(&format!("a: {}, b: [{}]", list(8), "x".repeat(length)));
-        assert_eq!(why(&text), if fine { Ok(8) } else { Err(Why::TooLarge) }, "{length}");
+        assert_eq!(why(&text), if fine { Ok(8) } else { Err(JobsProblem::TooLarge) }, "{length}");
     }
     let some = "x".repeat(500_000);
     assert_eq!(why(&format!("x: &x {some}\n{}", matrix("a: [*x, *x, *x, *x, *x]"))), Ok(5));
@@ -491,7 +491,7 @@ fn hostile_matrices_are_rejected() {
     assert!(each(524_287).is_err());
     let name = |n: usize| format!("  j{n}: {{name: *n}}\n");
     let names = (0..200).map(name).collect::<Vec<_>>().concat();
-    assert_eq!(why(&format!("x: &n {long}\njobs:\n{names}")), Err(Why::TooLarge));
+    assert_eq!(why(&format!("x: &n {long}\njobs:\n{names}")), Err(JobsProblem::TooLarge));
     let two = format!(
         "jobs: {{a: {{strategy: &s {{matrix: {{a: {}}}}}}}, b: {{strategy: *s}}}}",
         list(100)
@@ -499,10 +499,10 @@ fn hostile_matrices_are_rejected() {
     assert_eq!(why(&two), Ok(200));
     // The limit applies before the excludes.
     let many = format!("a: {}, b: [1, 2], exclude: [{{b: 1}}]", list(2_500));
-    assert_eq!(why(&matrix(&many)), Err(Why::TooMany));
+    assert_eq!(why(&matrix(&many)), Err(JobsProblem::TooMany));
     let labels =
         format!("jobs: {{a: {{runs-on: {long}, strategy: {{matrix: {{a: {}}}}}}}}}", list(1000));
-    assert_eq!(why(&labels), Err(Why::TooLarge));
+    assert_eq!(why(&labels), Err(JobsProblem::TooLarge));
 }
 
 proptest! {

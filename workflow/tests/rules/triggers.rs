@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tinqs_ci_workflow::changes::{self, Commit, Object, Tree};
 use tinqs_ci_workflow::notify::{self, At, Context, Files, Nothing, Notification};
 use tinqs_ci_workflow::on::{self, Entry};
-use tinqs_ci_workflow::trigger::{self, Changed, Evaluation, Event, Verdict, Why};
+use tinqs_ci_workflow::trigger::{self, Changed, Evaluation, Event, FilterReason, Verdict};
 use tinqs_ci_workflow::{Dialect, files, yaml};
 
 const DIALECTS: [(Dialect, &[&str]); 3] = [
@@ -233,12 +233,12 @@ fn every_filter_reports_its_reason() {
             "the event does not support this filter",
         ]
     );
-    assert!(matches!(judged.filters[5].why, Why::NoPattern(_)), "{:?}", judged.filters[5]);
+    assert!(matches!(judged.filters[5].why, FilterReason::NoPattern(_)), "{:?}", judged.filters[5]);
     let satisfied: Vec<bool> = judged.filters.iter().map(|filter| filter.satisfied).collect();
     assert_eq!(satisfied, [true, true, true, false, false, false]);
 
     let told = evaluate("on: {push: {paths: ['src/**']}}", "push", &payload, &[]);
-    assert_eq!(told.entries[0].filters[0].why, Why::NothingChanged);
+    assert_eq!(told.entries[0].filters[0].why, FilterReason::NothingChanged);
     let told = evaluate("on: {push: {paths-ignore: ['**']}}", "push", &payload, &["a", "b"]);
     assert_eq!(told.entries[0].filters[0].why.to_string(), "all of 2 are ignored: `a` by `**`");
     let told = evaluate("on: {push: {branches: [main, '!dev']}}", "push", &payload, &[]);

@@ -140,7 +140,8 @@ impl Prices {
                 (inner.read, inner.unanswered) = (Some((wanted, now)), None);
             }
             Err(error) => {
-                warn(&error, "ec2:DescribeSpotPriceHistory", "spot prices, costs may be unknown");
+                let hint = hint(&error, "ec2:DescribeSpotPriceHistory");
+                tracing::warn!(%error, hint, "cannot read spot prices, costs may be unknown");
             }
         }
     }
@@ -165,19 +166,23 @@ impl Prices {
         match calls.zones(&missing).await {
             Ok(zones) => self.inner.lock().zones.extend(zones),
             Err(error) => {
-                let what = "the zones of subnets, pools that lost machines may be unknown";
-                warn(&error, "ec2:DescribeSubnets", what);
+                let hint = hint(&error, "ec2:DescribeSubnets");
+                tracing::warn!(
+                    %error,
+                    hint,
+                    "cannot read the zones of subnets, pools that lost machines may be unknown"
+                );
             }
         }
     }
 }
 
-fn warn(error: &PortError, right: &str, what: &str) {
-    let hint = match error.kind {
+/// Returns what to do about a failed reading.
+fn hint(error: &PortError, right: &str) -> String {
+    match error.kind {
         ErrorKind::Denied => format!("allow {right} to this role"),
         _ => "they are read again in five minutes".to_owned(),
-    };
-    tracing::warn!(error = %error, hint, "cannot read {what}");
+    }
 }
 
 /// Returns kind, zone and price of an entry; `None` if it is not a price.

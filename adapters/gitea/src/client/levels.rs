@@ -4,8 +4,6 @@
 //! one. A registration token belongs to a repository by its ID for as long as the token exists, so
 //! the first registration with a token is compared with the repository, and later ones are not.
 
-use std::collections::HashMap;
-
 use axum::http::Method;
 use jiff::Timestamp;
 use parking_lot::Mutex;
@@ -13,10 +11,11 @@ use serde::Deserialize;
 use tinqs_ci_reconciler::model::{AttemptId, Registration, Registrations, RepoRef, Runner, Secret};
 use tinqs_ci_reconciler::ports::{ErrorKind, PortError, RegistrationLists};
 
+use super::bounded::BoundedMap;
 use super::call::{Answer, Call};
 use super::pages::{self, Runners};
 use super::runners::{Failed, REFUSED_FOR, registration};
-use super::{Access, CACHED_FOR, Client, REPOSITORIES, repository_path};
+use super::{Access, CACHED_FOR, Client, repository_path};
 use crate::config::{RegisterIn, Scope};
 use crate::wire::{ApiRepository, ApiRunner, owner_and_name};
 
@@ -28,10 +27,10 @@ pub const OTHER_LEVEL: &str = "or set `forge.register_in` to \"scope\", with whi
 #[derive(Default)]
 pub(super) struct Levels {
     /// Registration tokens that were compared with the repository.
-    tokens: Mutex<HashMap<i64, Secret>>,
-    names: Mutex<HashMap<i64, (Timestamp, String)>>,
+    tokens: Mutex<BoundedMap<i64, Secret>>,
+    names: Mutex<BoundedMap<i64, (Timestamp, String)>>,
     /// When the token was refused a list.
-    refused: Mutex<HashMap<i64, Timestamp>>,
+    refused: Mutex<BoundedMap<i64, Timestamp>>,
 }
 
 impl Levels {
@@ -43,15 +42,6 @@ impl Levels {
     }
 }
 
-/// Inserts into a cache of bounded size.
-fn keep<T>(cache: &Mutex<HashMap<i64, T>>, repo_id: i64, value: T) {
-    let mut cache = cache.lock();
-    if cache.len() >= REPOSITORIES && !cache.contains_key(&repo_id) {
-        cache.clear();
-    }
-    cache.insert(repo_id, value);
-}
-
 impl Client {
     /// Returns which lists show the registrations.
     pub(super) fn lists(&self) -> RegistrationLists {
@@ -60,10 +50,23 @@ impl Client {
         if per_repository { RegistrationLists::PerRepository } else { RegistrationLists::One }
     }
 
-    /// Whether registrations of a repository are read and removed at its own path. The list of the
-    /// whole forge, and the calls beside it, show those of every repository.
+    /// Whether registrations of a repository are read, changed and removed at its own path, which
+    /// its ID leads to. The calls for the whole forge take those of every repository. Those of a
+    /// scope that is one repository go by its name, which may lead to another one by now.
     pub(super) fn is_apart(&self, repo_id: i64) -> bool {
-        repo_id > 0 && matches!(self.scope, Scope::Org(_) | Scope::User)
+        repo_id > 0 && self.scope != Scope::All
+    }
+
+    /// Returns the ID of the repository that is the scope; 0 for other scopes, and if its name
+    /// leads to none that the token may read. It is read each time: the name can be given away.
+    pub(super) async fn id_of_scope(&self) -> Result<i64, PortError> {
+        let Scope::Repo(owner, name) = &self.scope else { return Ok(0) };
+        let call = Call::get("repository", &repository_path(owner, name));
+        let answer = self.sender.send(&call).await?;
+        if answer.is_not_found() || self.refused(&call, &answer).is_some() {
+            return Ok(0);
+        }
+        self.sender.read(&call, &answer).map(|repo: ApiRepository| repo.id.max(0))
     }
 
     /// Registers a runner in a repository.
@@ -79,7 +82,7 @@ impl Client {
                 Ok(runner) => return Ok(Runner { repo_id: repo.id, ..runner }),
                 Err(Failed::Other(error)) => return Err(error),
                 // It was reset at the forge.
-                Err(Failed::Token(_)) => drop(self.levels.tokens.lock().remove(&repo.id)),
+                Err(Failed::Token(_)) => self.levels.tokens.lock().remove(&repo.id),
             }
         }
         if let Some(runner) = self.register_at(attempt_id, repo, labels).await? {
@@ -117,8 +120,8 @@ impl Client {
         let found = self.repository_of_row(&path, runner.id).await;
         match found {
             Ok(Some(id)) if repo.id <= 0 || id == repo.id => {
-                keep(&self.levels.tokens, id, token);
-                keep(&self.levels.names, id, (self.sender.now(), repo.name.to_owned()));
+                self.levels.tokens.lock().insert(id, token);
+                self.levels.names.lock().insert(id, (self.sender.now(), repo.name.to_owned()));
                 return Ok(Some(Runner { repo_id: id, ..runner }));
             }
             _ => {}
@@ -186,6 +189,14 @@ impl Client {
         Ok((id > 0).then_some(id))
     }
 
+    /// Returns the ID of a job's repository if the scope is that repository and has this
+    /// registration; otherwise 0, as for a registration that serves a whole scope.
+    pub(super) async fn id_in_scope(&self, registration: i64, repo: RepoRef<'_>) -> i64 {
+        let Scope::Repo(owner, name) = &self.scope else { return 0 };
+        let found = self.repository_of_row(&repository_path(owner, name), registration).await;
+        found.ok().flatten().filter(|id| *id == repo.id).unwrap_or(0)
+    }
+
     /// Returns the present name of a repository; `None` if it is gone while the forge answers. A
     /// cached name may be ten minutes old unless `now` is set.
     async fn name_of(&self, repo_id: i64, now: bool) -> Result<Option<String>, PortError> {
@@ -208,7 +219,7 @@ impl Client {
             let what = "the response is about another repository";
             return Err(self.sender.error(&call, ErrorKind::Unavailable, what));
         }
-        keep(&self.levels.names, repo_id, (at, full_name.clone()));
+        self.levels.names.lock().insert(repo_id, (at, full_name.clone()));
         Ok(Some(full_name))
     }
 
@@ -281,7 +292,7 @@ impl Client {
             if refused.is_none() {
                 tracing::warn!(repo_id, why, "cannot list a repository's runners");
             }
-            keep(&self.levels.refused, repo_id, now);
+            self.levels.refused.lock().insert(repo_id, now);
             return Ok(Registrations::Unknown);
         }
         self.rows_of(repo_id).await

@@ -61,7 +61,10 @@ impl Forge for Client {
     ) -> Result<Runner, PortError> {
         match self.register_in {
             RegisterIn::Repository => self.register_in_repository(attempt_id, repo, labels).await,
-            RegisterIn::Scope => self.make_registration(attempt_id, labels).await,
+            RegisterIn::Scope => {
+                let runner = self.make_registration(attempt_id, labels).await?;
+                Ok(Runner { repo_id: self.id_in_scope(runner.id, repo).await, ..runner })
+            }
         }
     }
 

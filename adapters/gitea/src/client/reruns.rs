@@ -10,6 +10,15 @@ use super::setup::Access;
 use super::{Client, pages, repository_path};
 use crate::wire::{ApiJob, bounded, job_status, nullable};
 
+/// What the forge said about running jobs again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RerunAccess {
+    /// The repository that was asked, `owner/name`.
+    pub repository: String,
+    /// The token's right there.
+    pub access: Access,
+}
+
 /// A workflow run (`ActionWorkflowRun` of `modules/structs/repo_actions.go`).
 #[derive(Default, Deserialize)]
 #[serde(default)]
@@ -83,20 +92,28 @@ impl Client {
     }
 
     /// Returns whether the token may run jobs again, by a request for a workflow run that does not
-    /// exist. `Missing`: the server has no such calls. `None`: there is no repository to ask it for.
+    /// exist. `None`: the server has no such calls, or there is no repository to ask it for.
     ///
     /// # Errors
-    /// The forge does not answer.
-    pub async fn rerun_access(&self) -> Result<Option<Access>, PortError> {
+    /// The forge does not answer, or not whether it may.
+    pub async fn rerun_access(&self) -> Result<Option<RerunAccess>, PortError> {
         if !self.can_rerun().await? {
-            return Ok(Some(Access::Missing));
+            return Ok(None);
         }
         let Some((owner, name)) = self.any_repository().await? else { return Ok(None) };
         let repository = repository_path(&owner, &name);
         let path = format!("{repository}/actions/runs/0/rerun-failed-jobs");
         let call = Call::api("rerun_access", Method::POST, &path, None);
         let answer = self.sender.send(&call).await?;
-        Ok(Some(self.refused(&call, &answer).unwrap_or(Access::Granted)))
+        let access = match self.refused(&call, &answer) {
+            Some(refused) => refused,
+            // It says that there is no such workflow run only if the token may write to Actions.
+            None if matches!(answer.status.as_u16(), 400 | 404) && !answer.is_html() => {
+                Access::Granted
+            }
+            None => return Err(self.sender.refusal(&call, &answer)),
+        };
+        Ok(Some(RerunAccess { repository: format!("{owner}/{name}"), access }))
     }
 
     /// Asks to run jobs again. Never repeated by itself: the reply of an earlier call may be lost.

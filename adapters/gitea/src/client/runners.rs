@@ -106,6 +106,8 @@ impl Client {
                  are not listed there: remove `forge.runner_token`, or use the scope's",
             ));
         }
+        // Before the list: a repository that takes the name meanwhile has no registration of ours.
+        let repo_id = self.id_of_scope().await?;
         let path = format!("{}/actions/runners", self.scope_path());
         let call = Call::get("registrations", &path);
         let listed = pages::read_all::<Runners>(&self.sender, "registrations", &path).await;
@@ -124,7 +126,7 @@ impl Client {
             }
         };
         *self.runner_list.lock() = RunnerList::Read;
-        let rows = rows.into_iter().filter_map(|row| registration(row, 0)).collect();
+        let rows = rows.into_iter().filter_map(|row| registration(row, repo_id)).collect();
         Ok(Registrations::Seen(rows))
     }
 

@@ -110,6 +110,17 @@ impl Client {
         })
     }
 
+    /// Tries whether the token may read organizations at all. The forge checks that before it looks
+    /// for the organization, and none can have this name, which is reserved.
+    ///
+    /// # Errors
+    /// The forge does not answer.
+    pub async fn organization_access(&self) -> Result<Access, PortError> {
+        let call = Call::get("rights", "/orgs/api");
+        let answer = self.sender.send(&call).await?;
+        Ok(self.refused(&call, &answer).unwrap_or(Access::Granted))
+    }
+
     async fn access<P: Page>(
         &self,
         operation: &'static str,

@@ -9,6 +9,7 @@ mod mutant;
 mod ports;
 mod reruns;
 mod scripted;
+mod scripted_reruns;
 mod variant;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -235,6 +236,8 @@ cases! {
     re_runs_are_not_recorded: [Mutant::RerunNotRecorded], Profile::interrupt, [L15], 5;
     all_failed_jobs_are_run_again: [Mutant::RerunOfAllFailed], Profile::interrupt, [L15], 10;
     every_class_is_run_again: [Mutant::RerunPolicyIgnored], Profile::interrupt, [L15], 10;
+    machines_that_ended_themselves_count_as_taken: [Mutant::RerunOfSelfEnded], Profile::interrupt,
+        [L15], 10;
     lost_replies_are_not_waited_for: [Mutant::RerunWithoutWait], Profile::interrupt_lost, [L15],
         10;
     lost_jobs_are_not_run_again: [Mutant::NoRerun], Profile::interrupt, [L17], 10;
@@ -248,12 +251,16 @@ cases! {
     the_spot_breaker_is_not_known: [Mutant::SpotBreakerIgnored], Profile::taken, [SpotOpen], 5;
 }
 
-/// Mutants killed by a fixed interleaving, in `scripted`.
+/// Mutants killed by a fixed interleaving, in `scripted` and `scripted_reruns`.
 const SCRIPTED: &[Mutant] = &[
     Mutant::VersionWithoutUid,
     Mutant::DeadTokenLives,
     Mutant::SeatWithoutClass,
     Mutant::SweepIgnoresOrphans,
+    Mutant::RerunOfTerminated,
+    Mutant::RerunOfAnyEnd,
+    Mutant::RerunOfEarlierFailure,
+    Mutant::RerunWithoutReading,
 ];
 
 /// Plays seeds until all laws of the case are broken. Ignores what a seed also breaks without the

@@ -178,6 +178,16 @@ mutants! {
     RerunOfAllFailed,
     /// Jobs of every class are run again.
     RerunPolicyIgnored,
+    /// A machine that was ended by a request counts as taken by the cloud.
+    RerunOfTerminated,
+    /// So does one that ended by itself, as at its deadline.
+    RerunOfSelfEnded,
+    /// A job is run again whichever of its ends is the latest one.
+    RerunOfAnyEnd,
+    /// A job is run again however long before its machine was taken it failed.
+    RerunOfEarlierFailure,
+    /// The workflow run is not read once more before the request.
+    RerunWithoutReading,
     /// A request whose reply was lost is repeated at once.
     RerunWithoutWait,
     /// No job is run again.

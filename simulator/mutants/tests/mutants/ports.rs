@@ -70,12 +70,14 @@ pub(crate) struct ChangedPorts {
     mutants: &'static [Mutant],
     /// The refusals after which an operator must act.
     refused: Mutex<BTreeMap<ClassName, (ErrorKind, String)>>,
+    /// The last readings of workflow runs, and whether a request was recorded since.
+    readings: Mutex<BTreeMap<i64, (Option<WorkflowRun>, bool)>>,
 }
 
 impl ChangedPorts {
     pub(crate) fn over(ports: Ports, world: &Shared, mutants: &'static [Mutant]) -> Ports {
-        let (world, refused) = (world.clone(), Mutex::default());
-        let changed = Arc::new(Self { ports, world, mutants, refused });
+        let (world, refused, readings) = (world.clone(), Mutex::default(), Mutex::default());
+        let changed = Arc::new(Self { ports, world, mutants, refused, readings });
         Ports {
             clock: changed.clone(),
             store: changed.clone(),
@@ -356,7 +358,16 @@ impl Forge for ChangedPorts {
         job: &JobRef,
         run_id: i64,
     ) -> Result<Option<WorkflowRun>, PortError> {
-        self.ports.forge.workflow_run(job, run_id).await
+        if !self.has(Mutant::RerunWithoutReading) {
+            return self.ports.forge.workflow_run(job, run_id).await;
+        }
+        let known = self.readings.lock().remove(&run_id);
+        let read = match known {
+            Some((last, true)) => last,
+            _ => self.ports.forge.workflow_run(job, run_id).await?,
+        };
+        self.readings.lock().insert(run_id, (read.clone(), false));
+        Ok(read)
     }
 
     async fn rerun(

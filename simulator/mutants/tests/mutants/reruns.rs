@@ -2,8 +2,8 @@
 
 use jiff::SignedDuration;
 use tinqs_ci_reconciler::model::{
-    Conclusion, FailedJob, Interruption, Job, MachineId, Market, Observation, ObservedClass, Phase,
-    RerunJobs, RerunScope, RerunView,
+    Conclusion, EndedBy, FailedJob, Interruption, Job, MachineId, Market, Observation,
+    ObservedClass, Phase, RerunJobs, RerunScope, RerunView,
 };
 use tinqs_ci_reconciler::plan::{Action, Plan, plan};
 
@@ -32,6 +32,10 @@ pub(crate) fn with(mutant: Mutant) -> Option<fn(&Observation) -> Plan> {
             })
         },
         Mutant::RerunOfAllFailed => of_all_failed,
+        Mutant::RerunOfTerminated => |seen| as_taken(seen, EndedBy::Request),
+        Mutant::RerunOfSelfEnded => |seen| as_taken(seen, EndedBy::Itself),
+        Mutant::RerunOfAnyEnd => of_any_end,
+        Mutant::RerunOfEarlierFailure => of_earlier_failure,
         Mutant::NoRerun => no_rerun,
         Mutant::SwappedMachineUntold => swapped_machine_untold,
         Mutant::EarlyReportFinal => early_report_final,
@@ -81,6 +85,37 @@ fn of_all_failed(seen: &Observation) -> Plan {
         }
     }
     plan
+}
+
+/// Machines that ended so are shown as taken by the cloud.
+fn as_taken(seen: &Observation, by: EndedBy) -> Plan {
+    let mut seen = seen.clone();
+    let machines = seen.machines.iter_mut().chain(&mut seen.elsewhere);
+    for machine in machines.filter(|machine| machine.ended_by == Some(by)) {
+        machine.ended_by = Some(EndedBy::Cloud);
+    }
+    plan(&seen)
+}
+
+/// Which end of the job was noted is not known.
+fn of_any_end(seen: &Observation) -> Plan {
+    let mut seen = seen.clone();
+    let noted = seen.run.iter_mut().filter_map(|run| run.status.interrupted.as_mut());
+    noted.for_each(|noted| noted.failed_at = None);
+    plan(&seen)
+}
+
+/// Each machine that the cloud took ended when its job did.
+fn of_earlier_failure(seen: &Observation) -> Plan {
+    let Some(at) = seen.times.completed_at else { return plan(seen) };
+    let mut seen = seen.clone();
+    let machines = seen.machines.iter_mut().chain(&mut seen.elsewhere);
+    for machine in machines.filter(|machine| machine.ended_by == Some(EndedBy::Cloud)) {
+        machine.ended_at = Some(at);
+    }
+    let noted = seen.run.iter_mut().filter_map(|run| run.status.interrupted.as_mut());
+    noted.for_each(|noted| noted.at = at);
+    plan(&seen)
 }
 
 fn no_rerun(seen: &Observation) -> Plan {

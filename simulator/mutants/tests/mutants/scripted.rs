@@ -16,48 +16,53 @@ use tinqs_ci_simulator::world::{Shared, World};
 use crate::mutant::Mutant;
 use crate::variant::Mutants;
 
-fn seconds(seconds: i64) -> SignedDuration {
+pub(crate) fn seconds(seconds: i64) -> SignedDuration {
     SignedDuration::from_secs(seconds)
 }
 
-/// A world with one waiting job, advanced step by step.
-struct Stage {
-    world: Shared,
+/// A world with one waiting job, or several of one workflow run, advanced step by step.
+pub(crate) struct Stage {
+    pub(crate) world: Shared,
     clock: Virtual,
     executor: Executor,
-    job: i64,
+    /// The first one.
+    pub(crate) job: i64,
     mutants: Mutants,
 }
 
 impl Stage {
     fn new(mutants: &'static [Mutant]) -> Self {
+        // Jobs are rerun under their own IDs.
+        Self::of(mutants, Line::V1_26, &[JobSpec::new("build", &["linux"])])
+    }
+
+    pub(crate) fn of(mutants: &'static [Mutant], line: Line, jobs: &[JobSpec]) -> Self {
         let start = Timestamp::from_second(1_767_225_600).unwrap();
         let clock = Virtual::starting_at(start);
-        // Jobs are rerun under their own IDs.
-        let config = Config { line: Line::V1_26, ..Config::default() };
+        let config = Config { line, ..Config::default() };
         let forge = Arc::new(Mutex::new(Forge::new(config)));
         let mutants = Mutants(mutants);
         let mut world = World::new(1, Arc::new(clock.clone()), forge);
         mutants.change(&mut world);
         world.laws.classes = vec![linux(seconds(1))];
-        let job = world.forge().push(start, "acme/widget", &[JobSpec::new("build", &["linux"])])[0];
+        let job = world.forge().push(start, "acme/widget", jobs)[0];
         let executor = Executor::new(clock.clone());
         Self { world: Arc::new(Mutex::new(world)), clock, executor, job, mutants }
     }
 
-    fn now(&self) -> Timestamp {
+    pub(crate) fn now(&self) -> Timestamp {
         tinqs_ci_reconciler::ports::Clock::now(&self.clock)
     }
 
-    fn scheduler(&self) -> Scheduler {
+    pub(crate) fn scheduler(&self) -> Scheduler {
         self.executor.scheduler()
     }
 
-    fn name(&self) -> RunName {
+    pub(crate) fn name(&self) -> RunName {
         RunName::job(self.job)
     }
 
-    fn controller(&self, group: Group) -> Arc<Controller> {
+    pub(crate) fn controller(&self, group: Group) -> Arc<Controller> {
         self.controller_of(group, vec![linux(seconds(1))])
     }
 
@@ -81,7 +86,7 @@ impl Stage {
     }
 
     /// Reconciles the run once, as a task of a group.
-    fn reconcile(&self, group: Group, controller: &Arc<Controller>) {
+    pub(crate) fn reconcile(&self, group: Group, controller: &Arc<Controller>) {
         self.reconcile_each(group, controller, self.name());
     }
 
@@ -93,7 +98,7 @@ impl Stage {
     }
 
     /// Reads the forge's job list once.
-    fn poll(&self, group: Group, controller: &Arc<Controller>) {
+    pub(crate) fn poll(&self, group: Group, controller: &Arc<Controller>) {
         let controller = controller.clone();
         self.scheduler().spawn(group, async move {
             let report = controller.poll().await;
@@ -102,7 +107,7 @@ impl Stage {
     }
 
     /// Steps from event to event until `holds`; panics after ten minutes.
-    fn until(&mut self, what: &str, holds: impl Fn(&World) -> bool) {
+    pub(crate) fn until(&mut self, what: &str, holds: impl Fn(&World) -> bool) {
         let last = self.now() + SignedDuration::from_mins(10);
         loop {
             self.executor.run_ready();
@@ -118,20 +123,20 @@ impl Stage {
     }
 
     /// Lets time pass.
-    fn rest(&mut self, wait: SignedDuration) {
+    pub(crate) fn rest(&mut self, wait: SignedDuration) {
         let end = self.now() + wait;
         let sleep = self.scheduler().sleep_until(end);
         self.scheduler().spawn(0, sleep);
         self.until("time has passed", |world| world.now() >= end);
     }
 
-    fn broken(&self) -> Vec<String> {
+    pub(crate) fn broken(&self) -> Vec<String> {
         let world = self.world.lock();
         world.laws.violations().iter().map(|v| format!("{} {}", v.law, v.what)).collect()
     }
 }
 
-fn calls(world: &World, name: &str) -> u64 {
+pub(crate) fn calls(world: &World, name: &str) -> u64 {
     world.calls.get(name).copied().unwrap_or(0)
 }
 

@@ -94,17 +94,22 @@ async fn user_data_runs_and_power_off_ends_the_machine() {
 }
 
 #[tokio::test]
-async fn user_data_starts_as_under_cloud_init_with_its_own_etc() {
+async fn user_data_starts_as_under_cloud_init_with_its_own_etc_and_home() {
     let folder = Folder::new("etc");
     std::fs::create_dir(folder.0.join("etc")).unwrap();
     std::fs::write(folder.0.join("etc/profile"), "echo a profile of its own\n").unwrap();
     let cloud = with_processes(&folder);
-    let script =
-        "echo \"umask $(umask), user ${USER-unset}\"; . /etc/profile; cat /etc/passwd; poweroff";
+    let script = "echo \"umask $(umask), user ${USER-unset}, home ${HOME-unset}\"\n\
+                  . /etc/profile; HOME=~; echo \"at home in $HOME\"; cat /etc/passwd; poweroff";
     let id = run(&cloud, "t-1", script).await;
     assert_eq!(ended(&cloud, &id).await, "Client.InstanceInitiatedShutdown");
     let told = console(&cloud, &id);
-    assert!(told.starts_with("umask 0022, user unset\na profile of its own\ncat: "), "{told}");
+    let home = folder.0.join(&id.0).join("home");
+    let expected = format!(
+        "umask 0022, user unset, home unset\na profile of its own\nat home in {}\ncat: ",
+        home.display()
+    );
+    assert!(told.starts_with(&expected), "{told}");
     let machines = cloud.wire.machines();
     let asked = String::from_utf8(machines[0].recipe.user_data.clone()).unwrap();
     assert!(asked.contains(script), "the stored user data is unchanged");

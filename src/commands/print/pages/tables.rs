@@ -9,7 +9,7 @@ use tinqs_ci_reconciler::text::is_dangerous;
 use unicode_width::UnicodeWidthStr as _;
 
 use super::{attempt, before, condition, describe, now, run, runs, succeeded};
-use crate::api::{self, BudgetUse, Doing, MachineJob};
+use crate::api::{self, BudgetUse, MachineActivity, MachineJob};
 use crate::commands::print::{
     Cell, Column, Detail, Listed, Screen, Table, Tone, columns::aligned, table,
 };
@@ -219,12 +219,12 @@ fn without_escapes(text: &str) -> String {
     plain + rest
 }
 
-fn view(id: &str, doing: Doing) -> api::MachineView {
+fn view(id: &str, doing: MachineActivity) -> api::MachineView {
     let state = match doing {
-        Doing::Booting => MachineState::Booting,
-        Doing::Idle | Doing::Job | Doing::Up => MachineState::Up,
-        Doing::Ending => MachineState::Ending,
-        Doing::Gone => MachineState::Gone,
+        MachineActivity::Booting => MachineState::Booting,
+        MachineActivity::Idle | MachineActivity::Job | MachineActivity::Up => MachineState::Up,
+        MachineActivity::Ending => MachineState::Ending,
+        MachineActivity::Gone => MachineState::Gone,
     };
     let job = MachineJob {
         run: "job-4812".into(),
@@ -242,24 +242,24 @@ fn view(id: &str, doing: Doing) -> api::MachineView {
         market: Market::OnDemand,
         state,
         doing,
-        job: (doing == Doing::Job).then_some(job),
+        job: (doing == MachineActivity::Job).then_some(job),
         launched_at: before(90),
         deadline: now() + SignedDuration::from_hours(5),
-        hourly_micro_usd: (doing == Doing::Job).then_some(1_640_000),
-        cost_micro_usd: (doing == Doing::Job).then_some(41_000),
+        hourly_micro_usd: (doing == MachineActivity::Job).then_some(1_640_000),
+        cost_micro_usd: (doing == MachineActivity::Job).then_some(41_000),
     }
 }
 
 #[test]
 fn machines_show_what_they_do() {
-    let late = api::MachineView { deadline: before(5), ..view("late", Doing::Up) };
+    let late = api::MachineView { deadline: before(5), ..view("late", MachineActivity::Up) };
     let machines = [
-        view("tq-job-4812-aaaaaaaa-1-0", Doing::Job),
-        view("i-0123456789abcdef0", Doing::Idle),
-        view("new", Doing::Booting),
+        view("tq-job-4812-aaaaaaaa-1-0", MachineActivity::Job),
+        view("i-0123456789abcdef0", MachineActivity::Idle),
+        view("new", MachineActivity::Booting),
         late,
-        view("ends", Doing::Ending),
-        view("old", Doing::Gone),
+        view("ends", MachineActivity::Ending),
+        view("old", MachineActivity::Gone),
     ];
     let text = at(&machines, 80);
     expect![[r#"
@@ -381,7 +381,7 @@ fn the_machine_of_a_job_that_is_over_may_be_held() {
     run.status.attempt = Some(last);
     run.status.outcome = Some(Outcome::Failed);
     run.status.finished_at = Some(before(30));
-    let machine = [api::MachineView { attempt_id, ..view("i-1", Doing::Up) }];
+    let machine = [api::MachineView { attempt_id, ..view("i-1", MachineActivity::Up) }];
     let text = |run: &Run| describe(run, &machine, &[], Detail::Table, now());
     let told = text(&run);
     assert!(told.contains(", may be held until 2026-11-24T12:29:30Z\n"), "{told}");

@@ -6,7 +6,7 @@ use tinqs_ci_reconciler::model::Run;
 
 use super::operation::{Answer, Body, Form, Operation, Parameter, header, json_of, path, query};
 use crate::api::explain::{JobExplained, PushExplained};
-use crate::api::status::{StatusView, Why};
+use crate::api::status::{StatusView, WaitReasons};
 use crate::api::{
     Class, DriftList, EventList, LOG_CUT, LOG_TAIL_LIMIT, List, MACHINE_STATE, MachineView, Pauses,
     Plan, Registration, Reloaded, SignIn, UsageList,
@@ -153,7 +153,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
             Answer { status: 200, about: "The log.", body: Body::Text, headers: OF_LOG },
             Answer {
                 status: 204,
-                about: "The machine has printed nothing yet.",
+                about: "No output: none yet, or none any more of a machine that is gone.",
                 body: Body::None,
                 headers: OF_LOG,
             },
@@ -297,7 +297,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
             "The URL of the job's page, a job ID or the name of a run. Without it: everything that \
              is not well, and every waiting run.",
         )],
-        answers: &[json_of("The story of the job.", of::<Why>)],
+        answers: &[json_of("The story of the job.", of::<WaitReasons>)],
         errors: &[],
     },
     Operation {

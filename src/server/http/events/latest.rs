@@ -4,8 +4,8 @@ use tinqs_ci_reconciler::model::{Happened, Milestone, Run, RunName};
 
 use super::{App, is_about, is_told};
 use crate::api::Event;
-use crate::telemetry::events::{After, of_timeline, view};
-use crate::words::events::What;
+use crate::telemetry::events::{EventsAfter, of_timeline, view};
+use crate::words::events::EventData;
 
 /// The number of events of this process that are read, and of milestones that are compared with
 /// them.
@@ -17,9 +17,9 @@ pub(in crate::server::http) fn latest(app: &App, runs: &[Run], most: usize) -> V
     let events = &app.telemetry.events;
     let read = u64::try_from(READ).unwrap_or(u64::MAX);
     let told = match events.after(events.newest().saturating_sub(read), READ) {
-        After::Events(told, _) => told,
+        EventsAfter::Events(told, _) => told,
         // There are fewer.
-        After::Lost => events.all(|_| true),
+        EventsAfter::Lost => events.all(|_| true),
     };
     let replica = events.replica();
     let mut items: Vec<Event> = told.iter().rev().map(|entry| view(entry, replica)).collect();
@@ -44,7 +44,8 @@ pub(in crate::server::http) fn latest(app: &App, runs: &[Run], most: usize) -> V
 /// process has them.
 pub(in crate::server::http) fn beyond_timeline(app: &App, run: &RunName) -> Vec<Event> {
     let events = &app.telemetry.events;
-    let found = events
-        .all(|entry| is_about(&entry.object, run) && !matches!(entry.what, What::Milestone(_)));
+    let found = events.all(|entry| {
+        is_about(&entry.object, run) && !matches!(entry.what, EventData::Milestone(_))
+    });
     found.iter().map(|entry| view(entry, events.replica())).collect()
 }

@@ -20,7 +20,7 @@ use crate::server::http::peer::Peer;
 use crate::server::http::shares::{Place, Share};
 use crate::server::state::stopped;
 use crate::settings::Settings;
-use crate::telemetry::events::{After, view};
+use crate::telemetry::events::{EventsAfter, view};
 
 /// The time before the client connects again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -141,7 +141,7 @@ fn follow(
         Since::Unset => now,
         // The filter leaves out earlier ones.
         Since::Time(_) => events.all(|_| true).first().map_or(now, |first| first.sequence - 1),
-        Since::Event(sequence) if matches!(events.after(sequence, 1), After::Events(..)) => {
+        Since::Event(sequence) if matches!(events.after(sequence, 1), EventsAfter::Events(..)) => {
             sequence
         }
         Since::Event(_) | Since::Foreign => {
@@ -226,14 +226,14 @@ impl Client {
     fn take(&mut self) -> bool {
         let events = &self.app.telemetry.events;
         match events.after(self.position, BATCH) {
-            After::Lost => {
+            EventsAfter::Lost => {
                 let why = "read too slowly, and events were lost: connect again, and load \
                            everything again";
                 self.ready.push_back(Message::default().event("dropped").data(said(why)));
                 self.is_over = true;
                 true
             }
-            After::Events(found, end) => {
+            EventsAfter::Events(found, end) => {
                 let is_more = end != self.position;
                 self.position = end;
                 let wanted = found.iter().filter(|entry| self.wanted.takes(entry));
@@ -263,7 +263,7 @@ mod tests {
     use super::*;
     use crate::server::state::{Parts, PollSignal, Role};
     use crate::settings::{Env, parse};
-    use crate::words::events::What;
+    use crate::words::events::EventData;
 
     /// The longest wait for an expected event.
     const PATIENCE: Duration = Duration::from_secs(20);
@@ -323,7 +323,7 @@ mod tests {
             assert!(next(&mut stream).await.is_some(), "it begins");
             for job in 1..=TOLD {
                 let name = RunName::job(job);
-                app.telemetry.events.tell_run(&name, What::Removed, app.telemetry.now());
+                app.telemetry.events.tell_run(&name, EventData::Removed, app.telemetry.now());
             }
             if stops {
                 app.telemetry.events.end_streams();

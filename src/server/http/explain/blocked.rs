@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout_at};
 use super::App;
 use super::job::BLOCKED;
 use crate::api::status::JobWhy;
-use crate::words::blocked::{Blocking, Doing, NeededJob};
+use crate::words::blocked::{Blocking, JobActivity, NeededJob};
 use tinqs_ci_gitea::client::{Client, RunJob, WorkflowRun};
 use tinqs_ci_gitea::demand::Mode;
 
@@ -154,10 +154,12 @@ fn judge(
 fn unfinished(job: &RunJob, now: Timestamp) -> Option<NeededJob> {
     let doing = match &job.state {
         Some(Job::Done { .. }) => return None,
-        Some(Job::Running { .. }) => Doing::Runs(job.started_at.map(|at| now.duration_since(at))),
-        Some(Job::Waiting) => Doing::Waits,
-        Some(Job::Blocked) => Doing::IsBlocked,
-        Some(Job::Absent | Job::Unobservable) | None => Doing::Unknown,
+        Some(Job::Running { .. }) => {
+            JobActivity::Runs(job.started_at.map(|at| now.duration_since(at)))
+        }
+        Some(Job::Waiting) => JobActivity::Waits,
+        Some(Job::Blocked) => JobActivity::IsBlocked,
+        Some(Job::Absent | Job::Unobservable) | None => JobActivity::Unknown,
     };
     Some(NeededJob { id: job.id, name: job.name.clone(), doing })
 }
@@ -248,7 +250,7 @@ jobs:
             [2],
             "not what it does not need"
         );
-        assert_eq!(left[0].doing, Doing::Runs(Some(SignedDuration::from_secs(18))));
+        assert_eq!(left[0].doing, JobActivity::Runs(Some(SignedDuration::from_secs(18))));
         // Without the file every other job may be the one.
         let Blocking::NeedsOrConcurrency(left) = judged("push", &jobs, false, Dialect::V1_27)
         else {

@@ -75,6 +75,7 @@ pub(in crate::server::http) async fn of_run(
     let (waits_for, fix) = match &failing {
         Some(failing) => (failing.reason.waits_for(), failing.reason.fix(&failing.message)),
         None if run.is_open() => (words.waits_for, words.fix),
+        None if jobs::is_settled(&run.status.timeline) => ("", ""),
         None => ("", jobs::after_finish(&outcome)),
     };
     let settings = app.controller.settings();

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use super::job::{self, JobRecord, find_listed, of_nobody};
 use super::target::{self, Page, Target};
 use super::{App, Ctx, FORGE_DEADLINE, Refusal, bad, job_why, search, workflow_run};
-use crate::api::status::{RunReason, Why};
+use crate::api::status::{RunReason, WaitReasons};
 use crate::server::http::runs::note_machines_still_up;
 use crate::server::http::status::{self, StatusData};
 use crate::words::reasons::{NO_CLASS, advice};
@@ -37,20 +37,20 @@ pub(in crate::server::http) struct WhyQuery {
 pub(in crate::server::http) async fn why(
     State(app): Ctx,
     query: Result<Query<WhyQuery>, QueryRejection>,
-) -> Result<Json<Why>, Refusal> {
+) -> Result<Json<WaitReasons>, Refusal> {
     let Query(WhyQuery { what }) =
         query.map_err(|_| bad("invalid query: the only known parameter is `what`"))?;
     let known = status::read(&app).await;
     if what.trim().is_empty() {
         let attention = status::attention(&app, &known);
-        return Ok(Json(Why { attention, runs: waiting(&app, &known), job: None }));
+        return Ok(Json(WaitReasons { attention, runs: waiting(&app, &known), job: None }));
     }
     let found = match target::parse(&what).map_err(|mistake| bad(&mistake))? {
         Target::Run(name) => by_name(&app, &name).await?,
         Target::Job(id) => by_id(&app, id).await?,
         Target::Page(page) => by_page(&app, &page).await?,
     };
-    let mut why = Why::default();
+    let mut why = WaitReasons::default();
     match found {
         Found::Runs(mut runs) => {
             note_machines_still_up(&app, &mut runs);

@@ -14,7 +14,7 @@ use tinqs_ci_reconciler::controller::SweepReport;
 
 use super::parts::{name, sentence};
 use super::{answer, layout, refused};
-use crate::api::{Doing, MachineView};
+use crate::api::{MachineActivity, MachineView};
 use crate::server::http::guard::Identity;
 use crate::server::http::sides::{self, machine_views};
 use crate::server::http::{App, Ctx, Refusal, sweep as sweeps};
@@ -109,7 +109,7 @@ fn terminating(machine: &MachineView) -> Question {
             name(&job.repo),
             name(&job.name)
         ),
-        (None, Doing::Gone | Doing::Ending) => "It ends already.".to_owned(),
+        (None, MachineActivity::Gone | MachineActivity::Ending) => "It ends already.".to_owned(),
         (None, _) => format!(
             "It ends at once, even if it has just taken a job. If the job of {} still waits, that \
              gets another machine.",

@@ -9,7 +9,7 @@ use tinqs_ci_reconciler::model::MicroUsd;
 
 use super::parts::{self, age, name, run_link, span};
 use super::{answer, layout};
-use crate::api::{Doing, MachineView};
+use crate::api::{MachineActivity, MachineView};
 use crate::server::http::Ctx;
 use crate::server::http::guard::Identity;
 use crate::server::http::sides::{list_if_late, machine_views};
@@ -94,12 +94,12 @@ fn cost(machine: &MachineView) -> Markup {
 
 fn doing(machine: &MachineView) -> Markup {
     let (sign, word, tone) = match machine.doing {
-        Doing::Booting => ('◔', "booting", "waits"),
-        Doing::Idle => ('○', "idle", "waits"),
-        Doing::Job => ('●', "job", "active"),
-        Doing::Up => ('●', "up", "active"),
-        Doing::Ending => ('–', "ending", "quiet"),
-        Doing::Gone => ('–', "gone", "quiet"),
+        MachineActivity::Booting => ('◔', "booting", "waits"),
+        MachineActivity::Idle => ('○', "idle", "waits"),
+        MachineActivity::Job => ('●', "job", "active"),
+        MachineActivity::Up => ('●', "up", "active"),
+        MachineActivity::Ending => ('–', "ending", "quiet"),
+        MachineActivity::Gone => ('–', "gone", "quiet"),
     };
     html! {
         span class={ "state " (tone) } { span aria-hidden="true" { (sign) } " " (word) }
@@ -110,7 +110,7 @@ fn doing(machine: &MachineView) -> Markup {
 }
 
 fn is_over(machine: &MachineView) -> bool {
-    matches!(machine.doing, Doing::Ending | Doing::Gone)
+    matches!(machine.doing, MachineActivity::Ending | MachineActivity::Gone)
 }
 
 fn ends(machine: &MachineView, now: Timestamp) -> Markup {

@@ -242,7 +242,7 @@ async fn the_key_of_the_disks_may_not_be_used() {
     region.says(&["why", &name], &stopped).await;
     let said = "cloud: Client.InternalError: Client error on launch: usually the KMS key";
     region.says(&["describe", &name], &["attempt 2 of 2", ENDED, said]).await;
-    region.says(&["logs", &name], &["has ended and has printed nothing"]).await;
+    region.says(&["logs", &name], &["has ended and shows no output"]).await;
     tokio::time::sleep(Duration::from_secs(7)).await;
     assert_eq!(region.ec2.ledger().count("RunInstances"), 2, "two sweeps later");
     for machine in region.ec2.machines() {

@@ -3,6 +3,7 @@
 //!
 //! `TINQS_CI_KILLS` and `TINQS_CI_JOBS` set the size, `TINQS_CI_SEED` the seed.
 
+mod lost_table;
 mod machines;
 mod predecessor;
 #[allow(dead_code, reason = "the suite of the roles uses the rest")]
@@ -49,6 +50,7 @@ async fn the_predecessors_eight_variables_are_enough() {
         assert_eq!(recipe.image, "ami-0123");
         assert_eq!(recipe.subnet, "subnet-a");
         assert_eq!(recipe.market, Market::Spot, "like the predecessor's machines");
+        assert_eq!(recipe.credits, "", "AWS decides: nothing is asked for");
         assert_eq!(machine.reason, "Client.InstanceInitiatedShutdown", "each powered itself off");
     }
     assert!(!region.is_done(host), "`host` gets no machine");
@@ -202,6 +204,30 @@ async fn a_job_is_reported_before_the_cloud_takes_its_machine() {
     let said = "the job is ended now, so that the runner can report it";
     assert!(machine.console.contains(said), "{}", machine.console);
     assert_eq!(region.ec2.machines().len(), 1, "the job is not repeated");
+    let (name, lost) = (format!("job-{job}"), "the machine of the job was lost while it ran");
+    region.says(&["describe", &name], &[&machine.id.0, lost]).await;
+    region.says(&["why", &name], &[&machine.id.0, lost, "re-run the job at the forge"]).await;
+    region.says(&["logs", &name], &[said]).await;
+    region.lawful();
+    region.assert_no_secret_told();
+}
+
+/// A machine of a T kind without CPU credits boots and works at its baseline, a fifth of its CPU.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_ends_on_a_machine_without_cpu_credits() {
+    let mut region = Region::with(|options| options.spends_credits = true).await;
+    region.predecessors_table().await;
+    region.configure(&format!("{CLASS}cpu_credits = \"standard\"\n"));
+    let jobs = region.push(1, "true");
+    region.start(0);
+    region.all_done(&jobs, 240).await;
+    region.all_gone(120, 0).await;
+    let machines = region.ec2.machines();
+    let [machine] = &machines[..] else { panic!("one machine: {machines:?}") };
+    assert_eq!(machine.recipe.kind, "t3.small");
+    assert_eq!(machine.recipe.credits, "standard");
+    assert!(machine.stops > 0, "it is slowed down");
+    assert_eq!(machine.reason, "Client.InstanceInitiatedShutdown");
     region.lawful();
     region.assert_no_secret_told();
 }

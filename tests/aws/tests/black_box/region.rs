@@ -1,6 +1,6 @@
 //! An AWS Region and a forge on loopback, and the program's replicas as processes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
@@ -15,6 +15,7 @@ use aws_sdk_dynamodb::types::{
 };
 use jiff::Timestamp;
 use parking_lot::Mutex;
+use rustix::process::{Pid, Signal, kill_process};
 use tinqs_ci_reconciler::model::{Conclusion, MachineId, MachineState};
 
 use tinqs_ci_simulator::ec2_wire::{Ec2Options, Ec2Wire, EventFaults, MachineSeen, Processes};
@@ -143,8 +144,13 @@ impl Region {
 
     /// Writes a configuration file with one class, in addition to the variables.
     pub(crate) fn configure(&self, class: &str) {
+        self.configure_on(TABLE, class);
+    }
+
+    /// Writes such a file that names this table.
+    pub(crate) fn configure_on(&self, table: &str, class: &str) {
         let text = format!(
-            "store = \"dynamodb:{TABLE}\"\ncompute = \"ec2:us-east-1\"\n[forge]\npoll_every = \"1s\"\n\
+            "store = \"dynamodb:{table}\"\ncompute = \"ec2:us-east-1\"\n[forge]\npoll_every = \"1s\"\n\
              sweep_every = \"3s\"\n[[class]]\nname = \"linux\"\n{class}",
         );
         fs::write(self.dir.path().join("tinqs-ci.toml"), text).expect("the configuration");
@@ -240,6 +246,40 @@ impl Region {
         child.wait().expect("its end");
     }
 
+    /// Stops a replica with SIGTERM, and waits for its end.
+    pub(crate) async fn stop(&mut self, replica: usize) {
+        let (mut child, _) = self.replicas.remove(&replica).expect("a replica to stop");
+        kill_process(Pid::from_child(&child), Signal::TERM).expect("it runs");
+        let end = Instant::now() + Duration::from_mins(1);
+        let status = loop {
+            if let Some(status) = child.try_wait().expect("its status") {
+                break status;
+            }
+            if Instant::now() >= end {
+                let _ = child.kill();
+                panic!("replica {replica} does not stop within a minute");
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        };
+        assert!(status.success(), "replica {replica} ended with {status}");
+    }
+
+    /// Returns the keys of a table's items.
+    pub(crate) async fn keys_of(&self, table: &str) -> Vec<HashMap<String, AttributeValue>> {
+        let client = self.dynamodb.client().await;
+        let scan = client.scan().table_name(table).projection_expression("run_id");
+        scan.send().await.expect("the items").items.unwrap_or_default()
+    }
+
+    /// Deletes every item of a table.
+    pub(crate) async fn empty_table(&self, table: &str) {
+        let client = self.dynamodb.client().await;
+        for key in self.keys_of(table).await {
+            let delete = client.delete_item().table_name(table).set_key(Some(key));
+            delete.send().await.expect("deleted");
+        }
+    }
+
     /// Pushes jobs that each write a line into the ledger. Returns their IDs.
     pub(crate) fn push(&self, count: usize, script: &str) -> Vec<i64> {
         self.push_for("linux", count, script)
@@ -301,15 +341,29 @@ impl Region {
         format!("http://127.0.0.1:{port}{path}")
     }
 
-    /// Runs a command against the first replica, as a person does. Returns what it prints, in one
-    /// line: where lines are broken depends on the lengths of names.
-    pub(crate) fn printed(&self, args: &[&str]) -> String {
+    /// Runs a command without a server. Returns its exit code and what it prints, in one line:
+    /// where lines are broken depends on the lengths of names.
+    pub(crate) fn run(&self, args: &[&str]) -> (Option<i32>, String) {
+        self.run_with(args, &[])
+    }
+
+    /// Runs a command against the first replica, as a person does. Returns the same.
+    pub(crate) fn ask(&self, args: &[&str]) -> (Option<i32>, String) {
         let own = [("TINQS_CI_URL", self.url(0, "")), ("TINQS_CI_API_TOKEN", OWN_TOKEN.to_owned())];
-        // The wires that the replica needs for its answer are served by this process.
-        let done = tokio::task::block_in_place(|| self.program(0, args, &own).output());
-        let Output { stdout, stderr, .. } = done.expect("the command starts");
+        self.run_with(args, &own)
+    }
+
+    /// Runs such a command. Returns what it prints.
+    pub(crate) fn printed(&self, args: &[&str]) -> String {
+        self.ask(args).1
+    }
+
+    fn run_with(&self, args: &[&str], more: &[(&str, String)]) -> (Option<i32>, String) {
+        // The wires that the program or its server needs are served by this process.
+        let done = tokio::task::block_in_place(|| self.program(0, args, more).output());
+        let Output { status, stdout, stderr } = done.expect("the command starts");
         let text = [stdout, stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-        text.concat().split_whitespace().collect::<Vec<_>>().join(" ")
+        (status.code(), text.concat().split_whitespace().collect::<Vec<_>>().join(" "))
     }
 
     /// Waits up to two minutes until a command prints all of these texts. Returns what it prints.
@@ -374,6 +428,12 @@ impl Region {
             );
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
+    }
+
+    /// Waits for four passes of the first replica: polls and sweeps.
+    pub(crate) async fn four_passes(&self) {
+        let so_far = self.logged(0, "pass finished");
+        self.until("its passes", 60, || self.logged(0, "pass finished") >= so_far + 4).await;
     }
 
     fn tail(&self) -> String {

@@ -8,6 +8,7 @@ mod options;
 mod prices;
 mod reasons;
 mod runner;
+mod signing;
 mod templates;
 mod untagged;
 

@@ -82,6 +82,7 @@ async fn a_machine_runs_its_job_as_its_class_says() {
     std::fs::create_dir(image.0.path().join("user")).unwrap();
     image.program("getent", "echo 'runner:x:1234:1235::DIR/user:/bin/bash'");
     image.program("setpriv", "echo \"as $1\"\nwhile [[ $1 == --* ]]; do shift; done\nexec \"$@\"");
+    image.program("sudo", "exit 1");
     image.program("chown", "exit 0");
     image.program("nft", "echo \"fenced: $1\"");
     let runner = "echo \"it ran for $USER in $PWD with $(ls .runner)\"\ncat config.yaml";

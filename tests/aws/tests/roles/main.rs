@@ -271,6 +271,50 @@ async fn from_a_push_to_its_run(account: &Account) {
     assert!(page.contains("acme/widget"), "{page}");
 }
 
+/// `backup`, `rebuild` and `restore` need no right that the controller lacks: a table that `init
+/// --aws` made is not changed by them.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_way_back_of_a_store_needs_the_rights_of_the_controller() {
+    let mut account = Account::new().await;
+    account.configure("jobs");
+    let (code, output) = account.run(&["init", "--aws"], BOOTSTRAP);
+    assert_eq!(code, Some(0), "{output}");
+    let go = account.region.file("go");
+    let script = format!("until [ -e '{}' ]; do sleep 0.1; done", go.display());
+    let jobs = account.region.push(2, &script);
+    account.start().await;
+    let region = &account.region;
+    region.until("the jobs run", 60, || region.ledger().len() == jobs.len()).await;
+    let (code, told) = region.ask(&["backup", "backup.ndjson"]);
+    assert_eq!(code, Some(0), "{told}");
+    assert!(told.contains("wrote 2 runs and "), "{told}");
+    account.stop();
+
+    let controller = key(CONTROLLER);
+    account.region.empty_table(TABLE).await;
+    for args in [&["rebuild"][..], &["rebuild", "--yes"]] {
+        let (code, output) = account.run(args, &controller);
+        assert_eq!(code, Some(0), "{args:?}: {output}");
+        assert!(output.contains("runs: 0, seats: 2"), "{args:?}: {output}");
+    }
+    let seats = account.region.keys_of(TABLE).await.len();
+    assert!(seats > 0, "they are written");
+    account.region.empty_table(TABLE).await;
+    let (code, output) = account.run(&["restore", "backup.ndjson"], &controller);
+    assert_eq!(code, Some(0), "{output}");
+    assert!(output.contains("restored 2 runs and "), "{output}");
+    account.nothing_refused();
+
+    account.start().await;
+    std::fs::write(go, "").expect("the jobs go on");
+    account.region.all_done(&jobs, 60).await;
+    assert_eq!(account.region.ec2.machines().len(), jobs.len(), "no job got a second machine");
+    account.nothing_refused();
+    account.stop();
+    account.region.lawful();
+    account.region.assert_no_secret_told();
+}
+
 /// Asserts that each right of a role was used, or has a reason.
 fn every_right_is_used(used: &BTreeMap<&'static str, BTreeSet<String>>) {
     // EC2 itself uses the key of a disk, on behalf of the role.

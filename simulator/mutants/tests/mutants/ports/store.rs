@@ -209,7 +209,11 @@ impl RunStore for ChangedPorts {
         if self.has(Mutant::RerunNotRecorded) {
             return Ok(reruns.version + 1);
         }
-        self.ports.store.put_reruns(reruns).await
+        let version = self.ports.store.put_reruns(reruns).await?;
+        if let Some((_, is_asked)) = self.readings.lock().get_mut(&reruns.key.run_id) {
+            *is_asked = true;
+        }
+        Ok(version)
     }
 
     async fn lease(

@@ -5,14 +5,14 @@ use std::time::Duration;
 use tinqs_ci_reconciler::model::{DaySpend, MicroUsd};
 
 use super::App;
+use super::work::price;
 use crate::api::status::Spend;
-use crate::server::http::work::price;
 
 /// What was counted is waited for so long. Then the last known sums are shown.
 const WITHIN: Duration = Duration::from_secs(3);
 
 /// Returns what was spent today.
-pub(in crate::server::http) async fn today(app: &App) -> DaySpend {
+pub(super) async fn today(app: &App) -> DaySpend {
     let read = tokio::time::timeout(WITHIN, app.controller.spend_now()).await;
     read.unwrap_or_else(|_| app.controller.spend())
 }
