@@ -249,7 +249,7 @@ fn two_replicas_that_reconcile_one_run_survive_every_fault() {
 fn a_run_whose_machine_hangs_survives_every_fault() {
     let world = World { profile: hung("a hung machine", |_| Line::V1_27), jobs: 1, hung: 1 };
     let Swept { counts, calls } = sweep_to(&world, depth());
-    assert!(counts[1] >= 60, "{counts:?}");
+    assert!(counts[1] >= 200, "{counts:?}");
     let both = ["forge.disable", "compute.terminate"];
     assert!(both.iter().all(|name| calls.contains(name)), "{calls:?}");
 }
@@ -259,14 +259,15 @@ fn a_run_whose_machine_hangs_survives_every_fault() {
 fn a_run_whose_machine_hangs_survives_every_fault_with_a_forge_that_cannot_disable() {
     let profile = hung("a hung machine, Gitea 1.25", |_| Line::V1_25);
     let Swept { counts, calls } = sweep_to(&World { profile, jobs: 1, hung: 1 }, depth());
-    assert!(counts[1] >= 60, "{counts:?}");
-    assert!(calls.contains("compute.terminate"), "{calls:?}");
+    assert!(counts[1] >= 200, "{counts:?}");
+    let both = ["forge.disable", "compute.terminate"];
+    assert!(both.iter().all(|name| calls.contains(name)), "{calls:?}");
 }
 
 #[test]
 fn a_run_that_is_canceled_survives_every_fault() {
     let world = World { profile: canceled(), jobs: 1, hung: 0 };
     let Swept { counts, calls } = sweep_to(&world, depth());
-    assert!(counts[1] >= 40, "{counts:?}");
+    assert!(counts[1] >= 80, "{counts:?}");
     assert!(calls.contains("compute.terminate"), "{calls:?}");
 }

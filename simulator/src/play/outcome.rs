@@ -26,6 +26,8 @@ pub struct Outcome {
     pub lost: usize,
     /// Machines that were made for jobs which were canceled before they ran.
     pub canceled: usize,
+    /// Machines that took no job, of runs that had one when all records were lost.
+    pub doubled: usize,
     /// Machines that were created.
     pub machines: usize,
     /// Launch calls that reached the cloud.

@@ -8,6 +8,7 @@ use tinqs_ci_reconciler::model::{Amount, CLOCKS_AGREE_WITHIN, Conclusion, Run, R
 use tinqs_ci_reconciler::ports::Seat;
 
 use super::Drive;
+use crate::cloud::machine::SimulatedMachine;
 use crate::faults::OngoingFault;
 use crate::forge::{JobRow, Status};
 use crate::laws::usage::Unseen;
@@ -107,6 +108,7 @@ impl Drive<'_> {
             shared: self.starts.values().filter(|own| !**own).count(),
             lost: lost(&world),
             canceled: self.made_for_canceled(&world),
+            doubled: doubled(&world),
             machines: world.cloud.machines().count(),
             launches: count("compute.launch"),
             registrations: count("forge.register"),
@@ -138,4 +140,14 @@ fn lost(world: &World) -> usize {
             && job.spec.conclusion == Conclusion::Success
     };
     forge.jobs().filter(is_lost).count()
+}
+
+/// Returns how many machines took no job, of runs that had one when all records were lost.
+fn doubled(world: &World) -> usize {
+    let is_orphan = |machine: &&SimulatedMachine| world.laws.is_orphan(&machine.id);
+    let had_one: BTreeSet<&RunName> =
+        world.cloud.machines().filter(is_orphan).map(|machine| &machine.attempt_id.run).collect();
+    let machines = world.cloud.machines().filter(|machine| !is_orphan(machine));
+    let idle = machines.filter(|machine| machine.job_ended_at.is_none());
+    idle.filter(|machine| had_one.contains(&machine.attempt_id.run)).count()
 }
