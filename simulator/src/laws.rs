@@ -153,8 +153,8 @@ pub struct Laws {
     /// The longest permitted time until a run says that the cloud took the machine of its job (L9);
     /// `None`: not checked.
     pub lost_told_within: Option<SignedDuration>,
-    /// Whether the life of machines whose job was canceled is checked.
-    pub watches_canceled: bool,
+    /// The number of replicas, if the life of machines whose job was canceled is checked.
+    pub canceled_among: Option<usize>,
     /// Machines that outlived the cancellation of their job, once each.
     outlived: BTreeSet<MachineId>,
 }
@@ -208,7 +208,7 @@ impl Laws {
             watches_boots: false,
             reruns_within: None,
             lost_told_within: None,
-            watches_canceled: false,
+            canceled_among: None,
             outlived: BTreeSet::new(),
         }
     }

@@ -134,11 +134,12 @@ impl Profile {
         profiles.find(|profile| profile.name == name)
     }
 
-    /// Switches on the laws that only some profiles can be held to. `is_up`: there is no period in
-    /// which something fails.
-    pub(super) fn switch_on(&self, laws: &mut Laws, faults: &FaultProfile, is_up: bool) {
+    /// Switches on the laws that only some profiles can be held to. `steady`: the number of
+    /// replicas, if there is no period in which something fails.
+    pub(super) fn switch_on(&self, laws: &mut Laws, faults: &FaultProfile, steady: Option<usize>) {
         // Replicas that are replaced stand still for a while.
-        laws.watches_canceled = is_up && faults.answers_all() && self.name != "upgrade";
+        let is_checked = faults.answers_all() && self.name != "upgrade";
+        laws.canceled_among = steady.filter(|_| is_checked);
         laws.watches_boots = self.watches_boots();
         laws.reruns_within = self.reruns_within(faults);
         let is_checked = matches!(self.name, "interrupt" | "taken") && !fails(faults);

@@ -168,7 +168,7 @@ cases! {
         Profile::omitted_runners, [L3], 3;
     refusals_are_definitive: [Mutant::RefusalDefinitive], Profile::late_launches, [L6], 20;
     finished_runs_are_not_woken: [Mutant::FinishedNotWoken], Profile::steal, [Leak], 1;
-    consumption_is_derived: [Mutant::ConsumptionDerived], Profile::push_stillborn, [Waits], 20;
+    consumption_is_derived: [Mutant::ConsumptionDerived], Profile::push_stillborn, [Waits], 60;
     no_rule_20: [Mutant::NoRule20], Profile::push_overdue, [Leak], 3;
     no_rule_21: [Mutant::NoRule21], Profile::machines, [Leak], 3;
     canceled_jobs_are_ignored: [Mutant::CanceledIgnored], Profile::held, [Canceled], 5;
