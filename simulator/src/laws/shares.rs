@@ -2,9 +2,9 @@
 //! repositories, checked when a seat is taken.
 //!
 //! An owner with a waiting job and without a machine in the class is passed by at most once for
-//! each other owner that waits, plus once for each replica, whose lists may be old. The same holds
-//! for an owner with machines once it has got none for half an hour; then only the others that
-//! waited as long count. And all of that holds for a repository, by the seats of its owner and the
+//! each other owner that waits, plus once for each replica, whose lists may be old. One that has
+//! got none for half an hour may pass it by again. The same holds for an owner with machines once
+//! it has got none for half an hour; then only the others that waited as long count. And all of that holds for a repository, by the seats of its owner and the
 //! other repositories of that owner. A reconcile that takes a seat has read the seats shortly
 //! before: an owner whose last machine ended meanwhile still had it.
 
@@ -55,6 +55,10 @@ pub(super) struct SharesWatch {
 struct Passed {
     seats: usize,
     others: BTreeSet<Sharer>,
+    /// Those that took the seats.
+    took: BTreeSet<Sharer>,
+    /// How often one of them took another after half an hour.
+    again: usize,
     told: bool,
 }
 
@@ -164,14 +168,16 @@ impl Laws {
         let key = (class.clone(), sharer.clone(), *has_machine);
         let passed = self.shares.passed.entry(key).or_default();
         passed.seats += 1;
-        let counts =
-            |since: &Timestamp| !has_machine || now.duration_since(*since) >= PASSED_BY - SLACK;
+        let is_long_ago = |since: &Timestamp| now.duration_since(*since) >= PASSED_BY - SLACK;
+        let is_second = !passed.took.insert(own.clone());
+        passed.again += usize::from(is_second && waiting.get(own).is_some_and(is_long_ago));
+        let counts = |since: &Timestamp| !has_machine || is_long_ago(since);
         let others = waiting.iter().filter(|(_, since)| counts(since)).map(|(other, _)| other);
         passed.others.extend(others.filter(|other| sharer.is_beside(other)).cloned());
         if !has_machine {
             passed.others.insert(own.clone());
         }
-        if passed.seats <= passed.others.len() + replicas || passed.told {
+        if passed.seats <= passed.others.len() + passed.again + replicas || passed.told {
             return None;
         }
         passed.told = true;
@@ -314,6 +320,16 @@ mod tests {
         assert_eq!(taken(9, &["flood/a"], &waiting, 10), 1, "told once");
         let more = [waits(1, "flood/a", 0), waits(2, "lone/a", 5), waits(3, "other/a", 6)];
         assert_eq!(taken(3, &["flood/a"], &more, 10), 0, "one owner more");
+    }
+
+    #[test]
+    fn one_that_got_none_for_half_an_hour_passes_others_by_again() {
+        let mut laws = shared();
+        let waiting = [waits(1, "flood/a", 0), waits(2, "lone/a", 5)];
+        for (n, (minute, expected)) in (0..).zip([(10, 0), (11, 0), (45, 0), (46, 1)]) {
+            flood_takes(&mut laws, n, at(minute), &[], &waiting);
+            assert_eq!(laws.violations().len(), expected, "minute {minute}");
+        }
     }
 
     #[test]

@@ -137,8 +137,10 @@ impl Profile {
     /// Switches on the laws that only some profiles can be held to. `steady`: the number of
     /// replicas, if there is no period in which something fails.
     pub(super) fn switch_on(&self, laws: &mut Laws, faults: &FaultProfile, steady: Option<usize>) {
-        // Replicas that are replaced stand still for a while.
-        let is_checked = faults.answers_all() && self.name != "upgrade";
+        // Replicas that are replaced stand still for a while; without a job list nothing is known of
+        // a cancellation.
+        let is_checked = self.demand == Demand::Jobs && self.name != "upgrade";
+        let is_checked = is_checked && faults.answers_all();
         laws.canceled_among = steady.filter(|_| is_checked);
         laws.watches_boots = self.watches_boots();
         laws.reruns_within = self.reruns_within(faults);
