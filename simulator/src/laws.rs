@@ -17,6 +17,7 @@ mod reruns;
 mod shares;
 mod story;
 mod time;
+mod told;
 pub(crate) mod usage;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -278,11 +279,6 @@ impl Laws {
     /// Returns the violations so far.
     pub fn violations(&self) -> &[Violation] {
         &self.violations
-    }
-
-    /// Returns a hash over all events.
-    pub fn hash(&self) -> String {
-        hex::encode(self.hash.clone().finalize())
     }
 
     /// Returns when the world began.

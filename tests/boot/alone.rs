@@ -15,7 +15,7 @@ const LOOK_UP: &str = "HOME=~";
 fn relocated(fake: &Fake, script: &str) -> String {
     let dir = fake.dir.path();
     std::fs::create_dir_all(dir.join("run")).unwrap();
-    assert!(script.contains(LOOK_UP), "it would write to the home of whoever runs this");
+    assert!(script.contains(LOOK_UP), "it would write to the home of the user who runs this");
     let script = script.replace(LOOK_UP, &format!("HOME={}", dir.join("home").display()));
     let script = script.replace("/etc/", &format!("{}/", dir.join("etc").display()));
     script.replace("/run/", &format!("{}/", dir.join("run").display()))

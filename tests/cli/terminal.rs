@@ -29,18 +29,23 @@ struct Terminal {
     read: usize,
 }
 
+/// Makes a terminal. Returns its keyboard, from which its screen is read, and opens it for programs.
+pub(crate) fn terminal() -> (File, impl Fn() -> File) {
+    let controller = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
+    grantpt(&controller).expect("granted");
+    unlockpt(&controller).expect("unlocked");
+    let name = ptsname(&controller, Vec::new()).expect("a name");
+    let name = name.to_str().expect("UTF-8").to_owned();
+    let open = move || File::options().read(true).write(true).open(&name).expect("opened");
+    (File::from(controller), open)
+}
+
 impl Terminal {
     fn start(folder: &Path, args: &[&str]) -> Self {
-        let controller = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
-        grantpt(&controller).expect("granted");
-        unlockpt(&controller).expect("unlocked");
-        let name = ptsname(&controller, Vec::new()).expect("a name");
-        let name = name.to_str().expect("UTF-8");
-        let open = || File::options().read(true).write(true).open(name).expect("opened");
+        let (keyboard, open) = terminal();
         let mut command = command(args, &[]);
         command.current_dir(folder).stdin(open()).stderr(open()).stdout(Stdio::null());
         let child = command.spawn().expect("it runs");
-        let keyboard = File::from(controller);
         let mut from = keyboard.try_clone().expect("cloned");
         let screen = Arc::new(Mutex::new(String::new()));
         let shared = Arc::clone(&screen);

@@ -104,11 +104,11 @@ async fn where_one_repository_is_the_scope_its_registrations_follow_its_id() {
 
 /// Answers like a forge that has renamed the repository 2 from `acme/widget` to `acme/renamed`: a
 /// call at the former name, whatever its method, is redirected. The name is looked up `before`.
-fn renamed(asked: &RecordedRequest, before: &AtomicBool) -> Option<Response> {
+fn renamed(asked: &RecordedRequest, before: &AtomicBool) -> Response {
     let path = asked.path.split('?').next().unwrap_or_default().trim_start_matches("/api/v1");
     if path.starts_with("/repos/acme/widget") {
         let to = asked.path.replacen("acme/widget", "acme/renamed", 1);
-        return Some((StatusCode::TEMPORARY_REDIRECT, [("location", to)]).into_response());
+        return (StatusCode::TEMPORARY_REDIRECT, [("location", to)]).into_response();
     }
     let (status, answer) = match (&asked.method, path) {
         (&Method::GET, "/repositories/2") if before.swap(false, Ordering::Relaxed) => {
@@ -123,13 +123,13 @@ fn renamed(asked: &RecordedRequest, before: &AtomicBool) -> Option<Response> {
         (_, "/repos/acme/renamed/actions/runners/5") => (200, runner(5)),
         _ => not_found(),
     };
-    Some(json_answer(status, answer))
+    json_answer(status, answer)
 }
 
 #[tokio::test]
 async fn what_is_listed_by_a_former_name_is_disabled_and_removed_by_the_present_one() {
     let before = Arc::new(AtomicBool::new(true));
-    let script = Script::new(move |asked: &RecordedRequest| renamed(asked, &before)).await;
+    let script = Script::new(move |asked: &RecordedRequest| Some(renamed(asked, &before))).await;
     let client = client(&in_repositories(&script.url, widget()));
     let read = client.registration(5, 2).await.expect("the forge redirects reads");
     assert_eq!(read.expect("registered").repo_id, 2);

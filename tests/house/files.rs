@@ -12,8 +12,10 @@ const LONG: usize = 400;
 const LONG_OF_TESTS: usize = 700;
 
 /// Longer files with a reason. A file that is short again must be removed from the list.
-const LONG_FILES: &[(&str, &str)] =
-    &[("src/commands/doctor/forge.rs", "a sequence of checks, a third of it their tests")];
+const LONG_FILES: &[(&str, &str)] = &[
+    ("src/commands/doctor/forge.rs", "a sequence of checks, a third of it their tests"),
+    ("tests/cli/help.rs", "the help of every command as it is printed"),
+];
 
 /// The allowed entries at the root.
 const ROOT: &[&str] = &[

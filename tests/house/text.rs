@@ -91,7 +91,7 @@ fn begins_with_a_question(line: &str) -> bool {
     let line = line.trim_start();
     let text = line.strip_prefix("/// ").or_else(|| line.strip_prefix("//! "));
     let word = text.and_then(|text| text.split(|c: char| !c.is_alphabetic()).next());
-    let questions = ["What", "Where", "Whose", "Why", "How", "Which", "Who", "Whoever", "Whatever"];
+    let questions = ["What", "Where", "Whose", "Why", "How", "Which", "Who"];
     word.is_some_and(|word| questions.contains(&word))
 }
 

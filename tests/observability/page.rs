@@ -13,10 +13,10 @@ pub(crate) fn page(families: &[Value]) -> String {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     for family in families {
         let name = text(&family["name"]);
-        let _ = writeln!(page, "## `{name}`\n\n{}\n", wrapped(&text(&family["help"])));
+        let _ = writeln!(page, "## `{name}`\n\n{}\n", wrapped(&text(&family["help"]), ""));
         let (kind, stability) = (text(&family["kind"]), text(&family["stability"]));
         let about = format!("A {kind}, {stability}. Example: `{}`", text(&family["example"]));
-        let _ = writeln!(page, "{}\n", wrapped(&about));
+        let _ = writeln!(page, "{}\n", wrapped(&about, ""));
         let empty = serde_json::Map::new();
         let labels = family["values"].as_object().unwrap_or(&empty);
         if labels.is_empty() {

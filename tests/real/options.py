@@ -9,7 +9,7 @@ KEY = "arn:aws:kms:us-east-1:123456789012:key/0a1b2c3d-0000-4000-8000-0000000000
 OPTIONS = """store = "dynamodb:{DDB_TABLE}"
 compute = "ec2:{AWS_REGION}"
 [aws]
-launch_rate = 0.2
+launch_rate = 0.1
 launch_burst = 1
 [[class]]
 name = "linux"
@@ -18,7 +18,7 @@ labels = ["linux"]
 image = "ssm:{parameter}"
 launch_template = "{template}:2"
 markets = ["spot"]
-kinds = ["t3.small", "t3.medium"]
+kinds = ["{kinds[0]}", "{kinds[1]}"]
 subnets = ["{unpriced}", "{priced}"]
 allocation = "price"
 security_groups = ["{SECURITY_GROUP}"]
@@ -32,7 +32,9 @@ hop_limit = 2
 tags = {{ CostCenter = "ci" }}
 """
 # Seconds between two launches by `launch_rate`, of which EC2 tells whole ones.
-APART = 5 - 1
+APART = 10 - 1
+# Of these no other scenario loses a machine: a pool that lost one lately comes last.
+KINDS = ("t3.medium", "t3.large")
 
 
 def prepared(cloud, image):
@@ -53,7 +55,8 @@ def prepared(cloud, image):
 
     # moto has one price for all pools, and none where a zone does not have the kind.
     unpriced, priced = subnet("e", "172.31.96.0/20"), subnet("a", "172.31.112.0/20")
-    return {"template": template, "unpriced": unpriced, "priced": priced, "parameter": PARAMETER, "key": KEY}
+    return {"template": template, "unpriced": unpriced, "priced": priced, "parameter": PARAMETER, "key": KEY,
+            "kinds": KINDS}
 
 
 def other_image(cloud, than):
@@ -66,7 +69,7 @@ def other_image(cloud, than):
 def told(cloud, machine, image, names):
     """Asserts the options that the emulator keeps."""
     assert machine["ImageId"] == image["ImageId"], machine["ImageId"]
-    assert machine["InstanceType"] == "t3.small" and machine["InstanceLifecycle"] == "spot", machine
+    assert machine["InstanceType"] == KINDS[0] and machine["InstanceLifecycle"] == "spot", machine
     # The order of the configuration would take the first subnet.
     assert machine["SubnetId"] == names["priced"], machine["SubnetId"]
     assert machine["MetadataOptions"]["HttpPutResponseHopLimit"] == 2, machine["MetadataOptions"]
@@ -143,7 +146,10 @@ def options_of_machines(forge, cloud, host):
     for machine in new():
         told(cloud, machine, image, names)
     first, second = sorted(machine["LaunchTime"] for machine in machines)
-    assert (second - first).total_seconds() >= APART, f"launched at {first} and {second}"
-    asked = calls(cloud.dir, "DescribeSpotPriceHistory")[-1]
-    kinds = {value for name, value in asked.items() if name.startswith("InstanceType.")}
-    assert kinds == {"t3.small", "t3.medium"}, asked
+    apart = (second - first).total_seconds()
+    print(f"       the second machine was launched {apart:.0f} s after the first one", flush=True)
+    assert apart >= APART, f"launched at {first} and {second}"
+    asked = calls(cloud.dir, "DescribeSpotPriceHistory")
+    kinds = [{value for name, value in call.items() if name.startswith("InstanceType.")} for call in asked]
+    # Others may be read with them, for the costs of earlier machines.
+    assert any(of >= set(KINDS) for of in kinds), kinds

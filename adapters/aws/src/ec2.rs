@@ -261,7 +261,6 @@ impl Compute for Machines {
         let recognized = self.calls.instance_cache.run_of(id).is_some();
         match self.finds.ask(id.clone()).await {
             Ok(Found::Ours(_)) => {}
-            Ok(Found::Untagged(_)) => return Ok(()),
             Ok(Found::Foreign) if recognized => {
                 let message = format!(
                     "{id} is no longer shown as ours, not terminated: it is left alone if its tags \
@@ -277,7 +276,7 @@ impl Compute for Machines {
             // Hidden, or not readable now: an instance that this process has recognized before is
             // ours, since its client token cannot have changed.
             Ok(Found::Nothing) | Err(_) if recognized => {}
-            Ok(Found::Foreign | Found::Nothing) => return Ok(()),
+            Ok(Found::Untagged(_) | Found::Foreign | Found::Nothing) => return Ok(()),
             Err(error) => return Err(error),
         }
         self.ends.ask(id.clone()).await

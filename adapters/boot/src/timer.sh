@@ -139,7 +139,8 @@ seconds_left || {
   power_off
 ) &
 trap power_off EXIT
-trap 'fail "a signal ended this script"' HUP INT TERM
+# On a process machine, `power_off` itself signals this script.
+trap '[ -e "$HOME/.tinqs-ci-powered-off" ] && exit 1; fail "a signal ended this script"' HUP INT TERM
 
 # The runner's identity, valid for one job, and its configuration.
 { mkdir -p "$HOME/tinqs-ci" && cd "$HOME/tinqs-ci"; } || fail

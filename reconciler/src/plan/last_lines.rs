@@ -101,7 +101,7 @@ pub(super) fn telling_line(kept: &str) -> Option<String> {
         let text = said(line);
         has_started |= text.starts_with(START);
         let is_frame = [START, END, SIGNAL].iter().any(|frame| text.starts_with(frame));
-        !is_frame && !(has_started && line.contains(SCRIPT))
+        !(is_frame || has_started && line.contains(SCRIPT))
     });
     line.or_else(|| lines().next()).map(|line| cut(said(line), SHOWN))
 }
