@@ -146,6 +146,29 @@ impl FaultProfile {
         others == FaultProfile::default()
     }
 
+    /// Returns whether every call is answered at once, by a list that is current and complete, and
+    /// every replica goes on.
+    pub fn answers_all(&self) -> bool {
+        let faults = [
+            self.crash,
+            self.pause,
+            self.refused,
+            self.reply_lost,
+            self.cloud_reply_lost,
+            self.slow,
+            self.cloud_slow,
+            self.conflict,
+            self.throttled,
+            self.wake_lost,
+            self.wake_late,
+            self.runner_omitted,
+        ];
+        faults.into_iter().all(|probability| probability <= 0.0)
+            && self.list_lag == SignedDuration::ZERO
+            && self.clocks_apart == SignedDuration::ZERO
+            && !self.clocks_set
+    }
+
     /// Returns whether some launches are refused for lack of capacity.
     pub fn refuses_capacity(&self) -> bool {
         self.no_capacity > 0.0 || self.launch_refused > 0.0 || self.limit > 0.0

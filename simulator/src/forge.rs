@@ -243,6 +243,14 @@ impl Forge {
         }
     }
 
+    /// Returns the job of a canceled task and when that was, if the job still tells it. One that is
+    /// run again under its ID does not tell any more who executed it.
+    pub fn tells_canceled(&self, task_id: i64) -> Option<(i64, Timestamp)> {
+        let job = self.jobs.get(&self.tasks.get(&task_id)?.job_id)?;
+        let at = self.canceled_at(task_id).filter(|_| job.task_id == Some(task_id))?;
+        Some((job.id, at))
+    }
+
     /// Returns a job by its ID.
     pub fn job(&self, id: i64) -> Option<&JobRow> {
         self.jobs.get(&id)

@@ -4,6 +4,7 @@
 mod assigned;
 mod boots;
 mod calls;
+mod canceled;
 mod credentials;
 pub(crate) mod drift;
 mod formats;
@@ -14,6 +15,7 @@ mod pools;
 mod report;
 mod reruns;
 mod shares;
+mod story;
 mod time;
 mod told;
 pub(crate) mod usage;
@@ -37,11 +39,6 @@ pub use time::Allowance;
 
 /// Events kept for a story, unless set otherwise.
 const STORY_EVENTS: usize = 20_000;
-/// Maximum lines of a story.
-const STORY: usize = 120;
-/// Number of violations that keep a story.
-const STORIES: usize = 5;
-
 /// A law that was broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
@@ -157,6 +154,10 @@ pub struct Laws {
     /// The longest permitted time until a run says that the cloud took the machine of its job (L9);
     /// `None`: not checked.
     pub lost_told_within: Option<SignedDuration>,
+    /// The number of replicas, if the life of machines whose job was canceled is checked.
+    pub canceled_among: Option<usize>,
+    /// Machines that outlived the cancellation of their job, once each.
+    outlived: BTreeSet<MachineId>,
 }
 
 impl Laws {
@@ -208,6 +209,8 @@ impl Laws {
             watches_boots: false,
             reruns_within: None,
             lost_told_within: None,
+            canceled_among: None,
+            outlived: BTreeSet::new(),
         }
     }
 
@@ -227,6 +230,11 @@ impl Laws {
     /// Returns whether a launch of this attempt landed late.
     fn is_late(&self, attempt_id: &AttemptId) -> bool {
         self.late.contains(attempt_id)
+    }
+
+    /// Returns whether a machine was live when all records were lost.
+    pub fn is_orphan(&self, machine: &MachineId) -> bool {
+        self.orphans.contains(machine)
     }
 
     /// Records that a record was rewritten at random. Only its new content counts from now on.
@@ -300,34 +308,9 @@ impl Laws {
     }
 }
 
-/// Returns whether a line contains a word that is not followed by a digit: `job-1` is not `job-12`.
-fn mentions(line: &str, word: &str) -> bool {
-    word.is_empty()
-        || line
-            .match_indices(word)
-            .any(|(at, _)| !line[at + word.len()..].starts_with(|next: char| next.is_ascii_digit()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_story_covers_one_run_and_the_hash_covers_all() {
-        let start = Timestamp::UNIX_EPOCH;
-        let mut laws = Laws::new(1, start);
-        let mut other = Laws::new(1, start);
-        for line in ["put job-1", "put job-12", "launch tq-job-1-abc"] {
-            laws.tell(start, line);
-            other.tell(start, line);
-        }
-        assert_eq!(laws.hash(), other.hash());
-        laws.broken("L2", start + SignedDuration::from_secs(3), "job-1", "two machines".into());
-        assert_ne!(laws.hash(), other.hash());
-        let story = &laws.violations()[0].story;
-        assert_eq!(story.len(), 2, "{story:?}");
-        assert!(laws.violations()[0].to_string().contains("seed 1: L2"));
-    }
 
     #[test]
     fn only_a_duplicate_machine_may_lose_its_registration() {

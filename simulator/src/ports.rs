@@ -203,7 +203,10 @@ impl SimulatedPorts {
             (Some(ScheduledFault::Refused), Side::Before)
             | (Some(ScheduledFault::ReplyLost), Side::After) => CallOutcome::Fails,
             (Some(ScheduledFault::CrashBefore), Side::Before)
-            | (Some(ScheduledFault::CrashAfter), Side::After) => CallOutcome::Crashes,
+            | (Some(ScheduledFault::CrashAfter), Side::After) => {
+                self.world().count("crash");
+                CallOutcome::Crashes
+            }
             _ => self.call_outcome(scheduler, *group, call, side),
         };
         match call_outcome {

@@ -253,27 +253,10 @@ impl World {
             let is_down = matches!(trouble, OngoingFault::Down(_) | OngoingFault::Storm);
             is_down && *from <= now && now < *until + HUNG_READ_WITHIN
         };
+        let FaultProfile { list_lag, clocks_apart, clocks_set, .. } = self.faults;
         let faults = self.faults.at(now - HUNG_READ_WITHIN);
-        let calls = [
-            faults.crash,
-            faults.pause,
-            faults.refused,
-            faults.reply_lost,
-            faults.cloud_reply_lost,
-            faults.slow,
-            faults.cloud_slow,
-            faults.conflict,
-            faults.throttled,
-            faults.wake_lost,
-            faults.wake_late,
-            faults.runner_omitted,
-        ];
-        self.demand != Demand::Jobs
-            || calls.into_iter().any(|probability| probability > 0.0)
-            || faults.list_lag > SignedDuration::ZERO
-            || faults.clocks_apart != SignedDuration::ZERO
-            || faults.clocks_set
-            || self.periods.iter().any(recently)
+        let faults = FaultProfile { list_lag, clocks_apart, clocks_set, ..faults };
+        self.demand != Demand::Jobs || !faults.answers_all() || self.periods.iter().any(recently)
     }
 
     /// Returns whether a job gets no machine: it was given up or deleted, its class has no working

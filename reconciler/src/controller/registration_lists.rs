@@ -1,8 +1,9 @@
 //! The lists of registrations that a reconcile and a sweep read.
 //!
 //! Where one list shows every registration, it is read each time. Where each repository has a list
-//! of its own, a reconcile reads those of its run, and a sweep reads those of repositories that
-//! still have records: a few at a time, in turn. What is cached about them costs time if it is lost,
+//! of its own, a reconcile reads those of its run, and a sweep reads that of the scope and those of
+//! repositories that still have records: a few at a time, in turn. A reconcile also reads the lists
+//! in which a sweep found registrations of its run. What is cached about them costs time if it is lost,
 //! never safety.
 
 use std::collections::BTreeSet;
@@ -22,13 +23,11 @@ impl Controller {
             return BTreeSet::from([0]);
         }
         let mut lists: BTreeSet<i64> = machines.iter().map(|machine| machine.repo_id).collect();
-        match run {
-            Some(run) => {
-                lists.insert(run.spec.job.repo_id);
-                lists.extend(run.status.attempt.iter().map(|attempt| attempt.runner.repo_id));
-                lists.extend(run.status.past.iter().map(|past| past.repo_id));
-            }
-            None => lists.extend(self.cache.rows.found(name)),
+        lists.extend(self.cache.rows.found(name));
+        if let Some(run) = run {
+            lists.insert(run.spec.job.repo_id);
+            lists.extend(run.status.attempt.iter().map(|attempt| attempt.runner.repo_id));
+            lists.extend(run.status.past.iter().map(|past| past.repo_id));
         }
         lists
     }

@@ -375,7 +375,9 @@ impl SimulatedMachine {
         let result: Option<Conclusion> = (until <= now).then_some(task.spec.conclusion);
         let (uuid, token) = (&self.runner.uuid, self.runner.token.expose());
         let answer = forge.report(now, uuid, token, task.id, result);
-        if matches!(answer, Ok(TaskState::Running)) {
+        // The forge deletes the runner of a canceled job, which never hears of it and works on.
+        let is_unaware = result.is_none() && forge.canceled_at(task.id).is_some();
+        if is_unaware || matches!(answer, Ok(TaskState::Running)) {
             let every = if self.outcome.silent { SILENT_REPORT_EVERY } else { REPORT_EVERY };
             let reports_at = now + every;
             self.doing = Doing::Busy { task, until, reports_at };

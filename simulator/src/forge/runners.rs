@@ -60,7 +60,7 @@ pub(super) struct TaskRow {
     runner_id: i64,
     started_at: Timestamp,
     reported_at: Timestamp,
-    done: Option<Conclusion>,
+    done: Option<(Conclusion, Timestamp)>,
 }
 
 /// The pick against which other runners may lose the race.
@@ -339,7 +339,7 @@ impl Forge {
         let id = row.id;
         let task = self.tasks.get_mut(&task_id).filter(|t| t.runner_id == id);
         let Some(task) = task else { return Ok(TaskState::Unknown) };
-        if let Some(conclusion) = task.done {
+        if let Some((conclusion, _)) = task.done {
             return Ok(TaskState::Done(conclusion));
         }
         task.reported_at = now;
@@ -359,7 +359,7 @@ impl Forge {
             return;
         }
         let Some(task) = self.tasks.get_mut(&task_id) else { return };
-        task.done = Some(conclusion);
+        task.done = Some((conclusion, now));
         let (job_id, runner_id) = (task.job_id, task.runner_id);
         if self.runners.get(&runner_id).is_some_and(|r| r.ephemeral) {
             self.delete_runner(runner_id);
@@ -370,9 +370,10 @@ impl Forge {
         self.finish(now, job_id, conclusion);
     }
 
-    /// Returns whether a task was canceled. Its runner may not have heard of it.
-    pub fn is_canceled(&self, task_id: i64) -> bool {
-        self.tasks.get(&task_id).is_some_and(|task| task.done == Some(Conclusion::Cancelled))
+    /// Returns when a task was canceled. Its runner may not have heard of it.
+    pub fn canceled_at(&self, task_id: i64) -> Option<Timestamp> {
+        let (conclusion, at) = self.tasks.get(&task_id)?.done?;
+        (conclusion == Conclusion::Cancelled).then_some(at)
     }
 
     /// Fails tasks without a report for too long, or running for too long.

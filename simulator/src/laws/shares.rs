@@ -1,16 +1,19 @@
-//! L11: how often the seats of a class pass an owner by, checked when a seat is taken.
+//! L11: how often the seats of a class pass an owner by, and those of an owner one of its
+//! repositories, checked when a seat is taken.
 //!
 //! An owner with a waiting job and without a machine in the class is passed by at most once for
-//! each other owner that waits, plus once for each replica, whose lists may be old. The same holds
-//! for an owner with machines once it has got none for half an hour; then only the others that
-//! waited as long count. A reconcile that takes a seat has read the seats shortly before: an owner
-//! whose last machine ended meanwhile still had it.
+//! each other owner that waits, plus once for each replica, whose lists may be old. One that has
+//! got none for half an hour may pass it by again. The same holds for an owner with machines once
+//! it has got none for half an hour; then only the others that waited as long count. And all of that holds for a repository, by the seats of its owner and the
+//! other repositories of that owner. A reconcile that takes a seat has read the seats shortly
+//! before: an owner whose last machine ended meanwhile still had it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
-    AttemptId, Class, ClassName, RepoRef, SeatLimits, owner_of, serving,
+    AttemptId, Class, ClassName, RepoKey, RepoRef, SeatLimits, owner_of, serving,
 };
 use tinqs_ci_reconciler::plan::share::PASSED_BY;
 use tinqs_ci_reconciler::ports::{OpenRun, Seat};
@@ -37,32 +40,72 @@ pub struct SeatTaken<'a> {
     pub waiting: &'a [OpenRun],
 }
 
-/// What is known of the shares of owners.
+/// What is known of the shares of owners and repositories.
 #[derive(Clone, Debug, Default)]
 pub(super) struct SharesWatch {
-    /// When each owner last got a seat of a class.
-    served: BTreeMap<(ClassName, String), Timestamp>,
-    /// When a seat of each owner was last freed.
-    freed: BTreeMap<(ClassName, String), Timestamp>,
-    /// The owners that are passed by, of a class; and whether they have a machine in it.
-    passed: BTreeMap<(ClassName, String, bool), Passed>,
+    /// When each last got a seat of a class.
+    served: BTreeMap<(ClassName, Sharer), Timestamp>,
+    /// When a seat of each was last freed.
+    freed: BTreeMap<(ClassName, Sharer), Timestamp>,
+    /// Those that are passed by, of a class; and whether they have a machine in it.
+    passed: BTreeMap<(ClassName, Sharer, bool), Passed>,
 }
 
 #[derive(Clone, Debug, Default)]
 struct Passed {
     seats: usize,
-    others: BTreeSet<String>,
+    others: BTreeSet<Sharer>,
+    /// Those that took the seats.
+    took: BTreeSet<Sharer>,
+    /// How often one of them took another after half an hour.
+    again: usize,
     told: bool,
 }
 
-fn owner(repo: &str) -> String {
-    owner_of(repo).to_ascii_lowercase()
+/// Among whom seats are shared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Among {
+    Owners,
+    ReposOfOwner,
+}
+
+/// An owner, or a repository of one.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Sharer {
+    /// In lower case.
+    owner: String,
+    /// `None`: the owner.
+    repo: Option<RepoKey>,
+}
+
+impl Sharer {
+    fn of(among: Among, repo: RepoRef<'_>) -> Self {
+        let owner = owner_of(repo.name).to_ascii_lowercase();
+        Self { owner, repo: (among == Among::ReposOfOwner).then(|| repo.key()) }
+    }
+
+    /// Returns whether the seats of another one pass this one by.
+    fn is_beside(&self, other: &Self) -> bool {
+        self != other && (self.repo.is_none() || self.owner == other.owner)
+    }
+}
+
+impl fmt::Display for Sharer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.repo {
+            None => f.write_str(&self.owner),
+            Some(repo) => write!(f, "a repository of {} ({repo:?})", self.owner),
+        }
+    }
 }
 
 impl Laws {
     /// Notes that a seat was freed.
     pub fn on_seat_freed(&mut self, now: Timestamp, class: &ClassName, seat: &Seat) {
-        self.shares.freed.insert((class.clone(), owner(&seat.repo)), now);
+        for among in [Among::Owners, Among::ReposOfOwner] {
+            let sharer = Sharer::of(among, seat.repo_ref());
+            self.shares.freed.insert((class.clone(), sharer), now);
+        }
     }
 
     /// L11: a seat was taken.
@@ -71,55 +114,87 @@ impl Laws {
         let Some(class) = self.classes.iter().find(|c| c.name == *taken.class).cloned() else {
             return;
         };
-        let waiting = self.waiting_since(&class, taken);
-        let own = owner(taken.repo.name);
-        let long_ago = |at: Timestamp, wait: SignedDuration| now.duration_since(at) >= wait;
-        let passed_by = |wait| {
-            let long = waiting.iter().filter(move |(_, since)| long_ago(**since, wait));
-            long.map(|(owner, _)| owner.clone()).collect::<BTreeSet<String>>()
-        };
-        let (first, maybe_first) = (passed_by(PASSED_BY + SLACK), passed_by(PASSED_BY - SLACK));
         let mut still = BTreeSet::new();
         let mut broken = Vec::new();
-        for other in waiting.keys().filter(|other| **other != own) {
-            let has_machine = taken.held.iter().any(|seat| owner(&seat.repo) == *other);
-            let freed_at = self.shares.freed.get(&(class.name.clone(), other.clone()));
-            let lost_one_just_now = freed_at.is_some_and(|at| !long_ago(*at, READ_WITHIN));
-            if (has_machine || lost_one_just_now) && !first.contains(other) {
-                continue;
+        for among in [Among::Owners, Among::ReposOfOwner] {
+            let waiting = self.waiting_since(&class, taken, among);
+            let own = Sharer::of(among, taken.repo);
+            for (other, since) in waiting.iter().filter(|(other, _)| **other != own) {
+                if !other.is_beside(&own) {
+                    still.extend([false, true].map(|has_machine| (other.clone(), has_machine)));
+                    continue;
+                }
+                let is_its = |seat: &Seat| Sharer::of(among, seat.repo_ref()) == *other;
+                let key = (other.clone(), taken.held.iter().any(is_its));
+                if self.is_passed_by(now, &class.name, &key, *since) {
+                    broken.extend(self.passes_by(now, &class.name, &key, &own, &waiting, replicas));
+                    still.insert(key);
+                }
             }
-            let key = (class.name.clone(), other.clone(), has_machine);
-            let entry = self.shares.passed.entry(key.clone()).or_default();
-            still.insert(key);
-            entry.seats += 1;
-            if has_machine {
-                entry.others.extend(maybe_first.iter().cloned());
-            } else {
-                entry.others.extend(waiting.keys().cloned());
-                entry.others.insert(own.clone());
-            }
-            entry.others.remove(other);
-            if entry.seats > entry.others.len() + replicas && !entry.told {
-                entry.told = true;
-                broken.push(format!(
-                    "{} seats of {} passed {other} by, which waits with {} others; the last: {}",
-                    entry.seats,
-                    class.name,
-                    entry.others.len(),
-                    taken.by,
-                ));
-            }
+            self.shares.served.insert((class.name.clone(), own), now);
         }
-        self.shares.passed.retain(|key, _| key.0 != class.name || still.contains(key));
-        self.shares.served.insert((class.name, own), now);
+        self.shares.passed.retain(|(of, sharer, has_machine), _| {
+            *of != class.name || still.contains(&(sharer.clone(), *has_machine))
+        });
         for what in broken {
-            self.broken("L11", now, taken.by.run.as_str(), what);
+            self.broken("L11", now, taken.by.run.as_str(), format!("{what}: {}", taken.by));
         }
     }
 
-    /// Returns the owners that wait for a seat of the class that their own limits allow, and since
-    /// when they got none.
-    fn waiting_since(&self, class: &Class, taken: &SeatTaken<'_>) -> BTreeMap<String, Timestamp> {
+    /// Returns whether one that waits counts as passed by: it has no machine, or has got none for
+    /// half an hour.
+    fn is_passed_by(
+        &self,
+        now: Timestamp,
+        class: &ClassName,
+        (sharer, has_machine): &(Sharer, bool),
+        since: Timestamp,
+    ) -> bool {
+        let freed_at = self.shares.freed.get(&(class.clone(), sharer.clone()));
+        let had_machine = freed_at.is_some_and(|at| now.duration_since(*at) < READ_WITHIN);
+        !(*has_machine || had_machine) || now.duration_since(since) >= PASSED_BY + SLACK
+    }
+
+    /// Counts a seat that passes one by. Returns what is wrong, once.
+    fn passes_by(
+        &mut self,
+        now: Timestamp,
+        class: &ClassName,
+        (sharer, has_machine): &(Sharer, bool),
+        own: &Sharer,
+        waiting: &BTreeMap<Sharer, Timestamp>,
+        replicas: usize,
+    ) -> Option<String> {
+        let key = (class.clone(), sharer.clone(), *has_machine);
+        let passed = self.shares.passed.entry(key).or_default();
+        passed.seats += 1;
+        let is_long_ago = |since: &Timestamp| now.duration_since(*since) >= PASSED_BY - SLACK;
+        let is_second = !passed.took.insert(own.clone());
+        passed.again += usize::from(is_second && waiting.get(own).is_some_and(is_long_ago));
+        let counts = |since: &Timestamp| !has_machine || is_long_ago(since);
+        let others = waiting.iter().filter(|(_, since)| counts(since)).map(|(other, _)| other);
+        passed.others.extend(others.filter(|other| sharer.is_beside(other)).cloned());
+        if !has_machine {
+            passed.others.insert(own.clone());
+        }
+        if passed.seats <= passed.others.len() + passed.again + replicas || passed.told {
+            return None;
+        }
+        passed.told = true;
+        let (seats, others) = (passed.seats, passed.others.len());
+        Some(format!(
+            "{seats} seats of {class} passed {sharer} by, which waits with {others} others; the last"
+        ))
+    }
+
+    /// Returns who waits for a seat of the class that its own limits allow, and since when it got
+    /// none.
+    fn waiting_since(
+        &self,
+        class: &Class,
+        taken: &SeatTaken<'_>,
+        among: Among,
+    ) -> BTreeMap<Sharer, Timestamp> {
         let mut waiting = BTreeMap::new();
         for run in taken.waiting {
             let limits = SeatLimits { class: None, ..class.seat_limits() };
@@ -129,10 +204,10 @@ impl Laws {
             {
                 continue;
             }
-            let owner = owner(&run.repo);
-            let served = self.shares.served.get(&(class.name.clone(), owner.clone()));
+            let sharer = Sharer::of(among, run.repo_ref());
+            let served = self.shares.served.get(&(class.name.clone(), sharer.clone()));
             let since = served.map_or(run.waiting_since, |at| run.waiting_since.max(*at));
-            let known = waiting.entry(owner).or_insert(since);
+            let known = waiting.entry(sharer).or_insert(since);
             *known = since.min(*known);
         }
         waiting
@@ -245,6 +320,28 @@ mod tests {
         assert_eq!(taken(9, &["flood/a"], &waiting, 10), 1, "told once");
         let more = [waits(1, "flood/a", 0), waits(2, "lone/a", 5), waits(3, "other/a", 6)];
         assert_eq!(taken(3, &["flood/a"], &more, 10), 0, "one owner more");
+    }
+
+    #[test]
+    fn one_that_got_none_for_half_an_hour_passes_others_by_again() {
+        let mut laws = shared();
+        let waiting = [waits(1, "flood/a", 0), waits(2, "lone/a", 5)];
+        for (n, (minute, expected)) in (0..).zip([(10, 0), (11, 0), (45, 0), (46, 1)]) {
+            flood_takes(&mut laws, n, at(minute), &[], &waiting);
+            assert_eq!(laws.violations().len(), expected, "minute {minute}");
+        }
+    }
+
+    #[test]
+    fn a_repository_is_passed_by_once_for_each_other_one_of_its_owner_and_replica() {
+        let waiting = [waits(1, "flood/a", 0), waits(2, "flood/b", 5), waits(3, "lone/a", 5)];
+        let held = ["flood/a", "lone/b"];
+        assert_eq!(taken(2, &held, &waiting, 10), 0, "one repository and one replica");
+        assert_eq!(taken(3, &held, &waiting, 10), 1);
+        let has_one = ["flood/a", "flood/b", "lone/b"];
+        assert_eq!(taken(9, &has_one, &waiting, 10), 0, "it has a machine");
+        let of_others = [waits(2, "lone/b", 5), waits(3, "lone/a", 5)];
+        assert_eq!(taken(9, &["lone/b"], &of_others, 10), 0, "the seats of other owners");
     }
 
     #[test]

@@ -90,6 +90,7 @@ impl Laws {
     ) {
         self.waits(now, forge, excuse);
         self.unused(now, cloud, forge, excuse);
+        self.canceled_all_end(now, cloud, forge);
         let gone: Vec<i64> =
             cloud.live().map(|m| m.runner.id).filter(|id| forge.runner(*id).is_none()).collect();
         for id in gone {

@@ -60,6 +60,7 @@ pub fn run_variant(seed: u64, profile: &Profile, variant: Arc<dyn Variant>) -> O
 /// occurred and all calls.
 pub fn run_scheduled(seed: u64, profile: &Profile, schedule: Schedule) -> (Outcome, Schedule) {
     let mut drive = Drive::new(seed, profile, Arc::new(Unchanged));
+    drive.world.lock().laws.canceled_among = None;
     drive.world.lock().schedule = schedule;
     drive.play();
     let schedule = std::mem::take(&mut drive.world.lock().schedule);
@@ -135,7 +136,7 @@ impl<'a> Drive<'a> {
         world.forge().config.tasks_version_race = true;
         world.faults = crate::faults::FaultProfile { until: Some(until), ..faults };
         world.demand = profile.demand;
-        world.lists = profile.lists;
+        world.lists = (profile.lists)(&mut rng);
         world.periods = periods
             .iter()
             .map(|s| (s.trouble, start + s.after, (start + s.after + s.lasts).min(until)))
@@ -144,7 +145,7 @@ impl<'a> Drive<'a> {
         world.laws.classes.clone_from(&profile.classes);
         world.laws.waits_at_most = profile.waits_at_most;
         world.laws.twins = faults.no_tokens;
-        profile.switch_on(&mut world.laws, &faults);
+        profile.switch_on(&mut world.laws, &faults, periods.is_empty().then_some(replicas));
         let is_orderly = faults.keeps_order() && periods.is_empty() && profile.checks_shares;
         world.laws.fair_among = is_orderly.then_some(replicas);
         if faults.refuses_capacity() || periods.iter().any(|s| s.trouble == OngoingFault::Drought) {

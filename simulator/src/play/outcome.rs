@@ -22,6 +22,12 @@ pub struct Outcome {
     pub ran: usize,
     /// Of those, the jobs that ran on the machine of another run.
     pub shared: usize,
+    /// Jobs that failed although their work succeeds: they lost their machine.
+    pub lost: usize,
+    /// Machines that were made for jobs which were canceled before they ran.
+    pub canceled: usize,
+    /// Machines that took no job, of runs that had one when all records were lost.
+    pub doubled: usize,
     /// Machines that were created.
     pub machines: usize,
     /// Launch calls that reached the cloud.

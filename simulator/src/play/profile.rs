@@ -116,7 +116,7 @@ pub struct Profile {
     /// Source of demand.
     pub demand: Demand,
     /// Which lists show the registrations.
-    pub lists: RegistrationLists,
+    pub lists: fn(&mut Rng) -> RegistrationLists,
     /// Longest permitted wait of a job during the faults, without the time in which no job can
     /// start.
     pub waits_at_most: SignedDuration,
@@ -134,8 +134,14 @@ impl Profile {
         profiles.find(|profile| profile.name == name)
     }
 
-    /// Switches on the laws that only some profiles can be held to.
-    pub(super) fn switch_on(&self, laws: &mut Laws, faults: &FaultProfile) {
+    /// Switches on the laws that only some profiles can be held to. `steady`: the number of
+    /// replicas, if there is no period in which something fails.
+    pub(super) fn switch_on(&self, laws: &mut Laws, faults: &FaultProfile, steady: Option<usize>) {
+        // Replicas that are replaced stand still for a while; without a job list nothing is known of
+        // a cancellation.
+        let is_checked = self.demand == Demand::Jobs && self.name != "upgrade";
+        let is_checked = is_checked && faults.answers_all();
+        laws.canceled_among = steady.filter(|_| is_checked);
         laws.watches_boots = self.watches_boots();
         laws.reruns_within = self.reruns_within(faults);
         let is_checked = matches!(self.name, "interrupt" | "taken") && !fails(faults);

@@ -30,6 +30,10 @@ fn newest(_: &mut Rng) -> Line {
     Line::V1_27
 }
 
+fn any_lists(rng: &mut Rng) -> RegistrationLists {
+    one_of(rng, &[RegistrationLists::One, RegistrationLists::PerRepository])
+}
+
 fn any_line(rng: &mut Rng) -> Line {
     one_of(rng, &[Line::V1_25, Line::V1_26, Line::V1_27])
 }
@@ -52,7 +56,7 @@ impl Profile {
             upgrades: |_| Vec::new(),
             line: newest,
             demand: Demand::Jobs,
-            lists: RegistrationLists::One,
+            lists: |_| RegistrationLists::One,
             waits_at_most: minutes(2),
             checks_shares: false,
             settled: hours(24),

@@ -228,7 +228,9 @@ pub(super) fn lost(rng: &mut Rng) -> UserActions {
         // During a burst, when many calls are in progress.
         let at = rng.between(minutes(30), minutes(320));
         user_actions.push((at, push(rng, "acme/widget", 20)));
-        user_actions.push(UserAction::lose(at + rng.between(seconds(1), minutes(6))));
+        // Or while most of its jobs wait.
+        let most = one_of(rng, &[minutes(1), minutes(6)]);
+        user_actions.push(UserAction::lose(at + rng.between(seconds(1), most)));
     } else {
         user_actions.push(UserAction::lose(rng.between(minutes(5), minutes(350))));
     }

@@ -218,7 +218,8 @@ impl World {
             let registered = row.is_some();
             let disabled_for = row.and_then(|row| row.disabled_at).map(|at| now.duration_since(at));
             let task = machine.task().or(machine.done_task);
-            let canceled = task.is_some_and(|task| forge.is_canceled(task));
+            let canceled = task.is_some_and(|task| forge.canceled_at(task).is_some());
+            self.laws.canceled_ends(now, machine, &forge);
             drop(forge);
             let steady_for = unread.map(|at| now.duration_since(at));
             let set =

@@ -97,6 +97,39 @@ fn a_registration_without_a_record_is_found_by_the_sweep_and_retired_in_its_repo
 }
 
 #[test]
+fn a_registration_without_a_record_in_the_list_of_the_scope_is_retired() {
+    let harness = harness();
+    let name = harness.jobs(1, "good").remove(0);
+    harness.reconcile(&name);
+    harness.woken();
+    {
+        let mut state = harness.state();
+        state.runs.remove(&name);
+        state.machines.clear();
+        // As one that was registered for the whole scope.
+        state.registrations[0].repo_id = 0;
+        state.other_jobs = Job::Absent;
+    }
+    ready(harness.controller.sweep());
+    assert_eq!(harness.woken(), [name.to_string()]);
+    harness.reconcile(&name);
+    assert!(ids(&harness).is_empty(), "{:?}", ids(&harness));
+}
+
+#[test]
+fn a_second_registration_of_a_run_in_the_list_of_the_scope_is_retired() {
+    let harness = harness();
+    let name = harness.jobs(1, "good").remove(0);
+    harness.reconcile(&name);
+    let second = row(900, 0, harness.attempt_id(&name, 1));
+    harness.state().registrations.push(second);
+    harness.pass(SECOND);
+    ready(harness.controller.sweep());
+    harness.reconcile(&name);
+    assert_eq!(ids(&harness), [100]);
+}
+
+#[test]
 fn a_list_of_registrations_has_those_of_repositories_that_are_not_read_for_it() {
     let harness = harness();
     let names = harness.jobs(12, "good");

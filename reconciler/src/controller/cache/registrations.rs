@@ -73,11 +73,17 @@ impl ListedRegistrations {
         }
     }
 
-    /// Returns the repositories in whose lists a sweep found registrations of a run.
+    /// Returns the repositories in whose lists a sweep found registrations of a run, and 0 if it
+    /// found one in the list of the scope.
     pub(in crate::controller) fn found(&self, name: &RunName) -> Vec<i64> {
+        let scope = self.list(0).known();
+        let is_in_scope = scope.is_some_and(|(rows, _)| {
+            rows.as_ref().as_ref().is_some_and(|rows| rows.of(name).next().is_some())
+        });
         let repositories = self.repositories.lock();
         let with = repositories.iter().filter(|(_, repository)| repository.runs.contains(name));
-        with.map(|(repo_id, _)| *repo_id).collect()
+        let with = with.map(|(repo_id, _)| *repo_id);
+        with.chain(is_in_scope.then_some(0)).collect()
     }
 
     /// Returns the repositories whose lists are read next: those read longest ago.

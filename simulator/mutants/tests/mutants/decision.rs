@@ -38,6 +38,9 @@ pub(crate) fn with(mutant: Mutant) -> Option<fn(&Observation) -> Plan> {
         Mutant::ConsumptionDerived => consumption_derived,
         Mutant::NoRule20 => |seen| without(seen, Rule::Overdue),
         Mutant::NoRule21 => |seen| without(seen, Rule::Unregistered),
+        Mutant::CanceledIgnored => {
+            |seen| plan(&Observation { canceled: Vec::new(), ..seen.clone() })
+        }
         Mutant::HoldIgnored => hold_ignored,
         Mutant::NoRule22 => |seen| without(seen, Rule::Hung),
         Mutant::HungByOneReading => hung_by_one_reading,

@@ -19,8 +19,8 @@ use tinqs_ci_simulator::laws::Violation;
 use tinqs_ci_simulator::play::{Outcome, Profile, run, run_variant};
 
 use Broken::{
-    Again, Asks, Boots, Formats, GivenUp, InVain, L1, L2, L3, L4, L5, L6, L9, L10, L11, L12, L13,
-    L14, L15, L17, Leak, Pools, SpotOpen, Surplus, Usage, Waits, Writes,
+    Again, Asks, Boots, Canceled, Formats, GivenUp, InVain, L1, L2, L3, L4, L5, L6, L9, L10, L11,
+    L12, L13, L14, L15, L17, Leak, Pools, SpotOpen, Surplus, Usage, Waits, Writes,
 };
 use mutant::Mutant;
 use variant::Mutants;
@@ -58,6 +58,8 @@ enum Broken {
     Writes,
     /// A class whose launches are refused is requested again too soon.
     Asks,
+    /// A machine lives on after its job was canceled.
+    Canceled,
     /// Something exists or happens that should not any more.
     Leak,
     /// No law, but a figure that a test of the profile holds: a displaced run waited in vain.
@@ -112,6 +114,7 @@ impl Broken {
             "time" if violation.what.contains("asked again") => Asks,
             "time" if violation.what.contains("writes in") => Writes,
             "time" if violation.what.starts_with("job ") => Waits,
+            "time" if violation.what.contains("was canceled") => Canceled,
             "time" => Leak,
             _ => Self::Other,
         }
@@ -165,9 +168,10 @@ cases! {
         Profile::omitted_runners, [L3], 3;
     refusals_are_definitive: [Mutant::RefusalDefinitive], Profile::late_launches, [L6], 20;
     finished_runs_are_not_woken: [Mutant::FinishedNotWoken], Profile::steal, [Leak], 1;
-    consumption_is_derived: [Mutant::ConsumptionDerived], Profile::push_stillborn, [Waits], 20;
+    consumption_is_derived: [Mutant::ConsumptionDerived], Profile::push_stillborn, [Waits], 60;
     no_rule_20: [Mutant::NoRule20], Profile::push_overdue, [Leak], 3;
     no_rule_21: [Mutant::NoRule21], Profile::machines, [Leak], 3;
+    canceled_jobs_are_ignored: [Mutant::CanceledIgnored], Profile::held, [Canceled], 5;
     holds_are_ignored: [Mutant::HoldIgnored], Profile::held, [L3], 3;
     no_rule_23: [Mutant::NoRule23], Profile::spot, [Leak], 5;
     no_rule_24: [Mutant::NoRule24], Profile::crash, [Leak], 5;
@@ -218,6 +222,7 @@ cases! {
     usage_is_written_apart: [Mutant::CountedApart], Profile::crash, [Usage], 10;
     counted_machines_are_forgotten: [Mutant::CountedForgotten], Profile::steal, [Usage], 2;
     turns_are_ignored: [Mutant::TurnIgnored], Profile::shares, [L11], 5;
+    repositories_of_an_owner_go_by_age: [Mutant::ReposByAge], Profile::shares, [L11], 5;
     nobody_is_passed_by: [Mutant::PassedByIgnored], Profile::shares, [L11], 5;
     newer_formats_are_written_at_once: [Mutant::FormatOfOwnRelease], Profile::upgrade, [Formats],
         10;

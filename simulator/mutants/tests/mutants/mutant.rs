@@ -60,6 +60,8 @@ mutants! {
     NoRule20,
     /// Rule 21 is omitted: machines whose registration is missing.
     NoRule21,
+    /// Rule 21 does not know whose job was canceled.
+    CanceledIgnored,
     /// Rule 21 does not know that a machine may be held.
     HoldIgnored,
     /// Rule 23 is omitted: registrations whose machines are gone.
@@ -156,6 +158,8 @@ mutants! {
     CountedForgotten,
     /// A run takes a free seat that is another run's by fair shares.
     TurnIgnored,
+    /// The repositories of an owner get seats by the age of their jobs alone.
+    ReposByAge,
     /// Capacity passes an owner by for as long as others have fewer machines.
     PassedByIgnored,
     /// A newer format is written whatever the other replicas read.

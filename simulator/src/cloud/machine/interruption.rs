@@ -37,7 +37,8 @@ impl SimulatedMachine {
         let is_reported =
             !forge.is_down(now) && forge.report(now, uuid, token, task.id, failed).is_ok();
         self.job_ended_at = Some(now);
-        self.done_task = is_reported.then_some(task.id);
+        let is_over = is_reported || forge.canceled_at(task.id).is_some();
+        self.done_task = is_over.then_some(task.id);
         self.doing = Doing::Hung;
         Some(format!("ends job {} after the notice of the cloud", task.job_id))
     }

@@ -1,13 +1,16 @@
 //! The end of a history: leftovers and the outcome.
 
+use std::collections::BTreeSet;
+
 use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
-use tinqs_ci_reconciler::model::{Amount, CLOCKS_AGREE_WITHIN, Run, serving};
+use tinqs_ci_reconciler::model::{Amount, CLOCKS_AGREE_WITHIN, Conclusion, Run, RunName, serving};
 use tinqs_ci_reconciler::ports::Seat;
 
 use super::Drive;
+use crate::cloud::machine::SimulatedMachine;
 use crate::faults::OngoingFault;
-use crate::forge::Status;
+use crate::forge::{JobRow, Status};
 use crate::laws::usage::Unseen;
 use crate::play::outcome::Outcome;
 use crate::play::truth::truth;
@@ -79,6 +82,19 @@ impl Drive<'_> {
         laws.usage_is_complete(now, cloud, &stored, &unseen);
     }
 
+    /// Returns how many machines were made for jobs that were canceled before they ran.
+    fn made_for_canceled(&self, world: &World) -> usize {
+        let forge = world.forge();
+        let started: BTreeSet<i64> = self.starts.keys().map(|(id, _)| *id).collect();
+        let canceled: BTreeSet<RunName> = forge
+            .jobs()
+            .filter(|job| job.status == Status::Done(Conclusion::Cancelled))
+            .filter(|job| !started.contains(&job.id))
+            .map(|job| RunName::job(job.id))
+            .collect();
+        world.cloud.machines().filter(|machine| canceled.contains(&machine.attempt_id.run)).count()
+    }
+
     pub(super) fn end(self) -> Outcome {
         let world = self.world.lock();
         let calls = world.calls.clone();
@@ -90,6 +106,9 @@ impl Drive<'_> {
             jobs: self.queued.len(),
             ran: self.starts.len(),
             shared: self.starts.values().filter(|own| !**own).count(),
+            lost: lost(&world),
+            canceled: self.made_for_canceled(&world),
+            doubled: doubled(&world),
             machines: world.cloud.machines().count(),
             launches: count("compute.launch"),
             registrations: count("forge.register"),
@@ -111,4 +130,24 @@ impl Drive<'_> {
             calls,
         }
     }
+}
+
+/// Returns how many jobs failed although their work succeeds.
+fn lost(world: &World) -> usize {
+    let forge = world.forge();
+    let is_lost = |job: &&JobRow| {
+        job.status == Status::Done(Conclusion::Failure)
+            && job.spec.conclusion == Conclusion::Success
+    };
+    forge.jobs().filter(is_lost).count()
+}
+
+/// Returns how many machines took no job, of runs that had one when all records were lost.
+fn doubled(world: &World) -> usize {
+    let is_orphan = |machine: &&SimulatedMachine| world.laws.is_orphan(&machine.id);
+    let had_one: BTreeSet<&RunName> =
+        world.cloud.machines().filter(is_orphan).map(|machine| &machine.attempt_id.run).collect();
+    let machines = world.cloud.machines().filter(|machine| !is_orphan(machine));
+    let idle = machines.filter(|machine| machine.job_ended_at.is_none());
+    idle.filter(|machine| had_one.contains(&machine.attempt_id.run)).count()
 }

@@ -2,7 +2,7 @@
 
 use tinqs_ci_reconciler::model::ClassName;
 
-use super::{any_line, down, fair};
+use super::{any_line, any_lists, down, fair};
 use crate::faults::{FaultPeriod, FaultProfile, OngoingFault, Port, Rng};
 use crate::play::draw::{KEEP, hours, linux, minutes, one_of, seconds};
 use crate::play::profile::Profile;
@@ -65,10 +65,10 @@ impl Profile {
             }
             all
         };
-        let line = any_line;
         Self {
             periods,
-            line,
+            line: any_line,
+            lists: any_lists,
             user_actions: user_actions::long_jobs,
             ..Self::mixed("hung", faults, 120)
         }

@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 use tinqs_ci_reconciler::model::{Class, ClassName};
 use tinqs_ci_reconciler::ports::RegistrationLists;
 
-use super::any_line;
+use super::{any_line, any_lists};
 use crate::faults::{FaultProfile, Rng};
 use crate::forge::JobSpec;
 use crate::play::draw::{KEEP, hours, linux, minutes, one_of, seconds};
@@ -64,7 +64,7 @@ impl Profile {
                 class("linux", &["linux", "ubuntu-latest:host"]),
                 class("any", &["*"]),
             ],
-            lists: RegistrationLists::PerRepository,
+            lists: |_| RegistrationLists::PerRepository,
             waits_at_most: minutes(90),
             ..Self::steal()
         }
@@ -90,6 +90,7 @@ impl Profile {
                 linux(KEEP),
             ],
             line: any_line,
+            lists: any_lists,
             waits_at_most: minutes(90),
             ..Self::steal()
         }

@@ -5,7 +5,7 @@ use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
     AttemptId, ClassName, Outcome, Pause, Phase, RepoRef, RerunKey, Reruns, Run, RunName,
-    SeatLimits, Uid, UnknownFields, Usage,
+    SeatLimits, Uid, UnknownFields, Usage, owner_of,
 };
 use tinqs_ci_reconciler::ports::{
     ErrorKind, Expect, Filter, OpenRun, Page, PortError, ReadByAll, RunStore, Seat,
@@ -179,7 +179,14 @@ impl RunStore for ChangedPorts {
     }
 
     async fn seats(&self, class: &ClassName) -> Result<Vec<Seat>, PortError> {
-        self.ports.store.seats(class).await
+        let mut seats = self.ports.store.seats(class).await?;
+        if self.has(Mutant::ReposByAge) {
+            for seat in &mut seats {
+                let owner = owner_of(&seat.repo);
+                (seat.repo, seat.repo_id) = (format!("{owner}/all"), 0);
+            }
+        }
+        Ok(seats)
     }
 
     async fn pause(&self, pause: &Pause) -> Result<Pause, PortError> {
