@@ -92,6 +92,11 @@ impl Views {
         these.filter(|run| class_of(run) == class).count()
     }
 
+    /// The runs that are not finished.
+    pub(super) fn open_runs(&self) -> usize {
+        self.runs.iter().filter(|run| run["status"]["phase"] != "Finished").count()
+    }
+
     /// The runs of a class that wait, start and run.
     pub(super) fn phases(&self, class: &str) -> (usize, usize, usize) {
         (self.of(class, "Waiting"), self.of(class, "Starting"), self.of(class, "Running"))
