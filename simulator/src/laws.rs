@@ -17,7 +17,6 @@ mod reruns;
 mod shares;
 mod story;
 mod time;
-mod told;
 pub(crate) mod usage;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

@@ -1,7 +1,7 @@
 //! The events of a world, and what is told of a violation.
 
 use jiff::Timestamp;
-use sha2::Digest;
+use sha2::Digest as _;
 
 use super::{Laws, Violation};
 
@@ -47,6 +47,11 @@ impl Laws {
     /// Returns all kept events.
     pub fn chronicle(&self) -> impl Iterator<Item = &str> {
         self.told.iter().map(String::as_str)
+    }
+
+    /// Returns a hash over all events.
+    pub fn hash(&self) -> String {
+        hex::encode(self.hash.clone().finalize())
     }
 }
 
