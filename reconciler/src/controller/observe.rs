@@ -5,7 +5,6 @@ mod unlisted;
 
 use std::collections::BTreeSet;
 
-
 use super::Controller;
 use super::by_run::ByRun;
 use super::cache::{Machines, Seats};

@@ -151,8 +151,8 @@ impl Laws {
         since: Timestamp,
     ) -> bool {
         let freed_at = self.shares.freed.get(&(class.clone(), sharer.clone()));
-        let had_machine = freed_at.is_some_and(|at| now.duration_since(*at) < READ_WITHIN);
-        !(*has_machine || had_machine) || now.duration_since(since) >= PASSED_BY + SLACK
+        let lost_one_just_now = freed_at.is_some_and(|at| now.duration_since(*at) < READ_WITHIN);
+        !(*has_machine || lost_one_just_now) || now.duration_since(since) >= PASSED_BY + SLACK
     }
 
     /// Counts a seat that passes one by. Returns what is wrong, once.
