@@ -84,7 +84,7 @@ impl BackendError {
     }
 }
 
-/// What building the adapters asks.
+/// The calls that building the adapters makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {
     /// The table is completed, and the forge is asked how demand is found.

@@ -91,7 +91,7 @@ pub struct Telemetry {
     pub spot_breakers: ToldClasses,
     /// The open drift of the last poll.
     pub drift: OpenDrift,
-    /// When this process started.
+    /// The time when this process started.
     pub started_at: Timestamp,
     /// Wake-ups that were taken from the queue and whose reconcile has not begun.
     pub held: HeldWakes,

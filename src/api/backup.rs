@@ -30,7 +30,7 @@ pub struct BackupHeader {
     pub installation: String,
     /// The release that made it.
     pub release: String,
-    /// When it was begun.
+    /// The time when it was begun.
     pub at: Timestamp,
     /// Whether it has the credentials of attempts.
     pub secrets: bool,

@@ -19,8 +19,8 @@ pub struct DriftList {
     /// The time of the answer.
     #[schemars(with = "String")]
     pub now: Timestamp,
-    /// When this process last listed the machines; `null` if it has not yet, so that no drift of
-    /// machines is known.
+    /// The time when this process last listed the machines; `null` if it has not yet, so that no
+    /// drift of machines is known.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub machines_listed_at: Option<Timestamp>,
@@ -47,7 +47,7 @@ pub struct DriftView {
     pub machine: Option<String>,
     /// The registration, if it is about one.
     pub registration: Option<i64>,
-    /// When the difference began.
+    /// The time when the difference began.
     #[schemars(with = "String")]
     pub since: Timestamp,
     /// Until when its stage allowed it: since then it is drift.
@@ -59,7 +59,7 @@ pub struct DriftView {
     pub message: String,
     /// The next step, taken without a person.
     pub next: NextStep,
-    /// When that happens at the latest; `null` if it is not known.
+    /// The latest time of the next step; `null` if it is not known.
     #[schemars(with = "Option<String>")]
     pub by: Option<Timestamp>,
     /// The remedy for a person; empty if there is nothing to do.

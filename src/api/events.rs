@@ -41,10 +41,10 @@ pub struct Event {
     pub url: String,
     /// The number of occurrences.
     pub count: u64,
-    /// When it happened first.
+    /// The time of the first occurrence.
     #[schemars(with = "String")]
     pub first_at: Timestamp,
-    /// When it happened last.
+    /// The time of the last occurrence.
     #[schemars(with = "String")]
     pub last_at: Timestamp,
     /// The caller: the name of the token, or `uid` and the number; `person` if that is not known;

@@ -20,7 +20,7 @@ pub struct StatusView {
     /// The time of the answer.
     #[schemars(with = "String")]
     pub now: Timestamp,
-    /// When this process started.
+    /// The time when this process started.
     #[schemars(with = "String")]
     pub started_at: Timestamp,
     /// Everything that is not well, most important first; at most 100.
@@ -35,8 +35,9 @@ pub struct StatusView {
     /// them; `null` if none did.
     #[serde(default)]
     pub waits: Option<ClassWaits>,
-    /// When this process last listed the machines, as the counts and costs of machines, lost ones
-    /// and their drift show them; `null` if it has not yet, so that none of them is known.
+    /// The time when this process last listed the machines, as the counts and costs of machines,
+    /// lost ones and their drift show them; `null` if it has not yet, so that none of them is
+    /// known.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub machines_listed_at: Option<Timestamp>,
@@ -251,7 +252,7 @@ pub struct Unserved {
     /// The labels, the number of jobs, some of them, and the nearest class.
     #[serde(flatten)]
     pub set: UnservedLabels,
-    /// When this process saw the first of them.
+    /// The time when this process saw the first of them.
     #[schemars(with = "String")]
     pub since: Timestamp,
 }
@@ -264,7 +265,7 @@ pub struct Breaker {
     /// Since when.
     #[schemars(with = "String")]
     pub since: Timestamp,
-    /// When an attempt may try again.
+    /// The time from which an attempt may try again.
     #[schemars(with = "String")]
     pub until: Timestamp,
     /// The refusal, and the remedy.

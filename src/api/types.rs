@@ -182,7 +182,7 @@ pub struct Unavailable {
     pub subnet: String,
     /// The purchase option.
     pub market: Market,
-    /// When it is asked for again.
+    /// The time until which it is skipped.
     #[schemars(with = "String")]
     pub until: Timestamp,
     /// The cause.
@@ -236,7 +236,7 @@ pub struct Pauses {
 pub struct SignIn {
     /// The path and the query of the address, at the address of the request.
     pub path: String,
-    /// When it ends, if nobody has used it before.
+    /// The time when it ends, if nobody has used it before.
     #[schemars(with = "String")]
     pub expires_at: Timestamp,
     /// As whom it signs in: the name of a token, or `uid` and the number.

@@ -49,7 +49,7 @@ pub(super) async fn backup(args: Backup, env: &Env) -> Result<(), Failure> {
     out(&format!("wrote {counts} to {shown}\n"))
 }
 
-/// What a backup has.
+/// The counts of a backup: its runs, all its items, and the unreadable items of the store.
 pub(super) struct Counts {
     runs: u64,
     items: u64,

@@ -10,7 +10,7 @@ use super::remote::{client, run_name};
 use crate::api::{MachineActivity, MachineView};
 use crate::settings::Env;
 
-/// What Gitea does with a job whose machine ended.
+/// The consequence, at Gitea, for a job whose machine ended.
 const FAILS_LATER: &str = "Gitea usually fails it 10 to 15 min later";
 /// The number of tries after write conflicts with the controller.
 const TRIES: usize = 5;

@@ -155,7 +155,7 @@ pub async fn examine(file: Option<&Path>, env: &Env, reach: CheckScope) -> Repor
     Report::new(checks)
 }
 
-/// What `serve` refuses is a warning here: an argument may allow it.
+/// Returns a warning about a setting that `serve` refuses: an argument may allow it.
 fn safety_check(finding: &Finding) -> Check {
     let Finding { allowed_by, message, fix } = finding;
     let fix = match allowed_by {

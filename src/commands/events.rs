@@ -132,7 +132,7 @@ impl Watch {
     }
 }
 
-/// Why a stream is not followed any more.
+/// The reason why a stream is not followed any more.
 enum Stopped {
     /// It is followed again.
     Down(String),

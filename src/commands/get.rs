@@ -143,7 +143,7 @@ async fn known_class(client: &Client, kind: Kind, class: &str) -> Result<(), Fai
     Err(Failure::not_found(format!("class `{shown}` not found")).hint(hint))
 }
 
-/// How a list is shown.
+/// The options for showing a list.
 #[derive(Clone, Copy)]
 struct View<'a> {
     args: &'a Get,

@@ -11,12 +11,12 @@ use crate::api::status::{StatusView, Webhooks};
 /// The maximum time for an answer.
 const DEADLINE: Duration = Duration::from_secs(5);
 
-/// What a running server reports.
+/// The report of a running server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Live {
     /// The server's address.
     pub(super) url: String,
-    /// What is well there and what is not; `None` if `/v1/status` cannot be read.
+    /// The state of the server; `None` if `/v1/status` cannot be read.
     pub(super) status: Option<StatusView>,
 }
 

@@ -18,7 +18,7 @@ const FOLLOW_EVERY: Duration = Duration::from_secs(1);
 /// The bytes that are read each time while following.
 const FOLLOW_TAIL: usize = 256 * 1024;
 
-/// How long a log is there.
+/// The time for which a log is there, as a hint.
 const THERE_UNTIL: &str = "a log is there until half an hour after the end of a `process:` \
      machine, and until some minutes after it in EC2";
 

@@ -26,7 +26,7 @@ pub(super) struct Reach {
     pub(super) socket: Option<PathBuf>,
     /// The token.
     pub(super) token: Option<Secret>,
-    /// Which server is believed to be it.
+    /// The servers that are believed to be it.
     pub(super) trust: Trust,
 }
 

@@ -20,7 +20,7 @@ use crate::settings::{self, Env, Loaded, Settings, StoreUrl};
 
 /// Items that are written together.
 const PART: usize = 100;
-/// How long servers of the same table leave it alone after a renewal.
+/// The time after a renewal for which servers of the same table leave it alone.
 const LEASE: SignedDuration = SignedDuration::from_secs(60);
 const RENEWED_AFTER: Duration = Duration::from_secs(15);
 

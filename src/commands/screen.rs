@@ -1,4 +1,4 @@
-//! What standard output can show.
+//! The capabilities of standard output.
 
 use std::io::{IsTerminal as _, stdout};
 

@@ -14,7 +14,7 @@ use crate::server::{self, Role};
 use crate::settings::{self, ComputeUrl, Env, Loaded, Source, Validity};
 use crate::telemetry::{self, traces};
 
-/// How long the end of the server waits for a collector of traces.
+/// The maximum wait for a collector of traces at the end of the server.
 const LAST_SPANS: Duration = Duration::from_secs(2);
 
 /// Runs the server until a signal. `process:` machines inherit selected `variables`.

@@ -1,4 +1,4 @@
-//! What the status adds to the tables of `get` and to `describe`.
+//! The additions of the status to the tables of `get` and to `describe`.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::commands::client::Client;
 use crate::commands::print::{self, Cell, Column, Tone};
 use crate::words::reasons::NO_CLASS;
 
-/// How long a table waits for the status, which it only adds.
+/// The maximum wait of a table for the status, which it only adds.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Returns the status for a table; `None` if the server does not answer soon, or is older.

@@ -1,4 +1,4 @@
-//! What an argument names: a run, by its name, its job's ID or its job's URL, or a machine.
+//! The target of an argument: a run, by its name, its job's ID or its job's URL, or a machine.
 
 use tinqs_ci_reconciler::model::{Run, RunName};
 use tinqs_ci_reconciler::text::cut;

@@ -1,4 +1,4 @@
-//! What a configuration does that is not safe: `serve` refuses to start with it, unless an argument
+//! The unsafe settings of a configuration: `serve` refuses to start with one, unless an argument
 //! allows it, and `doctor` reports it.
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -26,7 +26,7 @@ const IN_MEMORY: [i64; 2] = [0x0102_1994, 0x8584_58f6];
 pub(super) struct Finding {
     /// The argument of `serve` that allows it; `None` if it is only questionable.
     pub(super) allowed_by: Option<&'static str>,
-    /// What it is.
+    /// The problem.
     pub(super) message: String,
     /// The remedy.
     pub(super) fix: String,
@@ -291,8 +291,8 @@ mod tests {
         assert_eq!(checked(), None);
     }
 
-    /// What the kernel lists of a mount: its point, its device, and whether it is read-only or in
-    /// memory.
+    /// Returns the mounts that the kernel lists: the point, the device, and whether it is read-only
+    /// or in memory.
     fn mounts() -> Vec<(String, String, bool)> {
         let listed = std::fs::read_to_string("/proc/self/mountinfo").expect("on Linux");
         let mount = |line: &str| {

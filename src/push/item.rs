@@ -16,7 +16,7 @@ pub(super) struct Item {
     pub(super) content: Content,
 }
 
-/// What a delivery tells.
+/// The content of a delivery.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Content {
     /// A change from which workflows may start.

@@ -44,7 +44,7 @@ use tinqs_ci_aws::events::{self, Message};
 const RESERVE: Duration = Duration::from_secs(1);
 /// The time for work after a webhook: Gitea waits 5 s for the response (`DELIVER_TIMEOUT`).
 const WEBHOOK: Duration = Duration::from_secs(4);
-/// How long a collector of traces may take at the end of an invocation, within [`RESERVE`].
+/// The maximum time to send the last spans of an invocation to a collector, within [`RESERVE`].
 const LAST_SPANS: Duration = Duration::from_millis(500);
 /// Reconciling ends after this time without a wake-up.
 const IDLE: Duration = Duration::from_millis(50);

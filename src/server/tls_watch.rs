@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::file_watch::{Seen, Why};
 use crate::settings::{Tls, Validity};
 
-/// What to do about a certificate that will not last.
+/// The remedy for a certificate that has expired, or will soon.
 const RENEW: &str = "renew it; its files are read again when they change";
 
 /// The files of the certificate in force, and what was told of it.

@@ -1,4 +1,4 @@
-//! Where a server of this host can be reached, by the configuration beside a command.
+//! The addresses of a server of this host, by the configuration beside a command.
 //!
 //! Only what leads to the server is read: a command works although it cannot read the credentials
 //! of the forge, or the configuration has mistakes elsewhere.
@@ -28,7 +28,7 @@ const USUAL_RUNTIME: &str = "/run/tinqs-ci";
 /// The address of the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocalServer {
-    /// Where its socket may be, in order.
+    /// The possible paths of its socket, in order.
     pub sockets: Vec<PathBuf>,
     /// The address of its API.
     pub api: SocketAddr,

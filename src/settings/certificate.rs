@@ -18,7 +18,7 @@ pub struct Tls {
     pub cert: PathBuf,
     /// The file of its private key.
     pub key: PathBuf,
-    /// What the files held when they were read.
+    /// The content of the files when they were read.
     pub identity: Identity,
 }
 

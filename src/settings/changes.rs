@@ -1,4 +1,4 @@
-//! What a configuration that is read again changes, and what of it needs a restart.
+//! The changes of a configuration that is read again, and those of them that need a restart.
 
 use tinqs_ci_gitea::Config;
 use tinqs_ci_reconciler::model::{Class, MachineSpec, Secret};
@@ -8,7 +8,7 @@ use super::types::{ComputeUrl, Server, Settings};
 /// The difference between the settings in force and those read again.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// What takes effect at once: `class linux: changed limit, max_age`, `forge.token`.
+    /// Changes that take effect at once: `class linux: changed limit, max_age`, `forge.token`.
     pub changed: Vec<String>,
     /// Keys whose new value takes effect at the next start: `server.api`.
     pub restart: Vec<String>,

@@ -32,11 +32,11 @@ pub struct Loaded {
     pub file: Option<PathBuf>,
     /// Values that are allowed but probably unintended, one per line.
     pub warnings: Vec<String>,
-    /// Where credentials of the settings were read from that can be read again.
+    /// The sources of those credentials of the settings that can be read again.
     pub secret_sources: SecretSources,
 }
 
-/// Where the configuration is read from, and read again.
+/// The source of the configuration, which can be read again.
 #[derive(Clone, Debug, Default)]
 pub struct Source {
     /// The file that the command line names.

@@ -12,7 +12,7 @@ use super::tree::Value;
 const DECIMALS: usize = 6;
 /// The digits before it.
 const DIGITS: usize = 9;
-/// What is said about a price of 0.
+/// The reason why a price of 0 is refused.
 const WHY_NO_PRICE_IS_0: &str = "0 would hide every cost; remove the line, and its cost is unknown";
 /// The word for no budget.
 const NO_BUDGET: &str = "none";

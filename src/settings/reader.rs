@@ -22,7 +22,7 @@ pub(super) struct Findings<'a> {
     pub(super) env: &'a Env,
     pub(super) mistakes: RefCell<Vec<Mistake>>,
     pub(super) warnings: RefCell<Vec<Mistake>>,
-    /// Where credentials were read from.
+    /// The sources of the credentials that were read.
     pub(super) secret_sources: RefCell<SecretSources>,
     /// The Region of `compute`: that of secrets in AWS, too.
     pub(super) region: Option<&'a str>,

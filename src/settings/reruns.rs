@@ -1,4 +1,4 @@
-//! Which lost jobs of a class are run again.
+//! The lost jobs of a class that are run again.
 
 use tinqs_ci_reconciler::model::{MachineSpec, RerunJobs, RerunPolicy};
 

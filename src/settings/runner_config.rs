@@ -13,7 +13,7 @@ use super::tree::Value;
 
 /// The maximum size in bytes in the boot script, which EC2 limits as a whole.
 const MOST: usize = 3_300;
-/// What a certificate in PEM begins with.
+/// The beginning of a certificate in PEM.
 const PEM: &str = "-----BEGIN CERTIFICATE-----";
 /// Ten minutes, in seconds.
 const LONGEST_WAIT: i64 = 600;

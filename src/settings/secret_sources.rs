@@ -1,4 +1,4 @@
-//! Where credentials are stored that are read again: files, and AWS.
+//! The sources of credentials that are read again: files, and AWS.
 
 use std::path::{Path, PathBuf};
 
@@ -30,7 +30,7 @@ pub struct SecretInAws {
     pub region: Option<String>,
 }
 
-/// Where the credentials of the settings were read from that can be read again.
+/// The sources of those credentials of the settings that can be read again.
 #[derive(Clone, Debug, Default)]
 pub struct SecretSources {
     /// Files.

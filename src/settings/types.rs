@@ -26,7 +26,7 @@ pub struct Settings {
     pub compute: ComputeUrl,
     /// As whom machines on this host run.
     pub process: ProcessUser,
-    /// How fast machines are launched in EC2.
+    /// The rate of launches in EC2.
     pub launches: LaunchRate,
     /// The HTTP server.
     pub server: Server,
@@ -78,7 +78,7 @@ pub enum ComputeUrl {
     Ec2(String),
 }
 
-/// How fast machines are launched in EC2; `None`: slightly below what EC2 allows every account.
+/// The rate of launches in EC2; `None`: slightly below what EC2 allows every account.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct LaunchRate {
     /// Launches per second after a burst.
@@ -119,7 +119,7 @@ pub struct Server {
     pub own_token: Option<Token>,
     /// The secrets that sign webhooks beside `forge.webhook_secret`, which is the first of them.
     pub webhook_secrets: Vec<Secret>,
-    /// Which log lines are written, in the form of `TINQS_CI_LOG`, which overrides it.
+    /// The filter of log lines, in the form of `TINQS_CI_LOG`, which overrides it.
     pub log: Option<String>,
     /// Whether the function writes metrics for `CloudWatch` to stdout.
     pub emf: bool,

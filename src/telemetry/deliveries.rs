@@ -48,7 +48,7 @@ pub enum Handled {
     Refused {
         /// The reason, and the remedy.
         why: String,
-        /// Whose fault it is.
+        /// The kind of the reason.
         fault: Fault,
     },
 }

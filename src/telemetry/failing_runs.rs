@@ -31,7 +31,7 @@ pub struct FailingRun {
     pub message: String,
     /// Since when its reconciles fail for this reason.
     pub since: Timestamp,
-    /// When it is tried again at the latest.
+    /// The latest time of its next reconcile.
     pub next: Option<Timestamp>,
 }
 

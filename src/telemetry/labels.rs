@@ -68,7 +68,7 @@ pub const REFUSED: [&str; 5] = ["capacity", "unsupported", "addresses", "quota",
 pub const REFUSALS: &str = "refused";
 /// A breaker that machines opened whose runners never came online.
 pub const NEVER_ONLINE: &str = "never_online";
-/// What opened a breaker.
+/// Causes for which a breaker opens.
 pub const BREAKER_CAUSES: [&str; 2] = [REFUSALS, NEVER_ONLINE];
 /// The queue of wake-ups, and its dead-letter queue.
 pub const MESSAGE_QUEUES: [&str; 2] = ["events", "dlq"];

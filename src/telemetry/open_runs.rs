@@ -30,7 +30,7 @@ const PATIENCE: Duration = Duration::from_millis(30);
 const ASKED_AGAIN: Duration = Duration::from_mins(5);
 /// The maximum number of writes that are kept for a list. With more, the runs are listed again.
 const WRITES: usize = 16_384;
-/// Who only follows changes uses a list for a second for so many runs,
+/// A reader that only follows changes uses a list for one second per this many runs,
 const PER_SECOND: u32 = 10_000;
 /// and at most for this time: polls list the runs as often.
 const FOLLOWED: Duration = Duration::from_secs(10);
@@ -39,7 +39,7 @@ const FOLLOWED: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug)]
 pub struct Listing {
     runs: Arc<Vec<OpenRun>>,
-    /// When they were listed.
+    /// The time when they were listed.
     pub at: Timestamp,
     /// The number of the listing in this process.
     pub number: u64,
@@ -75,12 +75,12 @@ struct State {
     last: u64,
     /// The listings that have begun and not ended.
     underway: BTreeSet<u64>,
-    /// What was written since the first of them began.
+    /// The writes since the first of them began.
     written: Writes,
     /// Listings that began before this write lack some that were dropped.
     dropped: u64,
     kept: Option<CachedList>,
-    /// When a listing failed last.
+    /// The time and the error of the last listing that failed.
     failed: Option<(Instant, PortError)>,
 }
 
@@ -88,7 +88,7 @@ struct CachedList {
     listing: Listing,
     began: Instant,
     ended: Instant,
-    /// What was written since it began and is not applied yet.
+    /// The writes since it began that are not applied yet.
     written: Writes,
 }
 

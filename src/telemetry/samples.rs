@@ -1,4 +1,4 @@
-//! How many machines each class wanted and had, minute by minute, for the last two hours.
+//! The machines that each class wanted and had, minute by minute, for the last two hours.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -25,7 +25,7 @@ struct Count {
 /// The highest counts of a class in a minute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sample {
-    /// How many minutes ago: below [`MINUTES`].
+    /// The age in minutes: below [`MINUTES`].
     pub minutes_ago: u32,
     /// Machines that its open runs wanted.
     pub desired: u32,

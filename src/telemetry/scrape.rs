@@ -1,4 +1,4 @@
-//! What `/metrics` answers: the last snapshot, whatever the services do.
+//! The answer of `/metrics`: the last snapshot, whatever the services do.
 //!
 //! Every listing of the open runs, of whatever origin, makes the snapshot. A scrape that finds it
 //! old asks for a new one, but hardly waits for it: a slow or unreachable store delays no scrape.
@@ -25,10 +25,10 @@ const FIRST: Duration = Duration::from_secs(1);
 /// The last exported values.
 #[derive(Default)]
 pub(super) struct Shown {
-    /// When the open runs were listed. Held while the gauges change or are read, so that a scrape
-    /// sees one snapshot.
+    /// The time when a listing of the open runs was last shown. Held while the gauges change or are
+    /// read, so that a scrape sees one snapshot.
     listed: Mutex<Option<Instant>>,
-    /// When the queue was last asked what it holds: no loop does.
+    /// The time when the queue was last asked for its depth: no loop asks.
     asked: Mutex<Option<Instant>>,
     /// Only one scrape at a time asks.
     asking: tokio::sync::Mutex<()>,

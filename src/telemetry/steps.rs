@@ -1,4 +1,4 @@
-//! What a record that this process wrote tells for metrics and the log: the steps of the path,
+//! The metrics and log lines of a record that this process wrote: the steps of the path,
 //! interruptions.
 
 use tinqs_ci_reconciler::model::{End, EndedBy, Happened, Machine, Milestone, Run, serving};

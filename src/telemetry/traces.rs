@@ -32,12 +32,12 @@ use otlp as engine;
 /// Whether this build can send traces.
 pub const OTLP: bool = cfg!(feature = "otlp");
 
-/// What a span says when its work is done.
+/// The attributes of a span, and its error, told when its work is done.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SpanDetails {
     /// Names, as in the log, and values. Credentials of the configuration are cut out.
     pub attributes: Vec<(&'static str, String)>,
-    /// Why the work failed, likewise.
+    /// The error, if the work failed; credentials are cut out likewise.
     pub error: Option<String>,
 }
 
@@ -60,8 +60,8 @@ impl SpanDetails {
 }
 
 /// Starts to send traces if the standard variables name a collector (`OTEL_EXPORTER_OTLP_ENDPOINT`).
-/// What is wrong with them is one warning, never a reason not to serve. `replica` names this process.
-/// A second call does nothing.
+/// A variable that cannot be used causes one warning, and the process serves without traces.
+/// `replica` names this process. A second call does nothing.
 pub fn start(env: &Env, replica: &str) {
     match variables::collector(env) {
         Ok(None) => {}

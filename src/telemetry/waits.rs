@@ -1,4 +1,4 @@
-//! How long the jobs waited that started lately, by class.
+//! The waits of the jobs that started lately, by class.
 
 use std::collections::{HashMap, VecDeque};
 

@@ -26,7 +26,7 @@ fn queued(job: i64) -> String {
     .to_string()
 }
 
-/// What these tests ask of a host.
+/// The operations of these tests on a host.
 pub(crate) trait FullDisk {
     /// Delivers a signed `queued` webhook of a job. Returns the status and `Retry-After`.
     async fn deliver(&self, job: i64) -> (u16, Option<String>);

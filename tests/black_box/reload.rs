@@ -16,7 +16,7 @@ const NEW_SECRET: &str = "rotated-hook-secret";
 /// A job that only a webhook announces.
 const TOLD: i64 = 9_100_000;
 
-/// What these tests ask of a host.
+/// The operations of these tests on a host.
 trait Reloading {
     fn configuration(&self) -> String;
     fn write_configuration(&self, text: &str);

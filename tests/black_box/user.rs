@@ -167,7 +167,7 @@ pub(crate) async fn machines_of_another_user_are_found_again_and_ended() {
     drop(pushed);
 }
 
-/// What cannot work is refused at the start, with the reason.
+/// A user that cannot be used is refused at the start, with the reason.
 pub(crate) async fn a_user_that_cannot_be_used_is_named_at_the_start() {
     let Some((mut host, jobs)) = host_with_user() else { return };
     chown(&jobs, Some(0), Some(0)).expect("owned");

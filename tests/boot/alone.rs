@@ -8,7 +8,7 @@ use tinqs_ci_testing::fake_runner::{Fake, carrying};
 
 use super::{attempt_id, in_seconds, usual, wait_until};
 
-/// Where the script looks up the home of its user, as cloud-init gives it none.
+/// The command with which the script finds the home of its user, as cloud-init gives it none.
 const LOOK_UP: &str = "HOME=~";
 
 /// Returns the script with the fake's directories instead of `/etc`, `/run` and that home.
@@ -66,7 +66,7 @@ pub(super) fn powered_off(fake: &Fake, mut child: Child) {
     assert_eq!(fake.heard("power"), "poweroff\nshutdown -h now\n");
 }
 
-/// What the script does without HOME, or with an empty one, gives the home of the user in bash.
+/// The lookup of the script, without HOME or with an empty one, gives the home of the user in bash.
 #[test]
 fn bash_looks_up_the_home_of_its_user() {
     let attempt_id = attempt_id();

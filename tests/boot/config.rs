@@ -1,4 +1,4 @@
-//! What a class adds to the runner's configuration.
+//! The additions of a class to the runner's configuration.
 
 use std::collections::BTreeMap;
 

@@ -33,7 +33,7 @@ const BEGAN: &str = "the boot script began";
 const LOGIN: &str = "the environment of a login is read";
 const AUTHORITY: &str = "installing the authority of the class";
 
-/// What the boot script says around a runner that takes one job.
+/// The messages of the boot script around a runner that takes one job.
 const QUICK: [&str; 2] = ["starting gitea-runner", "the runner ended with status 0: powering off"];
 
 /// Returns what the boot script said beside the steps of every boot.

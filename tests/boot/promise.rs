@@ -1,5 +1,5 @@
-//! What the boot script promises, whatever happens on the machine: no runner starts after `start_by`,
-//! and an idle one is drained `idle_within` after its first start.
+//! The promise of the boot script, whatever happens on the machine: no runner starts after
+//! `start_by`, and an idle one is drained `idle_within` after its first start.
 
 use std::time::{Duration, Instant};
 

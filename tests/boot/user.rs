@@ -39,7 +39,7 @@ pub(super) fn booted(fake: &Fake, user: &str, docker: bool, instance_profile: &s
     boot_alone(fake, &script(&attempt_id, 0, &attempt));
 }
 
-/// What is said where the job cannot reach the metadata service, and where it may become root.
+/// The messages where the job cannot reach the metadata service, and where it may become root.
 const CLOSED: &str = "the instance metadata service is closed to runner";
 const IN_DOCKER: &str = "runner is in the group docker: a job can become root, nothing is fenced";
 const HAS_SUDO: &str =

@@ -46,7 +46,7 @@ fn a_missing_temporary_directory_is_reported() {
 /// A demo that runs until the end of the test.
 struct Demo {
     _program: Running,
-    /// What it prints. It would end without a reader.
+    /// The lines that it prints. It would end without a reader.
     _told: Box<dyn Iterator<Item = String>>,
     address: String,
 }

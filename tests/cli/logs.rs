@@ -83,7 +83,7 @@ fn log(text: &str) -> Answer {
 const LOG: &str = "GET /v1/machines/tq-job-2-0a1b2c3d-2-0/log?tail=1048576";
 const FOLLOWED: &str = "GET /v1/machines/tq-job-2-0a1b2c3d-2-0/log?tail=262144";
 
-/// What the server says about a job's ID or URL.
+/// Returns the server's answer about a job's ID or URL.
 fn found(line: &str) -> Answer {
     let what = line.strip_prefix("GET /v1/why?what=").unwrap_or_default();
     let page = what.strip_prefix("https%3A%2F%2Fforge.example%2Facme%2Fweb%2Factions%2Fruns%2F");

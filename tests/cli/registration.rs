@@ -1,4 +1,4 @@
-//! Where runners are registered: what `serve` and `doctor` say about the token's right to do it.
+//! The registration of runners: what `serve` and `doctor` say about the token's right to it.
 
 use serde_json::json;
 

@@ -25,7 +25,7 @@ struct Terminal {
     screen: Arc<Mutex<String>>,
     /// Copies what the command shows to the screen, until the command has ended.
     copier: JoinHandle<()>,
-    /// How much of the screen was read already.
+    /// The length of the part of the screen that was read already, in bytes.
     read: usize,
 }
 

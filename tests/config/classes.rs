@@ -1,4 +1,4 @@
-//! Which jobs a class serves, and how many machines it may have.
+//! The jobs that a class serves, and the number of machines it may have.
 
 use jiff::SignedDuration;
 

@@ -1,4 +1,4 @@
-//! What rule 22 reads and does: which runners have jobs, and that a registration gets no more.
+//! The reads and effects of rule 22: which runners have jobs, and that a registration gets no more.
 
 use serde_json::{Value, json};
 use tinqs_ci_gitea::{Config as Settings, RegisterIn, Scope};

@@ -13,7 +13,7 @@ const CI: &str = ".gitea/workflows/ci.yml";
 const RELEASE: &str = ".gitea/workflows/release.yml";
 const DIALECTS: [Dialect; 3] = [Dialect::V1_25, Dialect::V1_26, Dialect::V1_27];
 
-/// What a release runs, in this order.
+/// The steps of a release, in this order.
 const STEPS: [&str; 9] =
     ["tag", "binary", "deb", "image", "zip", "sbom", "sums", "sign", "publish"];
 

@@ -15,7 +15,7 @@ use tinqs_ci::commands;
 
 use crate::book::{Block, all, pages, read};
 
-/// What no test has.
+/// The requirements that no test meets.
 const NEEDS: &[&str] = &[
     "a cluster",
     "a container registry",
@@ -35,7 +35,7 @@ const PLACEHOLDERS: &[(&str, &str)] = &[
     ("URL", "https://git.example.com/acme/widget/actions/runs/1"),
 ];
 
-/// What a mark says.
+/// The content of a mark.
 #[derive(Debug, PartialEq, Eq)]
 enum Mark {
     /// Tests, each as its file and name.

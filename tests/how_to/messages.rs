@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use crate::book::{pages, read, root};
 
-/// Where messages come from.
+/// The sources of messages.
 const SOURCES: &[&str] = &["adapters", "deploy", "helm", "reconciler/src", "src", "workflow/src"];
 /// The first words of code spans that are commands.
 const PROGRAMS: &[&str] =

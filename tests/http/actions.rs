@@ -1,4 +1,4 @@
-//! What a person does on the page: the question before, the action, and who may not.
+//! The actions of a person on the page: the question before, the action, and who may not.
 
 use axum::body::Body;
 use axum::http::StatusCode;

@@ -12,7 +12,7 @@ use crate::asking::{Answer, TestServer, settings};
 use crate::status::sweep;
 use crate::world::{add_run, name};
 
-/// What breaks a page that does not escape it.
+/// Text that breaks a page that does not escape it.
 const HOSTILE: &str = "</td><script>alert(1)</script>\"'><img src=x onerror=alert(2)>\u{202e}";
 
 async fn screen(asked: &TestServer, path: &str) -> Answer {

@@ -81,7 +81,7 @@ async fn again(asked: &TestServer) -> TestServer {
     other
 }
 
-/// What the machine that was launched 36 minutes ago has cost since midnight UTC.
+/// Returns the cost since midnight UTC of the machine that was launched 36 minutes ago.
 fn since_midnight() -> u64 {
     let now = Timestamp::now();
     let seconds = now.duration_since(begin_of(day_of(now))).as_secs().min(36 * 60);

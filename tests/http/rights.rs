@@ -11,7 +11,7 @@ use crate::doors::{LOOPBACK, NO_TOKEN, READS, door};
 use crate::openapi::operations;
 use crate::world::add_run;
 
-/// What the calls of the test world that change something are named.
+/// The names of the calls of the test world that change something.
 const CHANGES: [&str; 8] =
     ["put", "remove", "pause", "resume", "launch", "terminate", "register", "retire"];
 

@@ -18,7 +18,7 @@ use crate::world::add_run;
 pub(crate) const READS: &str = "reads-canary-66dd-0123";
 pub(crate) const HTML: (&str, &str) = ("accept", "text/html");
 pub(crate) const NONE: (&str, &str) = ("authorization", "");
-/// What a browser says of a request that a page of this server makes it send.
+/// The header that a browser adds to a request that a page of this server makes it send.
 pub(crate) const OWN: (&str, &str) = ("sec-fetch-site", "same-origin");
 pub(crate) const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
 

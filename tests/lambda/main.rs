@@ -29,7 +29,7 @@ const TOKEN: &str = "lambda-api-token";
 /// The name of the queue in SQS.
 const QUEUE: &str = "wakes";
 
-/// How a function is started.
+/// The options of a function and its world.
 #[derive(Clone, Copy, Default)]
 struct Setup {
     /// The forge sends webhooks to its Function URL.

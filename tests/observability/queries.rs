@@ -11,7 +11,7 @@ use crate::registry::Registry;
 /// Functions of a counter's growth.
 const OF_GROWTH: [&str; 3] = ["rate", "increase", "irate"];
 
-/// What a query reads.
+/// The families, windows and labels that a query reads.
 #[derive(Default)]
 pub(crate) struct Reads {
     /// The families.

@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 
 use collector::{Collector, Span};
 
-/// What a header for the collector holds.
+/// The value of a header for the collector, which is a credential.
 const KEY: &str = "collector-key";
 const SUCCESS: Status = Status::Done(Conclusion::Success);
 

@@ -27,7 +27,7 @@ use tinqs_ci_reconciler::model::{
 use tinqs_ci_reconciler::ports::{Expect, RunStore};
 use tinqs_ci_testing::{TestWorld, make};
 
-/// What changes the page if any of it is markup.
+/// Text that changes the page if any of it is markup.
 pub(crate) const HOSTILE: &str = "</td><img src=x onerror=\"document.body.dataset.attacked=1\">\
                                   <script>document.body.dataset.attacked=2</script>";
 
@@ -47,17 +47,17 @@ type Action = Box<dyn FnOnce(&Host) + Send>;
 #[derive(Clone)]
 pub(crate) struct Host {
     world: Arc<TestWorld>,
-    /// Where requests get the token.
+    /// The address at which requests get the token.
     address: SocketAddr,
-    /// Where they do not.
+    /// The address at which they do not.
     door: SocketAddr,
     gate: Arc<Gate>,
-    /// What the server writes to: it has an event of each change.
+    /// The store to which the server writes: it has an event of each change.
     store: Arc<dyn RunStore>,
     runtime: Arc<tokio::runtime::Runtime>,
 }
 
-/// What happens with a request for a screen.
+/// Counts the requests for screens, and says what happens with them.
 #[derive(Default)]
 struct Gate {
     refuses: AtomicBool,

@@ -204,14 +204,14 @@ pub(super) fn of(path: &str) -> &'static str {
 
 /// The folder of the files that examples name.
 const FOLDER: &str = "/etc/tinqs-ci/";
-/// What a class in EC2 must say.
+/// The required keys of a class in EC2.
 const MACHINES: &str = r#"
 [class.machines]
 kinds = ["c7a.medium"]
 subnets = ["subnet-0123456789abcdef0"]
 image = "ami-0123456789abcdef0"
 "#;
-/// What every configuration must say.
+/// The required keys of every configuration.
 const FORGE: &str = r#"
 [forge]
 url = "https://git.example.com"

@@ -24,7 +24,7 @@ const CLASS: &str =
 /// The time within which a reason must appear or vanish: polls and reconciles take seconds.
 const SOON: Duration = Duration::from_mins(1);
 
-/// What a command printed, and its exit code.
+/// The output of a command, and its exit code.
 struct Printed {
     code: Option<i32>,
     text: String,

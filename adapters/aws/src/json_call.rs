@@ -70,7 +70,7 @@ impl JsonCall {
     /// repeated: who needs the value asks again later.
     ///
     /// # Errors
-    /// Why there is no response.
+    /// The request cannot be signed, or there is no response; the error says why.
     pub(crate) async fn send(self, config: &SdkConfig, body: &Value) -> Result<Reply, String> {
         let signed = self.signed(config, body.to_string()).await;
         let signed =

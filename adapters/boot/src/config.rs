@@ -4,14 +4,14 @@ use std::fmt::Write as _;
 
 use tinqs_ci_reconciler::model::{RunnerCache, RunnerConfig};
 
-/// How many seconds the runner waits for Docker, which may start after it.
+/// The maximum wait of the runner for Docker, which may start after it, in seconds.
 const DOCKER_TIMEOUT: u32 = 60;
 
-/// What the boot script promises, and how long the runner waits for the answer to a fetch, by
-/// default 5 s. A fetch assigns the job, and then the forge still has work to do before it answers.
-/// Before Gitea 1.27 the job of a runner that has given up by then is *running* without anybody who
-/// runs it. A fetch does not wait for work, so that a longer time costs nothing. 30 s are half the
-/// minute after which Gitea calls a runner that does not fetch offline.
+/// The promises of the boot script, and the maximum wait of the runner for the answer to a fetch,
+/// which is 5 s by default. A fetch assigns the job, and then the forge still has work to do before
+/// it answers. Before Gitea 1.27 the job of a runner that has given up by then is *running* without
+/// anybody who runs it. A fetch does not wait for work, so that a longer time costs nothing. 30 s
+/// are half the minute after which Gitea calls a runner that does not fetch offline.
 const BEGIN: &str = "cat >config.yaml <<END || fail
 log:
   level: info

@@ -27,7 +27,7 @@ const ENVIRONMENT: &str = include_str!("environment.sh");
 const CA: &str = include_str!("ca.sh");
 /// Fetches a runner where there is none.
 const DOWNLOAD: &str = include_str!("download.sh");
-/// What is done where there is none and the class names none.
+/// Fails where there is none and the class names none.
 const NO_DOWNLOAD: &str = r#"fetch() {
   say "$why: install gitea-runner, or act_runner 0.3.1 or later, where machines boot"
   return 1
@@ -38,11 +38,11 @@ const NO_DOWNLOAD: &str = r#"fetch() {
 const END: &str = include_str!("end.sh");
 /// Keeps the machine after a job that asked for it.
 const HOLD: &str = include_str!("hold.sh");
-/// What machines that are not held have instead.
+/// The replacement of [`HOLD`] for machines that are not held.
 const NO_HOLD: &str = "hold_file=\nhold_machine() { :; }\n";
 /// Heeds the notice that a Spot machine gets before the cloud takes it back.
 const NOTICE: &str = include_str!("notice.sh");
-/// What other machines have instead: no notice comes.
+/// The replacement of [`NOTICE`] for other machines: no notice comes.
 const NO_NOTICE: &str = "take_notice() { :; }\n\n";
 /// Configures and starts the runner until `start_by`, drains it when idle, waits, powers off.
 const RUNNER: &str = include_str!("runner.sh");

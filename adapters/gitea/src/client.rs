@@ -51,7 +51,7 @@ pub use send::{Contact, Deadlines};
 pub use setup::{Access, Hook, Rights, TokenOwner, User};
 pub use workflow_runs::{RunJob, WorkflowRun};
 
-/// How long the name of a repository is cached: it can be given to another one.
+/// The time for which the name of a repository is cached: it can be given to another one.
 const CACHED_FOR: SignedDuration = SignedDuration::from_mins(10);
 
 /// The reason why the client cannot be built.

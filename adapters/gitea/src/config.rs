@@ -22,7 +22,7 @@ pub struct Config {
     pub demand: Demand,
     /// Scope of the job and runner lists.
     pub scope: Scope,
-    /// Where runners are registered.
+    /// Level at which runners are registered.
     pub register_in: RegisterIn,
     /// Interval between reads of the job list.
     pub poll_every: SignedDuration,
@@ -42,7 +42,7 @@ pub enum Demand {
     Push,
 }
 
-/// Where runners are registered, and so whose jobs they can get.
+/// Level at which runners are registered, which decides whose jobs they can get.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RegisterIn {
     /// Each in the repository of the job that it is made for.

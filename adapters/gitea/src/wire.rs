@@ -71,7 +71,7 @@ pub(crate) struct ApiJob {
     pub(crate) runner_id: i64,
     #[serde(deserialize_with = "nullable")]
     pub(crate) runner_name: String,
-    /// Which attempt, see [`crate::job_times`]; `None` if the server does not tell it.
+    /// The number of the attempt, see [`crate::job_times`]; `None` if the server does not tell it.
     pub(crate) run_attempt: Option<i64>,
     #[serde(deserialize_with = "moment")]
     pub(crate) created_at: Option<Timestamp>,

@@ -115,7 +115,7 @@ pub enum HostError {
     User {
         /// The user.
         name: String,
-        /// What is wrong with it.
+        /// The problem with the user.
         why: String,
     },
     /// The controller may not act for the machines' user.

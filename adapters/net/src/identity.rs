@@ -17,7 +17,7 @@ use tokio_rustls::TlsAcceptor;
 
 pub use tokio_rustls::server::TlsStream;
 
-/// What the server speaks over TLS.
+/// The protocol that the server speaks over TLS.
 const PROTOCOL: &[u8] = b"http/1.1";
 /// A name that no certificate has; the verifier answers with those that it has.
 const NO_NAME: &str = "names-of-this-certificate.invalid";
@@ -44,7 +44,7 @@ pub enum Part {
     Key,
 }
 
-/// Why a certificate and a key cannot be used. No message has a part of the key.
+/// The reason why a certificate and a key cannot be used. No message has a part of the key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Flaw {
     /// The text has no certificate.
@@ -219,7 +219,7 @@ fn is_encrypted(text: &[u8]) -> bool {
     })
 }
 
-/// What clients see in a certificate.
+/// The parts of a certificate that clients see.
 struct Certificate {
     names: Vec<String>,
     valid_from: i64,

@@ -75,7 +75,7 @@ pub fn http_client_of(trust: &Trust) -> reqwest::Result<reqwest::ClientBuilder> 
     }
 }
 
-/// Why a client and a server found no common TLS.
+/// The reason why the TLS handshake of a client with a server failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Distrust {
     /// No authority that the client knows has issued the certificate.

@@ -18,7 +18,7 @@ pub(in crate::commands) struct Drift {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(in crate::commands) enum DriftOutput {
-    /// What differs, why, and what comes next
+    /// The differences, their causes, and the next steps
     Text,
     /// A table, one line each
     Wide,

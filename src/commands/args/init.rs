@@ -24,7 +24,7 @@ pub(in crate::commands) struct Init {
     /// The jobs to serve: all, user, org:NAME or repo:OWNER/NAME
     #[arg(long)]
     pub(in crate::commands) scope: Option<String>,
-    /// How waiting jobs are found
+    /// The source of waiting jobs
     #[arg(long, value_enum, default_value_t = DemandArg::Auto)]
     pub(in crate::commands) demand: DemandArg,
     /// The labels of the machines, separated by commas; * serves any job except `host`; defaults to

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-/// What `serve` does although it is not safe.
+/// The unsafe things that `serve` is allowed to do.
 #[derive(Clone, Copy, Debug, Default, Args)]
 #[allow(clippy::struct_excessive_bools, reason = "one flag of the command line each")]
 pub(in crate::commands) struct Insecure {

@@ -7,7 +7,7 @@ use crate::api::{Month, UsageBy};
 
 #[derive(Debug, Args)]
 pub(in crate::commands) struct Usage {
-    /// What the rows are sums of
+    /// The grouping of the sums
     #[arg(long, value_enum, default_value_t = By::Repo)]
     pub(in crate::commands) by: By,
     /// The month in UTC: 2026-11; without it, the current one

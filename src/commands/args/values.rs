@@ -34,7 +34,7 @@ pub(in crate::commands) enum SchemaKind {
     Metrics,
 }
 
-/// What a list is sorted by.
+/// The key by which a list is sorted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(in crate::commands) enum Sort {
     Age,

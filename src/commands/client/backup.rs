@@ -6,7 +6,7 @@ use reqwest::{Method, Response};
 
 use super::{Client, Error, unreachable};
 
-/// How long a backup may take. The server ends a connection sooner.
+/// The maximum time for a backup. The server ends a connection sooner.
 const WITHIN: Duration = Duration::from_mins(10);
 
 /// A backup that is being received.

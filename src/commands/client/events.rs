@@ -39,7 +39,7 @@ pub enum Streamed {
 pub struct EventStream {
     response: Response,
     url: reqwest::Url,
-    /// What has arrived of the next message.
+    /// The received bytes of messages that were not returned yet.
     rest: Vec<u8>,
 }
 

@@ -16,7 +16,7 @@ use super::{Error, Fault, faults};
 
 /// A little more than the story takes in simulated time: the clock has caught up after it.
 const STORY: SignedDuration = SignedDuration::from_mins(9);
-/// What a busy host may add to it in real time.
+/// The time that a busy host may add to it, in real time.
 const DELAY: SignedDuration = SignedDuration::from_secs(3);
 /// The interval of pushes.
 const PUSHED_EVERY: Duration = Duration::from_secs(25);
@@ -27,7 +27,7 @@ const REPO: &str = "acme/widget";
 const INCIDENTS_EVERY: i64 = 12;
 /// The push at which the cloud runs out of capacity.
 const NO_CAPACITY_AT: i64 = 3;
-/// How long a job of the push before works, so that it runs while the others wait.
+/// The duration of a job of the push before, so that it runs while the others wait.
 const LONG_WORK: SignedDuration = SignedDuration::from_secs(200);
 /// For how long: a job that waits for more than a minute is drift.
 const NO_CAPACITY: SignedDuration = SignedDuration::from_secs(150);

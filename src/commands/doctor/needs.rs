@@ -61,12 +61,12 @@ fn listener(line: &str, port: u16) -> Option<String> {
     is_it.then(|| words.get(9).map(|inode| format!("socket:[{inode}]")))?
 }
 
-/// What jobs find on this host.
+/// The programs that jobs find on this host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Found {
     pub(super) git: bool,
     pub(super) node: bool,
-    /// Why Docker cannot be used; `None`: it answers.
+    /// The reason why Docker cannot be used; `None`: it answers.
     pub(super) docker: Option<String>,
 }
 

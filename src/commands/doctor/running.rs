@@ -16,7 +16,7 @@ use crate::words::newer::NEWER_RECORD;
 use crate::words::reasons::PRICE_UNKNOWN;
 use crate::words::services::ServiceReason;
 
-/// How to make the three places of the secret the same.
+/// The remedy if the three places of the secret differ.
 const SAME_SECRET: &str = "the webhook in Gitea, forge.webhook_secret and the running server must \
                            have the same secret: run `tinqs-ci webhook remove`, then `tinqs-ci \
                            webhook add`; `tinqs-ci reload` lets the server read a changed secret";

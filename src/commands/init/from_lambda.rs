@@ -18,16 +18,16 @@ use crate::settings::{self, Env, Settings};
 /// The label of jobs that get machines of tinqs-ci while the function serves all others.
 const TRIAL: &str = "tinqs-ci-trial";
 
-/// What to do about a credential file with other content.
+/// The remedy for a credential file with other content.
 const ELSEWHERE: &str = "name another file with --output";
 
-/// What becomes of a variable.
+/// A variable of the function, and the key that replaces it.
 struct Change {
     variable: &'static str,
     key: &'static str,
-    /// What is different; may be empty.
+    /// The difference; may be empty.
     note: &'static str,
-    /// What holds if it is not set; empty: nothing worth a line.
+    /// The value in force if it is not set; empty: nothing worth a line.
     unset: &'static str,
 }
 
@@ -40,7 +40,7 @@ const fn change(
     Change { variable, key, note, unset }
 }
 
-/// What becomes of each variable.
+/// The variables of the function and their keys, in the order of the output.
 const CHANGES: [Change; 18] = [
     change("GITEA_URL", "forge.url", "", ""),
     change("GITEA_TOKEN", "forge.token", "in a file; also needs write:repository", ""),

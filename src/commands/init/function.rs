@@ -44,7 +44,7 @@ const OPTIONAL: [&str; 11] = [
 /// The maximum number of bytes that are read. A function's variables have at most 4 kB.
 const MOST: u64 = 1 << 20;
 
-/// How to get the function's variables.
+/// The command that passes the function's variables to `init`.
 const PIPE: &str = "aws lambda get-function-configuration --function-name NAME | tinqs-ci init \
                     --from-lambda -";
 

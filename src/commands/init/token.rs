@@ -10,7 +10,7 @@ use super::ask::Prompter;
 use crate::commands::failure::Failure;
 use crate::settings::Env;
 
-/// How to get a token.
+/// The way to get a token, as a hint.
 pub(super) const CREATE: &str = "create one in Gitea: Settings → Applications → Generate New Token";
 
 /// The place where the server will find the token.

@@ -20,7 +20,7 @@ const HEAD: usize = 10;
 /// A first part that would be shorter is left out.
 const SHORTEST_HEAD: usize = 4;
 
-/// What the output can show.
+/// The capabilities of the output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Screen {
     /// The width in columns; `None`: lines may be of any length, and nothing is cut.

@@ -230,21 +230,21 @@ fn newest(page: &mut Page, attempt: &Attempt, position: usize, detail: Detail, n
     printed(page, log.as_deref());
 }
 
-/// What the cloud said about the end of the machine.
+/// Adds what the cloud said about the end of the machine.
 fn said(page: &mut Page, reason: Option<&StateReason>) {
     if let Some(reason) = reason {
         page.item(&format!("   cloud: {}", escape(&reason.to_string())));
     }
 }
 
-/// What the machine printed at its end.
+/// Adds what the machine printed at its end.
 fn printed(page: &mut Page, log: Option<&str>) {
     for line in log.unwrap_or_default().lines() {
         page.item(&format!("   log: {}", escape(line)));
     }
 }
 
-/// What happened to the run.
+/// Adds the timeline of the run.
 fn happened(page: &mut Page, run: &Run) {
     page.section("Timeline");
     let rows = timeline::rows(&run.status.timeline);

@@ -17,7 +17,7 @@ mod runs;
 /// The level of detail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Detail {
-    /// What a person needs; a table fits 80 columns where its names allow that.
+    /// The columns that a person needs; a table fits 80 columns where its names allow that.
     Table,
     /// More columns, and internals such as rules.
     Wide,

@@ -37,15 +37,15 @@ const REFRESH: Duration = Duration::from_secs(2);
 const REST: u32 = 10;
 /// and at most this many at once.
 const RECORDS: usize = 50;
-/// Who reads them has this time before others begin.
+/// A reader has this time before another one begins.
 const READ_WITHIN: Duration = Duration::from_secs(30);
 
-/// Who follows events.
+/// The clients that follow events.
 pub(super) struct Clients {
     /// By the name of the token, or the user of the socket.
     shares: Arc<Shares<String>>,
     most: u32,
-    /// When the records of other replicas are to be read again.
+    /// The time from which the records of other replicas are to be read again.
     due: Mutex<Instant>,
     /// The number of the last listing all of whose news were read.
     compared: AtomicU64,

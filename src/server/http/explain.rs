@@ -42,7 +42,7 @@ pub(super) use why::why;
 /// The maximum number of pages searched for the runs of a commit.
 const PAGES: usize = 10;
 const PAGE: usize = 500;
-/// How long `why` waits for the forge before it uses the records alone.
+/// The maximum wait for the forge, before the records are used alone.
 const FORGE_DEADLINE: Duration = Duration::from_secs(8);
 /// The maximum number of changed files in an answer.
 const FILES: usize = 1000;

@@ -5,7 +5,7 @@ use axum::http::StatusCode;
 use super::Refusal;
 use crate::server::state::Role;
 
-/// What an address answers at `/`, by the role of its replica.
+/// A function that returns the answer of an address at `/`, by the role of its replica.
 pub(super) type Line = fn(Role) -> &'static str;
 
 /// `GET /` at the address of webhooks.

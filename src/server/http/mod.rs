@@ -66,7 +66,7 @@ pub const BODY_LIMIT: usize = 10 * 1024 * 1024;
 /// exhausting the memory.
 const BODIES_LIMIT: usize = 64 * 1024 * 1024;
 
-/// How long the server works on a request before it answers 504.
+/// The maximum time for a request, after which the server answers 504.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadlines {
     /// For most requests.
@@ -97,7 +97,7 @@ pub struct App {
     api: Option<SocketAddr>,
     /// Units of [`body::PIECE`] for [`BODIES_LIMIT`].
     bodies: Arc<Shares>,
-    /// Who follows events.
+    /// The clients that follow events.
     event_clients: events::Clients,
     /// The codes of one-time addresses.
     codes: ticket::Codes,

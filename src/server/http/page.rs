@@ -65,7 +65,7 @@ pub(super) fn routes(app: &Arc<App>, deadlines: Deadlines, line: Line) -> Router
     screens.merge(sign_in).route("/assets/{file}", get(assets::file))
 }
 
-/// What a person may do.
+/// Returns the routes of the actions of a person.
 fn acting() -> Router<Arc<App>> {
     let pause = || get(actions::ask_pause).post(actions::pause);
     Router::new()

@@ -1,4 +1,4 @@
-//! Who is at the other end of a connection.
+//! The address or the user at the other end of a connection.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};

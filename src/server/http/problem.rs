@@ -15,7 +15,7 @@ pub(super) const BEARER: HeaderValue = HeaderValue::from_static("Bearer realm=\"
 pub(crate) struct Refusal {
     pub(super) status: StatusCode,
     pub(super) detail: String,
-    /// When to retry, in seconds.
+    /// The wait before a retry, in seconds.
     pub(super) retry_after: Option<u32>,
 }
 

@@ -29,7 +29,7 @@ const BLOCKED_LIMIT: usize = 500;
 const PRICES_READ_EVERY: SignedDuration = SignedDuration::from_mins(5);
 /// The maximum length of a machine's ID.
 const ID_LIMIT: usize = 128;
-/// How long an answer waits for a listing that it needs.
+/// The maximum wait of an answer for a listing that it needs.
 const LIST_WITHIN: Duration = Duration::from_secs(3);
 
 /// Lists machines and registrations for an answer of a Lambda function whose process has not listed

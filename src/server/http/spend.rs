@@ -1,4 +1,4 @@
-//! What the machines cost now, and what this day has cost.
+//! The cost of the machines now, and the cost of this day.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use super::App;
 use super::work::price;
 use crate::api::status::Spend;
 
-/// What was counted is waited for so long. Then the last known sums are shown.
+/// The maximum wait for the counted sums of this day. Then the last known ones are shown.
 const WITHIN: Duration = Duration::from_secs(3);
 
 /// Returns what was spent today.
@@ -17,7 +17,7 @@ pub(super) async fn today(app: &App) -> DaySpend {
     read.unwrap_or_else(|_| app.controller.spend())
 }
 
-/// What is known of the live machines.
+/// The live machines with and without a known price, and the sum of the known prices per hour.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Live {
     priced: usize,

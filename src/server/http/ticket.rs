@@ -1,6 +1,6 @@
-//! What a browser gets instead of a token: the code of a one-time address, then the cookie of a
-//! session. Both are signed with the secret of a token, so that every replica accepts them and
-//! nothing is stored; they end with that token.
+//! Tickets, which a browser gets instead of a token: the code of a one-time address, then the
+//! cookie of a session. Both are signed with the secret of a token, so that every replica accepts
+//! them and nothing is stored; they end with that token.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,4 @@
-//! What machines do, from the records of the runs that use them.
+//! The activity of machines, from the records of the runs that use them.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Which dues of runs are also sent as delayed messages. Pure.
+//! The choice of the dues of runs that are also sent as delayed messages. Pure.
 //!
 //! Nothing runs between invocations, so a due would wait for the schedule. A message is a wake-up
 //! like any other: one that comes early, late, twice or for a finished run causes a reconcile that
@@ -25,7 +25,7 @@ const SHORTEST_DELAY: SignedDuration = SignedDuration::from_secs(1);
 /// The delayed messages of this process.
 #[derive(Debug, Default)]
 pub(super) struct DueMessages {
-    /// When the earliest message of a run comes that is on the way.
+    /// The arrival time of the earliest message on the way for each run.
     on_the_way: BTreeMap<RunName, Timestamp>,
 }
 

@@ -1,4 +1,4 @@
-//! What this process knows of each record, to tell what changed in it.
+//! The last known state of each record in this process, to tell what changed in it.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -18,7 +18,7 @@ const MOST: usize = 200_000;
 
 /// The records, as this process saw them last.
 pub(super) struct SeenRecords {
-    /// What was recorded before this time is not told of a run that is seen first.
+    /// Milestones and conditions before this time are not told of a run that is seen first.
     began: Timestamp,
     runs: HashMap<RunName, Last>,
     /// Finished runs, oldest first.

@@ -69,9 +69,9 @@ pub struct Entry {
     pub object: Object,
     /// The event.
     pub what: EventData,
-    /// When it happened first.
+    /// The time of the first occurrence.
     pub first: Timestamp,
-    /// When it happened last.
+    /// The time of the last occurrence.
     pub last: Timestamp,
     /// The number of occurrences.
     pub count: u64,

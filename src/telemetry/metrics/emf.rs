@@ -30,7 +30,7 @@ const CLASS: &str = "class";
 /// Sums of counters by class, then by name; those of families without classes are under "".
 type Sums = BTreeMap<String, BTreeMap<&'static str, f64>>;
 
-/// What a process has told so far.
+/// The sums that a process has told so far, and the namespace of its metrics.
 pub struct Emf {
     namespace: String,
     told: Mutex<Sums>,

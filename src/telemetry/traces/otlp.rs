@@ -28,7 +28,7 @@ use phases::Phases;
 mod phases;
 mod sender;
 
-/// How many runs that were woken are kept until their next reconcile.
+/// The maximum number of woken runs that are kept until their next reconcile.
 const WOKEN: usize = 1024;
 
 /// The one engine of this process: like the log, traces belong to the process.

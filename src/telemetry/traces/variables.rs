@@ -9,7 +9,7 @@ use crate::settings::Env;
 
 /// The only protocol that this program speaks.
 const PROTOCOL: &str = "http/protobuf";
-/// What the general endpoint lacks: it is for all signals.
+/// The path that the general endpoint lacks: it is for all signals.
 const PATH: &str = "v1/traces";
 /// The samplers that the SDK has, the default first.
 const SAMPLERS: [&str; 6] = [
@@ -20,15 +20,15 @@ const SAMPLERS: [&str; 6] = [
     "always_off",
     "traceidratio",
 ];
-/// How long the collector may take for an answer, by default.
+/// The default of the maximum time for an answer of the collector.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Where traces go.
+/// The destination of traces.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Collector {
     /// The address of the spans, which may have credentials.
     pub(super) url: Url,
-    /// How long one request may take.
+    /// The maximum time for one request.
     #[cfg_attr(not(feature = "otlp"), allow(dead_code, reason = "not used there"))]
     pub(super) timeout: Duration,
     /// The file with authorities that may have issued the collector's certificate.
@@ -55,7 +55,8 @@ impl Collector {
 /// Returns where traces go; `None` if nothing says so, or if they are switched off.
 ///
 /// # Errors
-/// What is wrong with which variable, and what to set; it holds no value that may have credentials.
+/// A variable cannot be used. The error names it, says what is wrong and what to set, and holds no
+/// value that may have credentials.
 pub(super) fn collector(env: &Env) -> Result<Option<Collector>, String> {
     // An empty variable is one that is not set.
     let value = |name: &str| env.get(name).map(|text| text.trim()).filter(|text| !text.is_empty());

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use collect::{Suggestion, of_docs, of_sources};
 use tinqs_ci::commands;
 
-/// What is no command, though it looks like one: the file, the text, and why.
+/// Texts in the form of a command that are none: the file, the text, and why.
 const NO_COMMANDS: &[(&str, &str, &str)] = &[(
     "reconciler/src/plan/decide.rs",
     "tinqs-ci retry",

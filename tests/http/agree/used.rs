@@ -1,4 +1,4 @@
-//! What each view reports about usage, and that they report the same.
+//! The usage in each view, which is the same in all of them.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! What each view tells at one moment, and that they tell the same.
+//! The state in each view at one moment, which is the same in all of them.
 
 use std::collections::BTreeMap;
 

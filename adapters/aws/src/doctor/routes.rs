@@ -24,7 +24,7 @@ pub(super) enum Way {
     Nowhere,
 }
 
-/// What the routes of a class's subnets mean for its machines.
+/// The consequence of the routes of a class's subnets for its machines.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// They reach the internet.

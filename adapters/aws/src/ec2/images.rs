@@ -14,7 +14,7 @@ const PARAMETER: &str = "ssm:";
 /// A parameter is read again after this time.
 const READ_EVERY: SignedDuration = SignedDuration::from_mins(1);
 
-/// What parameters held when they were last read.
+/// The images that parameters held when they were last read.
 #[derive(Default)]
 pub(crate) struct Images(Mutex<HashMap<String, Held>>);
 

@@ -16,7 +16,7 @@ const CODE: usize = 80;
 /// Columns of a message that EC2 sends.
 const MESSAGE: usize = 200;
 
-/// Who owns an instance.
+/// The owner of an instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ownership {
     /// A machine of this installation: its tags name an attempt and a placement, and its client

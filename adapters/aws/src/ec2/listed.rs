@@ -18,7 +18,7 @@ pub(super) struct Listed(Mutex<Inner>);
 
 #[derive(Debug, Default)]
 pub(super) struct Inner {
-    /// When the whole list was last read.
+    /// The time when the whole list was last read.
     pub(super) whole: Option<Timestamp>,
     /// Machines of ours that had not ended, as they were shown last.
     pub(super) open: HashMap<MachineId, Machine>,

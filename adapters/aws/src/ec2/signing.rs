@@ -47,7 +47,7 @@ fn late(asked_at: Timestamp, now: Timestamp) -> Option<String> {
     })
 }
 
-/// When the SDK began with a request.
+/// The time when the SDK began with a request.
 #[derive(Debug)]
 struct BeganAt(Timestamp);
 

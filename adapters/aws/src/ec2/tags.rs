@@ -36,9 +36,9 @@ pub struct Tagged {
     pub registration: i64,
     /// The ID of the repository that the registration serves; 0: every repository of the scope.
     pub repo_id: i64,
-    /// When it powers itself off, in whole seconds.
+    /// The time when it powers itself off, in whole seconds.
     pub deadline: Timestamp,
-    /// What its boot script promises, with `start_by` in whole seconds.
+    /// The promise of its boot script, with `start_by` in whole seconds.
     pub promise: Option<BootPromise>,
     /// Its class.
     pub class: ClassName,

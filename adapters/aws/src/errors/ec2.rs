@@ -156,7 +156,7 @@ fn remedy(code: &str, message: &str) -> &'static str {
     told.or_else(|| request_remedy(code, message)).unwrap_or_default()
 }
 
-/// What a person must allow, enable or renew.
+/// Returns the remedy for a denied call: a person must allow, enable or renew something.
 fn denied_remedy(code: &str, message: &str) -> Option<&'static str> {
     Some(match code {
         "UnauthorizedOperation" => "allow the controller's role this call",
@@ -224,7 +224,7 @@ fn quota_remedy(code: &str) -> Option<&'static str> {
     })
 }
 
-/// What helps against a request that EC2 cannot fulfill as it is.
+/// Returns the remedy for a request that EC2 cannot fulfill as it is.
 fn request_remedy(code: &str, message: &str) -> Option<&'static str> {
     Some(match code {
         "Unsupported" => {

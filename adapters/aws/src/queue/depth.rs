@@ -1,4 +1,4 @@
-//! What the queue and its dead-letter queue hold, for metrics and alerts.
+//! The depth of the queue and of its dead-letter queue, for metrics and alerts.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ const GAP: Duration = Duration::from_mins(5);
 #[derive(Default)]
 pub(super) struct Depths {
     last: Mutex<Option<Reading>>,
-    /// When the oldest of the messages was sent that were received since the last reading.
+    /// The earliest send time of the messages that were received since the last reading.
     received: parking_lot::Mutex<Option<Instant>>,
     /// Whether the log has said that counts may not be read.
     warned: AtomicBool,

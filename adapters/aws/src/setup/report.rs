@@ -21,7 +21,7 @@ impl SetupReport {
     }
 }
 
-/// Who has to act on an error.
+/// The kind of an error, by who has to act on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mistake {
     /// The user passed wrong arguments or configuration.
@@ -34,7 +34,7 @@ pub enum Mistake {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct SetupError {
-    /// Who has to act.
+    /// The kind, by who has to act.
     pub mistake: Mistake,
     /// The failure and its cause.
     pub message: String,

@@ -1,4 +1,4 @@
-//! What replicas announce: one item, with one attribute for each replica.
+//! The announcements of replicas: one item, with one attribute for each replica.
 
 use aws_sdk_dynamodb::types::{ReturnConsumedCapacity, ReturnValue};
 use jiff::{SignedDuration, Timestamp};
@@ -12,7 +12,7 @@ use crate::errors::dynamodb::port_error;
 const FORMATS: &str = "formats";
 /// The lease whose holder every replica knows.
 const SWEEP: &str = "sweep";
-/// What the attribute of a replica begins with.
+/// The prefix of the attribute of a replica.
 const OF_REPLICA: &str = "replica#";
 /// An announcement is removed this long after its end.
 const KEPT: SignedDuration = SignedDuration::from_hours(1);

@@ -30,7 +30,7 @@ const PART: usize = 200;
 /// Concurrent writes of runs.
 const AT_ONCE: usize = 16;
 
-/// What is read next.
+/// The part that is read next.
 enum Step {
     Pauses,
     /// Items of this kind after a position.

@@ -16,7 +16,7 @@ use super::table::{
 const COMPLETE_WITHIN: Duration = Duration::from_mins(20);
 /// The time for which a start waits for them: those of a table with few items may be ready.
 const START_WITHIN: Duration = Duration::from_secs(5);
-/// How often the progress is told.
+/// The interval at which the progress is told.
 const TOLD_EVERY: Duration = Duration::from_secs(30);
 /// The pause after a failure in the background.
 const AGAIN_AFTER: Duration = Duration::from_secs(30);
@@ -24,12 +24,12 @@ const AGAIN_AFTER: Duration = Duration::from_secs(30);
 /// Tells people how far the table is.
 pub type Progress<'p> = &'p (dyn Fn(&str) + Sync);
 
-/// What the store waits for.
+/// The index that the store waits for.
 #[derive(Debug)]
 pub(super) struct Awaited {
     index: Index,
     since: Instant,
-    /// Why the last try to go on failed.
+    /// The error of the last try to go on, if it failed.
     failure: Option<String>,
 }
 

@@ -13,7 +13,7 @@ use crate::errors::dynamodb::port_error;
 const PAUSES: &str = "pauses";
 /// The attribute of the pause of every class.
 const ALL: &str = "all";
-/// What the attribute of a class begins with.
+/// The prefix of the attribute of a class.
 const OF_CLASS: &str = "class#";
 
 fn attribute(class: Option<&ClassName>) -> String {

@@ -110,7 +110,7 @@ impl SeatPage {
 /// The seats of a class that a process keeps, and the turn of its calls.
 pub(super) type KeptSeats = Arc<Mutex<Option<Seats>>>;
 
-/// Where a seat is.
+/// The item that has a seat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
     /// In the head, since an earlier release gave it.

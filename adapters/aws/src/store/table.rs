@@ -75,7 +75,7 @@ pub enum TableError {
     Late {
         /// The table or the index.
         what: String,
-        /// How long was waited.
+        /// The time waited so far.
         after: Duration,
     },
     /// A required part of the request is missing.

@@ -21,7 +21,7 @@ use super::shape::Index;
 use super::{DynamoStore, conflict, found, quarantined};
 use crate::errors::dynamodb::port_error;
 
-/// What it is counted for, as JSON.
+/// The subject of the sums, as JSON.
 const OF: &str = "of";
 /// The sums.
 const JOBS: &str = "jobs";
@@ -228,7 +228,7 @@ impl DynamoStore {
     }
 }
 
-/// Why a transaction was canceled.
+/// The reason why a transaction was canceled.
 enum Refusal {
     /// It was not: its first try succeeded.
     Written,

@@ -19,17 +19,17 @@ use super::{Access, CACHED_FOR, Client, repository_path};
 use crate::config::{RegisterIn, Scope};
 use crate::wire::{ApiRepository, ApiRunner, owner_and_name};
 
-/// What to do if the token may not register in repositories.
+/// The remedy if the token may not register in repositories.
 pub const OTHER_LEVEL: &str = "or set `forge.register_in` to \"scope\", with which any repository \
                                in scope can take the machines of every other";
 
-/// What is cached of repositories by their IDs.
+/// The cache of repositories, by their IDs.
 #[derive(Default)]
 pub(super) struct Levels {
     /// Registration tokens that were compared with the repository.
     tokens: Mutex<BoundedMap<i64, Secret>>,
     names: Mutex<BoundedMap<i64, (Timestamp, String)>>,
-    /// When the token was refused a list.
+    /// The time when the token was refused a list.
     refused: Mutex<BoundedMap<i64, Timestamp>>,
 }
 
@@ -133,7 +133,8 @@ impl Client {
         found.map(|_| None)
     }
 
-    /// Where a registration made at a repository's path can be removed, whichever it belongs to.
+    /// Returns the path of a registration that was made at a repository's path, to remove it,
+    /// whichever repository it belongs to.
     fn path_at(&self, repository: &str, id: i64) -> String {
         match self.scope {
             Scope::All => format!("/admin/actions/runners/{id}"),

@@ -10,7 +10,7 @@ use super::setup::Access;
 use super::{Client, pages, repository_path};
 use crate::wire::{ApiJob, bounded, job_status, nullable};
 
-/// What the forge said about running jobs again.
+/// The forge's answer about running jobs again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RerunAccess {
     /// The repository that was asked, `owner/name`.

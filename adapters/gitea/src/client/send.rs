@@ -45,7 +45,7 @@ impl Default for Deadlines {
     }
 }
 
-/// When the forge last answered, and when and how a call last failed.
+/// The last answer of the forge, and the last failure of a call.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Contact {
     /// The last response of the forge itself: an error page of a proxy does not count.

@@ -48,7 +48,7 @@ pub struct User {
     pub is_admin: bool,
 }
 
-/// What the forge says about the token.
+/// The owner of the token, according to the forge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TokenOwner {
     /// The token's user.

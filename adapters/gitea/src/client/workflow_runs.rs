@@ -53,7 +53,7 @@ pub struct RunJob {
     pub url: String,
     /// Its state; `None` if this version does not know the forge's word.
     pub state: Option<Job>,
-    /// When a runner took it.
+    /// The time when a runner took it.
     pub started_at: Option<Timestamp>,
 }
 

@@ -16,7 +16,7 @@ use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabiliti
 
 use super::HostError;
 
-/// What the server needs to run machines as another user.
+/// The capabilities that the server needs to run machines as another user.
 const NEEDED: [(CapabilitySet, &str); 3] = [
     (CapabilitySet::SETUID, "CAP_SETUID"),
     (CapabilitySet::SETGID, "CAP_SETGID"),

@@ -22,7 +22,7 @@ const PART: usize = 200;
 /// Parts that are read ahead of a slow reader.
 const AHEAD: usize = 2;
 
-/// What the reading thread sends: parts, then `None` if it has read all. The error is a sentence.
+/// A message of the reading thread: a part, or `None` if it has read all. The error is a sentence.
 type Sent = Result<Option<SnapshotPart>, String>;
 
 /// The reader's end of a reading.

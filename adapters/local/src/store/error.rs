@@ -1,4 +1,4 @@
-//! Why a store cannot be opened.
+//! The reasons why a store cannot be opened.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! What a probe writes after a failed write: as many bytes as had no room.
+//! The write of a probe after a failed write: as many bytes as had no room.
 
 use redb::{TableDefinition, WriteTransaction};
 

@@ -1,4 +1,4 @@
-//! What is written: records, and the items of a backup.
+//! The content of writes: records, and the items of a backup.
 
 use tinqs_ci_reconciler::model::{ClassName, Pause, Run, RunName, Uid, Usage, encode};
 use tinqs_ci_reconciler::ports::{InboxItem, Seat, StoreItem};

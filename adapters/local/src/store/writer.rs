@@ -51,7 +51,7 @@ pub(super) struct File {
 /// The last write.
 #[derive(Debug, Default)]
 struct Written {
-    /// When a commit last succeeded; `None` if one failed since.
+    /// The time of the last successful commit; `None` if one failed since.
     at: Option<Instant>,
     /// After a failed commit, its size in bytes, until a commit of that size succeeds: on a full
     /// disk, small ones may still find room within the file.

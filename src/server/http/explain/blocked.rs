@@ -1,4 +1,4 @@
-//! What blocks a job: told from the other jobs of its workflow run and from its workflow file.
+//! The cause that blocks a job, from the other jobs of its workflow run and its workflow file.
 
 use jiff::Timestamp;
 use tinqs_ci_reconciler::model::{Job, Reason, serving};

@@ -7,7 +7,7 @@ use crate::server::http::{App, Refusal};
 use tinqs_ci_gitea::client::RunJob;
 use tinqs_ci_gitea::demand::Mode;
 
-/// What is said of a blocked job, unless more is known.
+/// The reason of a blocked job, unless more is known.
 pub(super) const BLOCKED: &str = "the forge blocks it: needs, approval or concurrency";
 
 /// A job, as known from the run's record or the forge's list.

@@ -1,4 +1,4 @@
-//! Which limit keeps a run from a machine, as the seats say now.
+//! The limit that keeps a run from a machine, by the current seats.
 
 use tinqs_ci_reconciler::model::{LimitOf, LimitReached, Reason, Run, serving};
 use tinqs_ci_reconciler::ports::Seat;

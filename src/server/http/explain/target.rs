@@ -1,4 +1,4 @@
-//! What a person asks `why` about: a run, a job's ID, or a page of the forge.
+//! The target of `why`: a run, a job's ID, or a page of the forge.
 
 use reqwest::Url;
 use tinqs_ci_reconciler::model::RunName;
@@ -48,7 +48,7 @@ impl Page {
 /// Parses what is asked about.
 ///
 /// # Errors
-/// What is wrong with the text, and what to pass instead.
+/// The text is no target. The error says what is wrong with it, and what to pass instead.
 pub(super) fn parse(text: &str) -> Result<Target, String> {
     let text = text.trim();
     if text.contains("://") {

@@ -73,7 +73,7 @@ pub(in crate::server::http) async fn why(
     Ok(Json(why))
 }
 
-/// What was found.
+/// The runs or jobs that were found for a target.
 enum Found {
     /// The run of a job.
     Run(Box<Run>),

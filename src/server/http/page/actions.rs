@@ -1,4 +1,4 @@
-//! What a person may do on the page: each action has a page that says what follows, and a button.
+//! The actions of a person on the page: each has a page with its consequences, and a button.
 //!
 //! The middleware of the screens has checked who asks: a change needs the right to operate, comes
 //! from the page of this server, and is a line of the audit log.
@@ -26,9 +26,9 @@ pub(super) use runs::{ask_run, do_run, of_run};
 /// A question before an action.
 struct Question {
     title: String,
-    /// What follows, in sentences.
+    /// The consequences, in sentences.
     follows: Vec<String>,
-    /// What the form sends beside the button.
+    /// The fields that the form sends, apart from the button.
     fields: Markup,
     button: &'static str,
     /// The path of the action.

@@ -8,7 +8,7 @@ use crate::telemetry::{MINUTES, Sample};
 
 /// The height of a chart in its own units; a minute is one unit wide.
 const HEIGHT: u32 = 24;
-/// What a chart may show, in minutes. The last one is what samples are kept for.
+/// The possible windows of a chart, in minutes. Samples are kept for the last one.
 const WINDOWS: [u32; 3] = [10, 30, MINUTES];
 
 /// Returns the smallest window that shows all samples.

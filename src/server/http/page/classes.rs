@@ -71,7 +71,7 @@ pub(super) async fn page(
     answer(&headers, StatusCode::OK, page)
 }
 
-/// What keeps a class from launching.
+/// The causes that keep a class from launching.
 #[derive(Default)]
 struct Stopped<'a> {
     breaker: Option<&'a OpenBreaker>,

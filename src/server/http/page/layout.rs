@@ -1,4 +1,4 @@
-//! What every screen has: head, navigation, banner.
+//! The parts of every screen: head, navigation, banner.
 
 use axum::http::StatusCode;
 use jiff::Timestamp;

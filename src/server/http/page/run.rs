@@ -23,7 +23,7 @@ use crate::server::http::runs::find_noted;
 use crate::settings::Right;
 use crate::words::timeline::happened;
 
-/// How long the page waits for the forge and the cloud before it shows the record alone.
+/// The maximum wait of the page for the forge and the cloud, before it shows the record alone.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// `GET /runs/{name}`.

@@ -15,7 +15,7 @@ use crate::server::http::{App, Ctx, Refusal, cookie, origin, session};
 const USED: &str = "This address was used already, or has expired: `tinqs-ci open` prints another.";
 const WRONG: &str = "This is no token of this server.";
 
-/// What a form or an address gives. Empty values count as unset.
+/// The fields of a form or a query string. An empty value counts as unset.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Given {

@@ -15,7 +15,7 @@ const LEAST: i128 = 8;
 #[derive(Debug, PartialEq, Eq)]
 struct Step {
     name: &'static str,
-    /// When the run came to it; `None` if it has not.
+    /// The time when the run came to it; `None` if it has not.
     at: Option<Timestamp>,
     /// The time since the step before; `None` of the first one, and of those that did not happen.
     took: Option<SignedDuration>,

@@ -1,5 +1,5 @@
-//! What the role `ingest` does with a delivery: it stores it in the inbox and wakes a replica that
-//! reconciles. It reads nothing, neither in the store nor at the forge, so it needs no other right.
+//! The role `ingest`: it stores a delivery in the inbox and wakes a replica that reconciles. It
+//! reads nothing, neither in the store nor at the forge, so it needs no other right.
 
 use std::time::Instant;
 

@@ -14,9 +14,9 @@ use super::region::Region;
 /// The place of machines on demand, without a role.
 const PLACE: &str = "[class.machines]\nmarkets = [\"on-demand\"]\nkinds = [\"t3.small\"]\n\
     subnets = [\"subnet-a\"]\nimage = \"ami-0123\"\nsecurity_groups = [\"sg-1\"]\n";
-/// What the boot script says when it starts the runner again.
+/// The line of the boot script before it starts the runner again.
 const AGAIN: &str = "the runner ended with status 1 before it took a job: it starts again in 3 s";
-/// Why a machine without a job ended.
+/// The reason of the end of a machine without a job.
 const ENDED: &str = "the machine ended before it got a job";
 const POWERED_OFF: &str = "Client.InstanceInitiatedShutdown";
 
@@ -139,7 +139,7 @@ async fn the_image_has_no_runner() {
     region.says(&["logs", &name, "--previous"], &[install]).await;
 }
 
-/// What is fetched has another hash, and is not executed.
+/// The fetched file has another hash, and is not executed.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "waits a minute or two: cargo test -p tinqs-ci-aws-tests --test black_box -- --ignored"]
 async fn the_fetched_runner_has_another_hash() {

@@ -17,7 +17,7 @@ use super::region::{Region, TABLE};
 
 type Item = BTreeMap<String, AttributeValue>;
 
-/// What the predecessor has done.
+/// The items, machines, runners and webhook of the predecessor.
 #[derive(Default)]
 struct Predecessor {
     /// Its items, by the job.

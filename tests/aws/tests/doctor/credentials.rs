@@ -1,4 +1,4 @@
-//! Where the program finds its credentials, and that `doctor` says so.
+//! The places where the program finds its credentials, as `doctor` names them.
 
 use jiff::SignedDuration;
 

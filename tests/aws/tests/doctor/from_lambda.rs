@@ -41,7 +41,7 @@ fn with(changes: &[(&str, &str)]) -> BTreeMap<String, String> {
     variables
 }
 
-/// What `aws lambda get-function-configuration` prints.
+/// Returns the output of `aws lambda get-function-configuration`.
 fn function(environment: &Value) -> String {
     let function = json!({
         "FunctionName": "gitea-ci",

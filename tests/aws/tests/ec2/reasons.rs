@@ -1,4 +1,4 @@
-//! What EC2 says about a machine that ended.
+//! The reasons that EC2 gives for the end of a machine.
 
 use std::sync::Arc;
 

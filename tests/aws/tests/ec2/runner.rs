@@ -1,4 +1,4 @@
-//! What a class says about the runner, carried out by the user data of a machine.
+//! The settings of a class for the runner, carried out by the user data of a machine.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;

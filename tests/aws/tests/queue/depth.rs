@@ -1,4 +1,4 @@
-//! What the queue and its dead-letter queue hold, as the adapter tells it.
+//! The depth of the queue and of its dead-letter queue, as the adapter tells it.
 
 use std::time::Duration;
 

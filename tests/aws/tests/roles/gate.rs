@@ -35,7 +35,7 @@ pub(crate) struct Role {
     pub(crate) policies: Vec<Policy>,
 }
 
-/// What was authorized so far.
+/// The calls that were allowed or refused so far.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Book {
     /// The allowed actions of each role.

@@ -1,4 +1,4 @@
-//! What AWS authorizes for a request: actions with their resources and condition keys.
+//! The authorization of requests by AWS: actions with their resources and condition keys.
 //! Source: Service Authorization Reference, "Actions, resources, and condition keys" of Amazon
 //! `DynamoDB`, EC2 and SQS.
 

@@ -1,4 +1,4 @@
-//! What the views tell of machines, costs, waits and classes.
+//! The machines, costs, waits and classes in the views.
 
 use serde_json::Value;
 use tinqs_ci::api::status::Spend;
@@ -49,8 +49,8 @@ impl Views {
         }
     }
 
-    /// What machines cost: in `/v1/status`, `/v1/machines` and `/v1/usage`, and on the overview. A
-    /// history takes some hours of one day.
+    /// The costs of machines: in `/v1/status`, `/v1/machines` and `/v1/usage`, and on the overview.
+    /// A history takes some hours of one day.
     pub(super) fn costs_agree(&self) {
         let spend: Spend = serde_json::from_value(self.status["spend"].clone()).expect("the spend");
         let mut live = self.machines();

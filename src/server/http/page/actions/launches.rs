@@ -51,7 +51,7 @@ pub(in crate::server::http::page) async fn pause(
     done(&headers, result, path.back())
 }
 
-/// What a path pauses or resumes: `/pause`, `/classes/linux/resume`.
+/// The class and the action of a path: `/pause` (every class), `/classes/linux/resume`.
 struct Paused<'p> {
     class: Option<&'p str>,
     resumes: bool,

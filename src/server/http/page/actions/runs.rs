@@ -19,7 +19,7 @@ use crate::server::http::guard::Identity;
 use crate::server::http::runs::{edit, find_noted, retried};
 use crate::server::http::{App, Ctx, Refusal};
 
-/// What the form of an action gives.
+/// The fields of the form of an action.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 pub(in crate::server::http::page) struct Given {
