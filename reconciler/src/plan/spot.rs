@@ -28,7 +28,7 @@ pub(crate) struct TakenMachine {
     kind: String,
     zone: String,
     market: Market,
-    /// When its end began.
+    /// Time at which its end began.
     at: Timestamp,
     /// Whether it was up before: its launch did not fail.
     was_up: bool,

@@ -18,13 +18,13 @@ use super::Laws;
 /// Within two checks, a minute apart, each change is seen.
 const SEEN_WITHIN: SignedDuration = SignedDuration::from_mins(2);
 
-/// What the check knows from one minute to the next.
+/// State of the check of drift, kept from one minute to the next.
 #[derive(Clone, Debug, Default)]
 pub(super) struct DriftWatch {
     since: SeenSince,
-    /// Since when the job of a run waits without a live machine.
+    /// Time since which the job of a run waits without a live machine.
     without_machine: BTreeMap<RunName, Timestamp>,
-    /// How often each kind was seen.
+    /// The number of drifts seen, by kind.
     seen: BTreeMap<&'static str, u64>,
 }
 

@@ -40,12 +40,12 @@ pub struct SeatTaken<'a> {
     pub waiting: &'a [OpenRun],
 }
 
-/// What is known of the shares of owners and repositories.
+/// State of the check of the shares of owners and repositories.
 #[derive(Clone, Debug, Default)]
 pub(super) struct SharesWatch {
-    /// When each last got a seat of a class.
+    /// Time at which each last got a seat of a class.
     served: BTreeMap<(ClassName, Sharer), Timestamp>,
-    /// When a seat of each was last freed.
+    /// Time at which a seat of each was last freed.
     freed: BTreeMap<(ClassName, Sharer), Timestamp>,
     /// Those that are passed by, of a class; and whether they have a machine in it.
     passed: BTreeMap<(ClassName, Sharer, bool), Passed>,
@@ -57,7 +57,7 @@ struct Passed {
     others: BTreeSet<Sharer>,
     /// Those that took the seats.
     took: BTreeSet<Sharer>,
-    /// How often one of them took another after half an hour.
+    /// The number of times that one of them took another seat after half an hour.
     again: usize,
     told: bool,
 }

@@ -18,7 +18,7 @@ const SEEN_WITHIN: SignedDuration = SignedDuration::from_mins(3);
 
 /// A run's incarnation.
 type Key = (RunName, Uid8);
-/// From when to when.
+/// Start and end of a period.
 type Span = (Timestamp, Timestamp);
 
 /// The recorded and the counted usage.
@@ -29,10 +29,10 @@ pub(super) struct UsageWatch {
     noted: BTreeSet<MachineId>,
 }
 
-/// What kept the ends of machines from being known.
+/// The conditions that kept the ends of machines from being known.
 #[derive(Clone, Debug, Default)]
 pub struct Unseen {
-    /// When a port was down.
+    /// The periods in which a port was down.
     pub down: Vec<Span>,
     /// Whether replicas pause for longer than a reconcile may take, or have clocks that are wrong.
     pub pauses: bool,
@@ -50,14 +50,14 @@ struct Sum {
     unpriced: u64,
 }
 
-/// What the machines of a run lived.
+/// The lifetimes of the machines of a run.
 #[derive(Clone, Copy, Debug, Default)]
 struct Lived {
-    /// Of machines whose end the cloud told somebody.
+    /// Lifetimes of the machines whose end the cloud reported.
     known: Sum,
-    /// The most that may be counted as known of the other machines.
+    /// The maximum that may be counted as known of the other machines.
     most: Sum,
-    /// What other machines that a record named lived at least.
+    /// The minimum lifetime of the other machines that a record named, in seconds.
     named: u64,
     /// Whether there are other machines.
     has_unknown: bool,

@@ -13,24 +13,24 @@ use crate::plan::times::older;
 /// most.
 const UNLISTED_FOR: SignedDuration = SignedDuration::from_hours(2);
 
-/// What the machines have cost on one day.
+/// The cost of machines on one day.
 #[derive(Default)]
 pub(super) struct Day {
     date: Date,
     machines: HashMap<MachineId, Cost>,
-    /// When the last list of machines began.
+    /// Time at which the last list of machines began.
     listed_at: Option<Timestamp>,
     /// The cost today of the machines that are not listed any more.
     unlisted: BTreeMap<ClassName, MicroUsd>,
     /// Whether a part of that is not known.
     unlisted_is_partial: bool,
-    /// What was counted today, as last read.
+    /// The cost that was counted today, as last read.
     counted: Option<Counted>,
-    /// What earlier readings counted beyond the machines that this process saw.
+    /// The cost that earlier readings counted beyond the machines that this process saw.
     unseen: BTreeMap<ClassName, MicroUsd>,
 }
 
-/// What was counted of a day.
+/// The counted cost of a day, by class.
 struct Counted {
     read_at: Timestamp,
     costs: BTreeMap<ClassName, MicroUsd>,
