@@ -1,8 +1,9 @@
 //! Classes whose machines never come online by the records of all runs, and the attempt that tries.
 //!
 //! The results are in the store: in the open runs, and the newest finished ones. A process lists
-//! them before a launch if its last list is old, and adds what it writes itself. Only one attempt of
-//! a class tries at a time: it holds a lease in the store. This is a cache: losing it costs calls.
+//! them before a launch if its last list is old, and adds what it writes itself. Only one attempt
+//! of a class tries at a time: it holds a lease in the store. This is a cache: losing it costs
+//! calls.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 

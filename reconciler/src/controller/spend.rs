@@ -23,8 +23,8 @@ use day::Day;
 const READ_EVERY: SignedDuration = SignedDuration::from_mins(5);
 /// The same for people.
 const SHOWN_FOR: SignedDuration = SignedDuration::from_secs(10);
-/// After a failure nobody asks again for this time. Those who waited for a call that hangs would
-/// make the same one after the other.
+/// Time after a failed reading in which it is not repeated. Otherwise the callers that wait for a
+/// call that hangs would make the same call one after the other.
 const FAILED_FOR: SignedDuration = SignedDuration::from_secs(10);
 
 /// The spend of today, as far as this process knows it.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::machine::{MachineSpec, Market};
 use super::money::MicroUsd;
 
-/// In which order the machine specs of a class are tried.
+/// The order in which the machine specs of a class are tried.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]

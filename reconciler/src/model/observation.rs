@@ -344,12 +344,12 @@ pub struct Registration {
     /// Whether it gets no job any more; `None` if the forge does not tell it (before Gitea 1.26).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disabled: Option<bool>,
-    /// Since when this process knows that it gets no job any more, without a failed reading of the
-    /// forge since then.
+    /// Time since which this process knows that it gets no job any more, without a failed reading
+    /// of the forge since then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schemars", schemars(with = "Option<String>"))]
     pub disabled_since: Option<Timestamp>,
-    /// Since when the forge answers 404 for its ID.
+    /// Time since which the forge answers 404 for its ID.
     #[serde(default)]
     #[cfg_attr(feature = "schemars", schemars(with = "Option<String>"))]
     pub missing_since: Option<Timestamp>,

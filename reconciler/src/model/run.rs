@@ -168,7 +168,7 @@ pub enum Phase {
 pub struct Condition {
     /// The reason.
     pub reason: Reason,
-    /// Since when it holds.
+    /// Time since which it holds.
     #[cfg_attr(feature = "schemars", schemars(with = "String"))]
     pub since: Timestamp,
     /// The message for people.

@@ -113,7 +113,8 @@ impl Laws {
         }
     }
 
-    /// L15: a workflow run is run again of which a person canceled a job before it was read.
+    /// L15: a workflow run is run again. Checks that no person canceled a job of it before it was
+    /// read.
     pub fn on_rerun_of_canceled(
         &mut self,
         now: Timestamp,

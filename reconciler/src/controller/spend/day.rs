@@ -177,8 +177,9 @@ impl Day {
         sum
     }
 
-    /// Returns what was counted today beyond the machines that this process saw. Of one that it saw
-    /// to end before the reading it may be counted or not: the higher sum holds.
+    /// Returns the cost that was counted today beyond the machines that this process saw. A machine
+    /// that it saw end before the reading is subtracted, although it may not have been counted yet;
+    /// so the result never falls below that of earlier readings.
     fn unseen(&self, class: &ClassName) -> MicroUsd {
         let earlier = self.unseen.get(class).copied().unwrap_or_default();
         let Some(counted) = &self.counted else { return earlier };
@@ -187,8 +188,8 @@ impl Day {
         earlier.max(MicroUsd(sum.saturating_sub(seen)))
     }
 
-    /// Keeps what the last reading counted of machines that this process never saw, if a list began
-    /// after it: that shows each machine over that was counted.
+    /// Keeps the cost that the last reading counted of machines that this process never saw, if a
+    /// list began after the reading: such a list shows the end of each machine that was counted.
     fn settle(&mut self) {
         let Some(counted) = &self.counted else { return };
         if self.listed_at.is_some_and(|at| at >= counted.read_at) {
