@@ -37,7 +37,7 @@ pub struct AcceleratedClock {
     started: Instant,
     from: Timestamp,
     speed: u32,
-    /// How far `from` was behind the real time.
+    /// Time by which `from` was behind the real time.
     behind: SignedDuration,
     /// Since when it need not be ahead of the real time, and what it showed then.
     settled: Arc<OnceLock<(Instant, Timestamp)>>,
@@ -94,7 +94,8 @@ impl Clock for AcceleratedClock {
 pub struct Skewed {
     /// The true time.
     pub right: Virtual,
-    /// When it is set, and its lead from then on; in order. Before, it is right.
+    /// The times at which it is set, each with its lead from then on; in order. Before the first,
+    /// it is right.
     pub leads: Vec<(Timestamp, SignedDuration)>,
 }
 

@@ -223,7 +223,7 @@ pub struct MachineSeen {
     pub reason: String,
     /// Output of its guest.
     pub console: String,
-    /// How often its guest was stopped for lack of CPU credits.
+    /// The number of times that its guest was stopped for lack of CPU credits.
     pub stops: usize,
 }
 

@@ -8,7 +8,7 @@ use tinqs_ci_reconciler::model::{RecordFormats, Run, decode, encode};
 
 use crate::executor::Group;
 
-/// What the second format adds to the status and to an attempt. No release here knows it.
+/// The field that the second format adds to the status and to an attempt. No release here knows it.
 pub(crate) const ADDED: &str = "added_by_format_2";
 
 /// The formats of the live replicas, by incarnation. Empty where all are of this release.

@@ -80,8 +80,8 @@ pub struct Laws {
     writes: BTreeMap<RunName, VecDeque<Timestamp>>,
     written: BTreeMap<RunName, u32>,
     reconciles: u64,
-    /// When a replica was last told that launches of a class are refused until a person fixes
-    /// something.
+    /// Time at which a replica last learned that launches of a class are refused until a person
+    /// fixes something.
     stopped: BTreeMap<(Group, ClassName), Timestamp>,
     /// Attempts for which the cloud made duplicate machines, by its own fault.
     twinned: BTreeSet<AttemptId>,
@@ -89,7 +89,7 @@ pub struct Laws {
     late: BTreeSet<AttemptId>,
     /// The number of wake-ups of each run.
     woken: BTreeMap<RunName, u64>,
-    /// What the job of each run asked for: repository and labels.
+    /// The requirements of each run's job: repository and labels.
     launched_for: BTreeMap<RunName, (i64, Vec<String>)>,
     /// The job with which each attempt was recorded: its seat counts for the job's repository.
     decided_for: BTreeMap<AttemptId, JobRef>,
@@ -105,16 +105,16 @@ pub struct Laws {
     strangers: BTreeSet<i64>,
     /// Machines that were live when all records were lost.
     orphans: BTreeSet<MachineId>,
-    /// When every replica knew the current classes.
+    /// Time from which every replica knows the current classes.
     configured_at: Option<Timestamp>,
     /// The longest wait of a job, and the job.
     longest_wait: (SignedDuration, i64),
     /// The number of times that a run waited in vain for the machine of the job that displaced its
     /// own.
     waited_in_vain: u64,
-    /// What the check of drift knows.
+    /// State of the check of drift.
     drift: drift::DriftWatch,
-    /// What was counted of machines.
+    /// The recorded and counted usage of machines.
     usage: usage::UsageWatch,
     /// Machines that never came online.
     boots: boots::BootWatch,
@@ -124,7 +124,7 @@ pub struct Laws {
     reruns: reruns::RerunWatch,
     /// Machines that the cloud took and whose loss is not told yet: the job, and when.
     untold: BTreeMap<(i64, Timestamp), time::Wait>,
-    /// Which pools machines came from.
+    /// Figures of the pools from which machines came.
     pools: PoolFigures,
     /// Number of events to keep.
     pub keeps_events: usize,

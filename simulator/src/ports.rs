@@ -31,7 +31,7 @@ pub struct SimulatedPorts {
     pace: Pace,
     /// The true time.
     clock: Arc<dyn Clock>,
-    /// How old the date of the forge's last answer was, because dates count seconds.
+    /// Age of the date in the forge's last answer when that came: dates count whole seconds.
     date: Arc<Mutex<Option<SignedDuration>>>,
 }
 

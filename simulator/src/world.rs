@@ -65,7 +65,7 @@ pub struct World {
     pub periods: Vec<(OngoingFault, Timestamp, Timestamp)>,
     /// The controller's source of demand.
     pub demand: Demand,
-    /// Which lists show the registrations.
+    /// The lists that show the registrations.
     pub lists: RegistrationLists,
     /// Jobs whose push was accepted, without a job list.
     pub taken: BTreeSet<i64>,
@@ -79,7 +79,7 @@ pub struct World {
     pub laws: Laws,
     /// Calls of the ports, by name.
     pub calls: BTreeMap<&'static str, u64>,
-    /// When a reading of the forge by a replica last failed.
+    /// Time of each replica's last failed reading of the forge.
     pub unread: BTreeMap<Group, Timestamp>,
     cron_at: Timestamp,
     /// Deaths of replicas up to the last minute.

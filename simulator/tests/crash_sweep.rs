@@ -193,7 +193,7 @@ fn one_more(cases: &[Case], after: &[Vec<Place>]) -> Vec<Case> {
     pairs.flat_map(|(case, places)| places.iter().flat_map(move |p| further(case, *p))).collect()
 }
 
-/// What a sweep did.
+/// The extent of a sweep.
 struct Swept {
     /// The number of cases of each number of faults.
     counts: Vec<usize>,

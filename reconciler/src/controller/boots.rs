@@ -1,8 +1,9 @@
 //! Classes whose machines never come online by the records of all runs, and the attempt that tries.
 //!
-//! What counts is in the store: the open runs, and the newest finished ones. A process lists them
-//! before a launch if its last list is old, and adds what it writes itself. Only one attempt of a
-//! class tries at a time: it holds a lease in the store. This is a cache: losing it costs calls.
+//! The results are in the store: in the open runs, and the newest finished ones. A process lists
+//! them before a launch if its last list is old, and adds what it writes itself. Only one attempt
+//! of a class tries at a time: it holds a lease in the store. This is a cache: losing it costs
+//! calls.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -28,7 +29,7 @@ const WOKEN_AT_MOST: usize = 1_000;
 /// An attempt that may try and finds no seat tries again after this time.
 const TRIES_AGAIN_AFTER: SignedDuration = SignedDuration::from_mins(1);
 
-/// What this process knows of the boots of all classes.
+/// The boots of all classes, as far as this process knows them.
 #[derive(Default)]
 pub(super) struct Boots(Mutex<Inner>);
 
@@ -38,7 +39,7 @@ struct Inner {
     failed: BTreeMap<RunName, Failed>,
     /// The same of runs that have finished.
     finished: BTreeMap<RunName, Vec<ClassBoot>>,
-    /// When a machine of each class last came online.
+    /// Time at which a machine of each class last came online.
     online: BTreeMap<ClassName, Timestamp>,
     listed_at: Option<Timestamp>,
     finished_at: Option<Timestamp>,
@@ -50,7 +51,7 @@ struct Inner {
 /// The machines of an open run that never came online.
 struct Failed {
     boots: Vec<ClassBoot>,
-    /// When its record was read or written.
+    /// Time at which its record was read or written.
     noted_at: Timestamp,
 }
 

@@ -67,7 +67,7 @@ impl LaunchPermit {
 
 /// A breaker that has closed.
 pub(super) struct Closed {
-    /// When it opened.
+    /// Time at which it opened.
     pub(super) since: Timestamp,
     /// Runs that waited in this process.
     pub(super) held: BTreeSet<RunName>,

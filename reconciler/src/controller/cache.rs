@@ -100,20 +100,20 @@ struct Inner {
     classes: BTreeSet<ClassName>,
     /// The cursor and the time at which the audit of finished runs continues.
     audit: (Option<String>, Timestamp),
-    /// When `woken` was last pruned.
+    /// Time at which `woken` was last pruned.
     cleared: Option<Timestamp>,
     idle: Idle,
 }
 
-/// When nothing was found, as long as this process knows of no change: nothing open, nothing left,
-/// nothing listed.
+/// The times at which this process found nothing open, nothing left or nothing listed. Reset by any
+/// change that it learns of.
 #[derive(Clone, Copy, Default)]
 struct Idle {
-    /// When no run was open or due.
+    /// Time at which no run was open or due.
     open: Option<Timestamp>,
-    /// When no machine, registration or seat was left either.
+    /// Time at which no machine, registration or seat was left either.
     left: Option<Timestamp>,
-    /// When a replica that does not hold the lease found no machine and no registration.
+    /// Time at which a replica that does not hold the lease found no machine and no registration.
     listed: Option<Timestamp>,
 }
 

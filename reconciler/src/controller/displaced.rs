@@ -38,7 +38,7 @@ pub(super) fn set_of(labels: &[String]) -> Arc<[String]> {
     labels.into()
 }
 
-/// What a class says about waits, as a displaced run last saw it.
+/// The class of a displaced run and its times for waits, as the run last saw them.
 #[derive(Clone, Debug)]
 pub(super) struct Terms {
     pub(super) class: ClassName,

@@ -1,5 +1,5 @@
-//! When machines were seen up and over. A cloud does not date every end, lists an ended machine for
-//! an hour at most, and this process may not be able to write meanwhile.
+//! The times at which lists showed machines up and over. A cloud does not date every end, lists an
+//! ended machine for an hour at most, and this process may not be able to write meanwhile.
 
 use std::collections::HashMap;
 
@@ -10,18 +10,18 @@ use crate::model::{Machine, MachineId, MachineState};
 use crate::plan::times::older;
 use crate::plan::usage::Sighted;
 
-/// What was seen of a machine is kept for this time after a list last showed it. A cloud that is
-/// down for longer leaves ends that nobody saw.
+/// A machine is forgotten this long after a list last showed it. If the cloud is down for longer,
+/// the times of ends meanwhile are not known.
 const KEPT_FOR: SignedDuration = SignedDuration::from_hours(6);
 
-/// What this process has seen of machines in lists.
+/// The machines that this process has seen in lists.
 #[derive(Default)]
 pub(super) struct Ends(Mutex<Inner>);
 
 #[derive(Default)]
 struct Inner {
     machines: HashMap<MachineId, Seen>,
-    /// When it was last pruned.
+    /// Time at which it was last pruned.
     pruned_at: Option<Timestamp>,
 }
 
@@ -32,7 +32,7 @@ struct Seen {
     is_told: bool,
 }
 
-/// When a list was asked for and read.
+/// The times at which a list was requested and read.
 pub(super) struct ListRead {
     pub(super) began_at: Timestamp,
     pub(super) read_at: Timestamp,

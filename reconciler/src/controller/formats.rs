@@ -15,7 +15,7 @@ const LIVE_FOR: SignedDuration = SignedDuration::from_mins(30);
 /// The formats of this replica, and what it knows of the others.
 pub(super) struct Formats {
     own: RecordFormats,
-    /// When it last announced what it reads, and what it learned then.
+    /// Time at which it last announced the formats that it reads, and the answer to that.
     last: Mutex<Option<(Timestamp, ReadByAll)>>,
 }
 

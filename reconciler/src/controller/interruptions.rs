@@ -12,7 +12,7 @@ use crate::model::{Class, ClassName, EndedBy, Machine, MachineId, SpotBreaker};
 use crate::plan::spot::{TakenMachine, spot_breaker};
 use crate::plan::times::older;
 
-/// What was taken earlier is forgotten: longer than any of it counts.
+/// Time after its end at which a taken machine is forgotten: none counts for longer.
 const KEPT_FOR: SignedDuration = SignedDuration::from_hours(1);
 
 /// The machines that the cloud took in the last hour.

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use crate::model::{MachineId, Redactor, RunName};
 use crate::plan::times::{after, older};
 
-/// When such a log is read again, counted from the end of the attempt.
+/// Times at which such a log is read again, counted from the end of the attempt.
 const AGAIN_AFTER: [SignedDuration; 2] =
     [SignedDuration::from_mins(2), SignedDuration::from_mins(5)];
 /// A machine is forgotten this long after the end of its attempt.
@@ -27,12 +27,11 @@ pub(super) struct LateLog {
     pub(super) attempt: u32,
     /// The machine.
     pub(super) machine: MachineId,
-    /// What it may have printed and must not be kept: the record of a past attempt has no
-    /// credentials.
+    /// Cuts out the credentials that it may have printed: the record of a past attempt has none.
     pub(super) redactor: Redactor,
-    /// When its attempt ended.
+    /// Time at which its attempt ended.
     pub(super) ended_at: Timestamp,
-    /// How many times it was due and read.
+    /// The number of entries of `AGAIN_AFTER` that were due when it was last read.
     pub(super) read: usize,
 }
 

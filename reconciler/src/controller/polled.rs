@@ -1,4 +1,4 @@
-//! What a process keeps from one poll to the next to compute drift.
+//! Data that a process keeps from one poll to the next to compute drift.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::ports::OpenRun;
 /// A registration that is not listed keeps its state for so long: absence proves nothing.
 const UNLISTED_FOR: SignedDuration = SignedDuration::from_mins(5);
 
-/// What drift is computed from, beside the shared lists.
+/// The data from which drift is computed, beside the shared lists.
 #[derive(Default)]
 pub(super) struct Polled {
     /// The open runs of the last poll or sweep of this process, while it holds the lease.

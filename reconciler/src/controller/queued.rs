@@ -19,7 +19,7 @@ const DELIVERED_WITHIN: SignedDuration = SignedDuration::from_mins(1);
 /// The clocks of the forge and of this host may differ by this much.
 const CLOCKS_APART: SignedDuration = SignedDuration::from_secs(2);
 
-/// What this process knows about jobs without a run.
+/// Jobs without a run, as far as this process knows them.
 #[derive(Default)]
 pub(super) struct Queued(Mutex<Inner>);
 
@@ -27,7 +27,7 @@ pub(super) struct Queued(Mutex<Inner>);
 struct Inner {
     /// Jobs that a webhook told to be blocked.
     blocked: HashSet<i64>,
-    /// When the last poll began, and the jobs that it listed.
+    /// Time at which the last poll began, and the jobs that it listed.
     polled: Option<(Timestamp, HashSet<i64>)>,
 }
 

@@ -13,21 +13,21 @@ use crate::model::{
 use crate::plan::{LeftOver, rebuilt};
 use crate::ports::{ErrorKind, Expect, Filter, PortError, RegistrationLists, WaitingJob};
 
-/// What a rebuild writes, or would write.
+/// The seats and runs that a rebuild writes, or would write.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RebuildReport {
-    /// Whether it was written.
+    /// Whether they were written.
     pub written: bool,
     /// Jobs that the forge lists as waiting; `None` in push mode, where nothing lists them.
     pub waiting_jobs: Option<usize>,
     /// Whether the registrations could be listed. Otherwise a machine that is not listed yet is
     /// not waited for.
     pub registrations_listed: bool,
-    /// What is left of attempts: machines first.
+    /// The remains of attempts: those with a machine first.
     pub items: Vec<RebuiltItem>,
 }
 
-/// What is left of an attempt, and what is written for it.
+/// The remains of an attempt, and the records that are written for it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RebuiltItem {
     /// The attempt.
@@ -47,7 +47,7 @@ pub struct RebuiltItem {
     pub seat: bool,
 }
 
-/// What is read for a rebuild.
+/// The machines, waiting jobs and registrations that are read for a rebuild.
 struct Remains {
     machines: Vec<Machine>,
     jobs: Option<BTreeMap<RunName, WaitingJob>>,

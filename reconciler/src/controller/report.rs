@@ -15,7 +15,7 @@ use crate::ports::{ErrorKind, PortError};
 pub struct Report {
     /// The run's name.
     pub name: RunName,
-    /// When the reconcile began.
+    /// Time at which the reconcile began.
     pub began_at: Timestamp,
     /// The result as a whole.
     pub result: ReconcileOutcome,
@@ -33,7 +33,7 @@ pub struct Report {
     pub job: String,
     /// The effects, in order.
     pub effects: Vec<Effect>,
-    /// When it is reconciled again at the latest; `None`: only after an event.
+    /// Latest time of the next reconcile; `None`: only after an event.
     pub due: Option<Timestamp>,
     /// The error that stopped it, if any.
     pub error: Option<String>,
@@ -121,7 +121,8 @@ pub enum ActionKind {
     Wake,
 }
 
-/// What came of a re-run. The reasons of [`RerunEnd`] are final, the others are those of one call.
+/// The outcome of a re-run. The reasons of [`RerunEnd`] are final, the others are those of one
+/// call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RerunOutcome {
@@ -195,11 +196,11 @@ pub enum Event {
         /// The time for which it held, in seconds.
         held_seconds: i64,
     },
-    /// What the machines of the run did was added to the usage.
+    /// The use of the run's machines was added to the usage.
     Counted {
         /// The class that it is counted for.
         class: ClassName,
-        /// What was added.
+        /// The amount that was added.
         amount: Amount,
     },
     /// The cloud took the machine on which the job ran.
@@ -209,7 +210,7 @@ pub enum Event {
     },
     /// The forge was asked to run the job again, or the job is not run again.
     Rerun {
-        /// What came of it.
+        /// The outcome.
         outcome: RerunOutcome,
     },
     /// The run was created.
@@ -224,7 +225,7 @@ pub enum Event {
     /// This process's clock began to differ from the true time by more than two minutes: nothing is
     /// ended, retired or given back after a wait.
     ClockDiffers {
-        /// How far it is ahead, in seconds; behind if negative.
+        /// Lead of this clock, in seconds; negative if it is behind.
         ahead_seconds: i64,
     },
     /// The clock agrees with the true time again.

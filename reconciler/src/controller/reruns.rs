@@ -14,9 +14,9 @@ use crate::plan::rerun::{
 use crate::ports::{ErrorKind, PortError};
 
 impl Controller {
-    /// Returns the machine of another run on whose runner the job of this run runs, or ran, if the
-    /// cloud took it and no machine of that runner is live; and the live one of a job that failed.
-    /// The record of the other run is read only until this one has told it.
+    /// Returns the machine of another run on whose runner the job of this run runs, or ran: if the
+    /// cloud took it and no machine of that runner is live, or if it is live and the job failed.
+    /// The record of the other run is read only until this run has recorded the loss.
     pub(super) async fn taken_elsewhere(
         &self,
         seen: &Observation,

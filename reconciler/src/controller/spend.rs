@@ -1,5 +1,5 @@
-//! What machines have cost today: an estimate by what this process saw in lists, and by what was
-//! counted of the day. Launches, `/v1/status` and the metrics all read it here.
+//! The cost of machines today: an estimate from the lists that this process read, and from the
+//! usage that was counted today. Launches, `/v1/status` and the metrics all read it here.
 
 mod day;
 
@@ -23,20 +23,20 @@ use day::Day;
 const READ_EVERY: SignedDuration = SignedDuration::from_mins(5);
 /// The same for people.
 const SHOWN_FOR: SignedDuration = SignedDuration::from_secs(10);
-/// After a failure nobody asks again for this time. Those who waited for a call that hangs would
-/// make the same one after the other.
+/// Time after a failed reading in which it is not repeated. Otherwise the callers that wait for a
+/// call that hangs would make the same call one after the other.
 const FAILED_FOR: SignedDuration = SignedDuration::from_secs(10);
 
-/// What this process knows of the spend of today.
+/// The spend of today, as far as this process knows it.
 #[derive(Default)]
 pub(super) struct Spend(Mutex<Inner>);
 
 #[derive(Default)]
 struct Inner {
     day: Day,
-    /// When the last reading of what was counted failed, and why.
+    /// Time and error of the last reading of the counted usage, if it failed.
     failed: Option<(Timestamp, ErrorKind, String)>,
-    /// When the prices were last read.
+    /// Time at which the prices were last read.
     priced_at: Option<Timestamp>,
     /// The last known price of each kind.
     prices: BTreeMap<(String, Market), MicroUsd>,

@@ -21,7 +21,7 @@ use crate::ports::{
 /// A disabled registration is forgotten after this time; most are removed within minutes.
 const KEPT_FOR: SignedDuration = SignedDuration::from_hours(24);
 
-/// What is known of the readings of one process.
+/// The state of one process's readings of the forge.
 pub(super) struct Steadiness {
     since: Mutex<Timestamp>,
     cannot_disable: AtomicBool,

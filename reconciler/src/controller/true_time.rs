@@ -26,12 +26,12 @@ pub(super) struct CheckedClock {
 pub struct ClockReading {
     /// Whether waits may be concluded.
     pub check: ClockCheck,
-    /// How far this process's clock is ahead of the true time; behind it if negative. `None` while
-    /// no answer of the forge has told the true time.
+    /// Lead of this process's clock over the true time; negative if it is behind. `None` while no
+    /// answer of the forge has told the true time.
     pub ahead: Option<SignedDuration>,
 }
 
-/// What a clock showed, and what was known of the true time then.
+/// A reading of the clock, with the knowledge of the true time at that moment.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Shown {
     pub(super) time: Timestamp,

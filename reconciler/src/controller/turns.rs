@@ -26,7 +26,7 @@ const COUNTED: usize = 1_000;
 /// The maximum number of reconciled runs that are kept beside a list.
 const RECONCILED_KEPT: usize = 10_000;
 
-/// What this process knows of the runs that wait for seats.
+/// The runs that wait for seats, as far as this process knows them.
 #[derive(Default)]
 pub(super) struct Turns(Mutex<Inner>);
 
@@ -64,7 +64,7 @@ impl OfClass {
     }
 }
 
-/// Who asks for a seat of a class, and when.
+/// A request for a seat of a class.
 struct Asked<'a> {
     class: &'a Class,
     /// All classes: the first that serves a run is its class.

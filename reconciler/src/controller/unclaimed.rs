@@ -20,7 +20,7 @@ use crate::ports::{OpenRun, WaitingJob};
 
 /// The maximum number of cached runs and used machines; then the cache is cleared.
 const KEPT: usize = 50_000;
-/// What was not heard of for this long is forgotten.
+/// A run or a used machine without news for this long is forgotten.
 const FORGOTTEN_AFTER: SignedDuration = SignedDuration::from_hours(1);
 /// A webhook tells within this time which job a machine took. Then its run is not woken for it.
 const TOLD_WITHIN: SignedDuration = SignedDuration::from_secs(2);
@@ -34,7 +34,7 @@ enum Wait {
     Over(Timestamp),
 }
 
-/// What is known of a run.
+/// The known state of a run.
 #[derive(Debug)]
 struct RunState {
     /// The ID of its repository; 0: not known.
@@ -45,7 +45,7 @@ struct RunState {
     attempt: Option<(AttemptId, Timestamp)>,
     /// Whether the record says that the run makes no further attempt.
     is_settled: bool,
-    /// When it was last heard of.
+    /// Time of the last news of it.
     at: Timestamp,
 }
 
@@ -69,7 +69,7 @@ struct Use {
     is_told: bool,
 }
 
-/// What this process knows of interchangeable machines and the jobs that they take.
+/// Interchangeable machines and the jobs that they take, as far as this process knows them.
 #[derive(Default)]
 pub(super) struct Unclaimed(Mutex<Inner>);
 
@@ -77,7 +77,7 @@ pub(super) struct Unclaimed(Mutex<Inner>);
 struct Inner {
     runs: HashMap<RunName, RunState>,
     used: HashMap<AttemptId, Use>,
-    /// When the forge was last asked for its waiting jobs.
+    /// Time at which the forge was last asked for its waiting jobs.
     listed_at: Option<Timestamp>,
     /// The displaced runs that wait, oldest job first.
     displaced: BTreeMap<Group, BTreeMap<(i64, RunName), Terms>>,

@@ -18,13 +18,13 @@ type Key = (i64, i64);
 /// A reading of a workflow run.
 #[derive(Clone)]
 pub(super) struct Reading {
-    /// When it began.
+    /// Time at which it began.
     pub(super) at: Timestamp,
     /// The workflow run; `None` if it no longer exists, or was not read.
     pub(super) run: Option<WorkflowRun>,
-    /// Why the forge refuses the reading.
+    /// The forge's reason for refusing the reading.
     pub(super) refused: Option<String>,
-    /// Why it could not be read.
+    /// The error if it could not be read.
     pub(super) unread: Option<String>,
 }
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::machine::{MachineSpec, Market};
 use super::money::MicroUsd;
 
-/// In which order the machine specs of a class are tried.
+/// The order in which the machine specs of a class are tried.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
@@ -38,7 +38,7 @@ pub struct Pool {
     /// Whether it had no capacity in the last quarter of an hour.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub failed_lately: bool,
-    /// When the cloud last took a machine from it, in the last half hour.
+    /// Time at which the cloud last took a machine from it, within the last half hour.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schemars", schemars(with = "Option<String>"))]
     pub taken_at: Option<Timestamp>,

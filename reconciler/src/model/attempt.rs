@@ -19,7 +19,7 @@ use super::secret::Secret;
 pub struct Attempt {
     /// Number within the run: grows, with gaps.
     pub number: u32,
-    /// When the attempt was decided. The launch windows count from here.
+    /// Time at which the attempt was decided. The launch windows count from it.
     #[cfg_attr(feature = "schemars", schemars(with = "String"))]
     pub decided_at: Timestamp,
     /// The class that was chosen for it.
@@ -33,7 +33,8 @@ pub struct Attempt {
     /// The reason and the time of its end. Set once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<Ended>,
-    /// When a reading first showed its registration although its boot promise was over (rule 22).
+    /// Time of the first reading that showed its registration although its boot promise was over
+    /// (rule 22).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schemars", schemars(with = "Option<String>"))]
     pub hung_since: Option<Timestamp>,
@@ -57,7 +58,7 @@ pub struct Attempt {
 pub struct Ended {
     /// The reason.
     pub why: End,
-    /// When the end was detected.
+    /// Time at which the end was detected.
     #[cfg_attr(feature = "schemars", schemars(with = "String"))]
     pub at: Timestamp,
 }
@@ -107,7 +108,7 @@ impl fmt::Display for End {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct BootResult {
-    /// When that was known.
+    /// Time at which that was known.
     #[cfg_attr(feature = "schemars", schemars(with = "String"))]
     pub at: Timestamp,
     /// Whether it came online, or was used.
@@ -123,7 +124,7 @@ pub struct BootResult {
 pub struct PastAttempt {
     /// Number within the run.
     pub number: u32,
-    /// When the attempt was decided.
+    /// Time at which the attempt was decided.
     #[cfg_attr(feature = "schemars", schemars(with = "String"))]
     pub decided_at: Timestamp,
     /// The class that was chosen for it.
@@ -133,7 +134,7 @@ pub struct PastAttempt {
     /// The ID of the repository that the registration serves; 0: every repository of the scope.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub repo_id: i64,
-    /// When its machines power themselves off; `None` in records of earlier releases.
+    /// Time at which its machines power themselves off; `None` in records of earlier releases.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schemars", schemars(with = "Option<String>"))]
     pub deadline: Option<Timestamp>,
@@ -144,7 +145,8 @@ pub struct PastAttempt {
     pub placements: Vec<PastPlacement>,
     /// The reason and the time of its end.
     pub ended: Ended,
-    /// When a reading first showed its registration although its boot promise was over (rule 22).
+    /// Time of the first reading that showed its registration although its boot promise was over
+    /// (rule 22).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schemars", schemars(with = "Option<String>"))]
     pub hung_since: Option<Timestamp>,
@@ -199,7 +201,7 @@ pub struct Runner {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct Boot {
-    /// When the machine powers itself off, busy or not.
+    /// Time at which the machine powers itself off, busy or not.
     #[cfg_attr(feature = "schemars", schemars(with = "String"))]
     pub deadline: Timestamp,
     /// The maximum time for which the runner may idle, counted from its first start.
@@ -284,7 +286,7 @@ impl Placement {
 pub struct Answer {
     /// The machine's ID.
     pub id: MachineId,
-    /// When the answer came.
+    /// Time at which the answer came.
     #[cfg_attr(feature = "schemars", schemars(with = "String"))]
     pub at: Timestamp,
 }
@@ -295,7 +297,7 @@ pub struct Answer {
 pub struct Refused {
     /// The reason.
     pub why: Refusal,
-    /// When the refusal came.
+    /// Time at which the refusal came.
     #[cfg_attr(feature = "schemars", schemars(with = "String"))]
     pub at: Timestamp,
 }

@@ -34,11 +34,11 @@ pub struct ClassBoot {
 pub struct BootStop {
     /// The number of them that the records still tell, without one that came online.
     pub machines: u32,
-    /// When the third of them was known to be one, or the second of failed launches, as far as the
-    /// records tell it.
+    /// Time at which the third of them was known, or the second if the launches failed, as far as
+    /// the records tell it.
     #[cfg_attr(feature = "schemars", schemars(with = "String"))]
     pub since: Timestamp,
-    /// When one attempt may try again.
+    /// Time from which one attempt may try again.
     #[cfg_attr(feature = "schemars", schemars(with = "String"))]
     pub until: Timestamp,
     /// Whether the latest launches failed after the cloud had accepted them.

@@ -23,7 +23,7 @@ pub struct BudgetStop {
     /// the budget cannot be kept; `null`: the budget of the day is spent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unpriced: Option<String>,
-    /// When the next day begins.
+    /// Time at which the next day begins, in UTC.
     #[cfg_attr(feature = "schemars", schemars(with = "String"))]
     pub until: Timestamp,
 }

@@ -49,7 +49,7 @@ pub struct Class {
     /// The cost of its machines per day at which it launches no more; `None`: no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<MicroUsd>,
-    /// In which order its machine specs are tried.
+    /// The order in which its machine specs are tried.
     #[serde(default, skip_serializing_if = "Allocation::is_order")]
     pub allocation: Allocation,
     /// Whether its jobs are run again whose machines the cloud took.

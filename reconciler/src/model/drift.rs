@@ -143,17 +143,17 @@ pub struct Drift {
     pub machine: Option<MachineId>,
     /// The registration, if it is about one.
     pub registration: Option<i64>,
-    /// When the difference began.
+    /// Time at which the difference began.
     #[cfg_attr(feature = "schemars", schemars(with = "String"))]
     pub since: Timestamp,
-    /// Until when its stage allowed it: since then it is drift.
+    /// Time until which its stage allowed it: since then it is drift.
     #[cfg_attr(feature = "schemars", schemars(with = "String"))]
     pub open_since: Timestamp,
     /// The cause that keeps it from being fixed; `null` if there is none.
     pub blocked_by: Option<Blocker>,
     /// The next step.
     pub next: NextStep,
-    /// When that happens at the latest; `null` if it is not known.
+    /// Latest time of the next step; `null` if it is not known.
     #[cfg_attr(feature = "schemars", schemars(with = "Option<String>"))]
     pub by: Option<Timestamp>,
 }

@@ -1,5 +1,5 @@
-//! When a job waited, started and ended, by the forge's own times. For people and metrics; of the
-//! decisions, only those about lost jobs and their next machines read them.
+//! The times at which a job waited, started and ended, by the forge's clock. For people and
+//! metrics; of the decisions, only those about lost jobs and their next machines read them.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -9,11 +9,11 @@ use serde::{Deserialize, Serialize};
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct JobTimes {
-    /// When a runner took the job; `None` if none did since it was last queued.
+    /// Time at which a runner took the job; `None` if none did since it was last queued.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schemars", schemars(with = "Option<String>"))]
     pub started_at: Option<Timestamp>,
-    /// When the job ended; `None` if it did not, or if the forge does not tell it.
+    /// Time at which the job ended; `None` if it has not, or if the forge does not tell it.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schemars", schemars(with = "Option<String>"))]
     pub completed_at: Option<Timestamp>,
@@ -32,7 +32,7 @@ pub struct JobWait {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schemars", schemars(with = "Option<String>"))]
     pub queued_at: Option<Timestamp>,
-    /// When a runner took the job, as the forge tells.
+    /// Time at which a runner took the job, as the forge reports it.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schemars", schemars(with = "Option<String>"))]
     pub started_at: Option<Timestamp>,

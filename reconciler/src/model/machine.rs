@@ -117,7 +117,7 @@ impl Cause {
 pub struct UnavailableOffering {
     /// The spec of the machine that was refused.
     pub machine: MachineSpec,
-    /// When it is available again.
+    /// Time at which it is available again.
     #[cfg_attr(feature = "schemars", schemars(with = "String"))]
     pub until: Timestamp,
     /// The cause.
@@ -147,10 +147,10 @@ pub struct OpenBreaker {
     pub why: Refusal,
     /// The refusal and its remedy, for people.
     pub message: String,
-    /// When launches were stopped.
+    /// Time at which launches were stopped.
     #[cfg_attr(feature = "schemars", schemars(with = "String"))]
     pub since: Timestamp,
-    /// When one attempt may try again.
+    /// Time from which one attempt may try again.
     #[cfg_attr(feature = "schemars", schemars(with = "String"))]
     pub until: Timestamp,
 }

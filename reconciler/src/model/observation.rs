@@ -93,10 +93,10 @@ pub struct Observation {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct ForgeRead {
-    /// Since when none of them failed.
+    /// Time since which none of them failed.
     #[cfg_attr(feature = "schemars", schemars(with = "String"))]
     pub steady_since: Timestamp,
-    /// When the registrations of this observation had been read.
+    /// Time by which the registrations of this observation had been read.
     #[cfg_attr(feature = "schemars", schemars(with = "String"))]
     pub at: Timestamp,
     /// Whether the forge is known to have no way to disable a registration (before Gitea 1.26).
@@ -248,10 +248,10 @@ pub struct Machine {
     pub placement: u32,
     /// Its state.
     pub state: MachineState,
-    /// When the cloud accepted the launch.
+    /// Time at which the cloud accepted the launch.
     #[cfg_attr(feature = "schemars", schemars(with = "String"))]
     pub launched_at: Timestamp,
-    /// When it powers itself off: from its record, or else from its tags.
+    /// Time at which it powers itself off: from its record, or else from its tags.
     #[cfg_attr(feature = "schemars", schemars(with = "String"))]
     pub deadline: Timestamp,
     /// The ID of its registration: from its record, or else from its tags.
@@ -267,7 +267,7 @@ pub struct Machine {
     /// The party that ended it, if the cloud reports that.
     #[serde(default)]
     pub ended_by: Option<EndedBy>,
-    /// When its end began, if the cloud reports that.
+    /// Time at which its end began, if the cloud reports that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schemars", schemars(with = "Option<String>"))]
     pub ended_at: Option<Timestamp>,
@@ -344,12 +344,12 @@ pub struct Registration {
     /// Whether it gets no job any more; `None` if the forge does not tell it (before Gitea 1.26).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disabled: Option<bool>,
-    /// Since when this process knows that it gets no job any more, without a failed reading of the
-    /// forge since then.
+    /// Time since which this process knows that it gets no job any more, without a failed reading
+    /// of the forge since then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schemars", schemars(with = "Option<String>"))]
     pub disabled_since: Option<Timestamp>,
-    /// Since when the forge answers 404 for its ID.
+    /// Time since which the forge answers 404 for its ID.
     #[serde(default)]
     #[cfg_attr(feature = "schemars", schemars(with = "Option<String>"))]
     pub missing_since: Option<Timestamp>,

@@ -52,7 +52,7 @@ pub struct StateReason {
     /// The cloud's message, with what to do if that is known; empty if there is none.
     #[serde(default)]
     pub message: String,
-    /// Of a launch that failed after the cloud had accepted it: what a refusal would have said.
+    /// The refusal that the end amounts to, if the launch failed after the cloud had accepted it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refusal: Option<Refusal>,
 }

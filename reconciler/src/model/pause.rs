@@ -17,7 +17,7 @@ pub struct Pause {
     /// The class; `null` for every class.
     #[serde(default)]
     pub class: Option<ClassName>,
-    /// Since when.
+    /// Time at which it began.
     #[cfg_attr(feature = "schemars", schemars(with = "String"))]
     pub since: Timestamp,
     /// The caller who asked for it: the name of a token, or `uid 1000`.

@@ -49,10 +49,11 @@ pub struct Interruption {
     pub runner: String,
     /// The machine's ID.
     pub machine: MachineId,
-    /// When its end began, as the cloud tells, or when it was seen.
+    /// Time at which the machine's end began, as the cloud reports it, or at which it was seen.
     #[cfg_attr(feature = "schemars", schemars(with = "String"))]
     pub at: Timestamp,
-    /// When the job ended because of that, by the forge's time: it names this attempt of the job.
+    /// Time at which the job ended because of that, by the forge's clock. Identifies this attempt
+    /// of the job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schemars", schemars(with = "Option<String>"))]
     pub failed_at: Option<Timestamp>,
@@ -92,10 +93,10 @@ pub struct Reruns {
     pub version: u64,
     /// The number of attempts of the job for which a re-run was requested.
     pub count: u32,
-    /// When the last request was recorded: before the call.
+    /// Time at which the last request was recorded: before the call.
     #[cfg_attr(feature = "schemars", schemars(with = "String"))]
     pub asked_at: Timestamp,
-    /// When the attempt ended for which it was, by the forge's time.
+    /// Time at which the attempt of the job that it is for ended, by the forge's clock.
     #[cfg_attr(feature = "schemars", schemars(with = "String"))]
     pub failed_at: Timestamp,
 }
@@ -134,7 +135,7 @@ pub struct WorkflowJob {
     pub name: String,
     /// Its state; `None` if the forge's word for it is not known.
     pub state: Option<Job>,
-    /// When it ended, if it did.
+    /// Time at which it ended; `None` if it has not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schemars", schemars(with = "Option<String>"))]
     pub completed_at: Option<Timestamp>,
@@ -188,7 +189,7 @@ pub struct RerunView {
     /// The forge's message when it denied the request of this reconcile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub denied: Option<String>,
-    /// When it was read; `None`: with this observation.
+    /// Time at which it was read; `None`: with this observation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schemars", schemars(with = "Option<String>"))]
     pub read_at: Option<Timestamp>,

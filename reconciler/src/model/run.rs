@@ -32,7 +32,7 @@ pub struct Run {
     pub uid: Uid,
     /// Counts the writes of this incarnation. Set by the store.
     pub version: u64,
-    /// When the record was created.
+    /// Time at which the record was created.
     #[cfg_attr(feature = "schemars", schemars(with = "String"))]
     pub created_at: Timestamp,
     /// Set when a person deletes the run: its job gets no machine.
@@ -107,10 +107,11 @@ pub struct Status {
     /// Earlier attempts: all decided less than 22 minutes ago or with a live machine, and the last 5.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub past: Vec<PastAttempt>,
-    /// Since when the job was seen waiting, or a person retried the run.
+    /// Time since which the job was seen waiting, or at which a person retried the run.
     #[cfg_attr(feature = "schemars", schemars(with = "String"))]
     pub waiting_since: Timestamp,
-    /// When the job was queued and started, by the forge's own times. Affects no decision.
+    /// The times at which the job was queued and started, by the forge's clock. Affects no
+    /// decision.
     #[serde(default, skip_serializing_if = "JobWait::is_unknown")]
     pub wait: JobWait,
     /// Consecutive attempts that ended without a job.
@@ -120,7 +121,7 @@ pub struct Status {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schemars", schemars(with = "Option<String>"))]
     pub retry_at: Option<Timestamp>,
-    /// When the run finished.
+    /// Time at which the run finished.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schemars", schemars(with = "Option<String>"))]
     pub finished_at: Option<Timestamp>,
@@ -142,7 +143,7 @@ pub struct Status {
     /// The machines of the run, for its usage. Affects no decision.
     #[serde(default, skip_serializing_if = "RunUsage::is_empty")]
     pub usage: RunUsage,
-    /// When the run is reconciled again at the latest.
+    /// Latest time of the run's next reconcile.
     #[cfg_attr(feature = "schemars", schemars(with = "String"))]
     pub due: Timestamp,
 }
@@ -167,7 +168,7 @@ pub enum Phase {
 pub struct Condition {
     /// The reason.
     pub reason: Reason,
-    /// Since when it holds.
+    /// Time since which it holds.
     #[cfg_attr(feature = "schemars", schemars(with = "String"))]
     pub since: Timestamp,
     /// The message for people.

@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize};
 pub struct SpotBreaker {
     /// The number that it took within the quarter of an hour before the last of them.
     pub interruptions: u32,
-    /// When it took the one that opened the breaker.
+    /// Time of the interruption that opened the breaker.
     #[cfg_attr(feature = "schemars", schemars(with = "String"))]
     pub since: Timestamp,
-    /// When the order of the class holds again.
+    /// Time from which the order of the class applies again.
     #[cfg_attr(feature = "schemars", schemars(with = "String"))]
     pub until: Timestamp,
 }

@@ -13,7 +13,7 @@ use super::rerun::RerunEnd;
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct Milestone {
-    /// When it was recorded, in milliseconds.
+    /// Time at which it was recorded, truncated to milliseconds.
     #[cfg_attr(feature = "schemars", schemars(with = "String"))]
     pub at: Timestamp,
     /// The event.

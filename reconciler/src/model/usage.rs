@@ -183,15 +183,15 @@ pub struct UsedMachine {
     pub id: MachineId,
     /// The number of the attempt that it was launched for.
     pub attempt: u32,
-    /// When the cloud accepted the launch.
+    /// Time at which the cloud accepted the launch.
     #[cfg_attr(feature = "schemars", schemars(with = "String"))]
     pub launched_at: Timestamp,
-    /// When it ended, as the cloud tells, or as a list showed soon after it; `None` while it has not
-    /// been seen to end, or if nobody saw when.
+    /// Time at which it ended, as the cloud reports it, or as a list showed soon after; `None`
+    /// while no end was seen, or if its time is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schemars", schemars(with = "Option<String>"))]
     pub ended_at: Option<Timestamp>,
-    /// Between which times it ended, if nobody saw when.
+    /// The times between which it ended, if the time of its end is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_within: Option<EndedWithin>,
     /// The party that ended it, if the cloud reports that.
@@ -212,14 +212,14 @@ impl UsedMachine {
     }
 }
 
-/// The end of a machine that nobody saw.
+/// The bounds of a machine's end whose time is not known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub struct EndedWithin {
-    /// When it was last seen up, or launched.
+    /// Time at which it was last seen up, or launched.
     #[cfg_attr(feature = "schemars", schemars(with = "String"))]
     pub after: Timestamp,
-    /// When it was first found gone.
+    /// Time at which it was first found gone.
     #[cfg_attr(feature = "schemars", schemars(with = "String"))]
     pub by: Timestamp,
 }

@@ -313,7 +313,7 @@ impl<'a> Decision<'a> {
 struct Stopped {
     reason: Reason,
     message: String,
-    /// When its runs are reconciled again at the latest.
+    /// Latest time of the next reconcile of its runs.
     again: Timestamp,
 }
 

@@ -1,6 +1,6 @@
 //! Whether machines of a class come online, and the breaker that follows if they do not. Pure.
 //!
-//! The ground is in the records of past attempts alone, so that the verdict is the same in each
+//! The result depends on the records of past attempts alone, so that it is the same in each
 //! replica and after a restart. Refused launches, machines that the cloud or a person ended, and
 //! registrations that are missing or not listed say nothing about an image. A launch that failed
 //! after the cloud had accepted it, for a reason that a person must remove, counts as well.
@@ -17,8 +17,8 @@ use crate::model::{
 const NEVER_ONLINE: usize = 3;
 /// The same for launches that failed after the cloud had accepted them.
 const LAUNCHES_FAILED: usize = 2;
-/// For so long after its end, a runner that was online still looks so: the forge's flag falls after a
-/// minute.
+/// Time after its end for which a runner that was online still appears online: the forge's flag
+/// falls after a minute.
 const STILL_ONLINE: SignedDuration = SignedDuration::from_secs(45);
 
 /// Returns what the end of an attempt says about its image; `None`: nothing, or no more than the

@@ -1,10 +1,10 @@
 //! Rule 22: machines that neither take a job nor end.
 //!
 //! That the forge calls a runner not busy is no evidence: its flag falls ten seconds after a report,
-//! so that an outage or a silent job makes every running machine look idle. The ground is that the
-//! boot promise is over, that two readings show the registration, and that no job in progress names
-//! the runner. Where the forge can disable a registration, the answer that it is disabled is the
-//! first reading, and the second may follow soon: no job comes any more.
+//! so that an outage or a silent job makes every running machine look idle. The rule requires that
+//! the boot promise is over, that two readings show the registration, and that no job in progress
+//! names the runner. Where the forge can disable a registration, the answer that it is disabled is
+//! the first reading, and the second may follow soon: no job comes any more.
 
 use jiff::{SignedDuration, Timestamp};
 

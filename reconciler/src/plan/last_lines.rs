@@ -7,8 +7,8 @@ use crate::text::{cut, escape};
 
 /// The bytes that are read of the end of a log: all that EC2 keeps of a console.
 pub const LAST_LINES_READ: usize = 64 * 1024;
-/// The most bytes of a log of which lines of others than the boot script are kept. A longer one is
-/// that of a kernel, or of a runner that was started many times.
+/// The maximum length of a log, in bytes, whose lines are all kept; of a longer one only those of
+/// the boot script are. A longer log is that of a kernel, or of a runner that was started often.
 const SHORT: usize = 4096;
 /// The most bytes that are kept, and the most of them for the line about the fence.
 const KEPT: usize = 512;
@@ -22,16 +22,16 @@ const SCRIPT: &str = "tinqs-ci: ";
 const START: &str = "starting ";
 const END: &str = "the runner ended with status ";
 const SIGNAL: &str = "a signal ended this script";
-/// The words of which one is in the line of the boot script about the fence of its job.
+/// Texts that identify the boot script's line about the fence of its job.
 const FENCE: [&str; 2] = ["the instance metadata service", "nothing is fenced"];
 /// Columns of the line in a message.
 const SHOWN: usize = 300;
 
-/// Returns the last lines before a job, escaped and without credentials, after the line that says
-/// what fences the job, wherever that is. `None` if there are none.
+/// Returns the last lines before a job, escaped and without credentials. The line that says what
+/// fences the job comes first, wherever it is in the log. `None` if there are no lines.
 ///
-/// A job may have begun before the cut of a cut log, so only lines of the boot script are kept, as
-/// of one that is not short.
+/// Only lines of the boot script are kept if the log is longer than 4096 bytes or was cut: a job
+/// may have begun before the cut.
 pub fn last_lines(log: &MachineLog, redactor: &Redactor) -> Option<String> {
     // The first line of a cut log may begin with the end of a credential.
     let from = if log.cut { after_line(&log.bytes)? } else { 0 };
@@ -91,9 +91,9 @@ fn begins_job(line: &str) -> bool {
     })
 }
 
-/// Returns the line that tells most, for a message: the last one, but not that the runner starts or
-/// ended, or the script by a signal, and no step of the boot script that was done when the runner
-/// started.
+/// Returns the most informative line, for a message: the last one, without the lines that say that
+/// the runner starts or ended or that a signal ended the script, and without the steps of the boot
+/// script before the runner's last start. The last line if no other is left.
 pub(super) fn telling_line(kept: &str) -> Option<String> {
     let lines = || kept.lines().rev().filter(|line| !said(line).is_empty());
     let mut has_started = false;

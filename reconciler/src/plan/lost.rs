@@ -119,7 +119,7 @@ impl Decision<'_> {
         }
     }
 
-    /// Rule 3: the outcome. Of a failed job whose machine was lost, that is the cause.
+    /// Rule 3: returns the outcome. A failed job whose machine was lost has that cause as outcome.
     pub(super) fn outcome(&self, conclusion: Conclusion) -> Outcome {
         let outcome = Outcome::from(conclusion);
         let status = &self.status;

@@ -14,8 +14,8 @@ use crate::model::{
 };
 use crate::ports::ErrorKind;
 
-/// Keeps what a decision that is not written concluded about the image: it may have retired the
-/// registration, and the next decision does not see it.
+/// Keeps the boot result of a decision that is not written: the decision may have retired the
+/// registration, so that the next one cannot conclude the result again.
 pub fn keep_boot_result(status: &mut Status, decided: &Status) {
     if let (Some(attempt), Some(decided)) = (&mut status.attempt, &decided.attempt)
         && attempt.number == decided.number
@@ -82,8 +82,8 @@ pub fn printed(status: &mut Status, lines: String) {
     }
 }
 
-/// Returns why a run gets no seat. Which limit it is, and who is before it, changes with each
-/// machine that ends, and is not worth a write: it is said when somebody asks.
+/// Returns why a run gets no seat. The limit and the runs before it are not named: they change with
+/// each machine that ends, which is not worth a write. They are computed when somebody asks.
 pub(super) fn at_limit_because(class: &ClassName) -> String {
     format!(
         "class {class} is at its limit of machines, in total, for this repository or for its \

@@ -21,7 +21,7 @@ pub const RERUN_LANDS_WITHIN: SignedDuration = SignedDuration::from_secs(75);
 /// reading tells that the workflow run is over.
 const READ_AGAIN: SignedDuration = SignedDuration::from_secs(30);
 const READ_AGAIN_AT_MOST: SignedDuration = SignedDuration::from_secs(90);
-/// The time between two looks at the spot machine of a job that failed.
+/// The time between two checks of the spot machine of a job that failed.
 const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(15);
 
 /// The next step towards a re-run.

@@ -49,7 +49,7 @@ pub struct Prepare {
     /// The maximum time for which the runner may idle.
     #[serde(with = "Friendly")]
     pub idle_within: SignedDuration,
-    /// When the machine powers itself off, busy or not.
+    /// Time at which the machine powers itself off, busy or not.
     #[cfg_attr(feature = "schemars", schemars(with = "String"))]
     pub deadline: Timestamp,
     /// No runner is started after this time.

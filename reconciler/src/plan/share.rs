@@ -15,7 +15,7 @@ use crate::model::{RepoKey, RepoRef, RunName, SeatLimits, owner_of, same_owner};
 /// An owner or a repository that has waited for so long, and got nothing meanwhile, goes first.
 pub const PASSED_BY: SignedDuration = SignedDuration::from_mins(30);
 
-/// When an owner was last served is known for this time.
+/// Time for which the last grant to an owner or a repository is kept.
 const KEPT: SignedDuration = SignedDuration::from_hours(24);
 
 /// A run that waits for a seat or for a launch.
@@ -25,11 +25,11 @@ pub struct Waiter<'a> {
     pub name: &'a RunName,
     /// Its repository.
     pub repo: RepoRef<'a>,
-    /// Since when it waits.
+    /// Time since which it waits.
     pub since: Timestamp,
 }
 
-/// When owners and repositories last got something, as far as it is known.
+/// The times of the last grants to owners and repositories, as far as they are known.
 #[derive(Clone, Debug, Default)]
 pub struct Served {
     /// By owner, in lower case.
@@ -55,7 +55,7 @@ impl Served {
 #[derive(Clone, Copy, Debug)]
 struct Share {
     live: u32,
-    /// Since when it waits without having got anything.
+    /// Time since which it waits without having got anything.
     since: Timestamp,
 }
 

@@ -1,20 +1,20 @@
 //! Pools from which the cloud took machines lately, and the spot breaker of a class. Pure.
 //!
-//! The ground is in the cloud's list of machines, which shows those that ended for about an hour,
-//! so that the verdict is the same in each replica and after a restart. Only the order of
-//! placements depends on it.
+//! The result depends on the cloud's list of machines alone, which shows ended ones for about an
+//! hour, so that it is the same in each replica and after a restart. Only the order of placements
+//! depends on it.
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::times::{after, older};
 use crate::model::{Class, ClassName, EndedBy, Machine, MachineSpec, Market, Refusal, SpotBreaker};
 
-/// So many interruptions of a class within [`WITHIN`] open its spot breaker.
+/// The number of interruptions of a class within [`WITHIN`] that opens its spot breaker.
 const INTERRUPTIONS: usize = 3;
-/// For so long after the last of them it stays open.
+/// The time within which interruptions count, and for which the breaker stays open after the last.
 const WITHIN: SignedDuration = SignedDuration::from_mins(15);
-/// For so long a pool that lost a machine comes after others. The forge fails the job of a lost
-/// machine 10 to 15 min later, and its next attempt must still know the pool.
+/// The time for which a pool that lost a machine comes after others. The forge fails the job of a
+/// lost machine 10 to 15 min later, and its next attempt must still know the pool.
 const TAKEN_FOR: SignedDuration = SignedDuration::from_mins(30);
 
 /// Begins the state reasons of machines whose spot capacity was taken back (EC2 API:
@@ -28,7 +28,7 @@ pub(crate) struct TakenMachine {
     kind: String,
     zone: String,
     market: Market,
-    /// When its end began.
+    /// Time at which its end began.
     at: Timestamp,
     /// Whether it was up before: its launch did not fail.
     was_up: bool,

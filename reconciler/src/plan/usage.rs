@@ -21,13 +21,13 @@ const SEEN_WITHIN: SignedDuration = SignedDuration::from_mins(3);
 /// The times of a machine as this process has seen them in lists.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sighted {
-    /// When a list last showed it live.
+    /// Time at which a list last showed it live.
     pub live_at: Option<Timestamp>,
-    /// When a list first showed it ending or gone.
+    /// Time at which a list first showed it ending or gone.
     pub over_at: Option<Timestamp>,
-    /// When it ended, as the cloud told.
+    /// Time at which it ended, as the cloud reported it.
     pub ended_at: Option<Timestamp>,
-    /// The one that ended it, as the cloud told.
+    /// The party that ended it, as the cloud reported it.
     pub ended_by: Option<EndedBy>,
 }
 

@@ -5,7 +5,7 @@ use crate::model::RunName;
 /// The creation time and name of the last run on a page. Newest first is descending.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Cursor {
-    /// When the run was created, in microseconds of Unix time.
+    /// Creation time of the run, in microseconds since the Unix epoch.
     pub created: i64,
     /// The run's name.
     pub name: String,

@@ -21,7 +21,8 @@ pub struct WaitingJob {
     pub runs_on: Vec<String>,
     /// Informational: affects no decision.
     pub about: About,
-    /// When the forge created this attempt of the job, if it tells that. Affects no decision.
+    /// Time at which the forge created this attempt of the job, if it tells that. Affects no
+    /// decision.
     pub created_at: Option<Timestamp>,
 }
 

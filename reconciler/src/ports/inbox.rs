@@ -18,7 +18,7 @@ pub const MOST_ITEMS: u64 = 10_000;
 pub struct InboxItem {
     /// The sort key: the oldest delivery first. At most 100 bytes of ASCII.
     pub key: String,
-    /// When it was received.
+    /// Time at which it was received.
     pub received_at: Timestamp,
     /// The delivery, stored unchanged.
     pub body: Vec<u8>,

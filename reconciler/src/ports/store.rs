@@ -34,7 +34,7 @@ pub struct OpenRun {
     pub phase: Phase,
     /// Whether a person deleted it: then only `due` wakes it.
     pub deleted: bool,
-    /// When it is reconciled again.
+    /// Time at which it is reconciled again.
     pub due: Timestamp,
     /// The ID of its active attempt.
     pub attempt: Option<AttemptId>,

@@ -22,7 +22,7 @@ fn read<T: serde::de::DeserializeOwned>(value: Value) -> T {
     serde_json::from_value(value).expect("as it is kept")
 }
 
-/// What is listed at `now`.
+/// The state that is listed at `now`.
 struct Listed {
     now: i64,
     classes: Vec<ObservedClass>,

@@ -1,4 +1,4 @@
-//! What a finished run counts: a table of lives of machines, and that each second counts once.
+//! The usage of a finished run: a table of lives of machines, and that each second counts once.
 
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::model::{
@@ -120,9 +120,9 @@ fn split(amount: &Amount) -> Split {
     (boot, idle, busy, lost)
 }
 
-/// When it ended, and by whom.
+/// The second in which a machine ended, and the party that ended it.
 type Life = (i64, EndedBy);
-/// What happens, the run, the end of its machine, the jobs, and the seconds.
+/// Description, run, end of its machine, number of jobs, and seconds.
 type Case = (&'static str, Run, Life, u64, Split);
 
 const OTHER: &str = "tq-job-2-0a1b2c3d-1";

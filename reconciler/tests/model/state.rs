@@ -139,7 +139,7 @@ pub(crate) struct Replica {
     pub(crate) disabled: Vec<(i64, Timestamp)>,
     /// Unavailable offerings.
     pub(crate) unavailable: Vec<UnavailableOffering>,
-    /// When a reading of the forge failed last.
+    /// Time of the last failed reading of the forge.
     pub(crate) failed_at: Option<Timestamp>,
     pub(crate) reconcile: Option<Hashed<Reconcile>>,
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use sha2::{Digest, Sha256};
 
-/// When a rule applies.
+/// The matching calls to which a rule applies.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum When {
     /// Only the n-th matching call, counted from 1 since the rules were set.
@@ -77,7 +77,7 @@ pub struct Rule {
     pub service: String,
     /// The operation (`RunInstances`); `*`: any.
     pub op: String,
-    /// When it applies.
+    /// The matching calls to which it applies.
     pub when: When,
     /// The fault.
     pub kind: Kind,

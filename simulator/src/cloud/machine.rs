@@ -57,7 +57,7 @@ pub enum Doing {
     Hung,
     /// It is powered off.
     Ending {
-        /// When it is gone.
+        /// Time at which it is gone.
         until: Timestamp,
     },
     /// It is gone.
@@ -81,17 +81,17 @@ pub struct SimulatedMachine {
     pub runner: Runner,
     /// Input of its boot script.
     pub boot: Boot,
-    /// When it was launched.
+    /// Time at which it was launched.
     pub launched_at: Timestamp,
     /// Current activity.
     pub doing: Doing,
-    /// When its runner was first started.
+    /// Time at which its runner was first started.
     pub started_at: Option<Timestamp>,
-    /// When its job ended.
+    /// Time at which its job ended.
     pub job_ended_at: Option<Timestamp>,
     /// The task that it executed, once that has ended.
     pub done_task: Option<i64>,
-    /// When it was gone.
+    /// Time at which it was gone.
     pub gone_at: Option<Timestamp>,
     /// The cause of its end.
     pub ended_by: Option<EndedBy>,

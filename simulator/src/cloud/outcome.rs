@@ -1,4 +1,4 @@
-//! What becomes of a machine, as drawn at its launch.
+//! Outcomes of machines.
 
 use jiff::SignedDuration;
 

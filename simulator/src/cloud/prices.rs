@@ -1,4 +1,4 @@
-//! What machines cost: prices by kind and market, the same in every zone.
+//! Prices of machines by kind and market, the same in every zone.
 
 use tinqs_ci_reconciler::model::{Market, MicroUsd};
 

@@ -1,4 +1,4 @@
-//! Which machines the cloud took.
+//! The machines that the cloud took.
 
 use jiff::Timestamp;
 use tinqs_ci_reconciler::model::EndedBy;

@@ -8,11 +8,11 @@ use super::launch_request::Recipe;
 
 /// The time in which a guest runs and is stopped once.
 const PERIOD: SignedDuration = SignedDuration::from_millis(500);
-/// How long the launch credits of T2 last at full use: 30 for each processor, a credit being a
-/// minute. What it earns meanwhile is left out.
+/// Duration of the launch credits of T2 at full use: 30 credits for each processor, one minute
+/// each. Credits that are earned meanwhile are left out.
 const LAUNCH_CREDITS: SignedDuration = SignedDuration::from_mins(30);
 
-/// What a guest is told.
+/// An order to a guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Turn {
     /// To stop.
@@ -29,7 +29,7 @@ pub(super) struct Throttle {
     rests: SignedDuration,
     is_stopped: bool,
     next_at: Timestamp,
-    /// How often it was told to stop.
+    /// The number of times that it was told to stop.
     pub(super) stops: usize,
 }
 

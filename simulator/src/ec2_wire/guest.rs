@@ -50,7 +50,7 @@ pub trait Running: Send {
 pub const GUEST: &str = "TINQS_CI_SIMULATED_GUEST";
 /// The instance metadata service of a machine.
 const METADATA: &[u8] = b"http://169.254.169.254/latest";
-/// Where the boot script looks up the home of its user.
+/// The text with which the boot script begins to look up the home of its user.
 const HOME: &[u8] = b"HOME=~";
 /// The power-off command: it creates a marker file and waits to be killed.
 const POWER_OFF: &str = include_str!("guest/poweroff.sh");

@@ -40,10 +40,10 @@ pub(super) struct Record {
     /// Number of history entries already processed for events and guests.
     pub(super) told: usize,
     pub(super) warned: bool,
-    /// When the cloud interrupts it.
+    /// Time at which the cloud interrupts it.
     pub(super) taken_at: Option<Timestamp>,
     pub(super) guest: Option<Box<dyn Running>>,
-    /// When its guest is killed after it was asked to end.
+    /// Time at which its guest is killed, once it was asked to end.
     pub(super) guest_until: Option<Timestamp>,
     pub(super) console: String,
     /// The turns of its guest, if CPU credits slow it down.

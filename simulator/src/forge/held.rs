@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Forge, JobSpec, Status};
 
-/// What the server keeps of a workflow run beside its jobs.
+/// The data of a workflow run that the server keeps beside its jobs.
 #[derive(Clone, Debug, Default)]
 pub(super) struct WorkflowRun {
     /// The event, if it was not a push.

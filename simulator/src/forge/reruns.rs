@@ -10,7 +10,7 @@ use super::{Forge, JobRow, Line, Status, next};
 /// `MAX_RERUN_ATTEMPTS`.
 const MOST_ATTEMPTS: u32 = 50;
 
-/// Why the API runs no jobs again.
+/// The reason for which the API runs no jobs again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RerunRefused {
     /// The workflow run is not over.
@@ -88,7 +88,7 @@ impl Forge {
     /// need them.
     ///
     /// # Errors
-    /// Why it runs none.
+    /// The reason if it runs none.
     pub(crate) fn rerun_targets(
         &self,
         run_id: i64,
@@ -121,7 +121,7 @@ impl Forge {
     /// old ones.
     ///
     /// # Errors
-    /// Why it runs none.
+    /// The reason if it runs none.
     pub fn rerun_by_api(
         &mut self,
         now: Timestamp,

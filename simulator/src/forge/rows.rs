@@ -49,8 +49,8 @@ pub struct Config {
     /// The race of `FetchTask` up to 1.26: of runners that ask at the same time, one gets a job,
     /// and the others do not search until the next job arrives. No effect in 1.27.
     pub tasks_version_race: bool,
-    /// How long a request for a task may take that came before its runner was disabled: it may
-    /// still get one. A runner waits 30 s for the answer.
+    /// Time after the disabling of a runner in which its earlier request for a task may still get
+    /// one. A runner waits 30 s for the answer.
     pub picks_for: SignedDuration,
     /// Until then no task is assigned, as when one broken workflow run stops all fetches.
     pub mute_until: Option<Timestamp>,
@@ -169,9 +169,9 @@ pub struct JobRow {
     pub created_at: Timestamp,
     /// Time of the last status change; orders the queue.
     pub updated_at: Timestamp,
-    /// When a runner took it in this attempt.
+    /// Time at which a runner took it in this attempt.
     pub started_at: Option<Timestamp>,
-    /// When it finished.
+    /// Time at which it finished.
     pub completed_at: Option<Timestamp>,
     /// Its task, once a runner took it.
     pub task_id: Option<i64>,

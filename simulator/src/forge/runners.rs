@@ -30,7 +30,7 @@ pub struct RunnerRow {
     pub scope: Scope,
     /// Since when it gets no more tasks.
     pub disabled_at: Option<Timestamp>,
-    /// When it was registered.
+    /// Time at which it was registered.
     pub created_at: Timestamp,
     /// Its last call of any kind.
     pub last_online: Option<Timestamp>,

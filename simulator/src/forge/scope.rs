@@ -1,4 +1,4 @@
-//! Which repositories a runner serves.
+//! Scopes of runners.
 
 /// The repositories that a runner serves.
 #[derive(Clone, Debug, PartialEq, Eq)]

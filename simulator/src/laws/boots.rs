@@ -18,7 +18,7 @@ const APART: SignedDuration = SignedDuration::from_mins(4);
 /// Machines in a row that never came online.
 const IN_A_ROW: usize = 3;
 
-/// What the checker knows of the boots of machines.
+/// State of the check of the boots of machines.
 #[derive(Clone, Debug, Default)]
 pub(super) struct BootWatch {
     /// The attempts of open runs whose machine was not ready in time, and when that was recorded.

@@ -354,9 +354,8 @@ impl Laws {
     }
 }
 
-/// Returns which part of a recorded attempt changed although it must not.
-/// Returns what changed of an attempt although it is recorded. A time in the future, written by a
-/// clock that was ahead, is repaired.
+/// Returns the part of a recorded attempt that changed although it must not. A time in the future,
+/// written by a clock that was ahead, may change: it is repaired.
 fn changed(known: &Attempt, now: &Attempt, time: Timestamp) -> Option<&'static str> {
     let is_past = |at: Timestamp| at <= time + CLOCKS_AGREE_WITHIN;
     let spec = |p: &Placement| p.machine.clone();

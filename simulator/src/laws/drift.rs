@@ -18,13 +18,13 @@ use super::Laws;
 /// Within two checks, a minute apart, each change is seen.
 const SEEN_WITHIN: SignedDuration = SignedDuration::from_mins(2);
 
-/// What the check knows from one minute to the next.
+/// State of the check of drift, kept from one minute to the next.
 #[derive(Clone, Debug, Default)]
 pub(super) struct DriftWatch {
     since: SeenSince,
-    /// Since when the job of a run waits without a live machine.
+    /// Time since which the job of a run waits without a live machine.
     without_machine: BTreeMap<RunName, Timestamp>,
-    /// How often each kind was seen.
+    /// The number of drifts seen, by kind.
     seen: BTreeMap<&'static str, u64>,
 }
 
@@ -138,7 +138,7 @@ fn of_machine<'d>(found: &'d [Drift], id: &MachineId) -> Option<&'d Drift> {
     found.iter().find(|one| one.machine.as_ref() == Some(id))
 }
 
-/// Machines that must drift, and do not, or as another kind.
+/// Returns the machines that drift by the true state and are not reported, or as another kind.
 fn missing_machines(found: &[Drift], now: Timestamp, truth: &Truth, since: &SeenSince) -> Wrong {
     use DriftKind as K;
     let mut wrong = Wrong::new();
@@ -278,7 +278,8 @@ fn missing_rows(found: &[Drift], now: Timestamp, since: &SeenSince) -> Wrong {
     wrong
 }
 
-/// Drift that is none: of a machine that is not live, of a run that has one or needs none.
+/// Returns the reported drift that is wrong: of a machine that is not live, of a registration that
+/// is gone or busy, or of a run that has a machine or needs none.
 fn false_ones(found: &[Drift], truth: &Truth) -> Wrong {
     let mut wrong = Wrong::new();
     let mut subjects = BTreeSet::new();

@@ -6,7 +6,7 @@ use tinqs_ci_reconciler::model::{Happened, Milestone, Outcome, Phase, Reason, Ru
 use super::Laws;
 
 impl Laws {
-    /// Checks that a write makes no run that gave up wait for a machine again, but a person's.
+    /// Checks that only a person's retry makes a run that gave up wait for a machine again.
     pub(super) fn stays_given_up(&mut self, now: Timestamp, before: &Run, run: &Run) {
         let gave_up = before.status.phase == Phase::Finished
             && before.status.outcome == Some(Outcome::GaveUp);

@@ -1,4 +1,4 @@
-//! What is true of a machine that is about to be terminated, and when it may be called hung.
+//! The true state of a machine that is about to be terminated: whether it may be called hung.
 
 use jiff::{SignedDuration, Timestamp};
 use tinqs_ci_reconciler::plan::{DISABLED_FOR, HUNG_AFTER, READINGS_APART};
@@ -20,9 +20,9 @@ pub struct TerminateTruth<'a> {
     pub steady_for: Option<SignedDuration>,
     /// For how long its registration has been disabled at the forge.
     pub disabled_for: Option<SignedDuration>,
-    /// How far the clocks of replicas may differ.
+    /// Maximum difference between the clocks of replicas.
     pub clocks_apart: SignedDuration,
-    /// How far the clock of one replica may be set.
+    /// Maximum change when the clock of one replica is set.
     pub clock_set: SignedDuration,
 }
 

@@ -17,12 +17,12 @@ const OVER_AFTER: SignedDuration = SignedDuration::from_mins(32);
 const INTERRUPTIONS: usize = 3;
 const OPEN_FOR: SignedDuration = SignedDuration::from_mins(14);
 
-/// How often something was chosen although something else was to come first.
+/// The number of choices, and of wrong ones: something else should have come first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Figure {
-    /// How often there was the choice.
+    /// The number of choices.
     pub choices: u64,
-    /// How often the wrong one was chosen.
+    /// The number of wrong choices.
     pub wrong: u64,
 }
 
@@ -39,7 +39,7 @@ impl Figure {
     }
 }
 
-/// Which pools the first machines of attempts came from.
+/// Figures of the pools from which the first machines of attempts came.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PoolFigures {
     /// From a pool that lost a machine, although another one of the market did not.

@@ -18,10 +18,10 @@ use crate::forge::{Forge, JobRow, Line, Status};
 const NOTICED_WITHIN: SignedDuration = SignedDuration::from_secs(FAILED_WITHIN.as_secs() - 60);
 /// A call that takes longer than this was decided about another state of the forge.
 const SLOW: SignedDuration = SignedDuration::from_secs(20);
-/// What is read is at most this old when the call begins.
+/// Maximum age of a reading when the call based on it begins.
 const READ_WITHIN: SignedDuration = SignedDuration::from_secs(60);
 
-/// What is known of re-runs.
+/// State of the check of re-runs.
 #[derive(Clone, Debug, Default)]
 pub(super) struct RerunWatch {
     /// The last recorded request of each job, and when it was recorded.
@@ -29,7 +29,7 @@ pub(super) struct RerunWatch {
     /// The ends because of which jobs were run again: the ID of the row that ran, here and below,
     /// and when it ended.
     again: BTreeSet<(i64, Timestamp)>,
-    /// How often each job was run again.
+    /// The number of times that each job was run again.
     counts: BTreeMap<RerunKey, u32>,
     /// Lost jobs that are not run again yet, by ID and end.
     lost: BTreeMap<(i64, Timestamp), Wait>,
@@ -113,7 +113,8 @@ impl Laws {
         }
     }
 
-    /// L15: a workflow run is run again of which a person canceled a job before it was read.
+    /// L15: a workflow run is run again. Checks that no person canceled a job of it before it was
+    /// read.
     pub fn on_rerun_of_canceled(
         &mut self,
         now: Timestamp,

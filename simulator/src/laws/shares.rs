@@ -1,12 +1,13 @@
-//! L11: how often the seats of a class pass an owner by, and those of an owner one of its
-//! repositories, checked when a seat is taken.
+//! L11: the seats of a class do not pass an owner by for too long, nor those of an owner one of its
+//! repositories. Checked when a seat is taken.
 //!
 //! An owner with a waiting job and without a machine in the class is passed by at most once for
-//! each other owner that waits, plus once for each replica, whose lists may be old. One that has
-//! got none for half an hour may pass it by again. The same holds for an owner with machines once
-//! it has got none for half an hour; then only the others that waited as long count. And all of that holds for a repository, by the seats of its owner and the
-//! other repositories of that owner. A reconcile that takes a seat has read the seats shortly
-//! before: an owner whose last machine ended meanwhile still had it.
+//! each other owner that waits, plus once for each replica, whose lists may be old. An owner that
+//! has got no seat for half an hour may pass it by again. The same holds for an owner with machines
+//! once it has got no seat for half an hour; then only the other owners that waited as long count.
+//! The same holds for a repository, by the seats of its owner and the other repositories of that
+//! owner. A reconcile that takes a seat has read the seats shortly before: an owner whose last
+//! machine ended meanwhile counts as still having it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -40,14 +41,15 @@ pub struct SeatTaken<'a> {
     pub waiting: &'a [OpenRun],
 }
 
-/// What is known of the shares of owners and repositories.
+/// State of the check of the shares of owners and repositories.
 #[derive(Clone, Debug, Default)]
 pub(super) struct SharesWatch {
-    /// When each last got a seat of a class.
+    /// Time at which each last got a seat of a class.
     served: BTreeMap<(ClassName, Sharer), Timestamp>,
-    /// When a seat of each was last freed.
+    /// Time at which a seat of each was last freed.
     freed: BTreeMap<(ClassName, Sharer), Timestamp>,
-    /// Those that are passed by, of a class; and whether they have a machine in it.
+    /// The owners and repositories that are passed by, by class and by whether they have a machine
+    /// in it.
     passed: BTreeMap<(ClassName, Sharer, bool), Passed>,
 }
 
@@ -57,7 +59,7 @@ struct Passed {
     others: BTreeSet<Sharer>,
     /// Those that took the seats.
     took: BTreeSet<Sharer>,
-    /// How often one of them took another after half an hour.
+    /// The number of times that one of them took another seat after half an hour.
     again: usize,
     told: bool,
 }
@@ -141,8 +143,8 @@ impl Laws {
         }
     }
 
-    /// Returns whether one that waits counts as passed by: it has no machine, or has got none for
-    /// half an hour.
+    /// Returns whether a waiting owner or repository counts as passed by: it has no machine, or has
+    /// got no seat for half an hour.
     fn is_passed_by(
         &self,
         now: Timestamp,

@@ -18,7 +18,7 @@ const SEEN_WITHIN: SignedDuration = SignedDuration::from_mins(3);
 
 /// A run's incarnation.
 type Key = (RunName, Uid8);
-/// From when to when.
+/// Start and end of a period.
 type Span = (Timestamp, Timestamp);
 
 /// The recorded and the counted usage.
@@ -29,14 +29,14 @@ pub(super) struct UsageWatch {
     noted: BTreeSet<MachineId>,
 }
 
-/// What kept the ends of machines from being known.
+/// The conditions that kept the ends of machines from being known.
 #[derive(Clone, Debug, Default)]
 pub struct Unseen {
-    /// When a port was down.
+    /// The periods in which a port was down.
     pub down: Vec<Span>,
     /// Whether replicas pause for longer than a reconcile may take, or have clocks that are wrong.
     pub pauses: bool,
-    /// By how much a replica's clock may be wrong, and the list may lag.
+    /// Maximum error of recorded times: by the clocks of replicas and the lag of the list.
     pub inaccuracy: SignedDuration,
 }
 
@@ -50,22 +50,22 @@ struct Sum {
     unpriced: u64,
 }
 
-/// What the machines of a run lived.
+/// The lifetimes of the machines of a run.
 #[derive(Clone, Copy, Debug, Default)]
 struct Lived {
-    /// Of machines whose end the cloud told somebody.
+    /// Lifetimes of the machines whose end the cloud reported.
     known: Sum,
-    /// The most that may be counted as known of the other machines.
+    /// The maximum that may be counted as known of the other machines.
     most: Sum,
-    /// What other machines that a record named lived at least.
+    /// The minimum lifetime of the other machines that a record named, in seconds.
     named: u64,
     /// Whether there are other machines.
     has_unknown: bool,
 }
 
 impl Unseen {
-    /// Returns whether nobody needs to have seen when a machine ended: from then on until it was on
-    /// no list any more, something was down.
+    /// Returns whether the end of a machine may be unseen: something was down from its end until no
+    /// list showed it any more, or replicas pause or have wrong clocks.
     fn hides(&self, machine: &SimulatedMachine, ended_at: Timestamp, cloud: &Cloud) -> bool {
         let gone_at = machine.gone_at.unwrap_or(ended_at);
         let listed_until = gone_at + cloud.config.listed_after_end;
@@ -76,7 +76,7 @@ impl Unseen {
     }
 }
 
-/// Joins what lies so close together that no reconcile needs to succeed in between.
+/// Joins periods that are so close together that no reconcile needs to succeed in between.
 fn joined(spans: &[Span]) -> Vec<Span> {
     let mut sorted = spans.to_vec();
     sorted.sort();
@@ -112,14 +112,15 @@ impl Laws {
         sum
     }
 
-    /// All work is done and all records are removed. For each run:
+    /// Checks the counted usage after all work is done and all records are removed. For each run:
     ///
-    /// - If the cloud told when its machines ended, while that could be read and written, it is
-    ///   counted what they lived, to the second, and what that costs; nothing has an unknown end.
-    /// - Else what is counted is no more than they lived, and together with the seconds of unknown
-    ///   end no less. Machines that no record ever named are not in it: nobody saw them.
+    /// - If the cloud reported the ends of its machines while they could be read and written, their
+    ///   lifetimes are counted to the second, with their cost, and no second has an unknown end.
+    /// - Otherwise the counted seconds are no more than the lifetimes, and no less together with
+    ///   the seconds of unknown end. Machines that no record ever named are left out: nobody saw
+    ///   them.
     ///
-    /// `stored`: the sum of what the store has, which is that of all runs.
+    /// `stored`: the sum of the usage in the store, which must equal that of all runs.
     pub fn usage_is_complete(
         &mut self,
         now: Timestamp,

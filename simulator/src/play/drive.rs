@@ -85,7 +85,7 @@ struct Drive<'a> {
     /// The incarnation of each replica; `None` while it is down.
     replicas: Vec<Option<Replica>>,
     upgrades: Upgrades,
-    /// When the clock of each replica is set, and its lead from then on.
+    /// The times at which the clock of each replica is set, each with its lead from then on.
     leads: Vec<Vec<(Timestamp, SignedDuration)>>,
     /// Replicas that will restart, and when.
     restarts: Vec<(Timestamp, usize)>,

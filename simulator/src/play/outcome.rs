@@ -49,11 +49,11 @@ pub struct Outcome {
     /// The number of times that a run waited all of `assign_within` for the machine of the job that
     /// displaced its own, and then needed another machine.
     pub waited_in_vain: u64,
-    /// Which pools the first machines of attempts came from.
+    /// Figures of the pools from which the first machines of attempts came.
     pub pools: PoolFigures,
-    /// How often each kind of drift was seen, once a minute.
+    /// The number of drifts by kind, counted once a minute.
     pub drift: BTreeMap<&'static str, u64>,
-    /// What was counted of machines; less than they lived if the records were lost.
+    /// The counted usage of machines; less than they lived if the records were lost.
     pub counted: Amount,
     /// Hash over all events.
     pub trace_hash: String,

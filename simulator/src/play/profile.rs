@@ -70,7 +70,7 @@ impl UserAction {
     }
 }
 
-/// Who registers runners under names like ours.
+/// A party that registers runners under names like ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stranger {
     /// Another installation.
@@ -88,7 +88,7 @@ pub struct Upgrade {
     pub after: SignedDuration,
     /// The number of the replica.
     pub replica: usize,
-    /// What the other release reads and writes.
+    /// The formats that the other release reads and writes.
     pub to: RecordFormats,
 }
 
@@ -109,13 +109,13 @@ pub struct Profile {
     pub classes: Vec<Class>,
     /// Fewest and most replicas.
     pub replicas: (u64, u64),
-    /// Which replicas get another release, and when.
+    /// The replicas that get another release, and the times of that.
     pub upgrades: fn(&mut Rng) -> Vec<Upgrade>,
     /// Release line of the forge.
     pub line: fn(&mut Rng) -> Line,
     /// Source of demand.
     pub demand: Demand,
-    /// Which lists show the registrations.
+    /// The lists that show the registrations.
     pub lists: fn(&mut Rng) -> RegistrationLists,
     /// Longest permitted wait of a job during the faults, without the time in which no job can
     /// start.

@@ -42,7 +42,7 @@ struct Inbox {
 /// The program of a replica.
 pub(super) struct Release {
     pub(super) settings: Settings,
-    /// What it reads and writes, where there are several.
+    /// The formats that it reads and writes, where releases differ in them.
     pub(super) formats: Option<RecordFormats>,
     pub(super) variant: Arc<dyn Variant>,
 }

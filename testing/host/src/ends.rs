@@ -1,4 +1,4 @@
-//! How the server of a host ends.
+//! Ends of the server of a host: by signals, or by itself.
 
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};

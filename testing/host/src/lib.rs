@@ -42,7 +42,7 @@ pub struct Host {
     /// Of webhooks and of the API.
     ports: [u16; 2],
     limited_files: bool,
-    /// What starts the program: a program and its arguments; empty for none.
+    /// The command that starts the program, with its arguments; empty: none.
     pub wrapper: Vec<String>,
     /// Further variables of the server's environment.
     pub variables: Vec<(&'static str, String)>,

@@ -64,13 +64,13 @@ pub struct State {
     pub seats: Vec<(ClassName, Seat)>,
     /// The pauses.
     pub pauses: Vec<Pause>,
-    /// What was counted, by its key.
+    /// The counted usage, by its key.
     pub usage: BTreeMap<UsageKey, Amount>,
     /// The requests to run jobs again.
     pub reruns: BTreeMap<RerunKey, Reruns>,
     /// The holder of each lease, and when it ends.
     pub leases: BTreeMap<String, (String, Timestamp)>,
-    /// What replicas announced about formats.
+    /// The announcements of replicas about formats.
     pub announced: Vec<Announced>,
     /// The requested duration of each lease, in the order of the calls.
     pub lease_ttls: Vec<SignedDuration>,
@@ -102,7 +102,7 @@ pub struct State {
     pub images: BTreeMap<String, String>,
     /// The spot prices by subnet, the same for all kinds; that of others is not known.
     pub pool_prices: BTreeMap<String, MicroUsd>,
-    /// What machines have printed, by their ids.
+    /// The output of machines, by their IDs.
     pub logs: BTreeMap<String, Vec<u8>>,
     /// The number of launches that the pace still permits; `None`: any number.
     pub room: Option<usize>,
@@ -115,9 +115,9 @@ pub struct State {
     pub at_work: Option<Vec<JobRunner>>,
     /// Whether the forge cannot disable registrations.
     pub cannot_disable: bool,
-    /// Which lists show the forge's runners.
+    /// The lists that show the forge's runners.
     pub lists: RegistrationLists,
-    /// What the forge's answers tell about the true time.
+    /// The true time, as the forge's answers tell it.
     pub true_time: TrueTime,
     registered: i64,
     /// The credential that every new registration is given.
@@ -126,7 +126,7 @@ pub struct State {
     pub waiting: Option<Vec<WaitingJob>>,
     /// Jobs by their ids.
     pub jobs: BTreeMap<i64, Job>,
-    /// What the forge tells about each job besides its state.
+    /// The times of each job, as the forge tells them.
     pub times: BTreeMap<i64, JobTimes>,
     /// The names of the repositories of jobs, where records may have others.
     pub moved: BTreeMap<i64, String>,

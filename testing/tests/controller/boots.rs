@@ -23,7 +23,7 @@ fn stopped() -> (Harness, Vec<RunName>) {
     (harness, names)
 }
 
-/// What a process tells after a poll.
+/// Polls, and returns the first stopped class's [`BootStop`].
 fn told(controller: &Controller) -> Option<BootStop> {
     ready(controller.poll());
     controller.boot_stops().into_iter().map(|(_, stop)| stop).next()

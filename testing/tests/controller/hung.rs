@@ -21,7 +21,7 @@ fn hanging(harness: &Harness) -> RunName {
     name
 }
 
-/// What rule 22 asked for, in order.
+/// Returns the actions of rule 22, in order.
 fn of_rule_22(report: &Report) -> Vec<ActionKind> {
     let all = effects(report).into_iter();
     all.filter(|(rule, _)| *rule == "22").map(|(_, action)| action).collect()

@@ -1,4 +1,4 @@
-//! What a machine printed before it ended without a job is kept, and told.
+//! The last lines of a machine that ended without a job are kept, and shown.
 
 use tinqs_ci_reconciler::model::{End, Job, MachineState, Reason, RunName, Secret};
 use tinqs_ci_reconciler::ports::ErrorKind;

@@ -1,4 +1,4 @@
-//! What is read, and how often, until a lost job is run again; and what its run says meanwhile.
+//! Readings and their number until a lost job is run again, and the condition of its run meanwhile.
 
 use jiff::SignedDuration;
 use tinqs_ci_reconciler::controller::{Event, RerunOutcome};

@@ -21,7 +21,7 @@ pub(in crate::controller) struct Listing<T> {
     /// One reads at a time. Not `async_lock::Mutex`: its order depends on the wall clock.
     turn: async_lock::Semaphore,
     last: Mutex<Option<Last<T>>>,
-    /// When the list that is being read began.
+    /// Time at which the list that is being read began.
     reading: Mutex<Option<Timestamp>>,
 }
 

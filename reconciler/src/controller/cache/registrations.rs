@@ -28,11 +28,11 @@ pub(in crate::controller) struct ListedRegistrations {
 /// A repository that a record names.
 #[derive(Default)]
 struct Repository {
-    /// When a record last named it.
+    /// Time at which a record last named it.
     named: Timestamp,
-    /// When a run of it was last reconciled.
+    /// Time at which a run of it was last reconciled, or else at which it was first named.
     reconciled: Timestamp,
-    /// When a sweep last read its list.
+    /// Time at which a sweep last read its list.
     read: Option<Timestamp>,
     /// The runs of the registrations in that list, without those of other installations.
     runs: BTreeSet<RunName>,

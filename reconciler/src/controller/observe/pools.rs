@@ -1,4 +1,4 @@
-//! What is known of the pools of a class: their prices, and whether the cloud took machines.
+//! The pools of a class: their known prices, and the machines that the cloud took from them.
 
 use jiff::Timestamp;
 

@@ -1,4 +1,4 @@
-//! What a write of a record means for metrics and log lines.
+//! Events of a write of a record, for metrics and log lines.
 
 use jiff::Timestamp;
 

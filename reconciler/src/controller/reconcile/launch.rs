@@ -65,8 +65,8 @@ impl Reconcile<'_> {
         Ok(true)
     }
 
-    /// Lets another attempt try: that of this run found no seat. After a call that failed it keeps
-    /// the lease, because another replica may launch for the same attempt.
+    /// Lets another attempt try, because the attempt of this run found no seat. If a call failed,
+    /// the attempt keeps the lease, because another replica may launch for it.
     pub(super) async fn release_probe(&mut self, run: &mut Run) {
         let Some((class, attempt_id)) = self.probe.take() else { return };
         let again = self.controller.probe_unused(&class, &attempt_id).await;

@@ -39,7 +39,8 @@ fn price(controller: &Controller, machine: &Machine) -> Option<MicroUsd> {
 }
 
 impl Reconcile<'_> {
-    /// Returns whether a time of this process says when a machine was over.
+    /// Returns whether the clock of this process may date the end of a machine: it agrees with the
+    /// true time, at the observation and now.
     fn is_dated(&self) -> bool {
         self.seen.clock.agrees() && self.controller.clock.read().check.agrees()
     }

@@ -13,24 +13,24 @@ use crate::plan::times::older;
 /// most.
 const UNLISTED_FOR: SignedDuration = SignedDuration::from_hours(2);
 
-/// What the machines have cost on one day.
+/// The cost of machines on one day.
 #[derive(Default)]
 pub(super) struct Day {
     date: Date,
     machines: HashMap<MachineId, Cost>,
-    /// When the last list of machines began.
+    /// Time at which the last list of machines began.
     listed_at: Option<Timestamp>,
     /// The cost today of the machines that are not listed any more.
     unlisted: BTreeMap<ClassName, MicroUsd>,
     /// Whether a part of that is not known.
     unlisted_is_partial: bool,
-    /// What was counted today, as last read.
+    /// The cost that was counted today, as last read.
     counted: Option<Counted>,
-    /// What earlier readings counted beyond the machines that this process saw.
+    /// The cost that earlier readings counted beyond the machines that this process saw.
     unseen: BTreeMap<ClassName, MicroUsd>,
 }
 
-/// What was counted of a day.
+/// The counted cost of a day, by class.
 struct Counted {
     read_at: Timestamp,
     costs: BTreeMap<ClassName, MicroUsd>,
@@ -177,8 +177,9 @@ impl Day {
         sum
     }
 
-    /// Returns what was counted today beyond the machines that this process saw. Of one that it saw
-    /// to end before the reading it may be counted or not: the higher sum holds.
+    /// Returns the cost that was counted today beyond the machines that this process saw. A machine
+    /// that it saw end before the reading is subtracted, although it may not have been counted yet;
+    /// so the result never falls below that of earlier readings.
     fn unseen(&self, class: &ClassName) -> MicroUsd {
         let earlier = self.unseen.get(class).copied().unwrap_or_default();
         let Some(counted) = &self.counted else { return earlier };
@@ -187,8 +188,8 @@ impl Day {
         earlier.max(MicroUsd(sum.saturating_sub(seen)))
     }
 
-    /// Keeps what the last reading counted of machines that this process never saw, if a list began
-    /// after it: that shows each machine over that was counted.
+    /// Keeps the cost that the last reading counted of machines that this process never saw, if a
+    /// list began after the reading: such a list shows the end of each machine that was counted.
     fn settle(&mut self) {
         let Some(counted) = &self.counted else { return };
         if self.listed_at.is_some_and(|at| at >= counted.read_at) {

@@ -19,7 +19,7 @@ struct Found {
     open_since: Timestamp,
     next: NextStep,
     by: Timestamp,
-    /// When the lists that show it were read.
+    /// Time at which the lists that show it were read: the earlier one of two.
     shown_at: Timestamp,
 }
 

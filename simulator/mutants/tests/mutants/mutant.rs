@@ -164,7 +164,7 @@ mutants! {
     PassedByIgnored,
     /// A newer format is written whatever the other replicas read.
     FormatOfOwnRelease,
-    /// What a later release recorded is not written back.
+    /// Fields that a later release recorded are not written back.
     UnknownFieldsDropped,
     /// Every machine of a running job counts as taken by the cloud.
     RerunWithoutEvidence,

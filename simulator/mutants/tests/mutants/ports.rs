@@ -27,7 +27,7 @@ tokio::task_local! {
     pub(crate) static RECONCILE: Reconcile;
 }
 
-/// What a reconcile has read so far.
+/// A reconcile, and its readings so far.
 pub(crate) struct Reconcile {
     name: RunName,
     began_at: Mutex<Option<Timestamp>>,

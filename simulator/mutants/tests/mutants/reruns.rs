@@ -97,7 +97,7 @@ fn as_taken(seen: &Observation, by: EndedBy) -> Plan {
     plan(&seen)
 }
 
-/// Which end of the job was noted is not known.
+/// The noted interruption does not tell which end of the job it caused.
 fn of_any_end(seen: &Observation) -> Plan {
     let mut seen = seen.clone();
     let noted = seen.run.iter_mut().filter_map(|run| run.status.interrupted.as_mut());

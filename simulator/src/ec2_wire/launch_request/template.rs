@@ -1,4 +1,4 @@
-//! What a launch template adds to a call. The call comes first.
+//! Launch templates: the parameters that a call does not set itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 
