@@ -226,7 +226,7 @@ pub(super) const FORGE: &[Key] = &[
     key(
         "demand",
         Form::Word(&["auto", "jobs", "push"]),
-        "How waiting jobs are found: `jobs` reads the server's job list; `push` evaluates pushes here (needs `webhook_secret`); `auto` picks what the server supports.",
+        "The source of waiting jobs: `jobs` reads the server's job list; `push` evaluates pushes here (needs `webhook_secret`); `auto` picks what the server supports.",
     )
     .or("auto"),
     key(

@@ -13,7 +13,8 @@ use crate::model::{
     Observation, Refusal, Registration, Run, StateReason, Status, Times,
 };
 
-/// The class launches one at a time once so many machines in a row never came online.
+/// The number of machines in a row that never came online after which the class launches one at a
+/// time.
 const NEVER_ONLINE: usize = 3;
 /// The same for launches that failed after the cloud had accepted them.
 const LAUNCHES_FAILED: usize = 2;

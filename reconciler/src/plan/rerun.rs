@@ -22,7 +22,7 @@ pub const RERUN_LANDS_WITHIN: SignedDuration = SignedDuration::from_secs(75);
 const READ_AGAIN: SignedDuration = SignedDuration::from_secs(30);
 const READ_AGAIN_AT_MOST: SignedDuration = SignedDuration::from_secs(90);
 /// The time between two checks of the spot machine of a job that failed.
-const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(15);
+const RECONCILED_AGAIN_AFTER: SignedDuration = SignedDuration::from_secs(15);
 
 /// The next step towards a re-run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -311,7 +311,7 @@ impl Decision<'_> {
     pub(super) fn done(mut self, conclusion: Conclusion) -> Plan {
         if may_still_be_taken(self.seen, self.run) {
             self.end_if_consumed();
-            self.due_in(LOOK_AGAIN);
+            self.due_in(RECONCILED_AGAIN_AFTER);
             return self.write(Rule::AwaitsRerun);
         }
         let mut outcome = self.outcome(conclusion);

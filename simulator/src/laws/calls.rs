@@ -237,8 +237,8 @@ impl Laws {
     }
 
     /// L3: a person requested it, the deadline is over, or it has no registration and is idle or its
-    /// job is canceled, or it is idle with one long after its boot promise; and it is not held any
-    /// more.
+    /// job is canceled, or it is idle with one long after its boot promise. A held machine is only
+    /// terminated for a canceled job.
     pub fn on_terminate(&mut self, now: Timestamp, truth: TerminateTruth<'_>) {
         let TerminateTruth { machine, by_person, canceled, registered, .. } = truth;
         if !machine.is_live() || by_person || now > machine.boot.deadline {

@@ -29,7 +29,7 @@ const INCIDENTS_EVERY: i64 = 12;
 const NO_CAPACITY_AT: i64 = 3;
 /// The duration of a job of the push before, so that it runs while the others wait.
 const LONG_WORK: SignedDuration = SignedDuration::from_secs(200);
-/// For how long: a job that waits for more than a minute is drift.
+/// The time without capacity: a job that waits for more than a minute of it is drift.
 const NO_CAPACITY: SignedDuration = SignedDuration::from_secs(150);
 /// The push at which it takes a spot machine back.
 const INTERRUPTED_AT: i64 = 10;

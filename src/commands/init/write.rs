@@ -96,7 +96,7 @@ impl Files {
         let _ = writeln!(text, "scope          = {}", quoted(&scope));
         if answers.demand != Demand::Auto {
             let word = answers.mode.word();
-            let _ = writeln!(text, "# How waiting jobs are found: auto | jobs | push.");
+            let _ = writeln!(text, "# The source of waiting jobs: auto | jobs | push.");
             let _ = writeln!(text, "demand         = {}", quoted(word));
         }
         let _ = writeln!(text, "# The webhook in Gitea must have the same secret.");

@@ -9,11 +9,11 @@ use crate::plan::{Rule, usage};
 use crate::ports::Expect;
 
 /// A finished run is reconciled this often until its machines have ended.
-const LOOKED_AT_EVERY: SignedDuration = SignedDuration::from_secs(60);
+const RECONCILED_EVERY: SignedDuration = SignedDuration::from_secs(60);
 
 /// Returns when a finished run is reconciled again because a machine of it is not counted.
 pub(super) fn due(run: Option<&Run>, now: Timestamp) -> Option<Timestamp> {
-    run.filter(|run| usage::awaits_end(run)).map(|_| now + LOOKED_AT_EVERY)
+    run.filter(|run| usage::awaits_end(run)).map(|_| now + RECONCILED_EVERY)
 }
 
 /// Returns the machines whose end this run does not wait for: they are gone, or are counted while

@@ -232,7 +232,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
             query(
                 "by",
                 Form::Words(&["repo", "class", "workflow", "day"]),
-                "What the rows are sums of; `repo` by default.",
+                "The grouping of the sums; `repo` by default.",
             ),
             query("month", Form::Text, "The month in UTC, `2026-11`; by default the current one."),
         ],
@@ -261,8 +261,8 @@ pub(super) const OPERATIONS: &[Operation] = &[
         method: "get",
         path: "/v1/drift",
         id: "listDrift",
-        about: "What differs between runs, machines and registrations for longer than its stage \
-                allows, longest first. Calls neither forge nor cloud.",
+        about: "The differences between runs, machines and registrations that last longer than their \
+                stage allows, longest first. Calls neither forge nor cloud.",
         parameters: &[],
         answers: &[json_of("The open drift.", of::<DriftList>)],
         errors: &[],
