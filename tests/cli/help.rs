@@ -165,7 +165,7 @@ fn init() {
                   --token-env <NAME>      The environment variable in which serve will find an access token,
                                           instead of a file
                   --scope <SCOPE>         The jobs to serve: all, user, org:NAME or repo:OWNER/NAME
-                  --demand <DEMAND>       How waiting jobs are found [default: auto] [possible values: auto,
+                  --demand <DEMAND>       The source of waiting jobs [default: auto] [possible values: auto,
                                           jobs, push]
                   --labels <LABELS>       The labels of the machines, separated by commas; * serves any job
                                           except `host`; defaults to linux and the ubuntu labels of Gitea's
