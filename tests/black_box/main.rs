@@ -111,9 +111,7 @@ async fn a_job_whose_machine_the_host_ended_runs_again() {
     let script = format!("[ -e '{began}' ] || {{ touch '{began}'; sleep 60; }}");
     let jobs = host.push(1, &["linux"], &script);
     host.until("the job runs", 30, async |host| host.dir.path().join("began").exists()).await;
-    for pid in host.processes() {
-        signal(pid, rustix::process::Signal::KILL);
-    }
+    host.kill_machines().await;
     host.until("the job succeeds", 90, async |host| {
         host.status(jobs[0]) == Status::Done(Conclusion::Success)
     })

@@ -1,10 +1,9 @@
 //! Situations of one job.
 
 use jiff::{SignedDuration, Timestamp};
-use rustix::process::Signal;
 use tinqs_ci_reconciler::model::Conclusion;
 use tinqs_ci_simulator::forge::{Line, Status};
-use tinqs_ci_test_host::{Host, Options, signal};
+use tinqs_ci_test_host::{Host, Options};
 
 use crate::{CLASS, all_is_well, flat, host, needs_a_person, no_longer_says, printed, says};
 
@@ -64,9 +63,7 @@ pub(crate) async fn a_job_is_cancelled_while_it_runs() {
 async fn killed_mid_job(host: &Host, script: &str) -> i64 {
     let job = host.push(1, &["linux"], script)[0];
     running(host, job).await;
-    for pid in host.processes() {
-        signal(pid, Signal::KILL);
-    }
+    host.kill_machines().await;
     job
 }
 

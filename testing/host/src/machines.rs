@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::Host;
+use crate::{Host, signal};
 
 impl Host {
     /// Returns the tokens of all machines that ever started, from their directories.
@@ -71,5 +71,18 @@ impl Host {
             }
         }
         found
+    }
+
+    /// Kills all processes of machines. One may start another while they are listed, and that would
+    /// live on as the machine: they are listed until three lists in a row are empty.
+    pub async fn kill_machines(&self) {
+        let mut empty = 0;
+        self.until("no process of a machine is left", 10, async |host| {
+            let left = host.processes();
+            empty = if left.is_empty() { empty + 1 } else { 0 };
+            left.into_iter().for_each(|pid| signal(pid, rustix::process::Signal::KILL));
+            empty == 3
+        })
+        .await;
     }
 }

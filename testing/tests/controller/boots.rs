@@ -23,7 +23,7 @@ fn stopped() -> (Harness, Vec<RunName>) {
     (harness, names)
 }
 
-/// Polls, and returns the first stopped class's [`BootStop`].
+/// Polls, and returns the [`BootStop`] of the first class that has one.
 fn told(controller: &Controller) -> Option<BootStop> {
     ready(controller.poll());
     controller.boot_stops().into_iter().map(|(_, stop)| stop).next()
