@@ -29,7 +29,7 @@ pub(crate) async fn a_class_is_at_its_limit() {
     let class = "labels = [\"linux\"]\nlimit = 1\nboot_within = \"20s\"\nidle_within = \"4s\"";
     let mut host = host(&Options { class, ..Options::default() });
     host.start().await;
-    let jobs = host.push(2, &["linux"], "sleep 4");
+    let jobs = host.push(2, &["linux"], "sleep 10");
     says(&host, &["why"], &["AtLimit", "limit"]).await;
     host.all_done(&jobs, 90).await;
     no_longer_says(&host, &["why"], &["AtLimit"]).await;
