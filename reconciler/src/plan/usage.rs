@@ -5,8 +5,9 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::times::older;
 use crate::model::{
-    Amount, ClassName, End, Ended, EndedBy, EndedWithin, Happened, Machine, MachineState, MicroUsd,
-    Outcome, Run, RunUsage, Seconds, Status, Times, Usage, UsageKey, UsedMachine,
+    Amount, ClassName, End, Ended, EndedBy, EndedWithin, Happened, Machine, MachineId,
+    MachineState, MicroUsd, Outcome, Run, RunUsage, Seconds, Status, Times, Usage, UsageKey,
+    UsedMachine,
 };
 
 /// A machine that ended longer ago is on no list any more.
@@ -31,6 +32,17 @@ pub struct Sighted {
     pub ended_by: Option<EndedBy>,
 }
 
+impl Sighted {
+    /// Adds what a machine as observed tells of its end.
+    fn with(self, machine: &Machine) -> Self {
+        Self {
+            ended_at: machine.ended_at.or(self.ended_at),
+            ended_by: machine.ended_by.or(self.ended_by),
+            ..self
+        }
+    }
+}
+
 /// Notes the machines of a run as they are observed. `now`: after that, because machines without a
 /// dated end are over by then; `None` if the clock is not known to be right. Then only what the cloud
 /// dates is noted, of machines that are live or known.
@@ -38,7 +50,7 @@ pub fn note(
     run: &mut Run,
     seen: &[Machine],
     price: impl Fn(&Machine) -> Option<MicroUsd>,
-    sighted: impl Fn(&Machine) -> Sighted,
+    sighted: impl Fn(&MachineId) -> Sighted,
     now: Option<Timestamp>,
 ) {
     let uid = run.uid.short();
@@ -46,7 +58,7 @@ pub fn note(
         run.status.usage.job_counted = false;
     }
     for machine in seen.iter().filter(|machine| machine.attempt_id.uid == uid) {
-        let sighted = sighted(machine);
+        let sighted = sighted(&machine.id).with(machine);
         let used = &mut run.status.usage.machines;
         let at = match used.iter().position(|known| known.id == machine.id) {
             Some(at) => at,
@@ -66,7 +78,14 @@ pub fn note(
         known.price = known.price.or_else(|| price(machine));
         // What a stale list shows does not revive it.
         if !machine.is_live() {
-            ends(known, machine, sighted, now);
+            ends(known, sighted, machine.state == MachineState::Gone, now);
+        }
+    }
+    // Lists showed the end of one that is listed no more, and nothing could be written meanwhile.
+    let is_listed = |used: &UsedMachine| seen.iter().any(|machine| machine.id == used.id);
+    for used in &mut run.status.usage.machines {
+        if !used.counted && used.over_by().is_none() && !is_listed(used) {
+            ends(used, sighted(&used.id), false, now);
         }
     }
     if let Some(now) = now {
@@ -77,22 +96,22 @@ pub fn note(
 /// Returns whether an unknown machine was forgotten before: it ended long ago, or is only said to
 /// have ended because the cloud does not know its ID. The launch of each such machine was noted.
 fn is_put_away(machine: &Machine, sighted: Sighted, now: Option<Timestamp>) -> bool {
-    let over_at = machine.ended_at.or(sighted.ended_at).or(sighted.over_at);
+    let over_at = sighted.ended_at.or(sighted.over_at);
     let is_recent = now.zip(over_at).is_some_and(|(now, at)| !older(now, at, UNLISTED_AFTER));
     !machine.is_live() && !is_recent
 }
 
 /// Notes the end of a machine by the best evidence: the time that the cloud tells, else the list
 /// that showed it soon after, else the times between which it must have been.
-fn ends(known: &mut UsedMachine, machine: &Machine, sighted: Sighted, now: Option<Timestamp>) {
-    known.ended_by = machine.ended_by.or(sighted.ended_by).or(known.ended_by);
-    let told = machine.ended_at.or(sighted.ended_at).or(known.ended_at);
+fn ends(known: &mut UsedMachine, sighted: Sighted, is_gone: bool, now: Option<Timestamp>) {
+    known.ended_by = sighted.ended_by.or(known.ended_by);
+    let told = sighted.ended_at.or(known.ended_at);
     if let Some(at) = told {
         known.ended_at = Some(at.max(known.launched_at));
         known.ended_within = None;
         return;
     }
-    let over_at = sighted.over_at.or(now.filter(|_| machine.state == MachineState::Gone));
+    let over_at = sighted.over_at.or(now.filter(|_| is_gone));
     let (Some(by), Some(_)) = (over_at, now) else { return };
     let by = by.max(known.launched_at);
     let after = sighted.live_at.map_or(known.launched_at, |at| at.clamp(known.launched_at, by));

@@ -302,7 +302,7 @@ fn a_run_with_many_machines_stays_short_and_counts_all() {
         let from = i64::from(number) * 480;
         run.status.attempt = Some(attempt(&run, number, Some((End::MachineGone, from + 60))));
         let seen = machine(&run, number, from, Some((from + 60, EndedBy::Cloud)));
-        let sighted = |_: &Machine| Sighted::default();
+        let sighted = |_: &_| Sighted::default();
         usage::note(&mut run, &[seen], |_| Some(PRICE), sighted, Some(at(from + 61)));
         assert!(run.status.usage.machines.len() <= 17, "{}", run.status.usage.machines.len());
     }
@@ -376,6 +376,22 @@ fn an_end_that_nobody_dates_counts_by_the_lists_or_is_unknown() {
         assert_eq!(amount.cost, PRICE.for_seconds(amount.seconds.total()), "{what}: its cost");
         assert_eq!(decode(&encode(&run)).expect("a record"), run);
     }
+}
+
+/// A cloud that cannot be reached for longer than it lists an ended machine, from soon after the end.
+#[test]
+fn an_end_that_was_listed_counts_when_no_list_shows_the_machine_any_more() {
+    let own = run(None).attempt_id(1).to_string();
+    let mut run = ran(run(Some((End::Consumed, 31))), &own, 30, 90, Outcome::Succeeded);
+    let live = machine(&run, 1, 0, None);
+    usage::note(&mut run, &[live], |_| Some(PRICE), |_| Sighted::default(), Some(at(20)));
+    let later = at(3 * 3_600);
+    usage::note(&mut run, &[], |_| Some(PRICE), |_| sighted(Some(85), None), Some(later));
+    assert!(usage::awaits_end(&run), "lists showed it up only");
+    let told = Sighted { ended_at: Some(at(97)), ..sighted(Some(90), Some(120)) };
+    usage::note(&mut run, &[], |_| Some(PRICE), |_| told, Some(at(120)));
+    let amount = usage::count(&mut run, None, later).expect("its end is known").amount;
+    assert_eq!((split(&amount), amount.unknown_end), ((30, 7, 60, 0), 0));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{Reconcile, Stop};
 use crate::controller::{ActionKind, Controller, Event};
-use crate::model::{Machine, MachineState, MicroUsd, Run, Usage};
+use crate::model::{Machine, MachineId, MachineState, MicroUsd, Run, Usage};
 use crate::plan::{Rule, usage};
 use crate::ports::Expect;
 
@@ -52,7 +52,7 @@ impl Reconcile<'_> {
         let run = self.seen.run.as_mut()?;
         let now = controller.ports.clock.now();
         let price = |machine: &Machine| price(controller, machine);
-        let sighted = |machine: &Machine| controller.cache.ends.of(&machine.id);
+        let sighted = |id: &MachineId| controller.cache.ends.of(id);
         usage::note(run, &self.seen.machines, price, sighted, is_dated.then_some(now));
         usage::count(run, class, now)
     }
@@ -63,7 +63,7 @@ impl Reconcile<'_> {
         let Some(mut run) = self.stored.clone() else { return Ok(()) };
         let now = self.controller.ports.clock.now();
         let price = |machine: &Machine| price(self.controller, machine);
-        let sighted = |machine: &Machine| self.controller.cache.ends.of(&machine.id);
+        let sighted = |id: &MachineId| self.controller.cache.ends.of(id);
         let at = self.is_dated().then_some(now);
         usage::note(&mut run, &self.seen.machines, price, sighted, at);
         let Some(used) = usage::count_rest(&mut run, class.as_ref(), now) else {
