@@ -80,7 +80,9 @@ impl Host {
         self.until("no process of a machine is left", 10, async |host| {
             let left = host.processes();
             empty = if left.is_empty() { empty + 1 } else { 0 };
-            left.into_iter().for_each(|pid| signal(pid, rustix::process::Signal::KILL));
+            for pid in left {
+                signal(pid, rustix::process::Signal::KILL);
+            }
             empty == 3
         })
         .await;
