@@ -3,8 +3,8 @@
 //! Where one list shows every registration, it is read each time. Where each repository has a list
 //! of its own, a reconcile reads those of its run, and a sweep reads that of the scope and those of
 //! repositories that still have records: a few at a time, in turn. A reconcile also reads the lists
-//! in which a sweep found registrations of its run. What is cached about them costs time if it is lost,
-//! never safety.
+//! in which a sweep found registrations of its run. What is cached about them costs time if it is
+//! lost, never safety.
 
 use std::collections::BTreeSet;
 

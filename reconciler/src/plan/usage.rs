@@ -33,7 +33,7 @@ pub struct Sighted {
 }
 
 impl Sighted {
-    /// Adds what a machine as observed tells of its end.
+    /// Returns these times, with the end that the observed machine reports before the one known.
     fn with(self, machine: &Machine) -> Self {
         Self {
             ended_at: machine.ended_at.or(self.ended_at),

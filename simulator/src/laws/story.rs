@@ -1,4 +1,4 @@
-//! The events of a world, and what is told of a violation.
+//! The events of a world, and the events that led to a violation.
 
 use jiff::Timestamp;
 use sha2::Digest as _;
