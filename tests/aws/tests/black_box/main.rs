@@ -218,7 +218,8 @@ async fn a_job_ends_on_a_machine_without_cpu_credits() {
     let mut region = Region::with(|options| options.spends_credits = true).await;
     region.predecessors_table().await;
     region.configure(&format!("{CLASS}cpu_credits = \"standard\"\n"));
-    let jobs = region.push(1, "true");
+    // It lasts for several of the wire's periods of half a second, on a busy host too.
+    let jobs = region.push(1, "sleep 3");
     region.start(0);
     region.all_done(&jobs, 240).await;
     region.all_gone(120, 0).await;
