@@ -26,6 +26,8 @@ const SHOWN_FOR: SignedDuration = SignedDuration::from_mins(2);
 const FINISHED: usize = 100;
 /// The maximum number of runs that are woken when a class launches again.
 const WOKEN_AT_MOST: usize = 1_000;
+/// An attempt that launches this long after it took the lease renews it.
+const RENEWED_AFTER: SignedDuration = SignedDuration::from_secs(30);
 /// An attempt that may try and finds no seat tries again after this time.
 const TRIES_AGAIN_AFTER: SignedDuration = SignedDuration::from_mins(1);
 
@@ -295,8 +297,14 @@ impl Controller {
         let Some(stop) = boots.stop(name, now) else { return Ok(BootPermit::Free) };
         let is_recorded = run.and_then(open_attempt).as_ref() == Some(attempt_id);
         let asking = Asking { attempt_id, is_recorded };
+        let lasts = probe_lasts(&class.times);
         match boots.probe(name, now) {
-            Some(probe) if probe.is_of(attempt_id) && probe.holds => return Ok(BootPermit::Probe),
+            Some(probe) if probe.is_of(attempt_id) && probe.holds => {
+                // The lease has to last until the result of this launch is known.
+                if after(now, lasts) <= after(probe.until, RENEWED_AFTER) {
+                    return Ok(BootPermit::Probe);
+                }
+            }
             Some(probe) if !probe.may_be(asking) => {
                 let until = stop.until.max(probe.until);
                 return Ok(BootPermit::Wait(BootStop { until, ..stop }));
@@ -304,7 +312,6 @@ impl Controller {
             _ if stop.until > now => return Ok(BootPermit::Wait(stop)),
             _ => {}
         }
-        let lasts = probe_lasts(&class.times);
         let (what, holder) = (lease_of(name), attempt_id.to_string());
         let leased_at = now.min(self.clock.truth());
         if self.ports.store.lease(&what, &holder, leased_at, lasts).await? {

@@ -33,16 +33,18 @@ impl Controller {
         if !of_it.iter().any(|machine| is_taken(machine)) || is_told(run, &runner) {
             return Ok(None);
         }
-        // Of several placements only the current one got the job.
         let other = match self.ports.store.get(&attempt_id.run).await {
             // A record that cannot be read, maybe for good, is no evidence.
-            Err(error) if error.kind == ErrorKind::Invalid => None,
+            Err(error) if error.kind == ErrorKind::Invalid => return Ok(None),
             read => read?,
         };
-        let attempt = other.and_then(|other| own_attempt(&other, &runner));
-        let current = attempt.map(|(_, placement)| placement);
-        let mut taken = of_it.into_iter().filter(|machine| is_taken(machine));
-        Ok(taken.find(|machine| Some(machine.placement) == current).cloned())
+        // Of several placements only the current one got the job: the last one, if the record was
+        // removed since, as that of a deleted job is.
+        let recorded = other.and_then(|other| own_attempt(&other, &runner));
+        let last = || of_it.iter().map(|machine| machine.placement).max();
+        let current = recorded.map(|(_, placement)| placement).or_else(last);
+        let mut taken = of_it.iter().filter(|machine| is_taken(machine));
+        Ok(taken.find(|machine| Some(machine.placement) == current).map(|&machine| machine.clone()))
     }
 
     /// Reads the workflow run of a job that may be run again, and what was asked for before. What

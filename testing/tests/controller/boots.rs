@@ -383,3 +383,20 @@ fn an_attempt_that_tries_and_whose_registration_fails_tries_again_at_once() {
     harness.reconcile(&names[3]);
     assert_eq!((harness.launches("bad"), holder(&harness)), (6, Some(own)));
 }
+
+/// Others wait for the result of its launch, also if it took the lease long before.
+#[test]
+fn an_attempt_that_tries_late_renews_its_lease() {
+    let (harness, names) = may_try();
+    let another = harness.another();
+    harness.fails("register", ErrorKind::Unavailable);
+    harness.reconcile(&names[3]);
+    harness.pass(5 * MINUTE);
+    harness.reconcile(&names[3]);
+    assert_eq!(harness.launches("bad"), 6);
+    for wait in [2 * MINUTE, 4 * MINUTE - SECOND] {
+        harness.pass(wait);
+        ready(another.reconcile(&names[4]));
+        assert_eq!(harness.launches("bad"), 6, "its result is not known yet");
+    }
+}
