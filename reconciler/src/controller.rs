@@ -62,7 +62,7 @@ pub use true_time::ClockReading;
 pub struct Offering {
     /// The first configured machine spec that asks for it.
     pub machine: MachineSpec,
-    /// Until when it is skipped because the cloud refused it, and why; `None` if it is not.
+    /// The time until which it is skipped because the cloud refused it, and why; `None`: it is not.
     pub skipped: Option<(Timestamp, Cause)>,
 }
 

@@ -39,7 +39,7 @@ pub struct AcceleratedClock {
     speed: u32,
     /// Time by which `from` was behind the real time.
     behind: SignedDuration,
-    /// Since when it need not be ahead of the real time, and what it showed then.
+    /// The moment at which it settled, and what it showed then.
     settled: Arc<OnceLock<(Instant, Timestamp)>>,
 }
 

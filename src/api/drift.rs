@@ -50,7 +50,7 @@ pub struct DriftView {
     /// The time when the difference began.
     #[schemars(with = "String")]
     pub since: Timestamp,
-    /// Until when its stage allowed it: since then it is drift.
+    /// The time until which its stage allowed it: since then it is drift.
     #[schemars(with = "String")]
     pub open_since: Timestamp,
     /// The cause that keeps it from being fixed; `null` if there is none.

@@ -114,7 +114,7 @@ pub struct Attention {
     pub reason: String,
     /// The affected object: `forge`, `class linux`, `labels [gpu]`, `job-7`.
     pub subject: String,
-    /// Since when.
+    /// The time at which it began.
     #[schemars(with = "Option<String>")]
     pub since: Option<Timestamp>,
     /// The problem.
@@ -145,7 +145,7 @@ pub struct ServiceFailure {
     /// `ForgeDenied`, `ForgeUnreachable`, `CloudDenied`, `CloudUnreachable`, `StoreFailing` or
     /// `QueueFailing`.
     pub reason: String,
-    /// Since when.
+    /// The time at which it began.
     #[schemars(with = "String")]
     pub since: Timestamp,
     /// The call that fails.
@@ -210,8 +210,8 @@ pub struct ClassStatus {
     pub open: usize,
     /// The number of these that wait.
     pub waiting: usize,
-    /// Since when the one waits that has waited longest, of those that were not deleted; `null` if
-    /// none waits.
+    /// The time since which the one waits that has waited longest, of those that were not deleted;
+    /// `null` if none waits.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub oldest_waiting_since: Option<Timestamp>,
@@ -262,7 +262,7 @@ pub struct Unserved {
 pub struct Breaker {
     /// The class.
     pub class: String,
-    /// Since when.
+    /// The time at which it began.
     #[schemars(with = "String")]
     pub since: Timestamp,
     /// The time from which an attempt may try again.
@@ -287,7 +287,7 @@ pub struct RunReason {
     pub phase: Option<Phase>,
     /// The reason; empty if there is none.
     pub reason: String,
-    /// Since when.
+    /// The time at which it began.
     #[schemars(with = "Option<String>")]
     pub since: Option<Timestamp>,
     /// The reason as a sentence.
@@ -335,7 +335,7 @@ pub struct JobWhy {
     pub state: String,
     /// The reason why it makes no progress.
     pub reason: Option<String>,
-    /// Since when.
+    /// The time at which it began.
     #[schemars(with = "Option<String>")]
     pub since: Option<Timestamp>,
     /// The event or the resource that it waits for.

@@ -29,7 +29,7 @@ pub struct FailingRun {
     pub operation: &'static str,
     /// The error, for people: one line without secrets.
     pub message: String,
-    /// Since when its reconciles fail for this reason.
+    /// The time since which its reconciles fail for this reason.
     pub since: Timestamp,
     /// The latest time of its next reconcile.
     pub next: Option<Timestamp>,

@@ -38,7 +38,7 @@ pub(super) struct Counts<'a> {
     pub runs: HashMap<(&'a str, &'static str), usize>,
     /// By status.
     pub jobs: HashMap<(&'a str, &'static str), usize>,
-    /// Since when the oldest waiting job waits.
+    /// The time since which the oldest waiting job waits.
     pub oldest: HashMap<&'a str, Timestamp>,
     /// Runs whose due time has passed.
     pub overdue: usize,

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 use tinqs_ci_reconciler::model::ClassName;
 
-/// Since when the condition holds, for each class of which this process told that it began.
+/// The time at which the condition began, for each class of which this process told it.
 #[derive(Default)]
 pub struct ToldClasses(Mutex<BTreeMap<ClassName, Timestamp>>);
 

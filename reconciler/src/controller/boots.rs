@@ -64,7 +64,7 @@ struct Probe {
     attempt_id: Option<AttemptId>,
     /// Whether it holds the lease.
     holds: bool,
-    /// Until when others wait for its result.
+    /// The time until which others wait for its result.
     until: Timestamp,
 }
 

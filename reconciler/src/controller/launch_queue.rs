@@ -38,7 +38,7 @@ struct Inner {
 struct Place {
     job: JobRef,
     waiting_since: Timestamp,
-    /// Since when it is queued.
+    /// The time at which it was queued.
     stands: Timestamp,
 }
 

@@ -178,7 +178,7 @@ pub struct Failing {
     pub cloud: Option<Blocker>,
 }
 
-/// Since when this process has seen registrations in a state. Lists do not say it.
+/// The times since which this process has seen registrations in a state. Lists do not say it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SeenSince {
     /// Registrations whose runner is online without a job.

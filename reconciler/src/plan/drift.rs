@@ -49,7 +49,7 @@ pub struct Snapshot<'a> {
     pub machines: Option<(&'a [Machine], Timestamp)>,
     /// The registrations, and when they were listed; `None`: never, or the token may not.
     pub registrations: Option<(&'a [Registration], Timestamp)>,
-    /// Since when registrations are in a state.
+    /// The times since which registrations are in a state.
     pub since: &'a SeenSince,
     /// The services that fail.
     pub failing: Failing,

@@ -46,7 +46,7 @@ pub struct OpenRun {
     pub repo: Arc<str>,
     /// The repository's ID at the forge; 0 if unknown.
     pub repo_id: i64,
-    /// Since when it waits: since its job was seen waiting.
+    /// The time at which its job was seen waiting.
     pub waiting_since: Timestamp,
     /// Whether its latest machines came online, newest first: at most three.
     pub boots: Vec<ClassBoot>,

@@ -40,7 +40,7 @@ pub(crate) struct State {
     pub(crate) landings: Vec<Landing>,
     /// Sorted, because replicas differ only by their caches.
     pub(crate) replicas: [Replica; REPLICAS],
-    /// Since when the list of machines is stale.
+    /// The time since which the list of machines is stale.
     pub(crate) frozen_since: Option<Timestamp>,
     /// Faults that may still happen.
     pub(crate) faults: u8,
@@ -75,7 +75,7 @@ pub(crate) struct Row {
     pub(crate) repo_id: i64,
     /// It got its one job.
     pub(crate) used: bool,
-    /// Since when it gets no job any more.
+    /// The time since which it gets no job any more.
     pub(crate) disabled_at: Option<Timestamp>,
 }
 

@@ -28,7 +28,7 @@ pub struct RunnerRow {
     pub ephemeral: bool,
     /// The repositories that it serves.
     pub scope: Scope,
-    /// Since when it gets no more tasks.
+    /// The time since which it gets no more tasks.
     pub disabled_at: Option<Timestamp>,
     /// Time at which it was registered.
     pub created_at: Timestamp,

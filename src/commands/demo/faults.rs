@@ -195,7 +195,7 @@ impl Compute for Deaf {
 struct FaultyQueue {
     inner: Arc<dyn Queue>,
     clock: Arc<dyn Clock>,
-    /// Since when a copy of the first wake-up comes again and again; `None`: it is a dead letter.
+    /// The time since which a copy of the first wake-up is repeated; `None`: it is a dead letter.
     poisoned: Option<Mutex<Option<Timestamp>>>,
 }
 

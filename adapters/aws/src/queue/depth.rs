@@ -28,7 +28,7 @@ struct Reading {
     at: Instant,
     /// Without the age; `None`: not known.
     held: Option<QueueDepth>,
-    /// Since when the oldest message waits, as far as that can be told; `None`: none waits.
+    /// The time since which the oldest message waits, if that can be told; `None`: none waits.
     oldest: Option<Instant>,
 }
 

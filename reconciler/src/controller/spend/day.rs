@@ -44,7 +44,7 @@ struct Cost {
     /// Its price per hour when it was first known.
     price: Option<MicroUsd>,
     launched_at: Timestamp,
-    /// Until when it is known to have been up.
+    /// The latest time at which it is known to have been up.
     until: Timestamp,
     is_over: bool,
     listed_at: Timestamp,
