@@ -301,7 +301,8 @@ impl Controller {
         match boots.probe(name, now) {
             Some(probe) if probe.is_of(attempt_id) && probe.holds => {
                 // The lease has to last until the result of this launch is known.
-                if after(now, lasts) <= after(probe.until, RENEWED_AFTER) {
+                let lasts_long_enough = after(now, lasts) <= after(probe.until, RENEWED_AFTER);
+                if lasts_long_enough {
                     return Ok(BootPermit::Probe);
                 }
             }
