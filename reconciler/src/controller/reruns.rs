@@ -38,13 +38,13 @@ impl Controller {
             Err(error) if error.kind == ErrorKind::Invalid => return Ok(None),
             read => read?,
         };
-        // Of several placements only the current one got the job: the last one, if the record was
-        // removed since, as that of a deleted job is.
+        // Of several placements only the current one got the job: the last one, if no record of the
+        // attempt is left, as that of a deleted job is removed.
         let recorded = other.and_then(|other| own_attempt(&other, &runner));
-        let last = || of_it.iter().map(|machine| machine.placement).max();
-        let current = recorded.map(|(_, placement)| placement).or_else(last);
-        let mut taken = of_it.iter().filter(|machine| is_taken(machine));
-        Ok(taken.find(|machine| Some(machine.placement) == current).map(|&machine| machine.clone()))
+        let last = of_it.iter().map(|machine| machine.placement).max();
+        let current = recorded.map(|(_, placement)| placement).or(last);
+        let is_of_it = |machine: &Machine| Some(machine.placement) == current;
+        Ok(of_it.into_iter().find(|machine| is_of_it(machine) && is_taken(machine)).cloned())
     }
 
     /// Reads the workflow run of a job that may be run again, and what was asked for before. What
