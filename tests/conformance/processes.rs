@@ -199,15 +199,21 @@ async fn terminate_ends_every_process_of_the_machine_and_no_other() {
     }
 }
 
-/// Kills every process of a machine.
+/// Kills every process of a machine, also one that was started while the others were killed.
 async fn kill_all(machine: &Machine) {
     let token = &machine.id.0;
     until("it runs", async || (!processes(token).is_empty()).then_some(())).await;
-    // One of them may end by itself meanwhile, so that `kill` does not find it.
-    let pids = processes(token);
-    let told = pids.iter().map(ToString::to_string);
-    Command::new("kill").arg("-KILL").args(told).status().unwrap();
-    none_left(token).await;
+    until("no process is left", async || {
+        let pids = processes(token);
+        if pids.is_empty() {
+            return Some(());
+        }
+        // One of them may end by itself meanwhile, so that `kill` does not find it.
+        let told = pids.iter().map(ToString::to_string);
+        Command::new("kill").arg("-KILL").args(told).status().unwrap();
+        None
+    })
+    .await;
 }
 
 /// As by the host: out of memory, or a restart.
