@@ -114,7 +114,7 @@ pub(crate) async fn a_full_disk_refuses_webhooks_and_loses_no_accepted_one() {
         assert!(host.has_record(*job).await, "job {job} was accepted and lost");
     }
     assert!(!host.has_record(TOLD + 15).await, "a refused delivery leaves no record");
-    host.settles(120).await;
+    host.settles(240).await;
     // A run whose machine another job took while nothing could be written may get a second one.
     let machines = host.machines_ever();
     assert!((jobs.len()..=jobs.len() + 1).contains(&machines.len()), "{machines:?}");

@@ -6,17 +6,21 @@ use std::process::Output;
 use tinqs_ci_simulator::forge::Status;
 use tinqs_ci_test_host::{Host, Options};
 
-use super::SUCCESS;
+use super::{SUCCESS, tell, until_told};
+
+/// On a busy host no runner gives up its wait for a job, and no job its wait for a machine.
+const CLASS: &str =
+    "labels = [\"linux\"]\nboot_within = \"2m\"\nidle_within = \"1m\"\nassign_within = \"30s\"";
 
 fn told(output: &Output) -> String {
     let (out, err) = (&output.stdout, &output.stderr);
     format!("{}{}", String::from_utf8_lossy(out), String::from_utf8_lossy(err))
 }
 
-/// Starts a burst of jobs, and stops the server while some of them run and others wait.
+/// Starts a burst of jobs, and returns while some of them run, until [`tell`], and others wait.
 async fn stopped_mid_burst(host: &mut Host) -> Vec<i64> {
     host.start().await;
-    let jobs = host.push_told(20, "sleep 3");
+    let jobs = host.push_told(20, &until_told(host));
     host.until("some jobs run", 60, async |host| {
         let running = jobs.iter().filter(|job| host.status(**job) == Status::Running);
         running.count() >= 5
@@ -41,7 +45,7 @@ async fn ends_well(host: &Host, jobs: &[i64]) {
 
 /// The file is lost mid-burst, and made again from machines, registrations and waiting jobs.
 pub(crate) async fn a_lost_store_is_rebuilt_and_nothing_is_lost_or_doubled() {
-    let mut host = crate::host(&Options::default());
+    let mut host = crate::host(&Options { class: CLASS, ..Options::default() });
     let jobs = stopped_mid_burst(&mut host).await;
     host.stop().await;
     let refused = host.run_configured(&["rebuild", "--yes"]);
@@ -53,17 +57,19 @@ pub(crate) async fn a_lost_store_is_rebuilt_and_nothing_is_lost_or_doubled() {
     assert!(dry.status.success() && told(&dry).contains("nothing was written"), "{}", told(&dry));
     let written = host.run_configured(&["rebuild", "--yes"]);
     assert!(written.status.success(), "{}", told(&written));
+    tell(&host);
     host.start().await;
     ends_well(&host, &jobs).await;
 }
 
 /// A backup that was made under load is restored in place of the file.
 pub(crate) async fn a_backup_under_load_is_restored_and_converges() {
-    let mut host = crate::host(&Options::default());
+    let mut host = crate::host(&Options { class: CLASS, ..Options::default() });
     let jobs = stopped_mid_burst(&mut host).await;
     let made = host.run(&["backup", "backup.ndjson"]);
     assert!(made.status.success(), "{}", told(&made));
     host.stop().await;
+    tell(&host);
     lose_the_store(&host);
     let file = host.dir.path().join("backup.ndjson");
     let restored = host.run_configured(&["restore", file.to_str().expect("text")]);

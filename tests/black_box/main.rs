@@ -24,6 +24,17 @@ fn host(options: &Options) -> Host {
 
 const SUCCESS: Status = Status::Done(Conclusion::Success);
 
+/// Returns the script of a job that runs until the test calls [`tell`], however slow the host is.
+fn until_told(host: &Host) -> String {
+    let told = host.dir.path().join("told");
+    format!("until [ -e '{}' ]; do sleep 0.1; done", told.display())
+}
+
+/// Ends the jobs of [`until_told`].
+fn tell(host: &Host) {
+    std::fs::write(host.dir.path().join("told"), "").expect("the file is written");
+}
+
 /// Only the record of a finished job is left.
 async fn a_push_becomes_a_finished_job() {
     let mut host = host(&Options::default());
@@ -67,7 +78,7 @@ async fn twenty_jobs_get_twenty_machines() {
 
 /// The label `host` gets no machine; a served label does.
 async fn an_unserved_label_gets_no_machine() {
-    let class = "labels = [\"*\"]\nidle_within = \"4s\"";
+    let class = "labels = [\"*\"]\nidle_within = \"20s\"";
     let mut host = host(&Options { class, ..Options::default() });
     host.start().await;
     let forbidden = host.push(1, &["host"], "true");
@@ -103,7 +114,8 @@ async fn a_runner_killed_mid_job_fails_the_job() {
 
 /// All processes of a machine are killed mid-job: the forge fails the job, and it is run again, once.
 async fn a_job_whose_machine_the_host_ended_runs_again() {
-    let zombie_after = SignedDuration::from_secs(3);
+    // On a busy host the second runner may be silent for a while.
+    let zombie_after = SignedDuration::from_secs(10);
     let mut host = host(&Options { zombie_after, ..Options::default() });
     host.start().await;
     let began = host.dir.path().join("began");
@@ -195,8 +207,9 @@ async fn two_machines_serve_two_jobs_in_any_order() {
 async fn machines_outlive_the_controller() {
     let mut host = host(&Options::default());
     host.start().await;
-    let jobs = host.push(3, &["linux"], "sleep 4");
-    host.until("the jobs run", 30, async |host| {
+    // They run until the new controller has listed their machines.
+    let jobs = host.push(3, &["linux"], &until_told(&host));
+    host.until("the jobs run", 60, async |host| {
         jobs.iter().all(|job| host.status(*job) == Status::Running)
     })
     .await;
@@ -207,6 +220,7 @@ async fn machines_outlive_the_controller() {
     let up =
         machines["items"].as_array().expect("a list").iter().filter(|m| m["state"] == "up").count();
     assert_eq!(up, 3, "{machines}");
+    tell(&host);
     host.all_done(&jobs, 90).await;
     assert!(jobs.iter().all(|job| host.status(*job) == SUCCESS));
     host.settles(90).await;

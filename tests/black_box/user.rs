@@ -163,7 +163,7 @@ pub(crate) async fn machines_of_another_user_are_found_again_and_ended() {
     let answer = host.http.post(host.url(&path)).send().await.expect("an answer");
     assert!(answer.status().is_success(), "{answer:?}");
     assert_eq!(host.marked(&token), Vec::<u32>::new(), "no process is left");
-    assert!(!work.exists(), "its files are set aside");
+    host.until("its files are set aside", 30, async |_| !work.exists()).await;
     drop(pushed);
 }
 

@@ -135,7 +135,7 @@ fn a_broken_profile_loses_only_its_own_exports() {
     let lost = "ended or replaced its shell";
     // The boot script's own time limit, and replacements for slow profiles: one that ends on
     // SIGTERM gets plenty of time even on a busy machine; one that ignores SIGTERM gets little.
-    let (own, ends, never_ends) = ("timeout -k 2 10 ", "timeout -k 60 10 ", "timeout -k 0.5 4 ");
+    let (own, ends, never_ends) = ("timeout -k 2 10 ", "timeout -k 60 10 ", "timeout -k 0.5 10 ");
     // A profile, whether its exports survive, and the expected warning.
     let profiles = [
         ("echo noise; echo noise >&2; export OK=1; false", true, ""),

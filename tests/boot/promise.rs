@@ -25,12 +25,12 @@ fn no_runner_starts_after_start_by() {
 fn a_runner_that_fails_is_not_started_again_after_start_by() {
     let attempt_id = attempt_id();
     let mut attempt = usual(&attempt_id);
-    attempt.boot.start_by = Some(in_seconds(4));
+    attempt.boot.start_by = Some(in_seconds(10));
     let mut machine = Machine::boot(failing(1_000), "", &attempt_id, &attempt);
     machine.ends();
     let console = machine.fake.console();
     let starts = console.iter().filter(|line| line.starts_with("starting")).count();
-    assert!((1..=2).contains(&starts), "{console:?}");
+    assert!((1..=4).contains(&starts), "{console:?}");
     assert_eq!(console.last().unwrap(), "it is too late to start a runner: powering off");
 }
 
@@ -44,17 +44,19 @@ fn a_boot_that_hangs_before_the_runner_ends_after_start_by() {
     attempt.boot.start_by = Some(in_seconds(1));
     let mut machine = Machine::boot(fake, "", &attempt_id, &attempt);
     machine.ends();
-    assert_eq!(beside_steps(&machine.fake), ["no runner was started in time: powering off"]);
+    // The script itself may be told to end last, and then says more.
+    let said = beside_steps(&machine.fake);
+    assert_eq!(said.first().unwrap(), "no runner was started in time: powering off");
 }
 
 #[test]
 fn a_busy_runner_outlives_start_by() {
     let attempt_id = attempt_id();
     let mut attempt = usual(&attempt_id);
-    attempt.boot.start_by = Some(in_seconds(4));
+    attempt.boot.start_by = Some(in_seconds(12));
     let mut machine = Machine::boot(Fake::new(), "busy", &attempt_id, &attempt);
     machine.wait_ready();
-    std::thread::sleep(Duration::from_secs(16));
+    std::thread::sleep(Duration::from_secs(24));
     assert!(machine.child.try_wait().unwrap().is_none(), "{}", machine.fake.heard("stderr"));
     assert_eq!(machine.fake.heard("signals"), "");
     std::fs::write(machine.fake.said("finish"), "").unwrap();
@@ -83,11 +85,11 @@ fn with_uptime(mode: &str, change: impl Fn(&mut tinqs_ci_reconciler::model::Boot
 #[test]
 fn a_clock_that_runs_ahead_of_the_uptime_ends_nothing() {
     let mut machine = with_uptime("idle", |boot| {
-        boot.deadline = in_seconds(5);
+        boot.deadline = in_seconds(10);
         boot.idle_within = SignedDuration::from_secs(2);
     });
     machine.wait_ready();
-    std::thread::sleep(Duration::from_secs(11));
+    std::thread::sleep(Duration::from_secs(16));
     assert!(machine.child.try_wait().unwrap().is_none(), "{}", machine.fake.heard("stderr"));
     assert_eq!(machine.fake.heard("signals"), "");
     std::fs::write(machine.fake.said("uptime"), "103.25 50.00\n").unwrap();
@@ -97,11 +99,11 @@ fn a_clock_that_runs_ahead_of_the_uptime_ends_nothing() {
 
 #[test]
 fn an_uptime_that_runs_ahead_of_the_clock_ends_nothing() {
+    let begun = Instant::now();
     let mut machine = with_uptime("busy", |boot| boot.deadline = in_seconds(14));
     machine.wait_ready();
-    let begun = Instant::now();
     std::fs::write(machine.fake.said("uptime"), "99999.25 50.00\n").unwrap();
     machine.ends();
-    assert!(begun.elapsed() > Duration::from_secs(6), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() > Duration::from_secs(12), "{:?}", begun.elapsed());
     assert!(machine.fake.heard("stderr").contains("the deadline is reached"));
 }

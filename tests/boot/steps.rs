@@ -98,10 +98,10 @@ fn the_last_step_that_a_machine_says_is_the_one_in_which_it_hangs() {
         if program != "gitea-runner" {
             fake.program(program, HANGS);
         }
-        let text = everything(&fake, &attempt_id, runner, in_seconds(1));
+        let text = everything(&fake, &attempt_id, runner, in_seconds(10));
         Machine::boot_as(fake, "quick", &attempt_id, &text)
     };
-    // All at once: each gives up some 10 s after its start.
+    // All at once: each gives up some 20 s after its start.
     let machines = hanging.map(|(program, step)| (boot(program), program, step));
     for (mut machine, program, step) in machines {
         machine.ends();

@@ -4,6 +4,7 @@
 mod formats;
 mod processes;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tinqs_ci_local::queue::MemoryQueue;
@@ -87,7 +88,8 @@ async fn queue_in_memory_loses_nothing_when_a_taker_gives_up() {
     for id in 0..50 {
         // A taker is dropped while it waits, just before and after a wake-up arrives.
         let gave_up = tokio::time::timeout(Duration::from_millis(id % 3), queue.next(1)).await;
-        assert!(gave_up.is_err());
+        // On a busy host it may wait for its whole patience.
+        assert!(gave_up.is_err() || gave_up.is_ok_and(|taken| taken.unwrap().is_empty()));
         queue.wake(&make::name(7)).await.unwrap();
         let taken = queue.next(1).await.unwrap();
         assert_eq!(taken.len(), 1);
@@ -98,14 +100,18 @@ async fn queue_in_memory_loses_nothing_when_a_taker_gives_up() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn queue_in_memory_serves_several_takers() {
     let queue = std::sync::Arc::new(MemoryQueue::new());
+    let taken = std::sync::Arc::new(AtomicUsize::new(0));
     let mut takers = tokio::task::JoinSet::new();
     for _ in 0..4 {
-        let queue = std::sync::Arc::clone(&queue);
+        let (queue, taken) = (std::sync::Arc::clone(&queue), std::sync::Arc::clone(&taken));
         takers.spawn(async move {
             let mut names = Vec::new();
-            while let Some(delivery) = queue.next(1).await.unwrap().pop() {
-                names.push(delivery.name.to_string());
-                queue.done(delivery).await.unwrap();
+            while taken.load(Ordering::Relaxed) < 500 {
+                for delivery in queue.next(1).await.unwrap() {
+                    names.push(delivery.name.to_string());
+                    queue.done(delivery).await.unwrap();
+                    taken.fetch_add(1, Ordering::Relaxed);
+                }
             }
             names
         });
@@ -113,7 +119,8 @@ async fn queue_in_memory_serves_several_takers() {
     for id in 0..500 {
         queue.wake(&make::name(id)).await.unwrap();
     }
-    let mut all: Vec<String> = takers.join_all().await.concat();
+    let all = tokio::time::timeout(Duration::from_mins(1), takers.join_all()).await;
+    let mut all: Vec<String> = all.expect("each name is taken").concat();
     all.sort();
     all.dedup();
     assert_eq!(all.len(), 500);

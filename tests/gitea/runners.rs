@@ -142,7 +142,7 @@ async fn an_incomplete_registration_fails_and_a_permanent_one_is_removed() {
 async fn a_registration_with_a_lost_reply_is_not_repeated() {
     let script = Script::new(|_: &RecordedRequest| None::<axum::response::Response>).await;
     let forge = with_runner_token(&script.url);
-    let client = client_with(&forge, Duration::from_millis(300), FixedClock::new());
+    let client = client_with(&forge, Duration::from_secs(3), FixedClock::new());
     let error = client.register(&attempt_id(), JOB_REPO, &labels()).await.expect_err("no answer");
     assert_eq!(error.kind, ErrorKind::Unavailable);
     assert_eq!(script.asked().len(), 1);

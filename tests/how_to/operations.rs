@@ -21,7 +21,7 @@ async fn runs(host: &Host, job: i64) {
 async fn a_host_is_drained_and_takes_jobs_again() {
     let mut host = host();
     host.start().await;
-    let running = host.push(1, &["linux"], "sleep 3")[0];
+    let running = host.push(1, &["linux"], "sleep 10")[0];
     runs(&host, running).await;
     play(&host, &block(DRAIN, "tinqs-ci pause"), &[], "");
     let waiting = host.push(1, &["linux"], "true")[0];

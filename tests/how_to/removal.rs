@@ -13,7 +13,7 @@ const PAGE: &str = "docs/how-to/uninstall.md";
 async fn a_host_is_removed_and_leaves_nothing_at_the_forge() {
     let mut host = host();
     host.start().await;
-    let job = host.push(1, &["linux"], "sleep 3")[0];
+    let job = host.push(1, &["linux"], "sleep 10")[0];
     host.until("the job runs", 60, async |host| host.status(job) == Status::Running).await;
     assert_eq!(host.wire.hooks().len(), 1, "the forge has the webhook");
 

@@ -1,7 +1,7 @@
 //! `/healthz`, `/readyz`, `/metrics`.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::http::StatusCode;
@@ -52,9 +52,11 @@ async fn an_unready_answer_names_the_store() {
 #[tokio::test]
 async fn a_failed_write_ends_the_time_for_which_a_success_is_reused() {
     let asked = TestServer::new(settings());
+    let began = Instant::now();
     assert_eq!(asked.get("/readyz").await.status, StatusCode::OK);
     asked.world.state().down.insert("store");
-    assert_eq!(asked.get("/readyz").await.status, StatusCode::OK, "the success is reused");
+    let reused = asked.get("/readyz").await.status == StatusCode::OK;
+    assert!(reused || began.elapsed() >= Duration::from_secs(2), "the success is reused");
     let answer = asked.deliver("workflow_job", &queued(7, "x")).await;
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
     for _ in 0..3 {
@@ -107,6 +109,7 @@ async fn metrics_need_the_token_beyond_loopback_only() {
 #[tokio::test]
 async fn a_scrape_while_the_store_is_down_shows_the_last_snapshot_with_its_age() {
     let asked = TestServer::new(settings());
+    let began = Instant::now();
     let before = asked.get("/metrics").await.text;
     let of = |text: &str, series: &str| {
         let line = text.lines().find_map(|line| line.strip_prefix(&format!("{series} ")));
@@ -117,7 +120,8 @@ async fn a_scrape_while_the_store_is_down_shows_the_last_snapshot_with_its_age()
     let errors = "tinqs_ci_snapshot_errors_total{source=\"store\"}";
     assert_eq!([of(&before, desired), of(&before, errors)], ["0", "0"]);
     add_run(&asked.world, 1, About::default());
-    assert_eq!(of(&asked.get("/metrics").await.text, desired), "0", "the listing is fresh");
+    let shown = of(&asked.get("/metrics").await.text, desired);
+    assert!(shown == "0" || began.elapsed() >= Duration::from_secs(3), "the listing is fresh");
     // It is not any more.
     tokio::time::sleep(Duration::from_millis(3_100)).await;
     let fresh = asked.get("/metrics").await.text;

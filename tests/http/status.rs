@@ -285,7 +285,7 @@ async fn the_answer_calls_neither_forge_nor_cloud_and_reads_few_runs() {
     let before = calls();
     let began = Instant::now();
     let status = status(&asked).await;
-    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
     assert_eq!(status["classes"][0]["waiting"], 2_000);
     let after = calls();
     // To judge drift: those of the runs that wait longest.

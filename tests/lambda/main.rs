@@ -210,8 +210,10 @@ async fn a_webhook_alone_starts_its_machine() {
     function.done(job).await;
     function.finished(&format!("job-{job}")).await;
     assert_eq!(function.machines().len(), 1);
+    function
+        .until("queued, in progress, completed", async |f| f.runtime.statuses().len() >= 3)
+        .await;
     let statuses = function.runtime.statuses();
-    assert!(statuses.len() >= 3, "queued, in progress, completed: {statuses:?}");
     assert!(statuses.iter().all(|status| (200..300).contains(status)), "{statuses:?}");
     let (status, ready) = function.get("/healthz").await;
     assert_eq!(status, 200, "{ready}");

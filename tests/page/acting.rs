@@ -7,6 +7,7 @@ fn signed_in(browser: &crate::browser::Browser, host: &Host, token: &str) -> Tab
     let mut tab = Tab::new(browser);
     tab.go(&host.one_time_address(token));
     tab.shows("/sign-in", "who may");
+    tab.until("document.activeElement.type === 'submit'");
     tab.press("Enter");
     tab.shows("/", "Sign out");
     tab

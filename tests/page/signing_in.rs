@@ -53,6 +53,7 @@ fn a_page_of_another_port_changes_nothing_with_the_cookie() {
     let mut tab = Tab::new(&browser);
     tab.go(&host.one_time_address(READS));
     tab.shows("/sign-in", "As page");
+    tab.until("document.activeElement.type === 'submit'");
     tab.press("Enter");
     tab.shows("/", "No job has been seen yet.");
     // The browser sends the cookie with it: ports do not tell sites apart.

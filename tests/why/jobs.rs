@@ -5,7 +5,9 @@ use tinqs_ci_reconciler::model::Conclusion;
 use tinqs_ci_simulator::forge::{Line, Status};
 use tinqs_ci_test_host::{Host, Options};
 
-use crate::{CLASS, all_is_well, flat, host, needs_a_person, no_longer_says, printed, says};
+use crate::{
+    CLASS, all_is_well, flat, host, needs_a_person, no_longer_says, printed, says, tell, until_told,
+};
 
 async fn running(host: &Host, job: i64) {
     host.until("the job runs", 60, async |host| host.status(job) == Status::Running).await;
@@ -39,10 +41,11 @@ pub(crate) async fn a_class_is_at_its_limit() {
 pub(crate) async fn a_running_job_says_since_when() {
     let mut host = host(&Options { class: CLASS, ..Options::default() });
     host.start().await;
-    let job = host.push(1, &["linux"], "sleep 6")[0];
+    let job = host.push(1, &["linux"], &until_told(&host))[0];
     let name = format!("job-{job}");
     running(&host, job).await;
     says(&host, &["why", &name], &["unning", "linux"]).await;
+    tell(&host);
     host.all_done(&[job], 60).await;
     says(&host, &["why", &name], &["ucceeded"]).await;
     all_is_well(&host).await;
@@ -99,7 +102,8 @@ pub(crate) async fn a_lost_job_runs_again_under_another_id() {
 
 /// Up to 1.26 the job keeps its ID; since 1.27 each attempt has its own.
 async fn runs_again_on(line: Line) {
-    let zombie_after = SignedDuration::from_secs(8);
+    // On a busy host, too, the loss is told before the forge fails the job.
+    let zombie_after = SignedDuration::from_secs(20);
     let mut host = host(&Options { class: CLASS, line, zombie_after, ..Options::default() });
     host.start().await;
     let job = killed_mid_job(&host, "sleep 20").await;
@@ -144,7 +148,8 @@ pub(crate) async fn before_1_26_a_lost_job_is_said_at_once_not_to_run_again() {
 pub(crate) async fn a_job_outlasts_max_age() {
     let class =
         "labels = [\"linux\"]\nboot_within = \"20s\"\nidle_within = \"4s\"\nmax_age = \"1m\"";
-    let zombie_after = SignedDuration::from_secs(8);
+    // On a busy host, too, the loss is told before the forge fails the job.
+    let zombie_after = SignedDuration::from_secs(20);
     let mut host = host(&Options { class, zombie_after, ..Options::default() });
     host.start().await;
     let job = host.push(1, &["linux"], "sleep 600")[0];
@@ -156,7 +161,7 @@ pub(crate) async fn a_job_outlasts_max_age() {
 pub(crate) async fn a_killed_controller_tells_the_same_story() {
     let mut host = host(&Options { class: CLASS, ..Options::default() });
     host.start().await;
-    let job = host.push(1, &["linux"], "sleep 8")[0];
+    let job = host.push(1, &["linux"], &until_told(&host))[0];
     let name = job.to_string();
     running(&host, job).await;
     says(&host, &["why", &name], &["unning"]).await;
@@ -165,6 +170,7 @@ pub(crate) async fn a_killed_controller_tells_the_same_story() {
     assert_eq!(down.code, Some(4), "the server is down: {}", down.text);
     host.start().await;
     says(&host, &["why", &name], &["unning"]).await;
+    tell(&host);
     host.all_done(&[job], 60).await;
     says(&host, &["why", &name], &["ucceeded"]).await;
     assert_eq!(host.machines_ever().len(), 1);
@@ -189,7 +195,10 @@ pub(crate) async fn the_runner_is_missing() {
 pub(crate) async fn a_cancelled_job_is_run_again() {
     let mut host = host(&Options { class: CLASS, ..Options::default() });
     host.start().await;
-    let job = host.push(1, &["linux"], "sleep 2")[0];
+    let tried = host.dir.path().join("tried");
+    let tried = tried.display();
+    let script = format!("[ -e '{tried}' ] || {{ touch '{tried}'; sleep 60; }}");
+    let job = host.push(1, &["linux"], &script)[0];
     running(&host, job).await;
     host.forge().cancel(Timestamp::now(), job);
     says(&host, &["why", &job.to_string()], &["ancel"]).await;

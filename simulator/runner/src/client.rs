@@ -54,7 +54,7 @@ impl Client {
     pub(crate) fn new(identity: &Identity) -> Result<Self, String> {
         // No connection is encrypted, but the HTTP client requires a TLS provider.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build();
+        let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build();
         Ok(Self {
             http: http.map_err(|e| format!("cannot create an HTTP client: {e}"))?,
             base: format!("{}/api/actions", identity.address.trim_end_matches('/')),

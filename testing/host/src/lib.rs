@@ -71,7 +71,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             line: Line::V1_26,
-            class: "labels = [\"linux\"]\nboot_within = \"20s\"\nidle_within = \"4s\"\nassign_within = \"3s\"",
+            class: "labels = [\"linux\"]\nboot_within = \"1m\"\nidle_within = \"20s\"\nassign_within = \"15s\"",
             hook: true,
             demand: "auto",
             zombie_after: SignedDuration::from_mins(10),
@@ -106,6 +106,8 @@ impl Host {
         let wire_options = WireOptions {
             tokens: vec![ApiToken { token: TOKEN.to_owned(), right: Right::Admin }],
             hooks: if options.hook { vec![hook] } else { Vec::new() },
+            // A push whose webhook is lost is lost for good, and a busy host is slow.
+            webhook_timeout: Duration::from_secs(30),
             ..WireOptions::default()
         };
         let wire = Wire::start(forge.clone(), Arc::new(Timestamp::now), wire_options)

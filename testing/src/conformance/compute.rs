@@ -18,6 +18,12 @@ pub async fn all(compute: &dyn Compute, machine: &MachineSpec, deadline: Timesta
     what_is_not_ours_is_not_found(compute).await;
 }
 
+/// Returns an attempt ID that no other process uses: machines may be processes of one host, or outlast
+/// the suite in a cloud.
+pub fn own(id: i64) -> AttemptId {
+    attempt_id(i64::from(std::process::id()) * 10_000 + id, 1)
+}
+
 /// Returns an attempt that asks so many times for this machine.
 pub fn asking(
     machine: &MachineSpec,
@@ -64,7 +70,7 @@ async fn end(compute: &dyn Compute, id: &MachineId) {
 }
 
 async fn a_token_makes_one_machine(compute: &dyn Compute, like: &MachineSpec, deadline: Timestamp) {
-    let attempt_id = attempt_id(2_000, 1);
+    let attempt_id = own(2_000);
     let attempt = asking(like, &attempt_id, 1, deadline);
     assert!(compute.room());
     let first = compute.launch(&attempt_id, 0, &attempt).await.unwrap();
@@ -95,7 +101,7 @@ async fn a_token_makes_one_machine(compute: &dyn Compute, like: &MachineSpec, de
 }
 
 async fn placements_are_apart(compute: &dyn Compute, like: &MachineSpec, deadline: Timestamp) {
-    let attempt_id = attempt_id(2_100, 1);
+    let attempt_id = own(2_100);
     let attempt = asking(like, &attempt_id, 2, deadline);
     let one = compute.launch(&attempt_id, 0, &attempt).await.unwrap();
     let two = compute.launch(&attempt_id, 1, &attempt).await.unwrap();
@@ -112,7 +118,7 @@ async fn a_dead_token_answers_the_dead_machine(
     like: &MachineSpec,
     deadline: Timestamp,
 ) {
-    let attempt_id = attempt_id(2_200, 1);
+    let attempt_id = own(2_200);
     let attempt = asking(like, &attempt_id, 1, deadline);
     let machine = compute.launch(&attempt_id, 0, &attempt).await.unwrap();
     end(compute, &machine.id).await;
@@ -125,7 +131,7 @@ async fn a_dead_token_answers_the_dead_machine(
 
 /// A machine may have printed nothing.
 async fn a_log_is_read_at_its_end(compute: &dyn Compute, like: &MachineSpec, deadline: Timestamp) {
-    let attempt_id = attempt_id(2_300, 1);
+    let attempt_id = own(2_300);
     let attempt = asking(like, &attempt_id, 1, deadline);
     let machine = compute.launch(&attempt_id, 0, &attempt).await.unwrap();
     seen(compute, &machine, MachineState::Up).await;

@@ -9,7 +9,7 @@ use tinqs_ci_reconciler::model::MachineState;
 use super::region::{Region, TABLE};
 
 /// A class with fewer machines than jobs.
-const CLASS: &str = "labels = [\"linux\"]\nlimit = 4\nassign_within = \"5s\"\n\
+const CLASS: &str = "labels = [\"linux\"]\nlimit = 4\nassign_within = \"20s\"\n\
     idle_within = \"30s\"\n[class.machines]\nmarkets = [\"on-demand\"]\nkinds = [\"t3.small\"]\n\
     subnets = [\"subnet-a\"]\nimage = \"ami-0123\"\nsecurity_groups = [\"sg-1\"]\n";
 const LIMIT: usize = 4;

@@ -5,9 +5,10 @@
 use std::fs;
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use sha2::{Digest as _, Sha256};
 use tinqs_ci_reconciler::model::{MachineId, MachineState};
-use tinqs_ci_simulator::ec2_wire::MachineSeen;
+use tinqs_ci_simulator::ec2_wire::{Ec2Options, MachineSeen};
 
 use super::region::Region;
 
@@ -27,7 +28,12 @@ fn class(keys: &str, machines: &str) -> String {
 
 /// Starts a Region whose first replica has this class.
 async fn started(class: &str) -> Region {
-    let mut region = Region::new().await;
+    started_with(|_| {}, class).await
+}
+
+/// As [`started`], over an EC2 with other options.
+async fn started_with(change: impl FnOnce(&mut Ec2Options), class: &str) -> Region {
+    let mut region = Region::with(change).await;
     region.predecessors_table().await;
     region.configure(class);
     region.start(0);
@@ -103,7 +109,9 @@ async fn docker_is_up_late() {
 /// The runner's first call finds no forge. It is started again until one answers.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_forge_is_down_while_the_machine_boots() {
-    let region = started(&class("", "")).await;
+    // Long enough to take the forge down meanwhile.
+    let boots_in = SignedDuration::from_secs(80);
+    let region = started_with(|ec2| ec2.boots_in = boots_in, &class("", "")).await;
     let (job, name) = push(&region, "true");
     region.until("a launch", 60, || region.ec2.machines().len() == 1).await;
     region.gitea.faults(|faults| faults.down = true);

@@ -24,7 +24,7 @@ use tinqs_ci_simulator::faults::Rng;
 use region::{Region, number};
 
 /// A class with a short `assign_within`, so that a displaced job soon gets its own machine.
-const CLASS: &str = "labels = [\"linux\"]\nlimit = 50\nassign_within = \"5s\"\nidle_within = \"30s\"\n\
+const CLASS: &str = "labels = [\"linux\"]\nlimit = 50\nassign_within = \"20s\"\nidle_within = \"30s\"\n\
     [class.machines]\nmarkets = [\"spot\"]\nkinds = [\"t3.small\", \"t3a.small\"]\n\
     subnets = [\"subnet-a\", \"subnet-b\"]\nimage = \"ami-0123\"\nsecurity_groups = [\"sg-1\"]\n\
     instance_profile = \"tinqs-ci-runner\"\n";

@@ -439,7 +439,7 @@ async fn the_console_of_ours_is_the_log() {
     let guest = processes(dir.path(), "/usr/local/bin:/usr/bin:/bin");
     let wire = wire(|options| {
         options.guest = Some(Arc::new(guest));
-        options.boots_in = SignedDuration::from_millis(500);
+        options.boots_in = SignedDuration::from_secs(5);
     });
     let machines = machines(&wire, UNPACED).await;
     let (attempt_id, attempt) = ask(1);

@@ -82,11 +82,11 @@ async fn the_predecessors_table_gets_its_indexes_and_keeps_its_items() {
 async fn indexes_that_take_minutes_are_awaited_in_the_background() {
     let wire = Wire::start().await;
     plain_table(&wire, "ci-runs", &[("run_id", KeyType::Hash)]).await;
-    wire.indexes_take(Duration::from_secs(10));
+    wire.indexes_take(Duration::from_secs(16));
     let store = Arc::new(DynamoStore::new(wire.client().await, "ci-runs", "a"));
     let another = DynamoStore::new(wire.client().await, "ci-runs", "b");
     let later = async {
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        until("it is being made", async || (wire.calls("UpdateTable") == 1).then_some(())).await;
         another.open_table().await
     };
     let (opened, found) = tokio::join!(store.open_table(), later);
