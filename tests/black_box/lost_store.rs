@@ -6,7 +6,7 @@ use std::process::Output;
 use tinqs_ci_simulator::forge::Status;
 use tinqs_ci_test_host::{Host, Options};
 
-use super::{SUCCESS, tell, until_told};
+use super::SUCCESS;
 
 /// On a busy host no runner gives up its wait for a job, and no job its wait for a machine.
 const CLASS: &str =
@@ -17,10 +17,11 @@ fn told(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(out), String::from_utf8_lossy(err))
 }
 
-/// Starts a burst of jobs, and returns while some of them run, until [`tell`], and others wait.
+/// Starts a burst of jobs, and returns while some of them run and others wait. They end after
+/// [`Host::release_jobs`].
 async fn stopped_mid_burst(host: &mut Host) -> Vec<i64> {
     host.start().await;
-    let jobs = host.push_told(20, &until_told(host));
+    let jobs = host.push_told(20, &host.until_released());
     host.until("some jobs run", 60, async |host| {
         let running = jobs.iter().filter(|job| host.status(**job) == Status::Running);
         running.count() >= 5
@@ -57,7 +58,7 @@ pub(crate) async fn a_lost_store_is_rebuilt_and_nothing_is_lost_or_doubled() {
     assert!(dry.status.success() && told(&dry).contains("nothing was written"), "{}", told(&dry));
     let written = host.run_configured(&["rebuild", "--yes"]);
     assert!(written.status.success(), "{}", told(&written));
-    tell(&host);
+    host.release_jobs();
     host.start().await;
     ends_well(&host, &jobs).await;
 }
@@ -69,7 +70,7 @@ pub(crate) async fn a_backup_under_load_is_restored_and_converges() {
     let made = host.run(&["backup", "backup.ndjson"]);
     assert!(made.status.success(), "{}", told(&made));
     host.stop().await;
-    tell(&host);
+    host.release_jobs();
     lose_the_store(&host);
     let file = host.dir.path().join("backup.ndjson");
     let restored = host.run_configured(&["restore", file.to_str().expect("text")]);

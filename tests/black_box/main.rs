@@ -24,17 +24,6 @@ fn host(options: &Options) -> Host {
 
 const SUCCESS: Status = Status::Done(Conclusion::Success);
 
-/// Returns the script of a job that runs until the test calls [`tell`], however slow the host is.
-fn until_told(host: &Host) -> String {
-    let told = host.dir.path().join("told");
-    format!("until [ -e '{}' ]; do sleep 0.1; done", told.display())
-}
-
-/// Ends the jobs of [`until_told`].
-fn tell(host: &Host) {
-    std::fs::write(host.dir.path().join("told"), "").expect("the file is written");
-}
-
 /// Only the record of a finished job is left.
 async fn a_push_becomes_a_finished_job() {
     let mut host = host(&Options::default());
@@ -208,7 +197,7 @@ async fn machines_outlive_the_controller() {
     let mut host = host(&Options::default());
     host.start().await;
     // They run until the new controller has listed their machines.
-    let jobs = host.push(3, &["linux"], &until_told(&host));
+    let jobs = host.push(3, &["linux"], &host.until_released());
     host.until("the jobs run", 60, async |host| {
         jobs.iter().all(|job| host.status(*job) == Status::Running)
     })
@@ -220,7 +209,7 @@ async fn machines_outlive_the_controller() {
     let up =
         machines["items"].as_array().expect("a list").iter().filter(|m| m["state"] == "up").count();
     assert_eq!(up, 3, "{machines}");
-    tell(&host);
+    host.release_jobs();
     host.all_done(&jobs, 90).await;
     assert!(jobs.iter().all(|job| host.status(*job) == SUCCESS));
     host.settles(90).await;

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 use tinqs_ci_simulator::forge::{JobSpec, PullRequest, Push, Status};
 
-use crate::{SUCCESS, tell, until_told};
+use crate::SUCCESS;
 use tinqs_ci_test_host::{Host, Options};
 
 const REPO: &str = "acme/widget";
@@ -155,7 +155,7 @@ pub(crate) async fn a_redelivered_push_changes_nothing() {
 
 pub(crate) async fn a_blocked_job_gets_its_machine_after_its_needs() {
     let host = host_with(TWO_WAVES).await;
-    let waves = vec![job("build", &until_told(&host), &[]), job("test", "true", &[0])];
+    let waves = vec![job("build", &host.until_released(), &[]), job("test", "true", &[0])];
     let (_, jobs) = commit(&host, &[("a", Some("1"))], &[waves]);
     until_evaluated(&host, 1).await;
     assert_eq!(runs(&host).await.len(), 2);
@@ -166,7 +166,7 @@ pub(crate) async fn a_blocked_job_gets_its_machine_after_its_needs() {
     })
     .await;
     assert_eq!(host.machines_ever().len(), 1, "no machine is launched for a blocked job");
-    tell(&host);
+    host.release_jobs();
     host.all_done(&jobs, 150).await;
     assert!(jobs.iter().all(|job| host.status(*job) == SUCCESS));
     host.settles(150).await;

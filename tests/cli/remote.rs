@@ -6,6 +6,7 @@ use std::process::Stdio;
 use expect_test::expect;
 use serde_json::{Value, json};
 use tinqs_ci_reconciler::model::{About, JobRef, Phase, Run, RunName, SeenBy, Spec};
+use tinqs_ci_test_host::free_port;
 
 use crate::scripted::{Answer, Server, problem};
 use crate::{CommandOutput, command, said};
@@ -226,9 +227,7 @@ fn an_invalid_run_name_exits_with_3_without_a_request() {
 
 #[test]
 fn an_unreachable_server_exits_with_4() {
-    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
-    let url = format!("http://{}", free.local_addr().expect("an address"));
-    drop(free);
+    let url = format!("http://127.0.0.1:{}", free_port());
     for args in [&["get"][..], &["describe", "job-1"], &["plan", "job-1"], &["sweep"]] {
         let said =
             said(command(&[args, &["--server", &url]].concat(), &[]).output().expect("runs"));

@@ -11,6 +11,7 @@ use tinqs_ci_gitea::Config;
 use tinqs_ci_gitea::client::Client;
 use tinqs_ci_reconciler::model::{JobRef, Secret};
 use tinqs_ci_reconciler::ports::{ErrorKind, Forge as _, PortError};
+use tinqs_ci_test_host::free_port;
 
 use crate::script::{
     FixedClock, JOB_REPO, RUNNER_TOKEN, RecordedRequest, Says, Script, TOKEN, client, client_with,
@@ -169,9 +170,7 @@ async fn truncated_responses_are_unavailable() {
 
 #[tokio::test]
 async fn an_unreachable_forge_is_unavailable() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let url = format!("http://{}", listener.local_addr().expect("bound"));
-    drop(listener);
+    let url = format!("http://127.0.0.1:{}", free_port());
     let client = client(&with_runner_token(&url));
     let error = client.version().await.expect_err("nobody there");
     assert_eq!(error.kind, ErrorKind::Unavailable);

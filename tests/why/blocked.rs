@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use tinqs_ci_simulator::forge::{JobSpec, Line, Push, Status};
 use tinqs_ci_test_host::{Host, Options};
 
-use crate::{CLASS, host, says, tell, until_told};
+use crate::{CLASS, host, says};
 
 fn job(name: &str, script: &str, needs: &[usize]) -> JobSpec {
     let (script, needs) = (Some(script.to_owned()), needs.to_vec());
@@ -27,7 +27,7 @@ pub(crate) async fn a_job_waits_for_its_needs() {
     host.start().await;
     let file = "on: push\njobs:\n  compile:\n    runs-on: linux\n  lint:\n    runs-on: linux\n  \
                 test:\n    runs-on: linux\n    needs: compile\n";
-    let compile = job("compile", &until_told(&host), &[]);
+    let compile = job("compile", &host.until_released(), &[]);
     let jobs = [compile, job("lint", "true", &[]), job("test", "true", &[0])];
     let push = Push {
         git_ref: "refs/heads/main",
@@ -41,7 +41,7 @@ pub(crate) async fn a_job_waits_for_its_needs() {
     let told = says(&host, &["why", &page], &["Blocked", &needed]).await;
     assert!(!told.text.contains("lint"), "it does not need that job: {}", told.text);
     says(&host, &["why", &page], &["(job-1, running"]).await;
-    tell(&host);
+    host.release_jobs();
     host.all_done(&jobs, 90).await;
     says(&host, &["why", &jobs[2].to_string()], &["the job succeeded"]).await;
 }

@@ -5,9 +5,7 @@ use tinqs_ci_reconciler::model::Conclusion;
 use tinqs_ci_simulator::forge::{Line, Status};
 use tinqs_ci_test_host::{Host, Options};
 
-use crate::{
-    CLASS, all_is_well, flat, host, needs_a_person, no_longer_says, printed, says, tell, until_told,
-};
+use crate::{CLASS, all_is_well, flat, host, needs_a_person, no_longer_says, printed, says};
 
 async fn running(host: &Host, job: i64) {
     host.until("the job runs", 60, async |host| host.status(job) == Status::Running).await;
@@ -41,11 +39,11 @@ pub(crate) async fn a_class_is_at_its_limit() {
 pub(crate) async fn a_running_job_says_since_when() {
     let mut host = host(&Options { class: CLASS, ..Options::default() });
     host.start().await;
-    let job = host.push(1, &["linux"], &until_told(&host))[0];
+    let job = host.push(1, &["linux"], &host.until_released())[0];
     let name = format!("job-{job}");
     running(&host, job).await;
     says(&host, &["why", &name], &["unning", "linux"]).await;
-    tell(&host);
+    host.release_jobs();
     host.all_done(&[job], 60).await;
     says(&host, &["why", &name], &["ucceeded"]).await;
     all_is_well(&host).await;
@@ -148,7 +146,7 @@ pub(crate) async fn before_1_26_a_lost_job_is_said_at_once_not_to_run_again() {
 pub(crate) async fn a_job_outlasts_max_age() {
     let class =
         "labels = [\"linux\"]\nboot_within = \"20s\"\nidle_within = \"4s\"\nmax_age = \"1m\"";
-    // On a busy host, too, the loss is told before the forge fails the job.
+    // On a busy host a runner may be silent for a while.
     let zombie_after = SignedDuration::from_secs(20);
     let mut host = host(&Options { class, zombie_after, ..Options::default() });
     host.start().await;
@@ -161,7 +159,7 @@ pub(crate) async fn a_job_outlasts_max_age() {
 pub(crate) async fn a_killed_controller_tells_the_same_story() {
     let mut host = host(&Options { class: CLASS, ..Options::default() });
     host.start().await;
-    let job = host.push(1, &["linux"], &until_told(&host))[0];
+    let job = host.push(1, &["linux"], &host.until_released())[0];
     let name = job.to_string();
     running(&host, job).await;
     says(&host, &["why", &name], &["unning"]).await;
@@ -170,7 +168,7 @@ pub(crate) async fn a_killed_controller_tells_the_same_story() {
     assert_eq!(down.code, Some(4), "the server is down: {}", down.text);
     host.start().await;
     says(&host, &["why", &name], &["unning"]).await;
-    tell(&host);
+    host.release_jobs();
     host.all_done(&[job], 60).await;
     says(&host, &["why", &name], &["ucceeded"]).await;
     assert_eq!(host.machines_ever().len(), 1);
@@ -195,13 +193,11 @@ pub(crate) async fn the_runner_is_missing() {
 pub(crate) async fn a_cancelled_job_is_run_again() {
     let mut host = host(&Options { class: CLASS, ..Options::default() });
     host.start().await;
-    let tried = host.dir.path().join("tried");
-    let tried = tried.display();
-    let script = format!("[ -e '{tried}' ] || {{ touch '{tried}'; sleep 60; }}");
-    let job = host.push(1, &["linux"], &script)[0];
+    let job = host.push(1, &["linux"], &host.until_released())[0];
     running(&host, job).await;
     host.forge().cancel(Timestamp::now(), job);
     says(&host, &["why", &job.to_string()], &["ancel"]).await;
+    host.release_jobs();
     let again = host.forge().rerun(Timestamp::now(), job);
     let told = says(&host, &["why", &again.to_string()], &[]).await;
     assert!(!told.text.contains("MachineReassigned"), "{}", told.text);

@@ -21,16 +21,6 @@ fn host(options: &Options) -> Host {
 const CLASS: &str =
     "labels = [\"linux\"]\nboot_within = \"20s\"\nidle_within = \"8s\"\nassign_within = \"6s\"";
 
-/// Returns the script of a job that runs until the test calls [`tell`], however slow the host is.
-fn until_told(host: &Host) -> String {
-    format!("until [ -e '{}' ]; do sleep 0.1; done", host.dir.path().join("told").display())
-}
-
-/// Ends the jobs of [`until_told`].
-fn tell(host: &Host) {
-    std::fs::write(host.dir.path().join("told"), "").expect("the file is written");
-}
-
 /// The time within which a reason must appear or vanish: polls and reconciles take seconds.
 const SOON: Duration = Duration::from_mins(1);
 

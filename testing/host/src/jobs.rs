@@ -32,6 +32,16 @@ impl Host {
         text.lines().map(str::to_owned).collect()
     }
 
+    /// Returns the script of a job that runs until the test releases it, however busy the host is.
+    pub fn until_released(&self) -> String {
+        format!("until [ -e '{}' ]; do sleep 0.1; done", self.dir.path().join("released").display())
+    }
+
+    /// Ends the jobs of [`Host::until_released`], also those that have not started.
+    pub fn release_jobs(&self) {
+        fs::write(self.dir.path().join("released"), "").expect("the file is written");
+    }
+
     /// Returns the status of a job at the forge.
     ///
     /// # Panics

@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
-use std::net::TcpListener;
 use std::process::Stdio;
 
 use aws_sdk_dynamodb::types::AttributeValue::{self, S};
@@ -12,6 +11,7 @@ use serde_json::json;
 use tinqs_ci_reconciler::model::{Conclusion, MachineId, MachineState};
 use tinqs_ci_simulator::forge::RunnerRow;
 use tinqs_ci_simulator::gitea_wire::Hook;
+use tinqs_ci_test_host::free_port;
 
 use super::region::{Region, TABLE};
 
@@ -163,8 +163,7 @@ async fn install_beside(region: &mut Region) -> String {
     let told = command(region, &["doctor"], "");
     assert!(told.contains(", 0 failed"), "{told}");
     command(region, &["init", "--aws"], "");
-    let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-    let address = free.expect("a free port").to_string();
+    let address = format!("127.0.0.1:{}", free_port());
     let mut more = variables(region);
     more.push(("TINQS_CI_FORGE__POLL_EVERY", "1s".to_owned()));
     more.push(("TINQS_CI_FORGE__SWEEP_EVERY", "3s".to_owned()));

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
-use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -22,6 +21,7 @@ use tinqs_ci_simulator::ec2_wire::{Ec2Options, Ec2Wire, EventFaults, MachineSeen
 use tinqs_ci_simulator::forge::{Config, Forge, JobSpec, Line, Status};
 use tinqs_ci_simulator::gitea_wire::{ApiToken, Right, Wire as Gitea, WireOptions};
 use tinqs_ci_simulator::sqs_wire::{SqsOptions, SqsWire};
+use tinqs_ci_test_host::free_port;
 
 use super::wire::Wire;
 
@@ -180,8 +180,7 @@ impl Region {
 
     /// Starts a replica with these arguments. `more` variables replace the usual ones.
     pub(crate) fn start_as(&mut self, replica: usize, args: &[&str], more: &[(&str, String)]) {
-        let free = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr());
-        let port = free.expect("a free port").port();
+        let port = free_port();
         let log = fs::OpenOptions::new().create(true).append(true).open(self.log(replica));
         let child = self
             .program(replica, args, more)

@@ -14,6 +14,7 @@ use tinqs_ci_simulator::ec2_wire::{Ec2Options, Ec2Wire};
 use tinqs_ci_simulator::forge::{Config, Forge, Line};
 use tinqs_ci_simulator::gitea_wire::{ApiToken, Right, Wire as Gitea, WireOptions};
 use tinqs_ci_simulator::sqs_wire::{SqsOptions, SqsWire};
+use tinqs_ci_test_host::free_port;
 
 use super::wire::Wire;
 
@@ -213,8 +214,7 @@ impl Place {
 
 /// Returns an address without a listener.
 pub(crate) fn closed() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    format!("http://{}", listener.local_addr().expect("its address"))
+    format!("http://127.0.0.1:{}", free_port())
 }
 
 /// A listener that never answers.

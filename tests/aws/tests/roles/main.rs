@@ -11,7 +11,6 @@ mod region;
 mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -29,6 +28,7 @@ use tinqs_ci_reconciler::ports::{
 use tinqs_ci_simulator::ec2_wire::EventFaults;
 use tinqs_ci_simulator::forge::Push;
 use tinqs_ci_simulator::gitea_wire::Hook;
+use tinqs_ci_test_host::free_port;
 use tinqs_ci_testing::iam::Policy;
 use tinqs_ci_testing::make::name;
 
@@ -108,11 +108,6 @@ fn roles() -> BTreeMap<String, Role> {
 
 fn key(replica: usize) -> String {
     format!("AKIDREPLICA{replica}")
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("its address").port()
 }
 
 /// A Region behind the gate.
