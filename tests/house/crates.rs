@@ -51,6 +51,7 @@ const EDGES: &[(&str, &[&str], &[&str])] = &[
             "tinqs-ci-local",
             "tinqs-ci-reconciler",
             "tinqs-ci-simulator",
+            "tinqs-ci-test-host",
             "tinqs-ci-test-runner",
             "tinqs-ci-testing",
         ],
