@@ -61,6 +61,12 @@ pub fn attempt_id(id: i64, number: u32) -> AttemptId {
     run(id, "o/r").attempt_id(number)
 }
 
+/// Returns the ID of an attempt that no other process uses: machines may be processes of one host, or
+/// outlast a test in a cloud. `id` is below 10,000.
+pub fn own_attempt_id(id: i64) -> AttemptId {
+    attempt_id(i64::from(std::process::id()) * 10_000 + id, 1)
+}
+
 /// Returns a machine that is a group of processes.
 pub fn process() -> MachineSpec {
     MachineSpec {

@@ -38,7 +38,7 @@ async fn the_queue_of_the_world_keeps_the_laws() {
 async fn the_machines_of_the_world_keep_the_laws() {
     let world = TestWorld::new();
     world.state().instant_machines = true;
-    let printing = compute::own(2_300).token(0);
+    let printing = make::own_attempt_id(2_300).token(0);
     world.state().logs.insert(printing, b"two\nlines\n".to_vec());
     let deadline: Timestamp = "2026-01-01T18:00:00Z".parse().expect("a timestamp");
     compute::all(&*world, &make::process(), deadline).await;

@@ -44,8 +44,13 @@ fn beside_steps(fake: &Fake) -> Vec<String> {
 
 fn attempt_id() -> AttemptId {
     static NEXT: AtomicI64 = AtomicI64::new(0);
-    let id = i64::from(std::process::id()) * 1_000 + NEXT.fetch_add(1, Ordering::Relaxed);
-    make::attempt_id(id, 1)
+    make::own_attempt_id(NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Returns a script in which `new` stands instead of `old`, which must occur once.
+fn with(script: &str, old: &str, new: &str) -> String {
+    assert_eq!(script.matches(old).count(), 1, "{old}");
+    script.replace(old, new)
 }
 
 fn in_seconds(seconds: i64) -> Timestamp {
@@ -348,8 +353,7 @@ fn sigterm_to_the_script_ends_the_machine() {
     let attempt_id = attempt_id();
     // On a busy host the runner needs longer than 2 s to end.
     let text = script(&attempt_id, 0, &usual(&attempt_id));
-    assert_eq!(text.matches("{1..20}").count(), 1);
-    let text = text.replace("{1..20}", "{1..200}");
+    let text = with(&text, "{1..20}", "{1..200}");
     let mut machine = Machine::boot_as(Fake::new(), "idle", &attempt_id, &text);
     machine.wait_ready();
     let pid = machine.child.id().to_string();

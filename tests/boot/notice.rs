@@ -9,7 +9,7 @@ use tinqs_ci_boot::script;
 use tinqs_ci_reconciler::model::Market;
 use tinqs_ci_testing::fake_runner::Fake;
 
-use super::{Machine, attempt_id, beside_steps, usual, wait_until};
+use super::{Machine, attempt_id, beside_steps, usual, wait_until, with};
 
 /// The metadata service, as the script names it.
 const METADATA: &str = "http://169.254.169.254/";
@@ -71,8 +71,7 @@ fn booted(fake: Fake, mode: &str) -> Machine {
     attempt.placements[0].machine.market = Market::Spot;
     "subnet-a".clone_into(&mut attempt.placements[0].machine.subnet);
     let text = script(&attempt_id, 0, &attempt);
-    assert_eq!(text.matches(METADATA).count(), 1);
-    let machine = Machine::boot_as(fake, mode, &attempt_id, &text.replace(METADATA, &url));
+    let machine = Machine::boot_as(fake, mode, &attempt_id, &with(&text, METADATA, &url));
     machine.wait_ready();
     let token = "PUT /latest/api/token 200 OK";
     let none = "GET /latest/meta-data/spot/instance-action 404 Not Found";

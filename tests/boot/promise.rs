@@ -46,7 +46,9 @@ fn a_boot_that_hangs_before_the_runner_ends_after_start_by() {
     machine.ends();
     // The script itself may be told to end last, and then says more.
     let said = beside_steps(&machine.fake);
-    assert_eq!(said.first().unwrap(), "no runner was started in time: powering off");
+    let gave_up = "no runner was started in time: powering off";
+    let more = "it is too late to start a runner: powering off";
+    assert!(said == [gave_up] || said == [gave_up, more], "{said:?}");
 }
 
 #[test]

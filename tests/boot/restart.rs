@@ -5,7 +5,7 @@ use tinqs_ci_boot::script;
 use tinqs_ci_testing::fake_runner::Fake;
 
 use super::alone::{power_programs, powered_off, start_alone};
-use super::{Machine, attempt_id, beside_steps, in_seconds, usual, wait_until};
+use super::{Machine, attempt_id, beside_steps, in_seconds, usual, wait_until, with};
 
 /// A runner that fails until it was started this often, then ends as after a job.
 pub(super) fn failing(times: u32) -> Fake {
@@ -44,8 +44,7 @@ fn a_runner_that_always_fails_starts_no_more_after_idle_within() {
     attempt.boot.idle_within = SignedDuration::from_secs(8);
     // The time ends while the script waits, however long the runner took.
     let text = script(&attempt_id, 0, &attempt);
-    assert_eq!(text.matches("\nsleep 3\n").count(), 1);
-    let text = text.replace("\nsleep 3\n", "\nsleep 12\n");
+    let text = with(&text, "\nsleep 3\n", "\nsleep 12\n");
     let mut machine = Machine::boot_as(failing(1_000), "", &attempt_id, &text);
     machine.ends();
     let console = machine.fake.console();

@@ -25,6 +25,11 @@ fn ago(seconds: i64) -> Timestamp {
     now() - SignedDuration::from_secs(seconds)
 }
 
+/// As [`ago`] for a command that takes the time from its own clock: tests that ran before took some.
+fn truly_ago(seconds: i64) -> Timestamp {
+    Timestamp::now() - SignedDuration::from_secs(seconds)
+}
+
 fn service(name: &str, failure: &Value) -> Value {
     let state = if failure.is_null() { "ok" } else { "failing" };
     json!({ "name": name, "state": state, "last_contact": ago(4), "failure": failure })
@@ -213,13 +218,11 @@ fn a_table_does_without_the_status() {
 #[test]
 fn why_tells_one_story() {
     let server = Server::new(|asked, _| {
-        // `why` knows the time by itself, and tests that ran before took some.
-        let ago = |seconds| Timestamp::now() - SignedDuration::from_secs(seconds);
         let what =
             "https%3A%2F%2Fgit.example.com%2Facme%2Fweb%2Factions%2Fruns%2F12%2Fjobs%2F3%23L7";
         assert_eq!(asked.line, format!("GET /v1/why?what={what}"));
         let attempt = json!({
-            "number": 1, "decided_at": ago(400), "class": "linux", "machine": "i-0aa",
+            "number": 1, "decided_at": truly_ago(400), "class": "linux", "machine": "i-0aa",
             "refusals": [], "ended": "the machine did not come online in time",
         });
         let job = json!({
@@ -227,7 +230,7 @@ fn why_tells_one_story() {
             "url": "https://git.example.com/acme/web/actions/runs/12/jobs/3",
             "runs_on": ["linux"], "class": "linux", "phase": "Waiting", "at_forge": "waiting",
             "state": "the job has waited for 6 min: 2 attempts ended without a job",
-            "reason": "BackingOff", "since": ago(130),
+            "reason": "BackingOff", "since": truly_ago(130),
             "waits_for": "the next attempt, after failed ones",
             "next": ["a new machine is tried then", "the next attempt starts in 40 s"],
             "fix": "fix why the attempts ended, then `tinqs-ci retry job-7` tries at once",
@@ -330,14 +333,13 @@ fn the_status_says_how_long_the_oldest_wait_lasts() {
 #[test]
 fn why_without_a_job_lists_what_waits() {
     let server = Server::new(|asked, _| {
-        let ago = |seconds| Timestamp::now() - SignedDuration::from_secs(seconds);
         assert_eq!(asked.line, "GET /v1/why");
         let runs = json!([{
             "run": "job-7", "repo": "acme/web", "job": "build", "url": "", "phase": "Waiting",
-            "reason": "AtLimit", "since": ago(130), "message": "class linux is at its limit of 20",
+            "reason": "AtLimit", "since": truly_ago(130), "message": "class linux is at its limit of 20",
         }]);
         let mut attention = ailing()["attention"].clone();
-        attention[0]["since"] = json!(ago(200));
+        attention[0]["since"] = json!(truly_ago(200));
         Answer(200, None, json!({ "attention": attention, "runs": runs, "job": null }))
     });
     let said = ask(&server, &["why"]);

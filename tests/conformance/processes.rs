@@ -16,7 +16,7 @@ use tinqs_ci_reconciler::ports::{
 };
 use tinqs_ci_testing::conformance::compute::{all, listed, seen};
 use tinqs_ci_testing::fake_runner::{Fake, mode, processes};
-use tinqs_ci_testing::make::{attempt, attempt_id, process, run, until};
+use tinqs_ci_testing::make::{attempt, attempt_id, own_attempt_id, process, run, until};
 
 /// The host's clock, ahead by a duration that the test sets.
 struct Ahead(parking_lot::Mutex<SignedDuration>);
@@ -61,11 +61,6 @@ impl Drop for Host {
     }
 }
 
-/// An attempt ID that no other test on this host uses.
-fn own(id: i64) -> AttemptId {
-    attempt_id(i64::from(std::process::id()) * 1_000 + id, 1)
-}
-
 fn later() -> Timestamp {
     Timestamp::now() + SignedDuration::from_mins(5)
 }
@@ -88,7 +83,7 @@ async fn processes_are_machines() {
 async fn a_machine_that_ends_itself_is_gone_and_leaves_no_secret() {
     let host = Host::new();
     let machines = host.open("quick");
-    let machine = launch(&machines, &own(1)).await;
+    let machine = launch(&machines, &own_attempt_id(1)).await;
     let gone = seen(&machines, &machine, MachineState::Gone).await;
     assert_eq!(gone.ended_by, Some(EndedBy::Itself));
     assert_eq!(gone.launched_at, machine.launched_at);
@@ -127,7 +122,7 @@ async fn a_machine_that_ends_itself_is_gone_and_leaves_no_secret() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_end_of_a_machine_is_told_once_also_of_one_that_was_found_again() {
     let host = Host::new();
-    let (first, second) = (own(31), own(32));
+    let (first, second) = (own_attempt_id(31), own_attempt_id(32));
     let machines = host.open("idle");
     let ended = async |machines: &Processes| {
         let ended = machines.ended().await.unwrap();
@@ -155,7 +150,7 @@ async fn the_end_of_a_machine_is_told_once_also_of_one_that_was_found_again() {
 async fn the_machine_is_told_only_what_it_needs() {
     let host = Host::new();
     let machines = host.open("idle");
-    let machine = launch(&machines, &own(2)).await;
+    let machine = launch(&machines, &own_attempt_id(2)).await;
     until("the runner is there", async || host.fake.said("ready").exists().then_some(())).await;
     let environment = host.fake.heard("environment");
     let names: Vec<&str> =
@@ -182,11 +177,11 @@ async fn terminate_ends_every_process_of_the_machine_and_no_other() {
     let machines = host.open("stubborn");
     // Without the marker, with another machine's, with the marker as an argument, and with the marker
     // as the value of another variable.
-    let token = own(3).token(0);
-    let elsewhere = own(4_000).token(0);
+    let token = own_attempt_id(3).token(0);
+    let elsewhere = own_attempt_id(4_000).token(0);
     let mut others = [("X", "y"), (MARKER, &elsewhere), ("Y", &format!("{MARKER}={token}"))]
         .map(|(name, value)| Bystander::new(name, value, &format!("{MARKER}={token}")));
-    let machine = launch(&machines, &own(3)).await;
+    let machine = launch(&machines, &own_attempt_id(3)).await;
     until("its steps run", async || host.fake.said("ready").exists().then_some(())).await;
     assert!(processes(&token).len() >= 5, "{:?}", processes(&token));
     machines.terminate(&machine.id).await.unwrap();
@@ -206,16 +201,13 @@ async fn kill_all(machine: &Machine) {
     let mut empty = 0;
     until("no process is left", async || {
         let pids = processes(token);
-        if pids.is_empty() {
-            // A process that executes another program is not seen for an instant.
-            empty += 1;
-            return (empty == 3).then_some(());
-        }
-        empty = 0;
+        // A process that executes another program is not seen for an instant.
+        empty = if pids.is_empty() { empty + 1 } else { 0 };
         // One of them may end by itself meanwhile, so that `kill` does not find it.
-        let told = pids.iter().map(ToString::to_string);
-        Command::new("kill").arg("-KILL").args(told).status().unwrap();
-        None
+        for pid in pids {
+            Command::new("kill").args(["-KILL", &pid.to_string()]).status().unwrap();
+        }
+        (empty == 3).then_some(())
     })
     .await;
 }
@@ -225,7 +217,7 @@ async fn kill_all(machine: &Machine) {
 async fn a_machine_whose_processes_are_all_killed_was_taken_by_its_host() {
     let host = Host::new();
     let machines = host.open("idle");
-    let machine = launch(&machines, &own(5)).await;
+    let machine = launch(&machines, &own_attempt_id(5)).await;
     kill_all(&machine).await;
     let gone = seen(&machines, &machine, MachineState::Gone).await;
     assert_eq!(gone.ended_by, Some(EndedBy::Cloud));
@@ -236,7 +228,7 @@ async fn a_machine_whose_processes_are_all_killed_was_taken_by_its_host() {
 async fn a_machine_of_an_earlier_release_is_its_own_end() {
     let host = Host::new();
     let machines = host.open("idle");
-    let machine = launch(&machines, &own(6)).await;
+    let machine = launch(&machines, &own_attempt_id(6)).await;
     std::fs::remove_file(host.dir().join(&machine.id.0).join("tells-end")).unwrap();
     kill_all(&machine).await;
     let gone = seen(&machines, &machine, MachineState::Gone).await;
@@ -248,7 +240,7 @@ async fn a_machine_of_an_earlier_release_is_its_own_end() {
 async fn an_end_that_cannot_be_recorded_stays_the_same() {
     let host = Host::new();
     let machines = host.open("quick");
-    let machine = launch(&machines, &own(7)).await;
+    let machine = launch(&machines, &own_attempt_id(7)).await;
     let dir = host.dir().join(&machine.id.0);
     let told = dir.join("home/.tinqs-ci-powered-off");
     until("it powers off", async || told.exists().then_some(())).await;
@@ -296,12 +288,12 @@ async fn machines_are_found_again_by_another_controller() {
     let host = Host::new();
     let machine = {
         let machines = host.open("idle");
-        launch(&machines, &own(4)).await
+        launch(&machines, &own_attempt_id(4)).await
     };
     let machines = host.open("idle");
     let found = seen(&machines, &machine, MachineState::Up).await;
     assert_eq!(found, machine);
-    let again = launch(&machines, &own(4)).await;
+    let again = launch(&machines, &own_attempt_id(4)).await;
     assert_eq!(again, machine);
     let leaders =
         || std::fs::read_to_string(host.dir().join(&machine.id.0).join("started")).unwrap();
@@ -309,7 +301,7 @@ async fn machines_are_found_again_by_another_controller() {
     machines.terminate(&machine.id).await.unwrap();
     none_left(&machine.id.0).await;
     let machines = host.open("idle");
-    let again = launch(&machines, &own(4)).await;
+    let again = launch(&machines, &own_attempt_id(4)).await;
     assert_eq!((again.state, again.ended_by), (MachineState::Gone, Some(EndedBy::Request)));
     assert_eq!(leaders(), before, "nothing was started");
 }
@@ -348,7 +340,7 @@ fn own_id() -> i64 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn machines_outlive_a_controller_that_is_killed() {
     let host = Host::new();
-    let wanted = own(40);
+    let wanted = own_attempt_id(40);
     let mut controller = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "processes::another_controller", "--ignored"])
         .envs(host.fake.environment("idle"))
@@ -405,7 +397,7 @@ async fn a_launch_that_was_broken_off_is_completed() {
         }),
     ];
     for (id, break_off) in breaks {
-        let attempt_id = own(id);
+        let attempt_id = own_attempt_id(id);
         break_off(&host.dir().join(attempt_id.token(0)));
         let unborn = MachineId(attempt_id.token(0));
         assert_eq!(machines.find(&unborn).await.unwrap(), None, "it never began: {id}");
@@ -420,7 +412,7 @@ async fn many_launches_at_once_make_one_machine() {
     let host = Host::new();
     // Two controllers on one directory, as after a kill that failed.
     let (one, two) = (host.open("idle"), host.open("idle"));
-    let attempt_id = own(20);
+    let attempt_id = own_attempt_id(20);
     let attempt = attempt(&attempt_id, "linux", 1, later());
     let launches =
         [&one, &two, &one, &two, &one, &two].map(|host| host.launch(&attempt_id, 0, &attempt));
@@ -444,7 +436,7 @@ async fn many_launches_at_once_make_one_machine() {
 async fn a_machine_that_was_ended_before_it_began_never_begins() {
     let host = Host::new();
     let machines = host.open("idle");
-    let attempt_id = own(21);
+    let attempt_id = own_attempt_id(21);
     std::fs::create_dir(host.dir().join(attempt_id.token(0))).unwrap();
     machines.terminate(&MachineId(attempt_id.token(0))).await.unwrap();
     let machine = launch(&machines, &attempt_id).await;
@@ -458,7 +450,7 @@ async fn what_a_launch_that_was_cut_short_left_goes_in_time() {
     let host = Host::new();
     let machines = host.open("idle");
     for (id, left) in [(22, None), (23, Some("terminated")), (24, Some("started"))] {
-        let dir = host.dir().join(own(id).token(0));
+        let dir = host.dir().join(own_attempt_id(id).token(0));
         std::fs::create_dir(&dir).unwrap();
         // The state that a power cut leaves.
         std::fs::write(dir.join("machine.json"), "").unwrap();
@@ -482,7 +474,7 @@ async fn what_cannot_be_launched_is_told_apart() {
     let options =
         Options { environment: vec![("PATH".into(), "/nowhere".into())], ..Options::inherit([]) };
     let machines = Processes::new(&host.dir(), Arc::<Ahead>::clone(&host.clock), options).unwrap();
-    let attempt_id = own(30);
+    let attempt_id = own_attempt_id(30);
     let good = attempt(&attempt_id, "linux", 1, later());
     let refused = machines.launch(&attempt_id, 0, &good).await.unwrap_err();
     assert_eq!(refused.kind, ErrorKind::Invalid, "{refused}");

@@ -21,10 +21,11 @@ async fn runs(host: &Host, job: i64) {
 async fn a_host_is_drained_and_takes_jobs_again() {
     let mut host = host();
     host.start().await;
-    let running = host.push(1, &["linux"], "sleep 10")[0];
+    let running = host.push(1, &["linux"], &host.until_released())[0];
     runs(&host, running).await;
     play(&host, &block(DRAIN, "tinqs-ci pause"), &[], "");
     let waiting = host.push(1, &["linux"], "true")[0];
+    host.release_jobs();
     host.all_done(&[running], 60).await;
     assert_eq!(host.status(running), SUCCESS, "what runs is not touched");
     host.until("no machine runs", 60, async |host| host.processes().is_empty()).await;

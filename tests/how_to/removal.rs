@@ -13,12 +13,13 @@ const PAGE: &str = "docs/how-to/uninstall.md";
 async fn a_host_is_removed_and_leaves_nothing_at_the_forge() {
     let mut host = host();
     host.start().await;
-    let job = host.push(1, &["linux"], "sleep 10")[0];
+    let job = host.push(1, &["linux"], &host.until_released())[0];
     host.until("the job runs", 60, async |host| host.status(job) == Status::Running).await;
     assert_eq!(host.wire.hooks().len(), 1, "the forge has the webhook");
 
     play(&host, &block(PAGE, "tinqs-ci pause"), &[], "");
     assert!(host.wire.hooks().is_empty(), "the webhook is removed");
+    host.release_jobs();
     host.all_done(&[job], 60).await;
     assert_eq!(host.status(job), Status::Done(Conclusion::Success), "what runs is not touched");
     host.settles(90).await;

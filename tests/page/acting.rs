@@ -1,17 +1,7 @@
 //! A person at the keyboard: what a page asks before it acts.
 
-use crate::devtools::Tab;
 use crate::host::{Host, OPERATES, READS};
-
-fn signed_in(browser: &crate::browser::Browser, host: &Host, token: &str) -> Tab {
-    let mut tab = Tab::new(browser);
-    tab.go(&host.one_time_address(token));
-    tab.shows("/sign-in", "who may");
-    tab.until("document.activeElement.type === 'submit'");
-    tab.press("Enter");
-    tab.shows("/", "Sign out");
-    tab
-}
+use crate::signing_in::signed_in;
 
 #[test]
 fn a_run_is_deleted_and_retried_by_the_keyboard() {

@@ -9,6 +9,7 @@ use crate::browser::{Browser, keep};
 use crate::devtools::Tab;
 use crate::host::{Host, OPERATES};
 use crate::reading::used;
+use crate::signing_in::signed_in;
 
 /// A name for pictures, the path, and what the screen shows.
 const SCREENS: [(&str, &str, &str); 9] = [
@@ -35,19 +36,9 @@ fn axe() -> Option<String> {
     Some(text.unwrap_or_else(|error| panic!("AXE: {}: {error}", file.display())))
 }
 
-fn signed_in(browser: &Browser, host: &Host) -> Tab {
-    let mut tab = Tab::new(browser);
-    tab.go(&host.one_time_address(OPERATES));
-    tab.shows("/sign-in", "who may");
-    tab.until("document.activeElement.type === 'submit'");
-    tab.press("Enter");
-    tab.shows("/", "Sign out");
-    tab
-}
-
 /// Lets every check see the screen in each size and in each scheme; `/sign-in` comes last.
 fn on_each_screen(browser: &Browser, host: &Host, mut check: impl FnMut(&mut Tab, &str)) {
-    let mut tab = signed_in(browser, host);
+    let mut tab = signed_in(browser, host, OPERATES);
     let mut stranger = Tab::new(browser);
     for width in SIZES {
         for scheme in SCHEMES {
@@ -127,7 +118,7 @@ fn axe_finds_nothing_serious_on_any_screen() {
 fn charts_and_bars_are_pictures_with_words() {
     let browser = browser!();
     let host = Host::furnished();
-    let mut tab = signed_in(&browser, &host);
+    let mut tab = signed_in(&browser, &host, OPERATES);
     let words = |tab: &mut Tab, of: &str| -> Vec<String> {
         let all =
             format!("[...document.querySelectorAll('{of}[role=img]')].map((one) => one.ariaLabel)");

@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use tinqs_ci_reconciler::model::{Amount, ClassName, MicroUsd, RunName, Seconds, UsageKey};
 
-use crate::devtools::Tab;
 use crate::host::{HOSTILE, Host, READS};
+use crate::signing_in::signed_in;
 
 /// Counts a job of today.
 pub(crate) fn used(host: &Host, repo: &str, workflow: &str) {
@@ -21,21 +21,11 @@ pub(crate) fn used(host: &Host, repo: &str, workflow: &str) {
     *host.world().state().usage.entry(key).or_default() += amount;
 }
 
-fn signed_in(browser: &crate::browser::Browser, host: &Host) -> Tab {
-    let mut tab = Tab::new(browser);
-    tab.go(&host.one_time_address(READS));
-    tab.shows("/sign-in", "who may");
-    tab.until("document.activeElement.type === 'submit'");
-    tab.press("Enter");
-    tab.shows("/", "Sign out");
-    tab
-}
-
 #[test]
 fn the_keyboard_leads_from_the_overview_to_a_run() {
     let browser = browser!();
     let host = Host::with_runs(120);
-    let mut tab = signed_in(&browser, &host);
+    let mut tab = signed_in(&browser, &host, READS);
     tab.go(&host.door("/"));
     tab.shows("/", "LATEST EVENTS");
     tab.press("Tab");
@@ -67,7 +57,7 @@ fn the_keyboard_leads_from_the_overview_to_a_run() {
 fn pages_beyond_the_end_say_so_and_lead_back() {
     let browser = browser!();
     let host = Host::with_runs(200);
-    let mut tab = signed_in(&browser, &host);
+    let mut tab = signed_in(&browser, &host, READS);
     tab.go(&host.door("/runs?repo=acme%2Fweb"));
     tab.shows("/runs", "Older runs");
     tab.focus("Older runs");
@@ -90,7 +80,7 @@ fn pages_beyond_the_end_say_so_and_lead_back() {
 fn every_screen_of_a_thousand_runs_is_three_files_of_less_than_60_kb() {
     let browser = browser!();
     let host = Host::with_runs(1_000);
-    let mut tab = signed_in(&browser, &host);
+    let mut tab = signed_in(&browser, &host, READS);
     for path in ["/", "/runs", "/runs/job-1000", "/machines", "/classes", "/usage"] {
         tab.go(&host.door(path));
         tab.shows(path, "Sign out");
@@ -124,7 +114,7 @@ fn names_from_anywhere_stay_short_text_on_a_small_screen() {
         host.add(id, name);
         used(&host, name, name);
     }
-    let mut tab = signed_in(&browser, &host);
+    let mut tab = signed_in(&browser, &host, READS);
     tab.on_screen(375, "light");
     let runs = ["/runs/job-1", "/runs/job-2", "/runs/job-3", "/runs/job-4"];
     for path in ["/", "/runs", "/usage"].into_iter().chain(runs) {

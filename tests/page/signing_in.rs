@@ -1,7 +1,19 @@
 //! A person at the keyboard: signing in, reading, signing out.
 
+use crate::browser::Browser;
 use crate::devtools::Tab;
 use crate::host::{Host, READS};
+
+/// Signs in by a one-time address, as the person of this token.
+pub(crate) fn signed_in(browser: &Browser, host: &Host, token: &str) -> Tab {
+    let mut tab = Tab::new(browser);
+    tab.go(&host.one_time_address(token));
+    tab.shows("/sign-in", "who may");
+    tab.until("document.activeElement.type === 'submit'");
+    tab.press("Enter");
+    tab.shows("/", "Sign out");
+    tab
+}
 
 #[test]
 fn a_person_signs_in_with_a_token_and_out_again_by_the_keyboard() {

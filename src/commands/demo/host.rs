@@ -290,8 +290,11 @@ fn class() -> Class {
     for machine in &mut class.machines {
         KIND.clone_into(&mut machine.kind);
     }
-    let mut times = Times { idle_within: SignedDuration::from_secs(40), ..class.times.clone() };
-    // On a busy computer seconds of it pass in milliseconds, and no run gives up its wait by that.
-    times.assign_within = SignedDuration::from_mins(5);
+    let times = Times {
+        idle_within: SignedDuration::from_secs(40),
+        // On a busy computer seconds of it pass in milliseconds, and no run gives up its wait by that.
+        assign_within: SignedDuration::from_mins(5),
+        ..class.times.clone()
+    };
     Class { times, budget: Some(BUDGET), ..class }
 }

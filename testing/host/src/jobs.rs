@@ -1,11 +1,17 @@
 //! The jobs of a host's repository.
 
 use std::fs;
+use std::path::Path;
 
 use jiff::Timestamp;
 use tinqs_ci_simulator::forge::{JobSpec, Status};
 
 use crate::Host;
+
+/// Returns the script of a job that ends once this file exists, however busy the host is.
+pub fn until_exists(file: &Path) -> String {
+    format!("until [ -e '{}' ]; do sleep 0.1; done", file.display())
+}
 
 impl Host {
     /// Pushes jobs to `acme/widget` that each run `script`. Returns their IDs.
@@ -32,9 +38,9 @@ impl Host {
         text.lines().map(str::to_owned).collect()
     }
 
-    /// Returns the script of a job that runs until the test releases it, however busy the host is.
+    /// Returns the script of a job that runs until [`Host::release_jobs`].
     pub fn until_released(&self) -> String {
-        format!("until [ -e '{}' ]; do sleep 0.1; done", self.dir.path().join("released").display())
+        until_exists(&self.dir.path().join("released"))
     }
 
     /// Ends the jobs of [`Host::until_released`], also those that have not started.

@@ -21,6 +21,7 @@ mod machines;
 mod ports;
 pub mod suite;
 
+pub use jobs::until_exists;
 pub use ports::free_port;
 
 /// The webhook secret of all hosts.

@@ -6,7 +6,7 @@ use tinqs_ci_reconciler::model::{
 };
 use tinqs_ci_reconciler::ports::{Compute, ErrorKind};
 
-use crate::make::{attempt, attempt_id, until};
+use crate::make::{attempt, own_attempt_id, until};
 
 /// Asserts every law that holds for all clouds. `machine` is one that the cloud can launch. Machines
 /// must outlive the suite until `deadline`, with idle runners.
@@ -16,12 +16,6 @@ pub async fn all(compute: &dyn Compute, machine: &MachineSpec, deadline: Timesta
     a_dead_token_answers_the_dead_machine(compute, machine, deadline).await;
     a_log_is_read_at_its_end(compute, machine, deadline).await;
     what_is_not_ours_is_not_found(compute).await;
-}
-
-/// Returns an attempt ID that no other process uses: machines may be processes of one host, or outlast
-/// the suite in a cloud.
-pub fn own(id: i64) -> AttemptId {
-    attempt_id(i64::from(std::process::id()) * 10_000 + id, 1)
 }
 
 /// Returns an attempt that asks so many times for this machine.
@@ -70,7 +64,7 @@ async fn end(compute: &dyn Compute, id: &MachineId) {
 }
 
 async fn a_token_makes_one_machine(compute: &dyn Compute, like: &MachineSpec, deadline: Timestamp) {
-    let attempt_id = own(2_000);
+    let attempt_id = own_attempt_id(2_000);
     let attempt = asking(like, &attempt_id, 1, deadline);
     assert!(compute.room());
     let first = compute.launch(&attempt_id, 0, &attempt).await.unwrap();
@@ -101,7 +95,7 @@ async fn a_token_makes_one_machine(compute: &dyn Compute, like: &MachineSpec, de
 }
 
 async fn placements_are_apart(compute: &dyn Compute, like: &MachineSpec, deadline: Timestamp) {
-    let attempt_id = own(2_100);
+    let attempt_id = own_attempt_id(2_100);
     let attempt = asking(like, &attempt_id, 2, deadline);
     let one = compute.launch(&attempt_id, 0, &attempt).await.unwrap();
     let two = compute.launch(&attempt_id, 1, &attempt).await.unwrap();
@@ -118,7 +112,7 @@ async fn a_dead_token_answers_the_dead_machine(
     like: &MachineSpec,
     deadline: Timestamp,
 ) {
-    let attempt_id = own(2_200);
+    let attempt_id = own_attempt_id(2_200);
     let attempt = asking(like, &attempt_id, 1, deadline);
     let machine = compute.launch(&attempt_id, 0, &attempt).await.unwrap();
     end(compute, &machine.id).await;
@@ -131,7 +125,7 @@ async fn a_dead_token_answers_the_dead_machine(
 
 /// A machine may have printed nothing.
 async fn a_log_is_read_at_its_end(compute: &dyn Compute, like: &MachineSpec, deadline: Timestamp) {
-    let attempt_id = own(2_300);
+    let attempt_id = own_attempt_id(2_300);
     let attempt = asking(like, &attempt_id, 1, deadline);
     let machine = compute.launch(&attempt_id, 0, &attempt).await.unwrap();
     seen(compute, &machine, MachineState::Up).await;

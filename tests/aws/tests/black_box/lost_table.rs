@@ -5,6 +5,7 @@ use std::fs;
 use std::time::Duration;
 
 use tinqs_ci_reconciler::model::MachineState;
+use tinqs_ci_test_host::until_exists;
 
 use super::region::{Region, TABLE};
 
@@ -16,11 +17,6 @@ const LIMIT: usize = 4;
 const JOBS: usize = 8;
 /// The table into which the backup is restored.
 const RESTORED: &str = "restored";
-
-/// Returns the script of a job that ends once there is this file.
-fn ends_with(region: &Region, file: &str) -> String {
-    format!("until [ -e '{}' ]; do sleep 0.1; done", region.file(file).display())
-}
 
 /// Runs a command without a server. Asserts its exit code, and that it prints these texts.
 #[track_caller]
@@ -60,7 +56,7 @@ async fn a_lost_table_is_rebuilt_and_nothing_is_lost_or_doubled() {
     let hint = "a missing table is created by `tinqs-ci init --aws`, and with --yes";
     says(&region, &["rebuild"], 1, &[hint]);
     region.configure(CLASS);
-    let jobs = region.push(JOBS, &ends_with(&region, "go"));
+    let jobs = region.push(JOBS, &until_exists(&region.file("go")));
     region.start(0);
     let is_mid_burst = || region.ec2.machines().len() == LIMIT && !region.ledger().is_empty();
     region.until("a full class, and a job that runs", 60, is_mid_burst).await;
@@ -90,8 +86,8 @@ async fn a_backup_under_load_is_restored_into_another_table() {
     let mut region = Region::new().await;
     region.predecessors_table().await;
     region.configure(CLASS);
-    let first = region.push(2, &ends_with(&region, "first"));
-    let others = region.push(JOBS - first.len(), &ends_with(&region, "go"));
+    let first = region.push(2, &until_exists(&region.file("first")));
+    let others = region.push(JOBS - first.len(), &until_exists(&region.file("go")));
     region.start(0);
     all_busy(&region, LIMIT).await;
     let (code, told) = region.ask(&["backup", "backup.ndjson"]);

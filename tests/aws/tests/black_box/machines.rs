@@ -9,6 +9,7 @@ use jiff::SignedDuration;
 use sha2::{Digest as _, Sha256};
 use tinqs_ci_reconciler::model::{MachineId, MachineState};
 use tinqs_ci_simulator::ec2_wire::{Ec2Options, MachineSeen};
+use tinqs_ci_test_host::until_exists;
 
 use super::region::Region;
 
@@ -267,11 +268,8 @@ async fn a_job_holds_its_machine() {
     let keys = "repos = [\"acme/widget\"]\nlimit = 1\nhold = \"5m\"\n";
     let region = started(&class(keys, "")).await;
     let go = region.file("go");
-    let script = format!(
-        "touch \"$TINQS_CI_HOLD\"\nsleep 1000 >/dev/null 2>&1 &\n\
-         until [ -e '{}' ]; do sleep 0.1; done",
-        go.display()
-    );
+    let script =
+        format!("touch \"$TINQS_CI_HOLD\"\nsleep 1000 >/dev/null 2>&1 &\n{}", until_exists(&go));
     let (job, name) = push(&region, &script);
     region.answers(0, &format!("/v1/runs/{name}"), "\"phase\":\"Running\"").await;
     fs::write(go, "").expect("the job goes on");

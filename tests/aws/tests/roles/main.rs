@@ -28,7 +28,7 @@ use tinqs_ci_reconciler::ports::{
 use tinqs_ci_simulator::ec2_wire::EventFaults;
 use tinqs_ci_simulator::forge::Push;
 use tinqs_ci_simulator::gitea_wire::Hook;
-use tinqs_ci_test_host::free_port;
+use tinqs_ci_test_host::{free_port, until_exists};
 use tinqs_ci_testing::iam::Policy;
 use tinqs_ci_testing::make::name;
 
@@ -275,8 +275,7 @@ async fn the_way_back_of_a_store_needs_the_rights_of_the_controller() {
     let (code, output) = account.run(&["init", "--aws"], BOOTSTRAP);
     assert_eq!(code, Some(0), "{output}");
     let go = account.region.file("go");
-    let script = format!("until [ -e '{}' ]; do sleep 0.1; done", go.display());
-    let jobs = account.region.push(2, &script);
+    let jobs = account.region.push(2, &until_exists(&go));
     account.start().await;
     let region = &account.region;
     region.until("the jobs run", 60, || region.ledger().len() == jobs.len()).await;
